@@ -1,0 +1,1 @@
+"""Nothing to set up: the embcheck plugin is installed with the package."""

@@ -1,0 +1,76 @@
+"""Property tests for embedding matrices: state claims about their geometry, measure them, pass or fail.
+
+Public names are loaded when first used: importing this package imports neither torch, numpy nor scipy.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from embcheck import lexicons, measures, nulls
+    from embcheck.api import check, load
+    from embcheck.claims import Verdict, above, agrees, beats, below, claim, within
+    from embcheck.errors import EmbcheckError, NotMeasurable
+    from embcheck.estimate import Estimate
+    from embcheck.table import EmbeddingTable
+
+    __version__: str
+
+__all__ = [
+    "EmbcheckError",
+    "EmbeddingTable",
+    "Estimate",
+    "NotMeasurable",
+    "Verdict",
+    "__version__",
+    "above",
+    "agrees",
+    "beats",
+    "below",
+    "check",
+    "claim",
+    "lexicons",
+    "load",
+    "measures",
+    "nulls",
+    "within",
+]
+
+_HOME = {
+    "EmbcheckError": "errors",
+    "EmbeddingTable": "table",
+    "Estimate": "estimate",
+    "NotMeasurable": "errors",
+    "Verdict": "claims",
+    "above": "claims",
+    "agrees": "claims",
+    "beats": "claims",
+    "below": "claims",
+    "check": "api",
+    "claim": "claims",
+    "load": "api",
+    "within": "claims",
+}
+_MODULES = frozenset({"lexicons", "measures", "nulls"})
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first asked for (PEP 562)."""
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name == "__version__":
+        from embcheck.record import version
+
+        return version("embcheck")
+    if name not in _HOME:
+        raise AttributeError(f"module 'embcheck' has no attribute {name!r}")
+    found = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return sorted(__all__)

@@ -1,0 +1,261 @@
+"""Claims: bounds on an estimate, the verdicts they give, and ``@claim``, which declares a property.
+
+This module imports neither torch nor numpy, so that declaring and collecting properties stays cheap.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import product
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from embcheck.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from embcheck.estimate import Estimate
+
+__all__ = ["Bound", "Declaration", "Verdict", "above", "agrees", "beats", "below", "claim", "combine", "within"]
+
+SIGNIFICANCE = 0.01
+_SUPPLIED = frozenset({"table", "rng"})
+
+
+class Verdict(StrEnum):
+    """What a check found. Only ``HOLDS`` passes."""
+
+    HOLDS = "holds"
+    REFUTED = "refuted"
+    INCONCLUSIVE = "inconclusive"
+    SKIPPED = "skipped"
+    ERROR = "error"
+
+
+class Bound(Protocol):
+    """One claim about an estimate."""
+
+    def verdict(self, estimate: Estimate) -> Verdict:
+        """Hold the bound against the estimate's interval."""
+        ...
+
+    def record(self, estimate: Estimate | None) -> dict[str, Any]:
+        """The bound as JSON types, with numbers filled in from the estimate where it states them."""
+        ...
+
+
+def _checked(bound: float, name: str) -> None:
+    if not math.isfinite(bound):
+        raise UsageError(f"{name}() needs a finite number, got {bound}")
+
+
+@dataclass(frozen=True, slots=True)
+class above:  # noqa: N801 - reads as a word in a claim: @claim(above(0.05))
+    """The estimate lies above ``bound``: holds where low > bound, refuted where high <= bound."""
+
+    bound: float
+
+    def __post_init__(self) -> None:
+        _checked(self.bound, "above")
+
+    def verdict(self, estimate: Estimate) -> Verdict:
+        """Hold the bound against the estimate's interval."""
+        if estimate.low > self.bound:
+            return Verdict.HOLDS
+        return Verdict.REFUTED if estimate.high <= self.bound else Verdict.INCONCLUSIVE
+
+    def record(self, estimate: Estimate | None) -> dict[str, Any]:  # noqa: ARG002 - the protocol's argument
+        """The bound as JSON types."""
+        return {"op": "above", "bound": self.bound, "null": None}
+
+
+@dataclass(frozen=True, slots=True)
+class below:  # noqa: N801 - reads as a word in a claim
+    """The estimate lies below ``bound``: holds where high < bound, refuted where low >= bound."""
+
+    bound: float
+
+    def __post_init__(self) -> None:
+        _checked(self.bound, "below")
+
+    def verdict(self, estimate: Estimate) -> Verdict:
+        """Hold the bound against the estimate's interval."""
+        if estimate.high < self.bound:
+            return Verdict.HOLDS
+        return Verdict.REFUTED if estimate.low >= self.bound else Verdict.INCONCLUSIVE
+
+    def record(self, estimate: Estimate | None) -> dict[str, Any]:  # noqa: ARG002 - the protocol's argument
+        """The bound as JSON types."""
+        return {"op": "below", "bound": self.bound, "null": None}
+
+
+@dataclass(frozen=True, slots=True)
+class within:  # noqa: N801 - reads as a word in a claim
+    """The estimate lies inside ``[low, high]``: holds where its interval does, refuted where that lies outside."""
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        _checked(self.low, "within")
+        _checked(self.high, "within")
+        if self.low >= self.high:
+            raise UsageError(f"within() needs low < high, got {self.low} and {self.high}")
+
+    def verdict(self, estimate: Estimate) -> Verdict:
+        """Hold the bound against the estimate's interval."""
+        if estimate.low >= self.low and estimate.high <= self.high:
+            return Verdict.HOLDS
+        outside = estimate.high < self.low or estimate.low > self.high
+        return Verdict.REFUTED if outside else Verdict.INCONCLUSIVE
+
+    def record(self, estimate: Estimate | None) -> dict[str, Any]:  # noqa: ARG002 - the protocol's argument
+        """The bound as JSON types."""
+        return {"op": "within", "low": self.low, "high": self.high, "null": None}
+
+
+@dataclass(frozen=True, slots=True)
+class agrees:  # noqa: N801 - reads as a word in a claim
+    """The value lies within so many standard errors of what a null predicts in closed form.
+
+    The standard error is the null's own, so the value is compared, not its interval. The measure states the
+    prediction in ``Estimate.references``.
+    """
+
+    null: str
+    standard_errors: float = 5.0
+
+    def _range(self, estimate: Estimate) -> tuple[float, float]:
+        reference = estimate.references.get(self.null)
+        if reference is None:
+            raise UsageError(f"agrees({self.null!r}): the measure states no such reference")
+        half = self.standard_errors * reference.standard_error
+        return reference.mean - half, reference.mean + half
+
+    def verdict(self, estimate: Estimate) -> Verdict:
+        """Hold the value against the null's range."""
+        low, high = self._range(estimate)
+        return Verdict.HOLDS if low <= estimate.value <= high else Verdict.REFUTED
+
+    def record(self, estimate: Estimate | None) -> dict[str, Any]:
+        """The range as JSON types; empty where there is no estimate."""
+        low, high = (None, None) if estimate is None else self._range(estimate)
+        return {"op": "within", "low": low, "high": high, "null": self.null}
+
+
+@dataclass(frozen=True, slots=True)
+class beats:  # noqa: N801 - reads as a word in a claim
+    """The estimate is larger than under a null: one-sided permutation p = (r + 1)/(B + 1) <= 0.01.
+
+    Refuted where the value does not even exceed the null's median (p >= 0.5); inconclusive in between.
+    """
+
+    null: Callable[..., Any]
+
+    @property
+    def name(self) -> str:
+        """Name of the null."""
+        return str(getattr(self.null, "__name__", self.null))
+
+    def p_value(self, estimate: Estimate) -> float:
+        """Share of the null's draws, the estimate counted among them, that reach the value."""
+        draws = estimate.draws[self.name]
+        reached = int((draws >= estimate.value).sum())
+        return (reached + 1) / (len(draws) + 1)
+
+    def verdict(self, estimate: Estimate) -> Verdict:
+        """Hold the value against the null's draws."""
+        p = self.p_value(estimate)
+        if p <= SIGNIFICANCE:
+            return Verdict.HOLDS
+        return Verdict.REFUTED if p >= 0.5 else Verdict.INCONCLUSIVE
+
+    def record(self, estimate: Estimate | None) -> dict[str, Any]:  # noqa: ARG002 - the protocol's argument
+        """The bound as JSON types."""
+        return {"op": "beats", "bound": SIGNIFICANCE, "null": self.name}
+
+
+def combine(verdicts: list[Verdict]) -> Verdict:
+    """A property holds when all its claims do, and is refuted when one is."""
+    if any(v is Verdict.REFUTED for v in verdicts):
+        return Verdict.REFUTED
+    return Verdict.HOLDS if all(v is Verdict.HOLDS for v in verdicts) else Verdict.INCONCLUSIVE
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Declaration:
+    """What ``@claim`` says about a property. The function carries it as ``__embcheck__``."""
+
+    id: str
+    sentence: str
+    claims: tuple[Bound, ...]
+    parameters: Mapping[str, tuple[Any, ...]]
+    on_noise: Literal["fails", "holds", "any"]
+    version: int
+    fixtures: tuple[str, ...]
+    """Arguments that only pytest can supply."""
+
+    def cases(self) -> Iterator[dict[str, Any]]:
+        """Every combination of parameter values, the last parameter varying fastest."""
+        for values in product(*self.parameters.values()):
+            yield dict(zip(self.parameters, values, strict=True))
+
+
+def claim(
+    *claims: Bound,
+    on_noise: Literal["fails", "holds", "any"] = "fails",
+    version: int = 1,
+    **parameters: Any,
+) -> Callable[[Callable[..., Estimate]], Callable[..., Estimate]]:
+    """Declare a function ``(table, [parameters], rng) -> Estimate`` as a property.
+
+    Parameters
+    ----------
+    claims
+        Bounds that must all hold.
+    on_noise
+        What the property must do on random tables: most should fail there; some should hold.
+    version
+        Raise it when the definition changes, so that older baselines are not compared silently.
+    parameters
+        Values for further arguments. A list or tuple makes one check a value; several make their product.
+
+    Raises
+    ------
+    UsageError
+        No claim, a parameter that the function does not take, or no docstring to say what is claimed.
+    """
+    if not claims or not all(hasattr(c, "verdict") for c in claims):
+        raise UsageError(
+            "@claim needs at least one of above(), below(), within(), agrees() or beats() before its parameters"
+        )
+    if on_noise not in {"fails", "holds", "any"}:
+        raise UsageError(f"on_noise must be 'fails', 'holds' or 'any', got {on_noise!r}")
+
+    def declare(function: Callable[..., Estimate]) -> Callable[..., Estimate]:
+        arguments = tuple(inspect.signature(function).parameters)
+        unknown = sorted(set(parameters) - set(arguments))
+        if unknown:
+            raise UsageError(f"property {function.__name__} does not take the parameter {unknown[0]!r}")
+        if "table" not in arguments:
+            raise UsageError(f"property {function.__name__} must take 'table'")
+        sentence = (inspect.getdoc(function) or "").partition("\n\n")[0].replace("\n", " ").strip()
+        if not sentence:
+            raise UsageError(f"property {function.__name__} needs a docstring: one sentence saying what is claimed")
+        declaration = Declaration(
+            id=function.__name__,
+            sentence=sentence,
+            claims=claims,
+            parameters={k: tuple(v) if isinstance(v, list | tuple) else (v,) for k, v in parameters.items()},
+            on_noise=on_noise,
+            version=version,
+            fixtures=tuple(a for a in arguments if a not in _SUPPLIED and a not in parameters),
+        )
+        function.__embcheck__ = declaration  # type: ignore[attr-defined]
+        function.__test__ = True  # type: ignore[attr-defined]
+        return function
+
+    return declare

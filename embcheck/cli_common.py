@@ -1,0 +1,68 @@
+"""What the commands share: options from the one table, coloured lines, notices."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from embcheck.options import option
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from embcheck.options import Option
+    from embcheck.reports.terminal import Line
+
+__all__ = ["notice", "options", "show_lines"]
+
+_Command = TypeVar("_Command", bound="Callable[..., Any]")
+_STYLES: dict[str, dict[str, Any]] = {
+    "title": {"bold": True},
+    "pass": {"fg": "green"},
+    "fail": {"fg": "red"},
+    "warn": {"fg": "yellow"},
+    "dim": {"dim": True},
+}
+
+
+def options(*names: str) -> Callable[[_Command], _Command]:
+    """Give a command some options of the table. Values stay text: `embcheck.config` checks them."""
+
+    def decorate(command: _Command) -> _Command:
+        command = click.option(
+            "--traceback", is_flag=True, expose_value=False, help="Show where an internal error arose."
+        )(command)
+        for name in reversed(names):
+            command = _click_option(option(name))(command)
+        return command
+
+    return decorate
+
+
+def _click_option(found: Option) -> Callable[[_Command], _Command]:
+    text = found.help if found.default in (None, (), False) else f"{found.help} [default: {found.default}]"
+    if found.kind == "flag":
+        return click.option(f"--{found.name}", is_flag=True, default=None, help=text)
+    metavar = found.metavar or "|".join(found.choices)
+    return click.option(f"--{found.name}", multiple=found.multiple, metavar=metavar, help=text)
+
+
+def notice(message: str) -> None:
+    """One line on stderr."""
+    click.echo(f"embcheck: {' '.join(message.split())}", err=True)
+
+
+def show_lines(make: Callable[[str], Iterable[Line]]) -> None:
+    """Print lines, coloured where stdout is a terminal. A reader that has gone away is no error."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    color = False if os.environ.get("NO_COLOR") else None
+    try:
+        for line in make(encoding):
+            text = line.text.encode(encoding, "backslashreplace").decode(encoding)
+            click.echo(click.style(text, **_STYLES[line.style]) if line.style in _STYLES else text, color=color)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,103 @@
+"""The commands for looking at one model: ``inspect``, ``probe``, ``neighbors``, ``analogy``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from embcheck import sources
+from embcheck.cli_common import options, show_lines
+from embcheck.config import resolve
+from embcheck.reports import json_file, views
+from embcheck.spec import parse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from embcheck.config import Config
+    from embcheck.reports.terminal import Line
+    from embcheck.spec import ModelSpec
+    from embcheck.table import EmbeddingTable
+
+__all__ = ["COMMANDS"]
+
+_TABLE = ("device", "dtype", "population", "json")
+_count = click.option("-k", "count", type=click.IntRange(min=1), default=10, help="How many to show. [default: 10]")
+
+
+@click.command(short_help="Show what a model spec holds.")
+@click.argument("spec")
+@options(*_TABLE)
+def inspect(spec: str, **given: Any) -> int:
+    """Show what is read of SPEC: the tensor, which rows count and why others don't, lengths, kinds of token."""
+    from embcheck import explore
+
+    config, one = _prepared(spec, given)
+    return _shown(explore.inspect(one, _table(config, one)), views.inspect, config)
+
+
+@click.command(short_help="Compare one token with all others.")
+@click.argument("spec")
+@click.argument("token", metavar="TOKEN|#ID")
+@options(*_TABLE)
+def probe(spec: str, token: str, **given: Any) -> int:
+    """Compare one token of SPEC with all others: statistics of its cosines, and which of them are negative."""
+    from embcheck import explore
+
+    config, one = _prepared(spec, given)
+    return _shown(explore.probe(_table(config, one), token), views.probe, config)
+
+
+@click.command(short_help="List a word's nearest neighbours.")
+@click.argument("spec")
+@click.argument("word", metavar="WORD|#ID")
+@_count
+@click.option("--merge", is_flag=True, help="Count case and space variants of a word once.")
+@options(*_TABLE)
+def neighbors(spec: str, word: str, count: int, *, merge: bool, **given: Any) -> int:
+    """List the tokens of SPEC nearest to WORD by cosine."""
+    from embcheck import explore
+
+    config, one = _prepared(spec, given)
+    return _shown(explore.neighbors(_table(config, one), word, count, merge=merge), views.neighbors, config)
+
+
+@click.command(short_help="Solve an analogy such as king - man + woman.")
+@click.argument("spec")
+@click.argument("terms", nargs=-1, required=True, metavar="A - B + C [= TARGET]")
+@_count
+@options(*_TABLE)
+def analogy(spec: str, terms: tuple[str, ...], count: int, **given: Any) -> int:
+    """List the tokens of SPEC nearest to A - B + C, with the three words excluded and kept."""
+    from embcheck import explore
+
+    words = explore.parse_analogy(terms)
+    config, one = _prepared(spec, given)
+    return _shown(explore.analogy(_table(config, one), words, count), views.analogy, config)
+
+
+def _prepared(spec: str, given: Mapping[str, Any]) -> tuple[Config, ModelSpec]:
+    """The options, and the spec: one that is an alias of a configured model means that model."""
+    config = resolve(given, root=Path.cwd())
+    configured = {model.alias: model for model in config.models}
+    one = configured.get(spec) or parse(spec)
+    sources.check(one)
+    if config.json:
+        json_file.check_writable(config.json)
+    return config, one
+
+
+def _table(config: Config, spec: ModelSpec) -> EmbeddingTable:
+    return sources.load(spec, device=config.device, dtype=config.dtype, population=config.population)
+
+
+def _shown(document: Mapping[str, Any], view: Callable[..., list[Line]], config: Config) -> int:
+    if config.json:
+        json_file.write(document, config.json)
+    show_lines(lambda encoding: view(document, encoding=encoding))
+    return 0
+
+
+COMMANDS = (inspect, probe, neighbors, analogy)

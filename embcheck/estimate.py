@@ -1,0 +1,123 @@
+"""Estimates: a value with its uncertainty, and what was counted to get it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from embcheck.errors import NotMeasurable
+from embcheck.settings import current
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["Estimate", "Reference"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """Mean and standard error that a null model predicts for an estimate in closed form."""
+
+    mean: float
+    standard_error: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Estimate:
+    """A value, its interval, how it was got and from how many units of what.
+
+    ``draws`` maps the name of a null to the values the estimate takes under it; ``references`` the name of a null to
+    what it predicts in closed form. ``effect`` is an effect size beside the value. ``details`` and
+    ``counterexamples`` say why: plain JSON types only. ``reason`` is set where the value may be read but must not
+    decide a claim, and makes the verdict inconclusive.
+    """
+
+    value: float
+    low: float
+    high: float
+    confidence_level: float
+    method: str
+    n: int
+    unit: str
+    name: str = ""
+    is_exact: bool = False
+    effect: Mapping[str, Any] | None = None
+    draws: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    references: Mapping[str, Reference] = field(default_factory=dict)
+    units: NDArray[np.float64] | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+    counterexamples: Sequence[Mapping[str, Any]] = ()
+    reason: str | None = None
+
+    @classmethod
+    def exact(cls, value: float, *, n: int = 1, unit: str = "values", **about: Any) -> Estimate:
+        """An estimate without uncertainty: every unit was measured.
+
+        Raises
+        ------
+        NotMeasurable
+            ``value`` is not finite.
+        """
+        if not math.isfinite(value):
+            raise NotMeasurable(f"{about.get('name') or 'the estimate'} is not a finite number ({value})")
+        level = current().confidence_level
+        return cls(value, value, value, level, "exact", n, unit, is_exact=True, **about)
+
+    @classmethod
+    def from_units(
+        cls,
+        values: Any,
+        *,
+        unit: str,
+        rng: np.random.Generator | None = None,
+        population: int | None = None,
+        bounds: tuple[float, float] | None = None,
+        **about: Any,
+    ) -> Estimate:
+        """The mean of independent units, with its interval.
+
+        Parameters
+        ----------
+        values
+            One number a unit, shape (n,).
+        unit
+            What a unit is, in the plural: ``"probe tokens"``.
+        rng
+            Shuffles the order in which a betting interval sees the units; leave it out where they already stand in
+            random order.
+        population
+            Size of the finite population that the units were drawn from without replacement; equal to n makes the
+            estimate exact.
+        bounds
+            Smallest and largest value a unit can have. Bounded units may be skewed or all equal.
+
+        Raises
+        ------
+        NotMeasurable
+            Fewer than two units, or one that is not finite.
+        """
+        import numpy as np
+
+        from embcheck.intervals import mean_interval
+
+        units = np.asarray(values, dtype=np.float64)
+        if units.ndim != 1 or len(units) < 2:
+            raise NotMeasurable(f"an interval needs at least 2 {unit}, got an array of shape {units.shape}")
+        if not np.isfinite(units).all():
+            raise NotMeasurable(f"{int((~np.isfinite(units)).sum())} of {len(units)} {unit} have no finite value")
+        value = math.fsum(units) / len(units)
+        if population is not None and len(units) >= population:
+            return cls.exact(value, n=len(units), unit=unit, units=units, **about)
+        level = current().confidence_level
+        ordered = units if rng is None else rng.permutation(units)
+        low, high, method = mean_interval(ordered, level, population, bounds)
+        if math.isnan(low):
+            about.setdefault(
+                "reason", f"all {len(units)} {unit} have the same value, so there is no spread to judge by"
+            )
+            low = high = value
+        return cls(value, low, high, level, method, len(units), unit, units=units, **about)

@@ -1,0 +1,267 @@
+"""Looking at one model by hand: what a spec holds, one token against all, neighbours, one analogy.
+
+Each function gives a document of JSON types; `embcheck.reports.views` turns it into lines.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from embcheck import sources
+from embcheck.errors import NotMeasurable, UsageError
+from embcheck.measures import kernels
+from embcheck.measures.forms import forms_of
+from embcheck.record import plain
+from embcheck.vocabulary import TokenKind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from embcheck.spec import ModelSpec
+    from embcheck.table import EmbeddingTable
+
+__all__ = ["analogy", "inspect", "neighbors", "parse_analogy", "probe"]
+
+_ROW = re.compile(r"#(\d+)")
+_LEVELS = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Word:
+    text: str
+    rows: tuple[int, ...]
+    vector: Tensor
+    """(d,) of length 1, in the accumulator's dtype."""
+
+
+def inspect(spec: ModelSpec, table: EmbeddingTable) -> dict[str, Any]:
+    """What a spec holds: what is read of it, row classes, norms and token kinds."""
+    norms = table.norms.cpu().double().numpy()[table.population]
+    kinds = Counter(TokenKind(int(kind)) for kind in table.vocabulary.kinds[: len(table.vectors)])
+    origin = table.provenance
+    found: dict[str, Any] = plain(
+        {
+            "alias": spec.alias,
+            "spec": spec.text,
+            "source": sources.describe(spec),
+            "shape": origin.shape,
+            "dtype": origin.dtype,
+            "weights_sha256": origin.weights_sha256,
+            "tokens_sha256": table.tokens_sha256,
+            "notes": origin.notes,
+            "population": {"kind": table.kind, "rows": len(table.population), "excluded": table.excluded()},
+            "norms": {f"{level:g}": float(np.quantile(norms, level)) for level in _LEVELS},
+            "token_kinds": {kind.name.lower(): kinds[kind] for kind in sorted(kinds)},
+        }
+    )
+    return found
+
+
+def probe(table: EmbeddingTable, text: str) -> dict[str, Any]:
+    """Cosines of one token with every other row of the population.
+
+    Raises
+    ------
+    UsageError
+        No token, or several, are written so.
+    NotMeasurable
+        The row has no direction.
+    """
+    word = _find(table, text)
+    if len(word.rows) > 1:
+        parts = ", ".join(f"{table.token(row)!r} (#{row})" for row in word.rows)
+        raise UsageError(f"{text!r} is {len(word.rows)} tokens here: {parts}; give one of them")
+    row = word.rows[0]
+    others = table.population != row
+    rows, cosine = table.population[others], _cosines(table, [word])[0][others]
+    negative = np.flatnonzero(cosine < 0)
+    count = len(rows)
+    found: dict[str, Any] = plain(
+        {
+            "anchor": {"id": row, "token": table.token(row), "in_population": bool(table.in_population[row])},
+            "others": count,
+            "min": cosine.min(),
+            "max": cosine.max(),
+            "mean": cosine.mean(),
+            "median": np.median(cosine),
+            "non_negative": count - len(negative),
+            "negative": len(negative),
+            "share": (count - len(negative)) / count,
+            "negative_runs": _runs(rows[negative]),
+            "negative_tokens": _listed(table, rows[negative], cosine[negative]),
+        }
+    )
+    return found
+
+
+def neighbors(table: EmbeddingTable, text: str, k: int, *, merge: bool = False) -> dict[str, Any]:
+    """The rows nearest to a word by cosine, the word's own tokens left out.
+
+    Parameters
+    ----------
+    table, text
+        A word, or ``#ID``. A word of several tokens is their mean.
+    k
+        How many.
+    merge
+        Count the case and space variants of a word once, and leave out those of the word itself.
+    """
+    word = _find(table, text)
+    scores = _cosines(table, [word])[0]
+    scores[np.isin(table.population, word.rows)] = -np.inf
+    if merge:
+        scores = _merged(table, scores, [word.text if len(word.rows) > 1 else table.token(word.rows[0])])
+    order = _best(scores, k)
+    found: dict[str, Any] = plain(
+        {
+            "word": _described(table, word),
+            "merged": merge,
+            "neighbors": _listed(table, table.population[order], scores[order]),
+        }
+    )
+    return found
+
+
+def analogy(table: EmbeddingTable, words: Sequence[str], k: int) -> dict[str, Any]:
+    """3CosAdd: the rows nearest to a - b + c, from unit vectors; variants of a word are counted once.
+
+    Parameters
+    ----------
+    table
+        The table.
+    words
+        a, b, c, and the target if its rank is asked for.
+    k
+        How many rows to list.
+    """
+    found = [_find(table, text) for text in words]
+    a, b, c = found[:3]
+    query = _unit(a.vector - b.vector + c.vector, f"{words[0]} - {words[1]} + {words[2]}")
+    scores = _cosines(table, [_Word("", (), query)])[0]
+    kept = _merged(table, scores, [])
+    excluded = _merged(table, scores, words[:3])
+    both = {"sources_excluded": excluded, "sources_kept": kept}
+    lists = {}
+    for name, these in both.items():
+        order = _best(these, k)
+        lists[name] = _listed(table, table.population[order], these[order])
+    ranks = {text: {name: _rank(table, these, text) for name, these in both.items()} for text in dict.fromkeys(words)}
+    document: dict[str, Any] = plain({"words": [_described(table, word) for word in found], "ranks": ranks, **lists})
+    return document
+
+
+def parse_analogy(terms: Sequence[str]) -> list[str]:
+    """The words a, b, c and, if it is given, the target of ``a - b + c = target``.
+
+    Raises
+    ------
+    UsageError
+        It is written otherwise.
+    """
+    match " ".join(terms).split():
+        case [a, "-", b, "+", c] | [a, "+", c, "-", b]:
+            return [a, b, c]
+        case [a, "-", b, "+", c, "=", target] | [a, "+", c, "-", b, "=", target]:
+            return [a, b, c, target]
+    raise UsageError(f"analogy {' '.join(terms)!r}: write it as king - man + woman, or king - man + woman = queen")
+
+
+# --- words ------------------------------------------------------------------------------------------------------
+
+
+def _find(table: EmbeddingTable, text: str) -> _Word:
+    rows = _rows(table, text)
+    vector = table.gather(np.array(rows)).to(table.accumulator).mean(0)
+    return _Word(text, rows, _unit(vector, f"{text!r} (#{', #'.join(map(str, rows))})"))
+
+
+def _rows(table: EmbeddingTable, text: str) -> tuple[int, ...]:
+    size = len(table.vectors)
+    if match := _ROW.fullmatch(text):
+        row = int(match[1])
+        if row >= size:
+            raise UsageError(f"there is no row #{row}; the matrix has rows #0 to #{size - 1}")
+        return (row,)
+    rows = table.vocabulary.encode([text])[0]
+    if len(rows) != 1:
+        surface = next((row for row, token in enumerate(table.tokens) if token == text), None)
+        rows = rows if surface is None else (surface,)
+    if not rows or max(rows) >= size:
+        raise UsageError(f"{text!r} is no word of this vocabulary; give a token as it is written there, or #ID")
+    return rows
+
+
+def _unit(vector: Tensor, name: str) -> Tensor:
+    length = float(torch.linalg.vector_norm(vector))
+    if not 0 < length < np.inf:
+        raise NotMeasurable(f"{name} has a vector of length {length:g}, so it has no direction")
+    return vector / length
+
+
+def _described(table: EmbeddingTable, word: _Word) -> dict[str, Any]:
+    return {"text": word.text, "ids": list(word.rows), "tokens": [table.token(row) for row in word.rows]}
+
+
+# --- scores -----------------------------------------------------------------------------------------------------
+
+
+def _cosines(table: EmbeddingTable, words: Sequence[_Word]) -> NDArray[np.float64]:
+    """(words, N) cosines with every row of the population."""
+    with kernels.full_precision():
+        query = torch.stack([word.vector for word in words]).float()
+        return (
+            torch.cat([query @ unit.T for _, unit in kernels.blocks(table, what="cosines")], dim=1)
+            .cpu()
+            .double()
+            .numpy()
+        )
+
+
+def _merged(table: EmbeddingTable, scores: NDArray[np.float64], without: Sequence[str]) -> NDArray[np.float64]:
+    """Scores with all but the best variant of each word, and every variant of some words, set to minus infinity."""
+    forms = forms_of(table)
+    order = np.argsort(-scores, kind="stable")
+    _, first = np.unique(forms.of_position[order], return_index=True)
+    merged = np.full_like(scores, -np.inf)
+    merged[order[first]] = scores[order[first]]
+    left_out = [form for form in map(forms.find, without) if form is not None]
+    merged[forms.positions(left_out)] = -np.inf
+    return merged
+
+
+def _rank(table: EmbeddingTable, scores: NDArray[np.float64], text: str) -> int | None:
+    """Rank of a word among merged scores; none where it is left out, or not a form of the vocabulary."""
+    forms = forms_of(table)
+    form = forms.find(text)
+    best = -np.inf if form is None else scores[forms.positions([form])].max()
+    return None if best == -np.inf else int((scores > best).sum()) + 1
+
+
+def _best(scores: NDArray[np.float64], k: int) -> NDArray[np.int64]:
+    order = np.argsort(-scores, kind="stable")[:k]
+    return order[np.isfinite(scores[order])]
+
+
+def _listed(table: EmbeddingTable, rows: NDArray[np.int64], cosines: NDArray[np.float64]) -> list[dict[str, Any]]:
+    return [
+        {"id": int(row), "token": table.token(int(row)), "cosine": float(cosine)}
+        for row, cosine in zip(rows, cosines, strict=True)
+    ]
+
+
+def _runs(rows: NDArray[np.int64]) -> list[list[int]]:
+    """First and last of each run of consecutive ids."""
+    if not len(rows):
+        return []
+    breaks = np.flatnonzero(np.diff(rows) != 1)
+    first, last = np.concatenate([[0], breaks + 1]), np.concatenate([breaks, [len(rows) - 1]])
+    return [[int(rows[i]), int(rows[j])] for i, j in zip(first, last, strict=True)]

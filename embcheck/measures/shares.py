@@ -1,0 +1,114 @@
+"""Share of non-negative cosines: how far from balanced the signs of cosines between rows are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import stats
+
+from embcheck.estimate import Estimate, Reference
+from embcheck.measures import kernels
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from embcheck.measures.kernels import ProbeStatistics
+    from embcheck.table import EmbeddingTable
+
+__all__ = ["non_negative_share", "rayleigh"]
+
+DETAIL_PROBES = 1_000  # quantiles and the centred share are details: a sample serves even where the share is exact
+
+
+def non_negative_share(table: EmbeddingTable) -> Estimate:
+    r"""Mean over probe tokens of the share of other rows at a cosine of zero or more.
+
+    :math:`s_i = \#\{j \ne i : \cos(x_i, x_j) \ge 0\} / (N - 1)`; the mean of :math:`s_i` over *all* rows is the share
+    over all pairs, so probes drawn without replacement give an unbiased estimate of it. Unit: probe tokens; interval:
+    Student t with the finite-population correction (betting where the shares are very skewed); exact where every row
+    is probed, which is the default up to 32,000 rows.
+
+    Parameters
+    ----------
+    table
+        N population rows of width d.
+
+    Raises
+    ------
+    NotMeasurable
+        Fewer than two rows in the population.
+    """
+    population = table.population
+    probes = table.probes()
+    sample = probes[: min(len(probes), DETAIL_PROBES)]
+    statistics = kernels.probe_statistics(table, sample, levels=(0.5,))
+    if len(probes) == len(population):
+        shares = (kernels.all_pairs_counts(table) / (len(population) - 1))[np.searchsorted(population, probes)]
+    elif len(probes) > len(sample):
+        shares = kernels.probe_statistics(table, probes).share
+    else:
+        shares = statistics.share
+    centred = float(kernels.probe_statistics(table, sample, center=kernels.mean_vector(table)).share.mean())
+    share = float(shares.mean())
+    return Estimate.from_units(
+        shares,
+        unit="probe tokens",
+        population=len(population),
+        bounds=(0.0, 1.0),
+        name="share of non-negative cosines",
+        effect={"name": "share of the effect that a mean shift explains", "value": _explained(share, centred)},
+        references={"isotropic": Reference(0.5, 0.0)},
+        details={
+            "published_columns": _columns(statistics),
+            "centred_share": centred,
+            **rayleigh(table),
+        },
+        counterexamples=_lowest(table, probes, shares),
+    )
+
+
+def rayleigh(table: EmbeddingTable) -> dict[str, Any]:
+    r"""Exact mean cosine over all pairs, and Rayleigh's test of uniformity on the sphere.
+
+    With :math:`R = |\sum_i u_i|`, the mean cosine is :math:`(R^2 - N) / (N (N - 1))`, and under uniformity
+    :math:`d R^2 / N` is asymptotically chi-squared with d degrees of freedom (Mardia and Jupp, Directional Statistics,
+    2000, section 10.4.1). Needs O(N d) work.
+    """
+    size = len(table.population)
+    squared = float((kernels.unit_sum(table) ** 2).sum())
+    statistic = table.width * squared / size
+    return {
+        "mean_cosine": (squared - size) / (size * (size - 1)),
+        "rayleigh": {
+            "statistic": statistic,
+            "df": table.width,
+            "p_value": float(stats.chi2.sf(statistic, table.width)),
+        },
+    }
+
+
+def _explained(share: float, centred: float) -> float | None:
+    """Part of the share's distance from one half that vanishes with the mean vector; none without such a distance."""
+    return (share - centred) / (share - 0.5) if abs(share - 0.5) > 0.005 else None
+
+
+def _columns(statistics: ProbeStatistics) -> dict[str, Any]:
+    """The published table's columns: each statistic averaged over the probes."""
+    lowest, highest = float(statistics.minimum.mean()), float(statistics.maximum.mean())
+    return {
+        "probes": len(statistics.minimum),
+        "min": lowest,
+        "max": highest,
+        "mean": float(statistics.mean.mean()),
+        "median": float(statistics.quantiles[:, 0].mean()),
+        "non_negative": float(statistics.non_negative.mean()),
+        "negative": float(statistics.others - statistics.non_negative.mean()),
+        "largest_positive_exceeds_largest_negative": bool(highest > -lowest),
+    }
+
+
+def _lowest(table: EmbeddingTable, probes: NDArray[np.int64], shares: NDArray[np.float64]) -> list[dict[str, Any]]:
+    """The probes that weigh most against the claim: those with the smallest share."""
+    order = np.argsort(shares, kind="stable")[:10]
+    return [{"id": int(probes[i]), "token": table.token(int(probes[i])), "value": float(shares[i])} for i in order]

@@ -1,0 +1,13 @@
+"""Nulls: tables or relabellings without the structure in question, on which a property must not hold.
+
+A null maps ``(table, parameters, rng)`` to ``(table, parameters)``. A measure that can draw its null much faster than
+by being called again does so, and returns the draws under the null's name in ``Estimate.draws``. Nothing heavy is
+imported here, so that ``beats(nulls.shuffled_pairs)`` can be declared without torch.
+"""
+
+from __future__ import annotations
+
+from embcheck.nulls.relabel import frequency_matched_pairs, shuffled_labels, shuffled_pairs
+from embcheck.nulls.tables import control_subset, gaussian
+
+__all__ = ["control_subset", "frequency_matched_pairs", "gaussian", "shuffled_labels", "shuffled_pairs"]

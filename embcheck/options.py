@@ -1,0 +1,112 @@
+"""The options, once: the command line and the pytest plugin are both built from this table.
+
+Names are those of the command line (``--seed``) and of ``[tool.embcheck]``; pytest puts ``--embcheck-`` in front, and
+environment variables are ``EMBCHECK_SEED`` and so on. Nothing here imports torch, numpy or click.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["OPTIONS", "Kind", "Option", "option"]
+
+Kind = Literal["text", "integer", "number", "flag", "path", "probes", "device"]
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option. Values are checked in `embcheck.config`, so that every way of giving one has the same rules."""
+
+    name: str
+    kind: Kind
+    default: object
+    help: str
+    choices: tuple[str, ...] = ()
+    multiple: bool = False
+    metavar: str | None = None
+
+    @property
+    def key(self) -> str:
+        """Its key in ``[tool.embcheck]``: ``models`` for the models, since ``model`` holds a table for each."""
+        return "models" if self.name == "model" else self.name
+
+    @property
+    def variable(self) -> str:
+        """Its environment variable."""
+        return f"EMBCHECK_{self.name.upper()}"
+
+
+OPTIONS = (
+    Option(
+        "model",
+        "text",
+        (),
+        "Model to check: a path, npy:FILE,vocab=FILE, word2vec:FILE, glove:FILE, random:VxD or demo; "
+        "a leading alias= names it.",
+        multiple=True,
+        metavar="SPEC",
+    ),
+    Option(
+        "property",
+        "text",
+        (),
+        "Run only the checks whose id, or id[parameters], matches (repeatable).",
+        multiple=True,
+        metavar="GLOB",
+    ),
+    Option(
+        "properties",
+        "path",
+        (),
+        "More property files or folders (repeatable); ./properties is found by itself.",
+        multiple=True,
+        metavar="PATH",
+    ),
+    Option("device", "device", "auto", "Where to compute: auto, cpu, cuda, cuda:N or mps.", metavar="DEVICE"),
+    Option(
+        "dtype",
+        "text",
+        None,
+        "Convert the vectors to this type; by default they keep the one they are stored in.",
+        choices=("float32", "float16", "bfloat16"),
+    ),
+    Option("seed", "integer", 0, "Seed of every random choice.", metavar="N"),
+    Option("confidence", "number", 0.95, "Confidence level of the intervals.", metavar="LEVEL"),
+    Option(
+        "probes",
+        "probes",
+        None,
+        "Number of probe tokens, or all; by default all of up to 32,000 rows, else 1,000.",
+        metavar="N|all",
+    ),
+    Option(
+        "population",
+        "text",
+        "known",
+        "Rows that claims are about: known leaves out padding, special, unused and unreachable ones.",
+        choices=("known", "all"),
+    ),
+    Option(
+        "control",
+        "flag",
+        default=False,
+        help="Also run each check on 20 random tables; one that holds there is vacuous, and fails.",
+    ),
+    Option("json", "path", None, "Write the report to this file as JSON.", metavar="PATH"),
+    Option("show", "text", "fail", "Which checks to show in detail.", choices=("fail", "all", "none")),
+)
+
+
+def option(name: str) -> Option:
+    """The option of that name.
+
+    Raises
+    ------
+    KeyError
+        There is none.
+    """
+    for found in OPTIONS:
+        if found.name == name:
+            return found
+    raise KeyError(name)

@@ -1,0 +1,223 @@
+"""The pytest plugin: hooks and arguments. What an item checks is found, run and reported by the modules beside it.
+
+`embcheck.plugin_items` says which check an item stands for, `embcheck.plugin_checks` runs it, and
+`embcheck.plugin_results` gathers the results where the session is controlled. Importing them imports neither torch
+nor numpy: those come with the first table.
+"""
+
+from __future__ import annotations
+
+import glob
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from embcheck import settings, sources
+from embcheck.config import Config, resolve
+from embcheck.errors import EmbcheckError, UsageError
+from embcheck.options import OPTIONS
+from embcheck.plugin_checks import Tables, attach, no_model, run_item
+from embcheck.plugin_items import (
+    TABLE_FIXTURE,
+    ClaimNotHeld,
+    chosen,
+    declaration_of,
+    distinct,
+    excuse,
+    over_models,
+    parametrize,
+)
+from embcheck.plugin_results import PROBLEM, Results
+from embcheck.reports import json_file
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    from embcheck.table import EmbeddingTable
+
+__all__ = ["ClaimNotHeld", "embcheck_table"]
+
+_SHIPPED = "embcheck.properties"
+
+
+@dataclass(slots=True)
+class _State:
+    """What a session knows; one for each process."""
+
+    config: Config
+    tables: Tables
+    problem: EmbcheckError | None = None
+    """Wrong usage found while collecting, where pytest would make it an error of one file."""
+
+
+_STATE = pytest.StashKey[_State]()
+
+
+# --- options and configuration --------------------------------------------------------------------------------------
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add every option of the command line, with ``--embcheck-`` in front. Values are checked where all are."""
+    group = parser.getgroup("embcheck", "embcheck: claims about the geometry of embedding matrices")
+    for option in OPTIONS:
+        about: dict[str, Any] = {"dest": f"embcheck_{option.name}", "help": option.help.replace("%", "%%")}
+        if option.kind == "flag":
+            about |= {"action": "store_const", "const": True}
+        else:
+            about["action"] = "append" if option.multiple else "store"
+            about["metavar"] = option.metavar or "|".join(option.choices)
+        group.addoption(f"--embcheck-{option.name}", **about)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Resolve the options once, and check what can be checked without loading anything."""
+    config.addinivalue_line("markers", "embcheck: a declared property, checked on a model")
+    given = {option.name: config.getoption(f"embcheck_{option.name}") for option in OPTIONS}
+    try:
+        resolved = resolve(given, root=config.rootpath)
+        for spec in resolved.models:
+            sources.check(spec)
+        for path in resolved.properties:
+            if not path.exists():
+                raise UsageError(f"properties {str(path)!r}: no such file or folder")
+        if resolved.json is not None:
+            json_file.check_writable(resolved.json)
+    except EmbcheckError as error:
+        raise pytest.UsageError(str(error)) from None
+    config.stash[_STATE] = _State(resolved, Tables(resolved))
+    _widen_collection(config, resolved)
+    if not _is_worker(config):
+        config.pluginmanager.register(Results(config, resolved), "embcheck-results")
+
+
+def _widen_collection(config: pytest.Config, resolved: Config) -> None:
+    """Let property files be collected: the shipped ones, those named by option, ``./properties`` where it is ours.
+
+    Patterns are absolute: a relative ``properties/*.py`` would match all of a project that lies below a folder of
+    that name.
+    """
+    folders = [Path(__file__).parent / "properties"]
+    if resolved.configured or resolved.models:
+        folders.append(config.rootpath / "properties")
+    for path in resolved.properties:
+        folders += {path.absolute(), path.resolve()}  # pytest does not resolve symbolic links
+    if config.option.pyargs and _SHIPPED in config.args:
+        # Where embcheck runs from a checkout, the package's files lie outside its folder, which pytest does not see.
+        shipped = [path for path in importlib.import_module(_SHIPPED).__path__ if Path(path) != folders[0]]
+        at = config.args.index(_SHIPPED)
+        config.args[at : at + 1] = [str(folders[0]), *shipped]
+        folders += map(Path, shipped)
+    for folder in folders:
+        pattern = glob.escape(str(folder))
+        config.addinivalue_line("python_files", pattern if folder.suffix == ".py" else f"{pattern}/*.py")
+    for name in config.getoption("embcheck_properties") or ():
+        if name not in config.args:  # named on the command line, as any other path there
+            config.args.append(name)
+
+
+def _is_worker(config: pytest.Config) -> bool:
+    """Whether this process runs tests for an xdist controller."""
+    return hasattr(config, "workerinput")
+
+
+# --- collection -----------------------------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make one item for each model and parameter; first of all, so that an item's name begins with the model."""
+    state = metafunc.config.stash[_STATE]
+    declaration = declaration_of(metafunc.function)
+    if declaration is not None:
+        try:
+            parametrize(metafunc, declaration, state.config.models)
+        except EmbcheckError as error:
+            state.problem = state.problem or error
+    elif TABLE_FIXTURE in metafunc.fixturenames:
+        over_models(metafunc, TABLE_FIXTURE, state.config.models, indirect=True)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark a declared property, and excuse a known exception."""
+    if isinstance(item, pytest.Function) and declaration_of(item) is not None:
+        item.add_marker(pytest.mark.embcheck)
+        excuse(item, item.config.stash[_STATE].config)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what the globs do not select, and stop where something is wrong with what was collected."""
+    try:
+        kept = _kept(config, items)
+    except EmbcheckError as error:
+        if not _is_worker(config):
+            raise pytest.UsageError(str(error)) from None
+        config.workeroutput[PROBLEM] = str(error)  # type: ignore[attr-defined]
+        items.clear()
+        return
+    staying = set(kept)
+    if left := [item for item in items if item not in staying]:
+        config.hook.pytest_deselected(items=left)
+        items[:] = kept
+
+
+def _kept(config: pytest.Config, items: list[pytest.Item]) -> list[pytest.Item]:
+    """The items that are to run.
+
+    Raises
+    ------
+    EmbcheckError
+        Something is wrong with a property, a glob or the device.
+    """
+    state = config.stash[_STATE]
+    if state.problem is not None:
+        raise state.problem
+    kept = chosen(distinct(items), state.config.property)
+    device = state.config.device
+    if device not in {"auto", "cpu"} and not config.option.collectonly and any(map(declaration_of, kept)):
+        sources.resolve_device(device)  # imports torch, which the properties are about to do
+    return kept
+
+
+# --- running --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def embcheck_table(request: pytest.FixtureRequest) -> Iterator[EmbeddingTable]:
+    """The embedding table of each model in turn, for tests with plain asserts and for hypothesis."""
+    if request.param is None:
+        no_model()
+    state = request.config.stash[_STATE]
+    problem = None
+    try:
+        table = state.tables.get(request.param).table
+    except EmbcheckError as error:
+        problem = str(error)
+    if problem is not None:
+        pytest.fail(problem, pytrace=False)
+    with settings.using(state.config.settings):
+        yield table
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a declared property instead of calling its function."""
+    if declaration_of(pyfuncitem) is None:
+        return None
+    __tracebackhide__ = True
+    state = pyfuncitem.config.stash[_STATE]
+    run_item(pyfuncitem, state.tables, state.config)
+    return True
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Put a check's result on its report, once all others have had their say in it."""
+    report = yield
+    state = item.config.stash[_STATE]
+    attach(item, report, state.tables, state.config)
+    return report

@@ -1,0 +1,160 @@
+"""Which check each pytest item stands for: parameters, selection, known exceptions. Nothing here loads a table."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from embcheck.claims import Declaration
+from embcheck.collect import matches, select
+from embcheck.errors import UsageError
+from embcheck.run import Check
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from embcheck.config import Config
+    from embcheck.spec import ModelSpec
+
+__all__ = [
+    "ClaimNotHeld",
+    "check_of",
+    "chosen",
+    "declaration_of",
+    "distinct",
+    "excuse",
+    "over_models",
+    "parametrize",
+    "spec_of",
+]
+
+TABLE_FIXTURE = "embcheck_table"
+
+
+class ClaimNotHeld(pytest.fail.Exception):  # type: ignore[name-defined,misc] # a class behind a function, to mypy
+    """A check that does not hold: a failure without a Python traceback, which a known exception excuses."""
+
+    __module__ = "builtins"  # as pytest's own outcomes have it, so that reports show the bare name
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, pytrace=False)
+
+
+def declaration_of(thing: object) -> Declaration | None:
+    """What ``@claim`` says of an item or a function, ``None`` for any other."""
+    found = getattr(getattr(thing, "obj", thing), "__embcheck__", None)
+    return found if isinstance(found, Declaration) else None
+
+
+def spec_of(item: pytest.Item) -> ModelSpec | None:
+    """The model that an item runs on, ``None`` where no model was given."""
+    params = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+    found: Any = params.get("table") or params.get(TABLE_FIXTURE)
+    return found  # type: ignore[no-any-return]
+
+
+def check_of(item: pytest.Function) -> Check:
+    """The check that an item of a declared property stands for."""
+    declaration = declaration_of(item)
+    names = declaration.parameters if declaration else ()
+    return Check(item.obj, {name: item.callspec.params[name] for name in names})
+
+
+# --- parameters ---------------------------------------------------------------------------------------------------
+
+
+def parametrize(metafunc: pytest.Metafunc, declaration: Declaration, models: Sequence[ModelSpec]) -> None:
+    """One item for each model and each value of each parameter: ``name[alias-value]``.
+
+    Raises
+    ------
+    UsageError
+        The property is a hypothesis test.
+    """
+    if getattr(metafunc.function, "is_hypothesis_test", False):
+        raise UsageError(
+            f"property {declaration.id} ({metafunc.definition.nodeid}): @given does not work under @claim; "
+            f"write a plain test that takes the fixture {TABLE_FIXTURE} and @given(data=st.data())"
+        )
+    over_models(metafunc, "table", models)
+    for name, values in declaration.parameters.items():
+        metafunc.parametrize(name, values, ids=[str(value) for value in values])
+    if "rng" in inspect.signature(metafunc.function).parameters:
+        metafunc.parametrize("rng", [None], ids=[pytest.HIDDEN_PARAM])  # made anew for each check when it runs
+
+
+def over_models(
+    metafunc: pytest.Metafunc, argument: str, models: Sequence[ModelSpec], *, indirect: bool = False
+) -> None:
+    """One item for each model, or a single one, to be skipped, where there is none. Items are grouped by model."""
+    ids: list[object] = [spec.alias for spec in models] or [pytest.HIDDEN_PARAM]
+    metafunc.parametrize(argument, models or [None], ids=ids, indirect=indirect, scope="session")
+
+
+# --- which items run ----------------------------------------------------------------------------------------------
+
+
+def excuse(item: pytest.Function, config: Config) -> None:
+    """Mark a known exception: it passes where it does not hold, and fails where it does or where it can't be run."""
+    spec = spec_of(item)
+    if spec is not None and not config.expected(spec.alias, check_of(item)):
+        reason = f"[tool.embcheck.model.{spec.alias}] expects it not to hold"
+        item.add_marker(pytest.mark.xfail(raises=ClaimNotHeld, strict=True, reason=reason), append=False)
+
+
+def distinct(items: Sequence[pytest.Item]) -> list[pytest.Item]:
+    """The items without those of a property that a second file only imports.
+
+    Raises
+    ------
+    UsageError
+        Two properties have one name, or two items would give one result.
+    """
+    first: dict[str, pytest.Function] = {}
+    seen: dict[tuple[str, ...], pytest.Item] = {}
+    kept = []
+    for item in items:
+        declaration = declaration_of(item)
+        if declaration is not None and isinstance(item, pytest.Function):
+            if _origin(first.setdefault(declaration.id, item)) != _origin(item):
+                files = f"{_origin(first[declaration.id])[0]} and {_origin(item)[0]}"
+                raise UsageError(f"two properties are called {declaration.id!r}: {files}; rename one")
+            other = seen.setdefault(_key(item), item)
+            if other.path != item.path:
+                continue
+            if other.nodeid != item.nodeid:
+                raise UsageError(
+                    f"{other.nodeid} and {item.nodeid} are one check: same model, property and parameters; "
+                    f"give parameters through @claim(...) instead of parametrize"
+                )
+        kept.append(item)
+    return kept
+
+
+def chosen(items: Sequence[pytest.Item], globs: Sequence[str]) -> list[pytest.Item]:
+    """The items without the declared ones that no glob matches; plain tests stay.
+
+    Raises
+    ------
+    UsageError
+        A glob matches nothing.
+    """
+    checks = {item: check_of(item) for item in items if isinstance(item, pytest.Function) and declaration_of(item)}
+    select(checks.values(), globs)
+    return [
+        item for item in items if item not in checks or not globs or any(matches(checks[item], glob) for glob in globs)
+    ]
+
+
+def _key(item: pytest.Function) -> tuple[str, ...]:
+    spec, check = spec_of(item), check_of(item)
+    return (spec.alias if spec else "", check.declaration.id, json.dumps(check.record, sort_keys=True))
+
+
+def _origin(item: pytest.Function) -> tuple[str, int]:
+    """Where the function was written: the same under whatever module names its file was imported."""
+    function: Callable[..., Any] = inspect.unwrap(item.function)
+    return function.__code__.co_filename, function.__code__.co_firstlineno

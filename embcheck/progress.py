@@ -1,0 +1,37 @@
+"""Progress of long work: a bar on stderr, only on a terminal and only once the work has lasted two seconds."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sized
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+__all__ = ["track"]
+
+_Item = TypeVar("_Item")
+_DELAY = 2.0
+
+
+def track(iterable: Iterable[_Item], description: str = "", total: int | None = None) -> Iterator[_Item]:
+    """The items of ``iterable``, with a bar that shows how far they are.
+
+    Parameters
+    ----------
+    iterable
+        The work, piece by piece.
+    description
+        What it is, in a few words.
+    total
+        How many pieces; by default what ``len`` says.
+    """
+    if not sys.stderr.isatty():  # most of the time: spare the import
+        yield from iterable
+        return
+    from tqdm import tqdm
+
+    if total is None and isinstance(iterable, Sized):
+        total = len(iterable)
+    yield from tqdm(iterable, desc=description or None, total=total, delay=_DELAY, disable=None, leave=False)

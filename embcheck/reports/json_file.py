@@ -1,0 +1,80 @@
+"""The report as a JSON file, and the JSON Schema that it keeps to."""
+
+from __future__ import annotations
+
+import importlib.resources
+import json
+import os
+import secrets
+from typing import TYPE_CHECKING, Any
+
+from embcheck.errors import EmbcheckError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+__all__ = ["check_writable", "dumps", "schema", "write"]
+
+
+def dumps(document: Mapping[str, Any]) -> str:
+    """The document as text: sorted keys, pure ASCII, no NaN, a newline at the end.
+
+    Raises
+    ------
+    ValueError
+        A number is not finite.
+    """
+    return json.dumps(document, indent=1, sort_keys=True, allow_nan=False) + "\n"
+
+
+def write(document: Mapping[str, Any], path: Path) -> None:
+    """Write the document to a file, whole or not at all: a temporary file beside it takes its place.
+
+    Raises
+    ------
+    EmbcheckError
+        The file can't be written.
+    """
+    text = dumps(document)
+    check_writable(path)
+    try:
+        if path.exists() and not path.is_file():  # a pipe or /dev/stdout: nothing to replace
+            path.write_text(text, encoding="ascii")
+        else:
+            _replace(path.resolve(), text)
+    except OSError as error:
+        raise EmbcheckError(f"can't write {str(path)!r}: {error.strerror or error}") from error
+
+
+def check_writable(path: Path) -> None:
+    """Check what can be known before the work is done: that the folder is there, and that the path is no folder.
+
+    Raises
+    ------
+    UsageError
+        It is one, or the folder is missing.
+    """
+    if path.is_dir():
+        raise UsageError(f"can't write {str(path)!r}: it is a folder; name a file in it")
+    if not path.resolve().parent.is_dir():
+        raise UsageError(f"can't write {str(path)!r}: the folder {str(path.parent)!r} does not exist")
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of the report document."""
+    text = importlib.resources.files(__package__).joinpath("embcheck-report-1.schema.json").read_text(encoding="utf-8")
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with temporary.open("x", encoding="ascii", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,130 @@
+"""The documents of ``inspect``, ``probe``, ``neighbors`` and ``analogy`` as lines for a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from embcheck.reports.terminal import WIDTH, Line
+from embcheck.reports.text import columns, number, safe, wrap
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+__all__ = ["analogy", "inspect", "neighbors", "probe"]
+
+_TOKEN = 30
+_MOST_RUNS = 40
+_MOST_TOKENS = 60
+
+
+def inspect(document: Mapping[str, Any], *, encoding: str = "utf-8") -> list[Line]:
+    """What a spec holds."""
+    rows, width = document["shape"]
+    source = [f"{key} {_plain(value, encoding)}" for key, value in sorted(document["source"].items())]
+    population = document["population"]
+    out = [f"{n} {reason}" for reason, n in sorted(population["excluded"].items())]
+    return [
+        Line(f"{safe(document['alias'], 40, encoding=encoding)}: {rows} x {width} {document['dtype']}", "title"),
+        *_block("read", source),
+        *_block("population", [f"{population['kind']}: {population['rows']} rows"]),
+        *_block("left out", out or ["nothing"]),
+        *_block("lengths", [f"{_level(level)} {number(value)}" for level, value in document["norms"].items()]),
+        *_block("tokens", [f"{n} {kind}" for kind, n in document["token_kinds"].items() if n]),
+        *_block("notes", [safe(note, 400, encoding=encoding) for note in document["notes"]]),
+        *_block("sha256", [f"weights {document['weights_sha256'][:16]}", f"tokens {document['tokens_sha256'][:16]}"]),
+    ]
+
+
+def probe(document: Mapping[str, Any], *, encoding: str = "utf-8") -> list[Line]:
+    """One token against all others."""
+    anchor, negative = document["anchor"], document["negative_tokens"]
+    outside = "" if anchor["in_population"] else " (itself outside the population)"
+    runs = [f"#{first}" if first == last else f"#{first}-{last}" for first, last in document["negative_runs"]]
+    tokens = [_token(entry, encoding) for entry in negative]
+    statistics = [f"{name} {number(document[name])}" for name in ("min", "max", "mean", "median")]
+    return [
+        Line(f"{_token(anchor, encoding)} #{anchor['id']} against {document['others']} rows{outside}", "title"),
+        *_block("cosine", statistics),
+        *_block("signs", [f"{document[key]} {key.replace('_', '-')}" for key in ("non_negative", "negative")]),
+        *_block("share", [f"{number(document['share'])} non-negative"]),
+        *_block("negative", _first(runs, _MOST_RUNS, "runs")),
+        *_block("decoded", _first(tokens, _MOST_TOKENS, "tokens")),
+    ]
+
+
+def neighbors(document: Mapping[str, Any], *, encoding: str = "utf-8") -> list[Line]:
+    """The rows nearest to a word."""
+    variants = ", variants counted once" if document["merged"] else ""
+    title = f"nearest to {_word(document['word'], encoding)} by cosine{variants}"
+    return [*_titled(title), *_ranked(document["neighbors"], encoding)]
+
+
+def analogy(document: Mapping[str, Any], *, encoding: str = "utf-8") -> list[Line]:
+    """The rows nearest to a - b + c, and where the words themselves rank."""
+    a, b, c, *target = (_word(word, encoding) for word in document["words"])
+    ranks = [
+        f"{safe(text, _TOKEN, encoding=encoding)}: {_rank(rank['sources_kept'])} with sources kept"
+        + (f", {rank['sources_excluded']} excluded" if rank["sources_excluded"] else "")
+        for text, rank in document["ranks"].items()
+    ]
+    return [
+        *_titled(f"{a} - {b} + {c}" + (f" = {target[0]}" if target else "")),
+        Line("source words excluded"),
+        *_ranked(document["sources_excluded"], encoding),
+        Line("source words kept"),
+        *_ranked(document["sources_kept"], encoding),
+        *_block("ranks", ranks),
+    ]
+
+
+def _titled(text: str) -> list[Line]:
+    return [Line(line, "title") for line in wrap([text], width=WIDTH, indent="  ")]
+
+
+def _ranked(entries: Sequence[Mapping[str, Any]], encoding: str) -> list[Line]:
+    rows = []
+    for rank, entry in enumerate(entries, 1):
+        token = _token(entry, encoding)
+        rows.append(
+            Line(f"{rank:>4}  {entry['cosine']:7.4f}  {token}{' ' * (_TOKEN + 4 - columns(token))}#{entry['id']}")
+        )
+    return rows
+
+
+def _block(name: str, pieces: Iterable[str]) -> list[Line]:
+    return [
+        Line(text) for text in wrap(pieces, width=WIDTH, first=f"  {name:<12}", indent=" " * 14) if text.strip() != name
+    ]
+
+
+def _first(pieces: Sequence[str], most: int, what: str) -> list[str]:
+    more = len(pieces) - most
+    return [*pieces[:most], f"and {more} more {what} (--json has all)"] if more > 0 else list(pieces) or ["none"]
+
+
+def _token(entry: Mapping[str, Any], encoding: str) -> str:
+    return f"'{safe(entry['token'], _TOKEN, encoding=encoding)}'"
+
+
+def _word(word: Mapping[str, Any], encoding: str) -> str:
+    text = safe(word["text"], _TOKEN, encoding=encoding)
+    if len(word["ids"]) == 1:
+        return f"{text} (#{word['ids'][0]})" if not text.startswith("#") else f"{text} ({_token_of(word, encoding)})"
+    return f"{text} (mean of {len(word['ids'])} tokens)"
+
+
+def _token_of(word: Mapping[str, Any], encoding: str) -> str:
+    return f"'{safe(word['tokens'][0], _TOKEN, encoding=encoding)}'"
+
+
+def _rank(rank: int | None) -> str:
+    return "not a word of this vocabulary" if rank is None else str(rank)
+
+
+def _level(level: str) -> str:
+    return {"0": "min", "0.5": "median", "1": "max"}.get(level, f"{float(level):.0%}")
+
+
+def _plain(value: Any, encoding: str) -> str:
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return safe(text, 200, encoding=encoding)

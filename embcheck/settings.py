@@ -1,0 +1,83 @@
+"""How a run measures: seed, confidence level, number of probes. Set once by the run, read by the measures."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from embcheck.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["DEFAULT_PROBES", "EXACT_UP_TO", "Settings", "current", "in_ci", "using"]
+
+DEFAULT_PROBES = 1_000
+EXACT_UP_TO = 32_000  # populations up to this size are measured whole unless --probes says otherwise
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Seed, confidence level and probe count of a run.
+
+    Parameters
+    ----------
+    seed
+        Every random choice derives from it.
+    confidence_level
+        Of every interval, strictly between 0.5 and 1.
+    probes
+        Number of probe tokens, ``"all"``, or ``None``: all rows of a population of up to 32,000, else 1,000.
+
+    Raises
+    ------
+    UsageError
+        A value outside its range.
+    """
+
+    seed: int = 0
+    confidence_level: float = 0.95
+    probes: int | Literal["all"] | None = None
+
+    def __post_init__(self) -> None:
+        if not 0.5 < self.confidence_level < 1:
+            raise UsageError(f"confidence level must lie between 0.5 and 1, got {self.confidence_level}")
+        if isinstance(self.probes, int) and self.probes < 2:
+            raise UsageError(
+                f"at least 2 probes are needed for an interval, got {self.probes}; use 'all' for exact values"
+            )
+        if self.seed < 0:
+            raise UsageError(f"seed must not be negative, got {self.seed}")
+
+    def probe_count(self, population: int) -> int:
+        """How many of ``population`` rows are probed."""
+        if self.probes == "all" or (self.probes is None and population <= EXACT_UP_TO):
+            return population
+        return min(DEFAULT_PROBES if self.probes is None else self.probes, population)
+
+
+_current: ContextVar[Settings] = ContextVar("embcheck_settings")
+_DEFAULT = Settings()
+
+
+def current() -> Settings:
+    """The settings in force: those of the run, or the defaults outside one."""
+    return _current.get(_DEFAULT)
+
+
+@contextmanager
+def using(settings: Settings) -> Iterator[Settings]:
+    """Put ``settings`` in force for the ``with`` block."""
+    token = _current.set(settings)
+    try:
+        yield settings
+    finally:
+        _current.reset(token)
+
+
+def in_ci() -> bool:
+    """Whether this process runs in continuous integration (the variable ``CI`` is set, and not to 0 or false)."""
+    return os.environ.get("CI", "").lower() not in {"", "0", "false"}

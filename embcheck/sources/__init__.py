@@ -1,0 +1,137 @@
+"""Sources: one public module for each kind of spec, named as the spec's scheme.
+
+A source module has two functions, and nothing else needs to know of it:
+
+``read(spec) -> EmbeddingTable``
+    The table on the CPU, in the dtype it was stored in, memory-mapped where the format allows.
+``describe(spec) -> dict[str, object]``
+    What ``read`` would read (tensor, shape, dtype, bytes), found without reading it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from embcheck.errors import DeviceError, SourceError, SpecError
+from embcheck.sources._files import local_path
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    import torch
+
+    from embcheck.spec import ModelSpec
+    from embcheck.table import EmbeddingTable
+
+__all__ = ["check", "describe", "load", "resolve_device", "schemes"]
+
+_PATHLESS = frozenset({"demo", "random"})
+_PATH_OPTIONS = ("vocab",)
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[\w.-]{1,96}")
+DTYPES = ("float32", "float16", "bfloat16")
+
+
+def schemes() -> tuple[str, ...]:
+    """Names of the schemes that specs may use."""
+    return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_")))
+
+
+def check(spec: ModelSpec) -> None:
+    """Check what can be checked before any heavy import: the scheme, and that the named paths exist.
+
+    Raises
+    ------
+    SpecError
+        No source reads this scheme.
+    SourceError
+        A path that the spec names does not exist.
+    """
+    if spec.scheme not in schemes():
+        close = difflib.get_close_matches(spec.scheme, schemes(), n=1)
+        hint = f"did you mean {close[0]}:?" if close else f"known schemes: {', '.join(schemes())}"
+        raise SpecError(f"spec {spec.text!r}: unknown scheme {spec.scheme!r}; {hint}")
+    if spec.scheme in _PATHLESS:
+        return
+    if spec.scheme == "directory" and _HUB_ID.fullmatch(spec.target) and not Path(spec.target).exists():
+        raise SourceError(
+            f"spec {spec.text!r}: there is no directory {spec.target} here, and hub ids are not read yet; "
+            "download the model and give its directory, such as ./model"
+        )
+    for path in (spec.target, *(v for k, v in spec.options if k in _PATH_OPTIONS)):
+        local_path(spec, path)
+
+
+def load(
+    spec: ModelSpec,
+    *,
+    device: str = "auto",
+    dtype: str | None = None,
+    population: Literal["known", "all"] = "known",
+) -> EmbeddingTable:
+    """Read a table and put it on a device.
+
+    Raises
+    ------
+    SpecError, SourceError
+        As ``check``; or the file is malformed.
+    DeviceError
+        The device or dtype is unknown, or not to be had here.
+    """
+    from dataclasses import replace
+
+    import torch
+
+    check(spec)
+    where = resolve_device(device)
+    if dtype is not None and dtype not in DTYPES:
+        raise DeviceError(f"unknown dtype {dtype!r}; choose one of {', '.join(DTYPES)}")
+    table: EmbeddingTable = _module(spec).read(spec)
+    vectors = table.vectors.to(where, dtype=None if dtype is None else getattr(torch, dtype))
+    return replace(table, vectors=vectors, kind=population, memo={})
+
+
+def describe(spec: ModelSpec) -> dict[str, Any]:
+    """What ``load`` would read, found without reading it.
+
+    Raises
+    ------
+    SpecError, SourceError
+        As ``load``.
+    """
+    check(spec)
+    found: dict[str, Any] = _module(spec).describe(spec)
+    return found
+
+
+def resolve_device(name: str) -> torch.device:
+    """The torch device of a name: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+
+    Raises
+    ------
+    DeviceError
+        The name is unknown, or there is no such device here.
+    """
+    import torch
+
+    if name == "auto":
+        best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        return torch.device(best)
+    kind, _, index = name.partition(":")
+    if kind not in {"cpu", "cuda", "mps"} or (index and not (kind == "cuda" and index.isdigit())):
+        raise DeviceError(f"unknown device {name!r}; choose auto, cpu, cuda, cuda:N or mps")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise DeviceError(f"device {name!r}: no CUDA device is available here; use --device cpu")
+    if kind == "cuda" and index and int(index) >= torch.cuda.device_count():
+        raise DeviceError(f"device {name!r}: only {torch.cuda.device_count()} CUDA devices are here, counted from 0")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise DeviceError("device 'mps': no Metal device is available here; use --device cpu")
+    return torch.device(name)
+
+
+def _module(spec: ModelSpec) -> ModuleType:
+    return importlib.import_module(f"embcheck.sources.{spec.scheme}")

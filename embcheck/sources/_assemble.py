@@ -1,0 +1,37 @@
+"""The last step of every source: matrix, vocabulary and where both came from, as one table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from embcheck.table import EmbeddingTable, Provenance, dtype_name, weights_sha256
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from embcheck.spec import ModelSpec
+    from embcheck.vocabulary import Vocabulary
+
+
+def assemble(
+    spec: ModelSpec,
+    matrix: Tensor,
+    vocabulary: Vocabulary,
+    *,
+    bytes_read: int,
+    tensor: str | None = None,
+    notes: tuple[str, ...] = (),
+) -> EmbeddingTable:
+    """Make a table of a stored (V, d) matrix and its vocabulary."""
+    origin = Provenance(
+        spec=spec.text,
+        source=spec.scheme,
+        shape=(matrix.shape[0], matrix.shape[1]),
+        dtype=dtype_name(matrix),
+        weights_sha256=weights_sha256(matrix),
+        revision=spec.revision,
+        tensor=tensor,
+        bytes_read=bytes_read,
+        notes=notes,
+    )
+    return EmbeddingTable(matrix, vocabulary, origin)

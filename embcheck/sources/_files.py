@@ -1,0 +1,132 @@
+"""Looking at files that nobody vouches for: what they are, what they say, and errors of one line about them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from embcheck.errors import SourceError, SpecError
+
+if TYPE_CHECKING:
+    from embcheck.spec import ModelSpec
+
+_HEAD_BYTES = 512
+_LONGEST_QUOTE = 200
+
+
+def local_path(spec: ModelSpec, text: str) -> Path:
+    """Turn a path as the user wrote it into one of an existing file or directory.
+
+    Raises
+    ------
+    SourceError
+        There is none of that name, or it can't be looked at.
+    """
+    try:
+        path = Path(text).expanduser()
+        path.stat()
+    except FileNotFoundError:
+        raise SourceError(f"spec {spec.text!r}: no such file or directory: {text}") from None
+    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: the home directory of a user who isn't there
+        raise SourceError(f"spec {spec.text!r}: cannot look at {text}: {one_line(error)}") from None
+    return path
+
+
+def local_file(spec: ModelSpec, text: str) -> Path:
+    """As `local_path`, for a regular file that is not empty.
+
+    Raises
+    ------
+    SourceError
+        It is something else.
+    """
+    path = local_path(spec, text)
+    if not path.is_file():
+        raise SourceError(f"spec {spec.text!r}: {text} is not a regular file; give the file itself")
+    if path.stat().st_size == 0:
+        raise SourceError(f"{path}: the file is empty; get it again")
+    return path
+
+
+def refuse_unknown_options(spec: ModelSpec, *known: str) -> None:
+    """Refuse options that this scheme does not have.
+
+    Raises
+    ------
+    SpecError
+        There is one; the message lists those that exist.
+    """
+    for key, _ in spec.options:
+        if key not in known:
+            have = f"it takes {', '.join(known)}" if known else "it takes none"
+            raise SpecError(f"spec {spec.text!r}: {spec.scheme} has no option {key!r}; {have}")
+
+
+def one_line(error: object) -> str:
+    """Text of another library's error, as part of a one-line message of ours."""
+    text = " ".join(str(error).split())
+    return printable(text if len(text) <= _LONGEST_QUOTE else text[:_LONGEST_QUOTE] + "...")
+
+
+def printable(name: str) -> str:
+    """A name from an untrusted file, safe to print."""
+    return name if name.isprintable() else repr(name)
+
+
+def disguise(path: Path) -> str | None:
+    """What a file is that should hold weights and doesn't, with the way out; ``None`` where it may hold them."""
+    head = read_head(path)
+    if head.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer, not the file itself; run 'git lfs pull' there, or download the file"
+    if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
+        return "a web page saved in place of the file; download the file itself"
+    if head.startswith(b"\x1f\x8b"):
+        return "compressed with gzip; unpack it first"
+    if head.startswith(b"PK\x03\x04"):
+        return "a zip archive; unpack it first"
+    return None
+
+
+def refuse_disguise(path: Path) -> None:
+    """Refuse a file that is plainly something else than what its name promises.
+
+    Raises
+    ------
+    SourceError
+        It is a Git LFS pointer, a web page or an archive.
+    """
+    if (it := disguise(path)) is not None:
+        raise SourceError(f"{path} is {it}")
+
+
+def read_head(path: Path, size: int = _HEAD_BYTES) -> bytes:
+    """The first bytes of a file.
+
+    Raises
+    ------
+    SourceError
+        It can't be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(size)
+    except OSError as error:
+        raise SourceError(f"cannot read {path}: {one_line(error)}") from None
+
+
+def read_json(path: Path) -> Any:
+    """A JSON document.
+
+    Raises
+    ------
+    SourceError
+        It can't be read, or is not JSON.
+    """
+    refuse_disguise(path)
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise SourceError(f"cannot read {path}: {one_line(error)}") from None
+    except (ValueError, RecursionError) as error:
+        raise SourceError(f"{path} is not valid JSON ({one_line(error)}); get the file again") from None

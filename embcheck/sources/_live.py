@@ -1,0 +1,106 @@
+"""A table of a model in memory: the weights of its input embedding, not copied, and its tokenizer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from tokenizers import Tokenizer
+from torch import nn
+
+from embcheck.errors import SourceError, UsageError
+from embcheck.sources._tokenizer import RustErrors, TokenizerVocabulary
+from embcheck.table import EmbeddingTable, Provenance, dtype_name, weights_sha256
+from embcheck.vocabulary import WordVocabulary
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["from_module"]
+
+
+def from_module(model: nn.Module, tokenizer: Any) -> EmbeddingTable:
+    """Make a table of a live model. The vectors share the model's memory, so they change as it is trained.
+
+    Parameters
+    ----------
+    model
+        A module with ``get_input_embeddings()``, an ``nn.Embedding``, or a module that holds exactly one
+        ``nn.Embedding`` as large as the tokenizer.
+    tokenizer
+        A ``tokenizers.Tokenizer``, a fast tokenizer of transformers, or a list of words, one a row. It is not changed.
+
+    Raises
+    ------
+    UsageError
+        The model has no such embedding, its weights are not in memory or not floats, or the tokenizer does not fit it.
+    """
+    tokens = _words_or_tokenizer(tokenizer)
+    weight = _weight(model, len(tokens) if isinstance(tokens, list) else tokens.get_vocab_size())
+    vocabulary = _vocabulary(tokens, rows=len(weight))
+    origin = Provenance(
+        spec="memory",
+        source="module",
+        shape=(weight.shape[0], weight.shape[1]),
+        dtype=dtype_name(weight),
+        weights_sha256=weights_sha256(weight),
+        notes=vocabulary.notes if isinstance(vocabulary, TokenizerVocabulary) else (),
+    )
+    return EmbeddingTable(weight, vocabulary, origin)
+
+
+def _words_or_tokenizer(tokenizer: Any) -> list[str] | Tokenizer:
+    if isinstance(tokenizer, list | tuple) and all(isinstance(word, str) for word in tokenizer):
+        return list(tokenizer)
+    backend = tokenizer if isinstance(tokenizer, Tokenizer) else getattr(tokenizer, "backend_tokenizer", None)
+    if isinstance(backend, Tokenizer):
+        return backend
+    raise UsageError(
+        f"tokenizer is a {type(tokenizer).__name__}; give a tokenizers.Tokenizer, a fast tokenizer of transformers "
+        "or a list of words"
+    )
+
+
+def _vocabulary(tokens: list[str] | Tokenizer, *, rows: int) -> WordVocabulary | TokenizerVocabulary:
+    if isinstance(tokens, list):
+        if len(tokens) > rows:
+            raise UsageError(
+                f"there are {len(tokens)} words but the embedding has only {rows} rows; give one word a row"
+            )
+        return WordVocabulary(tokens)
+    try:
+        with RustErrors("the tokenizer"):  # a copy, since padding is switched off in it
+            return TokenizerVocabulary(Tokenizer.from_str(tokens.to_str()), rows=rows)
+    except SourceError as error:
+        raise UsageError(str(error)) from None
+
+
+def _weight(model: nn.Module, size: int) -> Tensor:
+    weight = getattr(_embedding(model, size), "weight", None)
+    if not isinstance(weight, torch.Tensor) or weight.ndim != 2 or not weight.is_floating_point():
+        raise UsageError(f"the input embedding of {type(model).__name__} has no matrix of floats as its weight")
+    if weight.is_meta:
+        raise UsageError(f"the weights of {type(model).__name__} are on the meta device; load them first")
+    return weight.detach()
+
+
+def _embedding(model: nn.Module, size: int) -> Any:
+    if isinstance(model, nn.Embedding):
+        return model
+    if (getter := getattr(model, "get_input_embeddings", None)) is not None:
+        try:
+            return getter()
+        except NotImplementedError:  # transformers models that don't say which it is
+            pass
+    found = {name: m for name, m in model.named_modules() if isinstance(m, nn.Embedding)}
+    for fits in ({n: m for n, m in found.items() if m.num_embeddings == size}, found):
+        large = {n: m for n, m in fits.items() if m.num_embeddings >= size}
+        if len(large) == 1:
+            return next(iter(large.values()))
+        if large:
+            break
+    listed = ", ".join(f"{name} {m.num_embeddings} x {m.embedding_dim}" for name, m in found.items()) or "none"
+    raise UsageError(
+        f"{type(model).__name__} has no one nn.Embedding as large as the tokenizer ({size} tokens; it holds {listed}); "
+        "give the nn.Embedding itself"
+    )

@@ -1,0 +1,87 @@
+"""The tokenizer of a model directory: tokenizer.json, or older files by way of transformers, never a network."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from tokenizers import Tokenizer
+
+from embcheck.errors import SourceError
+from embcheck.sources._files import one_line, refuse_disguise
+from embcheck.sources._tokenizer import RustErrors, TokenizerVocabulary
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_OLDER_FILES = ("vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "tekken.json")
+_BAD_FILES = (OSError, ValueError, LookupError, TypeError, AttributeError, ImportError, RuntimeError, AssertionError)
+
+
+def load_vocabulary(folder: Path, *, rows: int) -> TokenizerVocabulary:
+    """Read the tokenizer of a model directory.
+
+    Parameters
+    ----------
+    folder
+        The directory.
+    rows
+        How many rows the embedding matrix has.
+
+    Raises
+    ------
+    SourceError
+        There is no tokenizer, it is malformed, or it has more tokens than there are rows.
+    """
+    path = folder / "tokenizer.json"
+    if path.is_file():
+        return TokenizerVocabulary(_from_json(path), rows=rows, origin=str(path))
+    if not any((folder / name).is_file() for name in _OLDER_FILES):
+        raise SourceError(f"{folder} holds no tokenizer (tokenizer.json); save it there, or download the model again")
+    return TokenizerVocabulary(_from_older_files(folder), rows=rows, origin=f"the tokenizer in {folder}")
+
+
+def _from_json(path: Path) -> Tokenizer:
+    refuse_disguise(path)
+    try:
+        with RustErrors(str(path)):
+            return Tokenizer.from_buffer(path.read_bytes())
+    except OSError as error:
+        raise SourceError(f"cannot read {path}: {one_line(error)}") from None
+    except ValueError as error:
+        raise SourceError(f"{path} is not a tokenizer ({one_line(error)}); get the file again") from None
+
+
+def _from_older_files(folder: Path) -> Tokenizer:
+    """Let transformers convert what came before tokenizer.json; no code of the model's own is run."""
+    try:
+        with _offline(), RustErrors(f"the tokenizer in {folder}"):
+            from transformers import AutoTokenizer
+
+            loaded = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except _BAD_FILES as error:
+        raise SourceError(
+            f"{folder} has no tokenizer.json, and its older files can't be read ({one_line(error)}); "
+            "save it as a fast tokenizer, or pip install transformers sentencepiece"
+        ) from None
+    backend = getattr(loaded, "backend_tokenizer", None)
+    if not isinstance(backend, Tokenizer):
+        raise SourceError(f"{folder}: {type(loaded).__name__} has no fast form; save the tokenizer as tokenizer.json")
+    return backend
+
+
+@contextmanager
+def _offline() -> Iterator[None]:
+    """Keep transformers off the network and quiet."""
+    from huggingface_hub import constants
+    from transformers.utils import logging
+
+    offline, verbosity = constants.HF_HUB_OFFLINE, logging.get_verbosity()
+    constants.HF_HUB_OFFLINE = True
+    logging.set_verbosity(50)  # critical
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = offline
+        logging.set_verbosity(verbosity)

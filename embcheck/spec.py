@@ -1,0 +1,123 @@
+"""Model specs: ``[alias=][scheme:]target[,key=value...]``. Parsing only; nothing here touches a file.
+
+========================================  ==========================================================
+``./model``, ``/models/x``, ``~/x``       a Hugging Face directory on disk
+``org/name``, ``org/name@revision``       a directory of that name if there is one, else a hub id
+``npy:FILE,vocab=FILE``                   a NumPy matrix and its words (txt, json or parquet)
+``word2vec:FILE``                         word2vec vectors, binary or text
+``glove:FILE``, ``fasttext:FILE``         word vectors as text
+``random:30522x384``                      an iid Gaussian matrix of that shape
+``demo``                                  the model that the ``demo`` extra installs
+========================================  ==========================================================
+
+A leading ``alias=`` gives the model the short name that results are keyed by.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from embcheck.errors import SpecError
+
+__all__ = ["ModelSpec", "parse", "parse_all"]
+
+_ALIAS = re.compile(r"(?P<alias>[A-Za-z0-9][A-Za-z0-9._-]*)=(?P<rest>.+)", re.DOTALL)
+_SCHEME = re.compile(r"(?P<scheme>[a-z][a-z0-9_]+):(?P<rest>.*)", re.DOTALL)
+_NOT_ALIAS = re.compile(r"[^A-Za-z0-9._-]+")
+_OPTION = re.compile(r",(?=[a-z_]+=)")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """A parsed model spec: where vectors come from, and the short name that results are keyed by."""
+
+    text: str
+    """The spec as written, without its alias."""
+    alias: str
+    scheme: str
+    """Name of the source that reads it."""
+    target: str
+    """What the source reads: a path, a shape, a hub id."""
+    revision: str | None = None
+    options: tuple[tuple[str, str], ...] = ()
+
+    def option(self, key: str) -> str | None:
+        """The value of one ``key=value`` part, ``None`` where it is absent."""
+        return dict(self.options).get(key)
+
+    def __str__(self) -> str:
+        """The short name."""
+        return self.alias
+
+
+def parse(text: str) -> ModelSpec:
+    """Parse one model spec.
+
+    Raises
+    ------
+    SpecError
+        The spec is empty, has control characters, or repeats or misspells an option.
+    """
+    if not text.strip() or any(ord(c) < 32 or ord(c) == 127 for c in text):
+        raise SpecError(
+            f"model spec {text!r} is empty or has control characters; give a path, org/name, random:VxD or demo"
+        )
+    alias, body = None, text.strip()
+    if match := _ALIAS.fullmatch(body):
+        alias, body = match["alias"], match["rest"]
+    head, *rest = _OPTION.split(body)
+    options = tuple(_option(text, part) for part in rest)
+    if len(dict(options)) != len(options):
+        raise SpecError(f"model spec {text!r} gives an option twice")
+    scheme, target, revision = _where(head)
+    if not target and scheme != "demo":
+        raise SpecError(f"model spec {text!r} names no file after '{scheme}:'")
+    return ModelSpec(body, alias or _default_alias(scheme, target), scheme, target, revision, options)
+
+
+def parse_all(texts: tuple[str, ...] | list[str]) -> tuple[ModelSpec, ...]:
+    """Parse several specs, whose aliases must differ.
+
+    Raises
+    ------
+    SpecError
+        As ``parse``; or two specs share an alias.
+    """
+    specs = tuple(parse(text) for text in texts)
+    seen: dict[str, str] = {}
+    for spec in specs:
+        if spec.alias in seen:
+            raise SpecError(
+                f"two models are called {spec.alias!r} ({seen[spec.alias]} and {spec.text}); "
+                f"name one of them, such as other={spec.text}"
+            )
+        seen[spec.alias] = spec.text
+    return specs
+
+
+def _where(head: str) -> tuple[str, str, str | None]:
+    if head == "demo":
+        return "demo", "", None
+    if match := _SCHEME.fullmatch(head):
+        return match["scheme"], match["rest"], None
+    if head.startswith((".", "/", "~")) or head.count("/") != 1:
+        return "directory", head, None
+    target, _, revision = head.partition("@")
+    return "directory", target if revision else head, revision or None
+
+
+def _option(text: str, part: str) -> tuple[str, str]:
+    key, _, value = part.partition("=")
+    if not value:
+        raise SpecError(f"model spec {text!r}: option {key!r} has no value")
+    return key, value
+
+
+def _default_alias(scheme: str, target: str) -> str:
+    if scheme == "demo":
+        return "demo"
+    if scheme == "random":
+        return f"random-{target}"
+    name = target.rstrip("/").rsplit("/", 1)[-1]
+    return _NOT_ALIAS.sub("-", name).strip("-.") or scheme

@@ -1,0 +1,345 @@
+"""The embedding table: vectors, their tokens, which rows count, and where it all came from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+
+from embcheck.errors import NotMeasurable, UsageError
+from embcheck.settings import current
+from embcheck.vocabulary import RowStatus, SubsetVocabulary, TokenKind, WordVocabulary, tokens_sha256, word_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from embcheck.vocabulary import Vocabulary
+
+__all__ = ["Coverage", "EmbeddingTable", "Provenance", "WordVectors"]
+
+BLOCK_BYTES = 16 * 2**20  # of float32 rows handled at once: small beside any table, large enough for full speed
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where a table came from. ``weights_sha256`` is over the stored tensor's bytes in row order."""
+
+    spec: str
+    source: str
+    shape: tuple[int, int]
+    dtype: str
+    weights_sha256: str
+    revision: str | None = None
+    tensor: str | None = None
+    bytes_read: int = 0
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How the words of a list resolved. Words pooled from several tokens are used only where asked for."""
+
+    single: int
+    pooled: int
+    missing: tuple[str, ...]
+
+    def record(self) -> dict[str, Any]:
+        """Counts, and up to 20 of the missing words, as JSON types."""
+        return {
+            "single": self.single,
+            "pooled": self.pooled,
+            "missing": len(self.missing),
+            "missing_words": list(self.missing[:20]),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class WordVectors:
+    """Vectors of the words that resolved: ``vectors`` is (n, d) float32 or better, ``rows`` their token rows."""
+
+    words: tuple[str, ...]
+    rows: tuple[tuple[int, ...], ...]
+    vectors: Tensor
+    coverage: Coverage
+
+
+@dataclass(frozen=True, eq=False)
+class EmbeddingTable:
+    """An embedding matrix with its tokens.
+
+    Attributes
+    ----------
+    vectors
+        (V, d) tensor on its device, in the dtype it was stored in.
+    vocabulary
+        Surface forms and classes of the rows, and how words resolve to them.
+    provenance
+        Where it came from.
+    kind
+        Which rows are in the population: ``known`` leaves out padding, special, unused and unreachable ones;
+        ``all`` takes every row that has a direction (zero and non-finite rows have none, and are always left out).
+    """
+
+    vectors: Tensor
+    vocabulary: Vocabulary
+    provenance: Provenance
+    kind: Literal["known", "all"] = "known"
+    memo: dict[Any, Any] = field(default_factory=dict, repr=False)
+    """What was worked out once for this table, such as probe order and surface forms."""
+
+    @classmethod
+    def from_arrays(cls, vectors: Any, tokens: Sequence[str], *, device: str = "cpu") -> EmbeddingTable:
+        """A table from a matrix in memory and one word a row.
+
+        Parameters
+        ----------
+        vectors
+            (V, d) tensor or array. A floating-point tensor keeps its dtype and, on its device, is not copied.
+        tokens
+            V words.
+
+        Raises
+        ------
+        UsageError
+            The matrix is not two-dimensional, or has another number of rows than there are tokens.
+        """
+        matrix = vectors.detach() if isinstance(vectors, torch.Tensor) else torch.as_tensor(np.asarray(vectors))
+        if matrix.ndim != 2 or matrix.shape[1] < 1:
+            raise UsageError(f"vectors must have shape (rows, width), got {tuple(matrix.shape)}")
+        if len(tokens) != matrix.shape[0]:
+            raise UsageError(
+                f"the matrix has {matrix.shape[0]} rows but there are {len(tokens)} tokens; give one token a row"
+            )
+        if not matrix.is_floating_point():
+            matrix = matrix.float()
+        matrix = matrix.to(device) if device != "cpu" or not isinstance(vectors, torch.Tensor) else matrix
+        origin = Provenance(
+            "memory", "memory", (matrix.shape[0], matrix.shape[1]), dtype_name(matrix), weights_sha256(matrix)
+        )
+        return cls(matrix, WordVocabulary(tokens), origin)
+
+    # --- rows ---------------------------------------------------------------------------------------------------
+
+    @property
+    def tokens(self) -> Sequence[str]:
+        """Surface forms by row; rows past them are padding."""
+        return self.vocabulary.tokens
+
+    @property
+    def width(self) -> int:
+        """d, the number of columns."""
+        return int(self.vectors.shape[1])
+
+    @cached_property
+    def accumulator(self) -> torch.dtype:
+        """The widest float the device has: sums run in it."""
+        return torch.float32 if self.vectors.device.type == "mps" else torch.float64
+
+    @cached_property
+    def norms(self) -> Tensor:
+        """(V,) Euclidean length of every row, in the accumulator's dtype."""
+        parts = [
+            torch.linalg.vector_norm(self.vectors[rows], dim=1, dtype=self.accumulator)
+            for rows in self.slices(len(self.vectors))
+        ]
+        return torch.cat(parts)
+
+    @cached_property
+    def status(self) -> NDArray[np.uint8]:
+        """``RowStatus`` of every row."""
+        rows = len(self.vectors)
+        status = np.full(rows, RowStatus.PADDING, dtype=np.uint8)
+        named = min(rows, len(self.tokens))
+        status[:named] = self.vocabulary.status[:named]
+        norms = self.norms.cpu().numpy()
+        in_tokenizer = np.arange(rows) < named
+        status[in_tokenizer & (norms == 0)] = RowStatus.ZERO
+        status[in_tokenizer & ~_representable(norms)] = RowStatus.NON_FINITE
+        return status
+
+    @cached_property
+    def population(self) -> NDArray[np.int64]:
+        """Rows that claims are about, ascending.
+
+        Raises
+        ------
+        NotMeasurable
+            Fewer than two rows are left.
+        """
+        norms = self.norms.cpu().numpy()
+        usable = _representable(norms) & (norms > 0)
+        if self.kind == "known":
+            usable &= self.status == RowStatus.KNOWN
+        rows: NDArray[np.int64] = np.flatnonzero(usable)
+        if len(rows) < 2:
+            raise NotMeasurable(f"the population has {len(rows)} of {len(self.vectors)} rows; {self.excluded()}")
+        return rows
+
+    @cached_property
+    def in_population(self) -> NDArray[np.bool_]:
+        """(V,) whether each row is in the population."""
+        mask = np.zeros(len(self.vectors), dtype=np.bool_)
+        mask[self.population] = True
+        return mask
+
+    def excluded(self) -> dict[str, int]:
+        """How many rows stand outside the population, by the reason."""
+        kinds = {RowStatus.ZERO, RowStatus.NON_FINITE} if self.kind == "all" else set(RowStatus) - {RowStatus.KNOWN}
+        counts = Counter(RowStatus(int(s)) for s in self.status)
+        return {kind.name.lower(): counts[kind] for kind in sorted(kinds) if counts[kind]}
+
+    def of_kind(self, kind: TokenKind) -> NDArray[np.int64]:
+        """Population rows of one token class."""
+        population = self.population
+        kinds = np.full(len(self.vectors), TokenKind.SPECIAL, dtype=np.uint8)
+        named = min(len(kinds), len(self.tokens))
+        kinds[:named] = self.vocabulary.kinds[:named]
+        chosen: NDArray[np.int64] = population[kinds[population] == kind]
+        return chosen
+
+    def token(self, row: int) -> str:
+        """Surface form of a row; padding rows have none."""
+        return self.tokens[row] if row < len(self.tokens) else f"<padding {row}>"
+
+    # --- blocks -------------------------------------------------------------------------------------------------
+
+    def slices(self, length: int) -> Iterator[slice]:
+        """Cut ``length`` rows into blocks of about 16 MB of float32."""
+        step = max(256, BLOCK_BYTES // (4 * self.width))
+        for start in range(0, length, step):
+            yield slice(start, min(start + step, length))
+
+    def gather(self, rows: NDArray[np.int64] | slice) -> Tensor:
+        """(n, d) float32 rows on the table's device. Consecutive rows are read as one slice."""
+        if isinstance(rows, slice):
+            return self.vectors[rows].float()
+        if len(rows) and rows[-1] - rows[0] == len(rows) - 1 and bool((np.diff(rows) == 1).all()):
+            return self.vectors[int(rows[0]) : int(rows[-1]) + 1].float()
+        return self.vectors[torch.from_numpy(np.ascontiguousarray(rows)).to(self.vectors.device)].float()
+
+    def units(self, rows: NDArray[np.int64]) -> Tensor:
+        """(n, d) float32 rows scaled to length 1."""
+        lengths = self.norms[torch.from_numpy(np.ascontiguousarray(rows)).to(self.vectors.device)]
+        return self.gather(rows) / lengths.float()[:, None]
+
+    # --- words --------------------------------------------------------------------------------------------------
+
+    def rows(self, words: Sequence[str]) -> list[int | None]:
+        """Row of each word that is one token of the population, ``None`` for the others."""
+        mask = self.in_population
+        return [
+            ids[0] if len(ids) == 1 and ids[0] < len(mask) and mask[ids[0]] else None
+            for ids in self.vocabulary.encode(words)
+        ]
+
+    def embed(self, words: Sequence[str], pooling: Literal["single", "mean"] = "single") -> WordVectors:
+        """Vectors of words.
+
+        Parameters
+        ----------
+        words
+            Distinct words.
+        pooling
+            ``single`` takes words of one token only; ``mean`` averages the tokens of the others.
+        """
+        found = dict(zip(words, self.vocabulary.encode(words), strict=True))
+        mask = self.in_population
+        usable = {w: ids for w, ids in found.items() if ids and all(i < len(mask) and mask[i] for i in ids)}
+        single = sum(len(ids) == 1 for ids in usable.values())
+        coverage = Coverage(single, len(usable) - single, tuple(w for w in found if w not in usable))
+        chosen = {w: ids for w, ids in usable.items() if pooling == "mean" or len(ids) == 1}
+        vectors = [self.gather(np.array(ids)).to(self.accumulator).mean(0) for ids in chosen.values()]
+        stacked = torch.stack(vectors) if vectors else self.vectors.new_zeros((0, self.width), dtype=self.accumulator)
+        return WordVectors(tuple(chosen), tuple(chosen.values()), stacked, coverage)
+
+    @cached_property
+    def word_keys(self) -> list[str]:
+        """For each population row, the form under which its case and space variants are counted once."""
+        return [word_key(self.token(int(row))) for row in self.population]
+
+    # --- sampling -----------------------------------------------------------------------------------------------
+
+    def probes(self, count: int | None = None, *, among: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+        """Rows drawn without replacement, in an order set by a hash of (seed, token).
+
+        A smaller sample is a prefix of a larger one, and two tables with the same tokens draw the same ones.
+
+        Parameters
+        ----------
+        count
+            How many; by default what the settings say.
+        among
+            Rows to draw from; by default the population.
+        """
+        settings = current()
+        rows = self.population if among is None else among
+        count = settings.probe_count(len(rows)) if count is None else min(count, len(rows))
+        order = self._hashes(settings.seed)[rows]
+        return rows[np.argsort(order, kind="stable")[:count]]
+
+    def _hashes(self, seed: int) -> NDArray[np.uint64]:
+        memo = ("hashes", seed)
+        if memo not in self.memo:
+            key = seed.to_bytes(8, "little")
+            seen: Counter[str] = Counter()
+            raw = bytearray()
+            for row in range(len(self.vectors)):
+                token = self.token(row)
+                copy, seen[token] = seen[token], seen[token] + 1
+                text = token if not copy else f"{token}\0{copy}"
+                raw += hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8, key=key).digest()
+            self.memo[memo] = np.frombuffer(bytes(raw), dtype="<u8")
+        hashes: NDArray[np.uint64] = self.memo[memo]
+        return hashes
+
+    # --- other tables made from this one ------------------------------------------------------------------------
+
+    def with_population(self, kind: Literal["known", "all"]) -> EmbeddingTable:
+        """The same rows with another population."""
+        return replace(self, kind=kind, memo={})
+
+    def with_vectors(self, vectors: Tensor) -> EmbeddingTable:
+        """Other vectors under the same tokens, as whole-table nulls need."""
+        return replace(self, vectors=vectors, memo={})
+
+    def subset(self, rows: NDArray[np.int64]) -> EmbeddingTable:
+        """Some rows only, renumbered in the order given."""
+        vectors = self.vectors[torch.from_numpy(np.ascontiguousarray(rows)).to(self.vectors.device)]
+        origin = replace(
+            self.provenance, shape=(len(rows), self.width), notes=(*self.provenance.notes, "subset of rows")
+        )
+        named = rows[rows < len(self.tokens)]
+        return EmbeddingTable(vectors, SubsetVocabulary(self.vocabulary, named), origin, self.kind)
+
+    @cached_property
+    def tokens_sha256(self) -> str:
+        """Hash over the surface forms of the known rows in row order."""
+        return tokens_sha256(self.tokens[int(r)] for r in np.flatnonzero(self.status == RowStatus.KNOWN))
+
+
+def _representable(norms: NDArray[Any]) -> NDArray[np.bool_]:
+    """Whether lengths are finite as float32, which products are computed in."""
+    return np.asarray(norms <= np.finfo(np.float32).max)
+
+
+def dtype_name(tensor: Tensor) -> str:
+    """``float32`` for ``torch.float32``."""
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def weights_sha256(matrix: Tensor) -> str:
+    """Hash of a (V, d) tensor's bytes in row order, read in blocks, whatever device it is on."""
+    digest = hashlib.sha256()
+    step = max(1, BLOCK_BYTES // max(1, matrix.shape[1] * matrix.element_size()))
+    for start in range(0, len(matrix), step):
+        block = matrix[start : start + step].detach().cpu().contiguous()
+        digest.update(block.view(torch.uint8).numpy().data)
+    return digest.hexdigest()

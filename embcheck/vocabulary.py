@@ -1,0 +1,194 @@
+"""Vocabularies: the surface form and class of every row, and how words resolve to rows."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from enum import IntEnum
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+__all__ = [
+    "RowStatus",
+    "SubsetVocabulary",
+    "TokenKind",
+    "Vocabulary",
+    "WordVocabulary",
+    "classify",
+    "is_unused",
+    "word_key",
+]
+
+_UNUSED = re.compile(
+    r"[\[<(|]+(?:unused|reserved|extra_id|dummy|placeholder|empty|pad_token|ununsed)[\w-]*[|)>\]]+", re.IGNORECASE
+)
+CONTINUATION = "##"
+
+
+class TokenKind(IntEnum):
+    """What a token is, as text."""
+
+    OTHER = 0
+    ASCII_CHARACTER = 1
+    """One visible ASCII character without a leading space."""
+    BYTE = 2
+    """A byte fallback such as ``<0x0A>``, or bytes that are no text by themselves."""
+    CONTROL = 3
+    """Only white space and control characters."""
+    SPECIAL = 4
+    WORD_START = 5
+    """Letters that begin a word (after a space, or in a vocabulary of whole words)."""
+    WORD_INSIDE = 6
+    """Letters that continue a word, or stand without a leading space where others have one."""
+
+
+class RowStatus(IntEnum):
+    """Why a row is, or is not, in the population of known rows."""
+
+    KNOWN = 0
+    PADDING = 1
+    """Past the end of the tokenizer."""
+    NON_FINITE = 2
+    ZERO = 3
+    SPECIAL = 4
+    UNUSED = 5
+    """Reserved by name, such as ``[unused7]``."""
+    UNREACHABLE = 6
+    """No text was found that the tokenizer turns into it."""
+
+
+class Vocabulary(Protocol):
+    """What a source knows of the rows' tokens. Rows past ``len(tokens)`` are padding."""
+
+    @property
+    def tokens(self) -> Sequence[str]:
+        """Surface forms by row: decoded text, a leading space where the token has one, ``##`` kept."""
+        ...
+
+    @property
+    def kinds(self) -> NDArray[np.uint8]:
+        """``TokenKind`` by row."""
+        ...
+
+    @property
+    def status(self) -> NDArray[np.uint8]:
+        """``RowStatus`` by row as far as text tells: KNOWN, SPECIAL, UNUSED or UNREACHABLE."""
+        ...
+
+    def encode(self, words: Sequence[str]) -> list[tuple[int, ...]]:
+        """Rows of each word, the form with a leading space first; empty where it can't be written."""
+        ...
+
+
+class WordVocabulary:
+    """A vocabulary of whole words, one a row, as word vectors have it.
+
+    A vocabulary without any capital letter is uncased: words are looked up in lower case too.
+
+    Parameters
+    ----------
+    words
+        One word a row. Of equal words the first row is found.
+    special
+        Words that stand for no text, such as ``<unk>``.
+    """
+
+    def __init__(self, words: Iterable[str], special: Iterable[str] = ("<unk>", "<s>", "</s>", "<pad>")) -> None:
+        self.tokens: list[str] = list(words)
+        marked = frozenset(special)
+        self._rows: dict[str, int] = {}
+        for row, word in enumerate(self.tokens):
+            self._rows.setdefault(word, row)
+        self._uncased = not any(word != word.lower() for word in self.tokens)
+        self.kinds = np.fromiter(
+            (TokenKind.SPECIAL if w in marked else classify(w, starts_word=True) for w in self.tokens),
+            dtype=np.uint8,
+            count=len(self.tokens),
+        )
+        self.status = np.fromiter(
+            (_status(word, is_special=word in marked) for word in self.tokens), dtype=np.uint8, count=len(self.tokens)
+        )
+
+    def encode(self, words: Sequence[str]) -> list[tuple[int, ...]]:
+        """The row of each word; empty where there is none. Words are never split."""
+        found: list[tuple[int, ...]] = []
+        for word in words:
+            row = self._rows.get(word)
+            if row is None and self._uncased:
+                row = self._rows.get(word.lower())
+            found.append(() if row is None else (row,))
+        return found
+
+
+class SubsetVocabulary:
+    """Some rows of another vocabulary, renumbered in the order given; words that need other rows are missing."""
+
+    def __init__(self, whole: Vocabulary, rows: NDArray[np.int64]) -> None:
+        self._whole = whole
+        self._new = {int(old): new for new, old in enumerate(rows)}
+        self.tokens = [whole.tokens[int(row)] for row in rows]
+        self.kinds = whole.kinds[rows]
+        self.status = whole.status[rows]
+
+    def encode(self, words: Sequence[str]) -> list[tuple[int, ...]]:
+        """Rows of each word in the new numbering."""
+        found = []
+        for ids in self._whole.encode(words):
+            kept = tuple(self._new[i] for i in ids if i in self._new)
+            found.append(kept if len(kept) == len(ids) else ())
+        return found
+
+
+def _status(token: str, *, is_special: bool) -> RowStatus:
+    if is_special:
+        return RowStatus.SPECIAL
+    return RowStatus.UNUSED if is_unused(token) else RowStatus.KNOWN
+
+
+def is_unused(token: str) -> bool:
+    """Whether a token is reserved by its name, such as ``[unused7]`` or ``<|reserved_special_token_3|>``."""
+    return bool(token) and token[0] in "[<(|" and _UNUSED.fullmatch(token) is not None
+
+
+def classify(surface: str, *, starts_word: bool | None = None) -> TokenKind:
+    """Class of a token that is text (neither special nor bytes).
+
+    Parameters
+    ----------
+    surface
+        Its surface form: leading space and ``##`` included.
+    starts_word
+        Whether it begins a word; ``None`` reads it off a leading space. Only where it is ``False`` is ``##`` a mark.
+    """
+    # where words are whole, "##" is text: word2vec writes digits like that
+    core = surface.removeprefix(CONTINUATION) if starts_word is False and len(surface) > len(CONTINUATION) else surface
+    if len(core) == 1 and "!" <= core <= "~":
+        return TokenKind.ASCII_CHARACTER
+    if all(c.isspace() or unicodedata.category(c) in {"Cc", "Cf"} for c in core):
+        return TokenKind.CONTROL
+    begins = core.startswith(" ") if starts_word is None else starts_word
+    if core.strip().isalpha():
+        return TokenKind.WORD_START if begins else TokenKind.WORD_INSIDE
+    return TokenKind.OTHER
+
+
+def word_key(surface: str) -> str:
+    """The form under which case and space variants of one word are counted once."""
+    return surface.strip().casefold() or surface
+
+
+def tokens_sha256(tokens: Iterable[str]) -> str:
+    """Hash over surface forms in row order, each with its length so that no two lists collide."""
+    digest = hashlib.sha256()
+    for token in tokens:
+        raw = token.encode("utf-8", "surrogatepass")
+        digest.update(len(raw).to_bytes(8, "little"))
+        digest.update(raw)
+    return digest.hexdigest()

@@ -1,0 +1,262 @@
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from embcheck import sources
+
+PLURAL = '''
+from embcheck import Estimate, above, claim
+
+@claim(above(0), relation=["a", "b"], size=[1, 2])
+def plural_thing(table, relation, size, rng):
+    """A claim."""
+    return Estimate.exact(1.0)
+
+@claim(above(0))
+def other(table):
+    """Another claim."""
+    return Estimate.exact(1.0)
+'''
+
+
+PLAIN = '''
+from embcheck import Estimate, above, claim
+
+@claim(above(0), n=[1, 2])
+def declared(table, n):
+    """A claim."""
+    return Estimate.exact(1.0)
+
+def test_plain():
+    assert True
+'''
+
+
+def collected(result):
+    return [line for line in result.outlines if "::" in line]
+
+
+def test_node_ids(alone, write, model, second):
+    """A node id is the file, the property, the model's alias and the parameters in order; ``rng`` is hidden."""
+    write("properties/p.py", PLURAL)
+    result = alone(model, second, "--collect-only", "-q", "properties")
+    names = [line.removeprefix("properties/p.py::") for line in collected(result)]
+    assert sorted(names) == sorted(
+        [
+            *(f"plural_thing[{m}-{r}-{s}]" for m in ("random-300x16", "small") for r in "ab" for s in "12"),
+            *(f"other[{m}]" for m in ("random-300x16", "small")),
+        ]
+    )
+
+
+def test_keyword_selects(alone, write, model, second):
+    """``-k`` selects by name: one item for each model and parameter."""
+    write("properties/p.py", PLURAL)
+    alone(model, second, "-k", "plural", "properties").assert_outcomes(passed=8)
+
+
+@pytest.mark.parametrize(("expression", "passed"), [("embcheck", 2), ("not embcheck", 1)])
+def test_marker(alone, write, model, expression, passed):
+    """Declared properties carry the marker ``embcheck``, and nothing else does."""
+    write("test_all.py", PLAIN)
+    alone(model, "--strict-markers", "-m", expression).assert_outcomes(passed=passed, deselected=3 - passed)
+
+
+def test_works_in_any_test_module(alone, write, model):
+    """A declared property in an ordinary test module runs beside its tests, without a folder of properties."""
+    write("test_any.py", PLAIN)
+    alone(model).assert_outcomes(passed=3)
+
+
+def test_items_are_grouped_by_model(alone, toys, write, model, second, monkeypatch):
+    """Each model is loaded once, however many files have properties."""
+    write("properties/p.py", PLURAL)
+    loads = []
+    load = sources.load
+    monkeypatch.setattr(sources, "load", lambda spec, **how: loads.append(spec.alias) or load(spec, **how))
+    alone(model, second, "properties")
+    assert loads == ["random-300x16", "small"]
+
+
+# --- which files ----------------------------------------------------------------------------------------------------
+
+
+def test_folder_is_left_alone_where_embcheck_is_not_used(alone, write):
+    """A stranger's folder of the name ``properties`` is not imported."""
+    write("properties/house.py", "raise SystemExit('imported')")
+    assert alone().ret == pytest.ExitCode.NO_TESTS_COLLECTED
+
+
+@pytest.mark.parametrize("way", ["option", "environment", "file"])
+def test_folder_is_found_where_embcheck_is_used(alone, write, model, monkeypatch, way):
+    """``./properties`` is collected where a model is named by option or variable, or ``[tool.embcheck]`` stands."""
+    write("properties/p.py", PLURAL)
+    if way == "environment":
+        monkeypatch.setenv("EMBCHECK_MODEL", "random:300x16")
+    if way == "file":
+        write("pyproject.toml", "[tool.embcheck]\nmodels = ['random:300x16']\n")
+    alone(*([model] if way == "option" else [])).assert_outcomes(passed=5)
+
+
+def test_project_below_a_folder_of_that_name(project, write, model):
+    """Files of a project that lies below some folder ``properties`` are no property files for that."""
+    write("properties/ours/setup.py", "raise SystemExit('imported')")
+    write("properties/ours/properties/p.py", PLURAL)
+    write("properties/ours/pyproject.toml", "[tool.embcheck]\n")
+    command = [sys.executable, "-m", "pytest", model, "-q", "-p", "no:cacheprovider", "--collect-only"]
+    done = subprocess.run(command, cwd=project.path / "properties/ours", capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "5 tests collected" in done.stdout
+
+
+@pytest.mark.parametrize("path", ["more", "more/p.py"])
+def test_more_property_files(alone, write, model, path):
+    """``--embcheck-properties`` names a folder or file, whose properties run beside the others."""
+    write("more/p.py", PLURAL)
+    write("test_plain.py", "def test_plain(): pass")
+    alone(model, "--embcheck-properties", path, "test_plain.py").assert_outcomes(passed=6)
+
+
+def test_more_property_files_in_the_configuration(alone, write):
+    """Folders named in ``[tool.embcheck]`` are collected with the project, and not with a part that lies elsewhere."""
+    write("checks/p.py", PLURAL)
+    write("tests/test_plain.py", "def test_plain(): pass")
+    write("pyproject.toml", "[tool.embcheck]\nmodels = ['random:300x16']\nproperties = ['checks']\n")
+    alone().assert_outcomes(passed=6)
+    alone("tests").assert_outcomes(passed=1)
+
+
+def test_more_property_files_must_exist(alone, model, usage_error):
+    """A path that does not exist is wrong usage."""
+    assert "nowhere" in usage_error(alone(model, "--embcheck-properties", "nowhere"))
+
+
+@pytest.mark.parametrize("target", ["embcheck.properties", "embcheck.properties.random_baseline"])
+def test_shipped_properties(alone, model, target):
+    """``pytest --pyargs embcheck.properties`` collects what ships with the package, from a checkout too."""
+    result = alone(model, "--pyargs", target, "--embcheck-property", "random_baseline")
+    assert result.parseoutcomes()["passed"] == 1
+
+
+# --- which checks ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("globs", "passed"),
+    [(["plural_*"], 4), (["plural_thing[a-*]"], 2), (["other", "plural_thing[b-2]"], 2), (["*"], 5)],
+)
+def test_globs(alone, write, model, globs, passed):
+    """``--embcheck-property`` selects checks by id, or id and parameters; plain tests run all the same."""
+    write("properties/p.py", PLURAL)
+    write("test_plain.py", "def test_plain(): pass")
+    options = [f"--embcheck-property={glob}" for glob in globs]
+    alone(model, *options).assert_outcomes(passed=passed + 1, deselected=5 - passed)
+
+
+def test_glob_that_matches_nothing(run, write, model, usage_error):
+    """A glob that matches no property is wrong usage: nothing passes because it is missing."""
+    write("properties/p.py", PLURAL)
+    line = usage_error(run(model, "--embcheck-property", "plurl", "properties"))
+    assert "no property matches 'plurl'" in line
+
+
+def test_two_properties_of_one_name(alone, write, model, usage_error):
+    """Two files must not declare properties of one name; both are named."""
+    write("properties/p.py", PLURAL)
+    write("properties/q.py", PLURAL)
+    line = usage_error(alone(model, "properties"))
+    assert "two properties are called" in line
+    assert "p.py" in line
+    assert "q.py" in line
+
+
+def test_an_imported_property_runs_once(alone, write, model):
+    """A property that a second file imports is one check, not two."""
+    write("p.py", PLURAL)
+    write("test_a.py", "from p import other")
+    write("test_b.py", "from p import other")
+    alone(model, "--rootdir=.", "-p", "no:cacheprovider").assert_outcomes(passed=1, deselected=1)
+
+
+def test_parametrize_mark(alone, write, model, usage_error):
+    """Items that differ only in what pytest parametrizes would overwrite each other's result: wrong usage."""
+    source = PLURAL.replace("@claim(above(0))", "@pytest.mark.parametrize('n', [1, 2])\n@claim(above(0))")
+    write("properties/p.py", "import pytest\n" + source.replace("def other(table)", "def other(table, n)"))
+    assert "are one check" in usage_error(alone(model, "properties"))
+
+
+def test_given_under_claim(alone, write, model, usage_error):
+    """``@given`` under ``@claim`` is answered with what to write instead."""
+    source = PLURAL.replace("def other(table)", "@given(x=st.integers())\ndef other(table, x)")
+    write("properties/p.py", "from hypothesis import given, strategies as st\n" + source)
+    assert "@given does not work under @claim" in usage_error(alone(model, "properties"))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="asks for a device that is not there")
+def test_missing_device(alone, write, model, usage_error):
+    """A device that this machine lacks is wrong usage, before anything runs."""
+    write("properties/p.py", PLURAL)
+    assert "no CUDA device" in usage_error(alone(model, "--embcheck-device=cuda", "properties"))
+
+
+def test_missing_device_matters_only_to_properties(alone, write, model):
+    """Plain tests run whatever device is configured for properties."""
+    write("test_plain.py", "def test_plain(): pass")
+    alone(model, "--embcheck-device=cuda:99").assert_outcomes(passed=1)
+
+
+# --- pytest's own means ---------------------------------------------------------------------------------------------
+
+NATIVE = '''
+import pytest
+from embcheck import Estimate, above, claim
+
+@pytest.fixture
+def amount():
+    return 3.0
+
+@claim(above(2), n=[1])
+def takes_a_fixture(table, amount, n, rng):
+    """A fixture's value is used."""
+    return Estimate.exact(amount)
+
+class TestGroup:
+    @claim(above(2))
+    def method(self, table):
+        """Methods work."""
+        return Estimate.exact(self.value())
+
+    def value(self):
+        return 3.0
+
+@pytest.mark.skipif(True, reason="not today")
+@claim(above(0))
+def skipped_by_a_mark(table):
+    """Skipped."""
+    raise AssertionError
+
+@pytest.mark.usefixtures("broken")
+@claim(above(0))
+def without_its_fixture(table):
+    """Not reached."""
+    raise AssertionError
+
+@pytest.fixture
+def broken():
+    raise RuntimeError("no such luck")
+'''
+
+
+def test_fixtures_marks_and_classes(run, write, model, report):
+    """Fixtures, marks and classes work as in any test; the report has a record of each check, without fixtures."""
+    write("test_native.py", NATIVE)
+    run(model, "--embcheck-json=out.json").assert_outcomes(passed=2, skipped=1, errors=1)
+    found = {label: (r["verdict"], r["outcome"], r["reason"]) for (_, label), r in report()[1].items()}
+    assert found == {
+        "takes_a_fixture[1]": ("holds", "pass", None),
+        "method": ("holds", "pass", None),
+        "skipped_by_a_mark": ("skipped", "pass", "not today"),
+        "without_its_fixture": ("error", "fail", "RuntimeError: no such luck"),
+    }

@@ -1,0 +1,92 @@
+"""Tables of models in memory."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from transformers import PreTrainedTokenizerFast
+
+from embcheck.errors import UsageError
+from embcheck.sources._live import from_module
+from embcheck.table import weights_sha256
+
+
+class Model(nn.Module):
+    """A module with embeddings of several sizes and, if told so, a getter for one."""
+
+    def __init__(self, *sizes, getter=None):
+        super().__init__()
+        self.tables = nn.ModuleList(nn.Embedding(size, 3) for size in sizes)
+        if getter is not None:
+            self.get_input_embeddings = getter
+
+
+def test_weights_are_not_copied():
+    """The vectors share the model's memory, need no gradient, and are described as they are."""
+    embedding = nn.Embedding(3, 4, dtype=torch.bfloat16)
+    table = from_module(embedding, ["a", "b", "c"])
+    assert table.vectors.data_ptr() == embedding.weight.data_ptr()
+    assert not table.vectors.requires_grad
+    assert table.provenance.dtype == "bfloat16"
+    assert table.provenance.weights_sha256 == weights_sha256(embedding.weight)
+
+
+def test_the_getter_is_asked_first():
+    """A model that says which its input embedding is, is believed."""
+    chosen = nn.Embedding(5, 2)
+    assert from_module(Model(3, getter=lambda: chosen), list("abc")).width == 2
+
+
+def no_answer():
+    raise NotImplementedError
+
+
+@pytest.mark.parametrize("getter", [None, no_answer])
+@pytest.mark.parametrize(("sizes", "rows"), [((3, 9, 2), 3), ((8, 2), 8)])
+def test_the_only_embedding_that_fits_is_found(getter, sizes, rows):
+    """Without an answer it is the embedding as large as the tokenizer, else the only one that is larger."""
+    assert len(from_module(Model(*sizes, getter=getter), list("abc")).vectors) == rows
+
+
+@pytest.mark.parametrize("sizes", [(3, 3), (8, 9), (2,), ()])
+def test_ambiguous_models_are_refused(sizes):
+    """Where none or several embeddings fit, the error lists them."""
+    with pytest.raises(UsageError, match=r"no one nn.Embedding as large as the tokenizer \(3 tokens; it holds"):
+        from_module(Model(*sizes), list("abc"))
+
+
+def test_tokenizers_are_read_and_left_as_they_were(wordpiece):
+    """A tokenizer keeps the padding and truncation that the training needs."""
+    table = from_module(nn.Embedding(20, 4), wordpiece)
+    assert wordpiece.padding is not None
+    assert wordpiece.truncation is not None
+    assert table.excluded()["padding"] == 6
+
+
+def test_fast_tokenizers_of_transformers(wordpiece):
+    """A tokenizer of transformers is read through its backend."""
+    wrapped = PreTrainedTokenizerFast(tokenizer_object=wordpiece)
+    assert from_module(nn.Embedding(14, 4), wrapped).vocabulary.encode(["cats"]) == [(3, 4)]
+
+
+@pytest.mark.parametrize(
+    ("model", "tokenizer", "message"),
+    [
+        (nn.Embedding(2, 3), ["a", "b", "c"], "3 words but the embedding has only 2 rows"),
+        (nn.Embedding(2, 3), "abc", "tokenizer is a str"),
+        (nn.Embedding(2, 3), None, "tokenizer is a NoneType"),
+        (nn.Embedding(3, 3, device="meta"), ["a"], "meta device"),
+        (Model(getter=lambda: None), ["a"], "no matrix of floats"),
+    ],
+)
+def test_what_does_not_fit_is_refused(model, tokenizer, message):
+    """Wrong arguments are usage errors that say what was got."""
+    with pytest.raises(UsageError, match=message):
+        from_module(model, tokenizer)
+
+
+def test_a_tokenizer_larger_than_the_model_is_refused(wordpiece):
+    """A tokenizer with more tokens than rows is refused with both numbers."""
+    with pytest.raises(UsageError, match="up to 13 but the embedding matrix has only 4 rows"):
+        from_module(nn.Embedding(4, 2), wordpiece)
