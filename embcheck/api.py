@@ -1,68 +1,28 @@
-"""The Python API: load a table, run checks on models. The command line runs checks through ``execute`` too."""
+"""The Python API: load a table from a spec or a live model, check properties on it."""
 
 from __future__ import annotations
 
 import re
-import time
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from embcheck import collect, record, sources, spec
-from embcheck.errors import EmbcheckError, UsageError
-from embcheck.progress import track
-from embcheck.run import Result, checks_of, error_result, evaluate
+from embcheck import collect, sources, spec
+from embcheck.errors import UsageError
+from embcheck.run import checks_of
+from embcheck.runner import Model, Population, Run, execute
 from embcheck.settings import Settings
 from embcheck.spec import ModelSpec
 from embcheck.table import EmbeddingTable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from embcheck.run import Check
 
-__all__ = ["Model", "Run", "check", "execute", "load", "models_of"]
+__all__ = ["Run", "check", "load"]
 
-Population = Literal["known", "all"]
 _NOT_ALIAS = re.compile(r"[^A-Za-z0-9._-]+")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Run:
-    """What checks found on one or more models."""
-
-    document: Mapping[str, Any]
-    """The report, ``embcheck-report/1``."""
-    results: tuple[Result, ...]
-    """One for each model and check, in order."""
-    load_errors: tuple[str, ...] = ()
-    """Why models failed to load, where others did not."""
-
-    @property
-    def passed(self) -> bool:
-        """Whether something ran and every check passed."""
-        return bool(self.results) and all(result.passed for result in self.results)
-
-    def save(self, path: str | Path) -> None:
-        """Write the report to a file as JSON.
-
-        Raises
-        ------
-        EmbcheckError
-            It can't be written.
-        """
-        from embcheck.reports import json_file
-
-        json_file.write(self.document, Path(path))
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """A model to check: its name, and how to get its table once its turn has come."""
-
-    spec: ModelSpec
-    load: Callable[[], EmbeddingTable]
 
 
 def load(
@@ -150,104 +110,6 @@ def check(  # noqa: PLR0913 - the options of the command line, all by keyword
     if device != "auto":
         sources.resolve_device(device)
     return execute(models, checks, settings=settings, control=control)
-
-
-def models_of(
-    specs: Sequence[ModelSpec], *, device: str, dtype: str | None, population: Population
-) -> tuple[Model, ...]:
-    """Models that are read from their specs when their turn comes."""
-    return tuple(
-        Model(one, partial(sources.load, one, device=device, dtype=dtype, population=population)) for one in specs
-    )
-
-
-def execute(
-    models: Sequence[Model],
-    checks: Sequence[Check],
-    *,
-    settings: Settings,
-    device: str | None = None,
-    control: bool = False,
-    expected: Callable[[str, Check], bool] = lambda _alias, _check: True,
-) -> Run:
-    """Run every check on every model, one model in memory at a time.
-
-    Parameters
-    ----------
-    models, checks
-        What to run, in this order.
-    settings
-        How.
-    device
-        What the report calls the device; by default that of the first table.
-    control
-        Also run each check on random tables.
-    expected
-        Whether a check is expected to hold on the model of an alias.
-
-    Raises
-    ------
-    EmbcheckError
-        The only model failed to load. One of several gives ``error`` results, and the others run.
-    """
-    found = [_run_model(one, checks, settings, control=control, expected=expected) for one in models]
-    errors = tuple(one.error for one in found if one.error is not None)
-    if len(models) == 1 and errors:
-        raise errors[0]
-    timing = {"models": {one.record["alias"]: one.timing for one in found}}
-    device = device or next((one.device for one in found if one.device), "none")
-    document = record.document([one.record for one in found], settings=settings, device=device, timing=timing)
-    return Run(document, tuple(result for one in found for result in one.results), tuple(map(str, errors)))
-
-
-# --- one model --------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    record: dict[str, Any]
-    results: tuple[Result, ...]
-    timing: dict[str, Any]
-    device: str | None = None
-    error: EmbcheckError | None = None
-
-
-def _run_model(
-    model: Model,
-    checks: Sequence[Check],
-    settings: Settings,
-    *,
-    control: bool,
-    expected: Callable[[str, Check], bool],
-) -> _Found:
-    alias = model.spec.alias
-    started = time.perf_counter()
-    try:
-        table = model.load()
-    except EmbcheckError as error:
-        failed = tuple(error_result(c, str(error), expected=expected(alias, c)) for c in checks)
-        return _Found(record.model_record(model.spec, None, [r.record for r in failed]), failed, {}, error=error)
-    loaded = time.perf_counter() - started
-    results = tuple(
-        _evaluate(c, table, settings, control=control, expected=expected(alias, c)) for c in track(checks, alias)
-    )
-    timing = {
-        "load_seconds": loaded,
-        "bytes_read": table.provenance.bytes_read,
-        "results": {result.check.label: result.seconds for result in results},
-    }
-    place = record.model_record(model.spec, table, [r.record for r in results])
-    return _Found(place, results, timing, str(table.vectors.device))
-
-
-def _evaluate(check: Check, table: EmbeddingTable, settings: Settings, *, control: bool, expected: bool) -> Result:
-    try:
-        return evaluate(check, table, settings, control=control, expected=expected)
-    except EmbcheckError as error:  # this property is at fault; the others may still run
-        return error_result(check, str(error), expected=expected)
-
-
-# --- arguments --------------------------------------------------------------------------------------------------
 
 
 def _model(model: Any, tokenizer: Any, device: str, dtype: str | None, population: Population | None) -> Model:

@@ -27,17 +27,17 @@ from embcheck.config import check_exceptions, resolve
 from embcheck.errors import EmbcheckError, UsageError
 from embcheck.options import OPTIONS
 from embcheck.reports import json_file, terminal
-from embcheck.reports.text import wrap
+from embcheck.reports.text import safe, wrap
 from embcheck.run import checks_of
-from embcheck.settings import in_ci
+from embcheck.settings import in_ci, patient_threads
 from embcheck.spec import parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from embcheck.api import Run
     from embcheck.config import Config
     from embcheck.run import Check
+    from embcheck.runner import Run
     from embcheck.spec import ModelSpec
 
 __all__ = ["main"]
@@ -50,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    patient_threads()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # other libraries' warnings are no news to who asked about a model
         return _guarded(given)
@@ -140,7 +141,7 @@ def _chosen(config: Config) -> list[Check]:
 
 
 def _run(config: Config, models: Sequence[ModelSpec], checks: Sequence[Check]) -> Run:
-    from embcheck.api import execute, models_of  # what is wrong so far is said before torch is loaded
+    from embcheck.runner import execute, models_of
 
     device = str(sources.resolve_device(config.device))
     return execute(
@@ -169,27 +170,28 @@ def _properties(checks: Sequence[Check]) -> Iterator[terminal.Line]:
     for name, declaration in by_id.items():
         yield terminal.Line(name, "title")
         bounds = [terminal.bound_text(bound.record(None)) for bound in declaration.claims]
-        yield from _indented([declaration.sentence])
-        yield from _indented(["claims:", *bounds])
+        yield from _indented("", [declaration.sentence])
+        yield from _indented("claims: ", bounds)
         for parameter, values in declaration.parameters.items():
-            yield from _indented([f"{parameter}:", *map(str, values)])
+            yield from _indented(f"{parameter}: ", [str(value) for value in values])
         if declaration.fixtures:
-            yield from _indented([f"runs under pytest only (takes {', '.join(declaration.fixtures)})"])
+            yield from _indented("runs under pytest only: ", [f"takes {', '.join(declaration.fixtures)}"])
     yield terminal.Line("")
 
 
 def _models(config: Config) -> Iterator[terminal.Line]:
     yield terminal.Line("models", "title")
     for spec in config.models:
-        yield from _indented([f"{spec.alias} = {spec.text}"])
+        yield from _indented("", [f"{spec.alias} = {spec.text}"])
         if exceptions := config.exceptions(spec.alias):
-            yield from _indented(["expected not to hold:", *exceptions])
+            yield from _indented("expected not to hold: ", exceptions)
     if not config.models:
-        yield from _indented(["none configured; embcheck check takes demo"])
+        yield from _indented("", ["none configured; embcheck check takes demo"])
 
 
-def _indented(pieces: Sequence[str]) -> list[terminal.Line]:
-    return [terminal.Line(text) for text in wrap(pieces, width=terminal.WIDTH, first="  ", indent="    ")]
+def _indented(name: str, pieces: Sequence[str]) -> list[terminal.Line]:
+    shown = [safe(piece, 10 * terminal.WIDTH) for piece in pieces]
+    return [terminal.Line(text) for text in wrap(shown, width=terminal.WIDTH, first=f"  {name}", indent="    ")]
 
 
 for _command in cli_explore.COMMANDS:

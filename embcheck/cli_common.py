@@ -43,7 +43,8 @@ def options(*names: str) -> Callable[[_Command], _Command]:
 
 
 def _click_option(found: Option) -> Callable[[_Command], _Command]:
-    text = found.help if found.default in (None, (), False) else f"{found.help} [default: {found.default}]"
+    unsaid = found.default is None or found.default is False or found.default == ()
+    text = found.help if unsaid else f"{found.help} [default: {found.default}]"
     if found.kind == "flag":
         return click.option(f"--{found.name}", is_flag=True, default=None, help=text)
     metavar = found.metavar or "|".join(found.choices)

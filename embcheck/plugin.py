@@ -19,7 +19,7 @@ from embcheck import settings, sources
 from embcheck.config import Config, resolve
 from embcheck.errors import EmbcheckError, UsageError
 from embcheck.options import OPTIONS
-from embcheck.plugin_checks import Tables, attach, no_model, run_item
+from embcheck.plugin_checks import Tables, attach, no_model, printable, run_item
 from embcheck.plugin_items import (
     TABLE_FIXTURE,
     ClaimNotHeld,
@@ -27,8 +27,11 @@ from embcheck.plugin_items import (
     declaration_of,
     distinct,
     excuse,
+    grouped,
     over_models,
     parametrize,
+    spec_of,
+    wrapped_by_hypothesis,
 )
 from embcheck.plugin_results import PROBLEM, Results
 from embcheck.reports import json_file
@@ -78,8 +81,8 @@ def pytest_configure(config: pytest.Config) -> None:
     given = {option.name: config.getoption(f"embcheck_{option.name}") for option in OPTIONS}
     try:
         resolved = resolve(given, root=config.rootpath)
-        for spec in resolved.models:
-            sources.check(spec)
+        for spec in resolved.models if given["model"] else ():
+            sources.check(spec)  # configured ones are checked once something needs them: plain tests do not
         for path in resolved.properties:
             if not path.exists():
                 raise UsageError(f"properties {str(path)!r}: no such file or folder")
@@ -87,6 +90,8 @@ def pytest_configure(config: pytest.Config) -> None:
             json_file.check_writable(resolved.json)
     except EmbcheckError as error:
         raise pytest.UsageError(str(error)) from None
+    if resolved.models:
+        settings.patient_threads()
     config.stash[_STATE] = _State(resolved, Tables(resolved))
     _widen_collection(config, resolved)
     if not _is_worker(config):
@@ -127,15 +132,24 @@ def _is_worker(config: pytest.Config) -> bool:
 
 
 @pytest.hookimpl(tryfirst=True)
+def pytest_pycollect_makeitem(collector: pytest.Collector, name: str, obj: object) -> None:
+    """Take note of a property that hypothesis wraps: below ``@given`` it would be passed over in silence."""
+    declaration = wrapped_by_hypothesis(obj)
+    if declaration is not None:
+        state = collector.config.stash[_STATE]
+        state.problem = state.problem or UsageError(
+            f"property {declaration.id} ({collector.nodeid}::{name}): @given does not work with @claim; "
+            f"write a plain test that takes the fixture {TABLE_FIXTURE} and @given(data=st.data())"
+        )
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make one item for each model and parameter; first of all, so that an item's name begins with the model."""
     state = metafunc.config.stash[_STATE]
     declaration = declaration_of(metafunc.function)
-    if declaration is not None:
-        try:
-            parametrize(metafunc, declaration, state.config.models)
-        except EmbcheckError as error:
-            state.problem = state.problem or error
+    if declaration is not None and state.problem is None:
+        parametrize(metafunc, declaration, state.config.models)
     elif TABLE_FIXTURE in metafunc.fixturenames:
         over_models(metafunc, TABLE_FIXTURE, state.config.models, indirect=True)
 
@@ -147,8 +161,15 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         excuse(item, item.config.stash[_STATE].config)
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what the globs do not select, and stop where something is wrong with what was collected."""
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None]:
+    """Leave out what the globs do not select, stop where something is wrong, and in the end group by model."""
+    _select(config, items)
+    yield
+    items[:] = grouped(items, config.stash[_STATE].config.models)
+
+
+def _select(config: pytest.Config, items: list[pytest.Item]) -> None:
     try:
         kept = _kept(config, items)
     except EmbcheckError as error:
@@ -175,6 +196,10 @@ def _kept(config: pytest.Config, items: list[pytest.Item]) -> list[pytest.Item]:
     if state.problem is not None:
         raise state.problem
     kept = chosen(distinct(items), state.config.property)
+    needed = {spec_of(item) for item in kept}
+    for spec in state.config.models:
+        if spec in needed:
+            sources.check(spec)
     device = state.config.device
     if device not in {"auto", "cpu"} and not config.option.collectonly and any(map(declaration_of, kept)):
         sources.resolve_device(device)  # imports torch, which the properties are about to do
@@ -196,7 +221,7 @@ def embcheck_table(request: pytest.FixtureRequest) -> Iterator[EmbeddingTable]:
     except EmbcheckError as error:
         problem = str(error)
     if problem is not None:
-        pytest.fail(problem, pytrace=False)
+        pytest.fail(printable(problem), pytrace=False)
     with settings.using(state.config.settings):
         yield table
 

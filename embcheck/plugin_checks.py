@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from embcheck.spec import ModelSpec
     from embcheck.table import EmbeddingTable
 
-__all__ = ["NO_MODEL", "Loaded", "Tables", "attach", "no_model", "run_item"]
+__all__ = ["NO_MODEL", "Loaded", "Tables", "attach", "no_model", "printable", "run_item"]
 
 NO_MODEL = "no model to check: give --embcheck-model SPEC, or list models in [tool.embcheck]"
 _UNFINISHED = "it did not finish: the process that ran it died or was stopped"
@@ -96,6 +96,11 @@ def no_model() -> NoReturn:
     pytest.skip(NO_MODEL)
 
 
+def printable(message: str) -> str:
+    """A message that any terminal and xdist can take: it may quote tokens."""
+    return text.safe(message, 10 * terminal.WIDTH)
+
+
 def run_item(item: pytest.Function, tables: Tables, config: Config) -> None:
     """Run the check that an item stands for.
 
@@ -147,7 +152,7 @@ def _conclude(record: dict[str, Any], message: str) -> None:
     verdict, expected = record["verdict"], record.get("expected", True)
     if record["outcome"] == "pass":
         if verdict == Verdict.SKIPPED:
-            pytest.skip(record["reason"])
+            pytest.skip(printable(record["reason"]))
         if not expected:
             raise ClaimNotHeld(message)  # its xfail mark makes a pass of this
         return

@@ -12,12 +12,12 @@ from embcheck.claims import Declaration
 from embcheck.collect import matches, select
 from embcheck.errors import UsageError
 from embcheck.run import Check
+from embcheck.spec import ModelSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from embcheck.config import Config
-    from embcheck.spec import ModelSpec
 
 __all__ = [
     "ClaimNotHeld",
@@ -26,9 +26,11 @@ __all__ = [
     "declaration_of",
     "distinct",
     "excuse",
+    "grouped",
     "over_models",
     "parametrize",
     "spec_of",
+    "wrapped_by_hypothesis",
 ]
 
 TABLE_FIXTURE = "embcheck_table"
@@ -49,11 +51,19 @@ def declaration_of(thing: object) -> Declaration | None:
     return found if isinstance(found, Declaration) else None
 
 
+def wrapped_by_hypothesis(thing: object) -> Declaration | None:
+    """What ``@claim`` says of a function with ``@given`` above or below it, ``None`` for any other."""
+    if not inspect.isfunction(thing) or not hasattr(thing, "is_hypothesis_test"):
+        return None
+    handle = getattr(thing, "hypothesis", None)
+    return declaration_of(thing) or declaration_of(getattr(handle, "inner_test", None))
+
+
 def spec_of(item: pytest.Item) -> ModelSpec | None:
     """The model that an item runs on, ``None`` where no model was given."""
     params = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
-    found: Any = params.get("table") or params.get(TABLE_FIXTURE)
-    return found  # type: ignore[no-any-return]
+    found = (params.get(name) for name in ("table", TABLE_FIXTURE))
+    return next((value for value in found if isinstance(value, ModelSpec)), None)
 
 
 def check_of(item: pytest.Function) -> Check:
@@ -67,18 +77,7 @@ def check_of(item: pytest.Function) -> Check:
 
 
 def parametrize(metafunc: pytest.Metafunc, declaration: Declaration, models: Sequence[ModelSpec]) -> None:
-    """One item for each model and each value of each parameter: ``name[alias-value]``.
-
-    Raises
-    ------
-    UsageError
-        The property is a hypothesis test.
-    """
-    if getattr(metafunc.function, "is_hypothesis_test", False):
-        raise UsageError(
-            f"property {declaration.id} ({metafunc.definition.nodeid}): @given does not work under @claim; "
-            f"write a plain test that takes the fixture {TABLE_FIXTURE} and @given(data=st.data())"
-        )
+    """One item for each model and each value of each parameter: ``name[alias-value]``."""
     over_models(metafunc, "table", models)
     for name, values in declaration.parameters.items():
         metafunc.parametrize(name, values, ids=[str(value) for value in values])
@@ -89,7 +88,7 @@ def parametrize(metafunc: pytest.Metafunc, declaration: Declaration, models: Seq
 def over_models(
     metafunc: pytest.Metafunc, argument: str, models: Sequence[ModelSpec], *, indirect: bool = False
 ) -> None:
-    """One item for each model, or a single one, to be skipped, where there is none. Items are grouped by model."""
+    """One item for each model, or a single one, to be skipped, where there is none."""
     ids: list[object] = [spec.alias for spec in models] or [pytest.HIDDEN_PARAM]
     metafunc.parametrize(argument, models or [None], ids=ids, indirect=indirect, scope="session")
 
@@ -147,6 +146,17 @@ def chosen(items: Sequence[pytest.Item], globs: Sequence[str]) -> list[pytest.It
     return [
         item for item in items if item not in checks or not globs or any(matches(checks[item], glob) for glob in globs)
     ]
+
+
+def grouped(items: Sequence[pytest.Item], models: Sequence[ModelSpec]) -> list[pytest.Item]:
+    """The items with those that need a model in the order of models, at the places that such items had.
+
+    Not every pytest groups what is parametrized directly by its value, and each change of model loads a table.
+    """
+    places = {spec: place for place, spec in enumerate(models)}
+    specs = {item: spec for item in items if (spec := spec_of(item)) in places}
+    ordered = iter(sorted(specs, key=lambda item: places[specs[item]]))
+    return [next(ordered) if item in specs else item for item in items]
 
 
 def _key(item: pytest.Function) -> tuple[str, ...]:

@@ -109,8 +109,9 @@ class Results:
     def _lines(self, written: Mapping[str, Any]) -> Iterator[Line]:
         """The report's lines. What pytest has said of a failure just above is not said again."""
         said = self._config.show == "fail" and self._pytest_config.option.tbstyle != "no"
-        for line in terminal.lines(written, show=self._config.show):
-            if not (said and line.style == "plain" and line.text):
+        lines = terminal.lines(written, show=self._config.show)
+        for number, line in enumerate(lines):
+            if (line.text and not (said and line.style == "plain")) or (not line.text and number > 0):
                 yield line
 
     def _document(self) -> dict[str, Any]:

@@ -49,7 +49,9 @@ def convert(option: Option, value: object, origin: Origin) -> Any:
 
 
 def _single(option: Option, value: object, origin: Origin) -> Any:
-    if option.kind == "path" and isinstance(value, str | Path) and str(value):
+    if option.kind == "path":
+        if not isinstance(value, str | Path) or not str(value):
+            wrong(origin, option, value)
         return origin.path(str(value))
     try:
         converted = _CONVERTERS[option.kind](value)
@@ -103,7 +105,6 @@ def _device(value: object) -> str:
 
 _CONVERTERS: Mapping[str, Callable[[object], Any]] = {
     "text": _text,
-    "path": _text,
     "flag": _flag,
     "integer": _integer,
     "number": _number,

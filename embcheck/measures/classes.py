@@ -136,8 +136,9 @@ def _lengths(table: EmbeddingTable, rows: NDArray[np.int64]) -> NDArray[np.int64
 def _negative_shares(table: EmbeddingTable, rows: NDArray[np.int64]) -> NDArray[np.float64]:
     """(V,) negative share of the given rows, NaN for the others."""
     distinct = np.unique(rows)
+    found = kernels.probe_statistics(table, distinct)
     shares: NDArray[np.float64] = np.full(len(table.vectors), np.nan)
-    shares[distinct] = 1.0 - kernels.probe_statistics(table, distinct).share
+    shares[distinct] = (found.others - found.non_negative) / found.others
     return shares
 
 
@@ -146,7 +147,8 @@ _Samples = list[tuple["NDArray[np.float64]", "NDArray[np.float64]"]]
 
 def _weights(samples: _Samples) -> NDArray[np.float64]:
     sizes = np.array([len(own) for own, _ in samples], dtype=np.float64)
-    return sizes / sizes.sum()
+    shares: NDArray[np.float64] = sizes / sizes.sum()
+    return shares
 
 
 def _difference(samples: _Samples) -> float:

@@ -68,7 +68,8 @@ def counts(results: Sequence[Mapping[str, Any]]) -> Line:
     parts = [f"{verdicts[v]} {words.get(v, v)}" for v in order if verdicts[v]]
     known = sum(not result.get("expected", True) and result["outcome"] == "pass" for result in results)
     vacuous = sum(bool(result["control"] and result["control"]["vacuous"]) for result in results)
-    extra = [f"{n} {word}" for n, word in ((known, "known exception"), (vacuous, "vacuous")) if n]
+    extra = [f"{known} known exception{'s' if known > 1 else ''}"] if known else []
+    extra += [f"{vacuous} vacuous"] if vacuous else []
     text = ", ".join(parts) or "no checks ran"
     failed = any(result["outcome"] == "fail" for result in results)
     style: Style = "fail" if failed else "pass" if verdicts["holds"] else "warn"

@@ -13,8 +13,6 @@ __all__ = ["columns", "cut", "number", "safe", "wrap"]
 
 _ELLIPSIS = "..."
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\"}
-# Control, format (bidi marks, joiners), surrogate, private and unassigned; line and paragraph separators.
-_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _COMBINING = frozenset({"Mn", "Me"})
 _MARKS = 2  # combining marks that one character may carry
 
@@ -112,8 +110,9 @@ def number(value: float | None, apart: Iterable[float] = ()) -> str:
 def _visible(character: str, encoding: str) -> str:
     if character in _SHORT:
         return _SHORT[character]
-    hidden = unicodedata.category(character) in _HIDDEN
-    return _escaped(character) if hidden or not _encodable(character, encoding) else character
+    # Not printable: control, format (bidi marks, joiners), surrogate, unassigned, and every space but the plain one.
+    shown = character.isprintable() and _encodable(character, encoding)
+    return character if shown else _escaped(character)
 
 
 def _escaped(character: str) -> str:

@@ -22,6 +22,7 @@ _LEAVES = frozenset(
 _OTHER_TABLES = re.compile(
     r"vision|visual|image|pixel|patch|video|audio|speech|acoustic|position|pos_emb|token_type|segment|per_layer|mtp|codec"
 )
+_TEXT_PARTS = re.compile(r"text|language|llm|thinker|encoder")
 _HEADS = frozenset({"lm_head", "embed_out", "output_projection"})
 _LISTED = 8
 FLOATS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
@@ -100,12 +101,14 @@ def _narrow(candidates: list[Stored], sizes: tuple[int, ...]) -> list[Stored]:
     return candidates
 
 
-def vocab_sizes(config: dict[str, Any]) -> tuple[int, ...]:
-    """Sizes of the vocabulary by a config.json: the model's own, else those of its text part."""
+def vocab_sizes(config: dict[str, Any], depth: int = 3) -> tuple[int, ...]:
+    """Sizes of the vocabulary by a config.json: the model's own, else those of its text part, a few levels down."""
     if isinstance(size := config.get("vocab_size"), int):
         return (size,)
-    parts = [v for k, v in config.items() if isinstance(v, dict) and re.search(r"text|language|llm|thinker|encoder", k)]
-    return tuple(dict.fromkeys(size for part in parts for size in vocab_sizes(part)))
+    if not depth:
+        return ()
+    parts = [v for k, v in config.items() if isinstance(v, dict) and _TEXT_PARTS.search(k)]
+    return tuple(dict.fromkeys(size for part in parts for size in vocab_sizes(part, depth - 1)))
 
 
 def _is_table(name: str) -> bool:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_BLOCK = 32 * 2**20  # bytes of text parsed at once
+_BLOCK = 4 * 2**20  # bytes of text parsed at once: what caches hold
+_LONGEST_LINE = 2**26
 _HEADER = re.compile(rb"([0-9]{1,15})[ \t]([0-9]{1,15})[ \t]*\r?")
 _NUMBER = re.compile(rb"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?|[-+]?(nan|inf)", re.IGNORECASE)
 # Numbers go to Arrow one a line; white space that separates nothing becomes a character that no number has.
@@ -140,27 +141,25 @@ def is_number(field: bytes) -> bool:
 
 def _blocks(path: Path, skip: int) -> Iterator[tuple[int, bytes]]:
     """Whole lines of a file, many at a time, with the number of the first."""
-    line, rest = 1 + (skip > 0), b""
+    line = 1 + (skip > 0)
     try:
         with path.open("rb") as file:
             file.seek(skip)
             while block := file.read(_BLOCK):
-                block = rest + block
-                end = block.rfind(b"\n") + 1
-                rest = block[end:]
-                if end:
-                    yield line, block[:end]
-                    line += block.count(b"\n", 0, end)
-                if len(rest) > _BLOCK:
-                    raise SourceError(f"{path}, line {line}: longer than {_BLOCK} bytes; these are not word vectors")
+                rest = b"" if block.endswith(b"\n") else file.readline(_LONGEST_LINE)
+                if len(rest) == _LONGEST_LINE:
+                    number = line + block.count(b"\n")
+                    raise SourceError(f"{path}, line {number} is longer than {_LONGEST_LINE} bytes; not word vectors")
+                yield line, block + rest
+                line += block.count(b"\n") + rest.count(b"\n")
     except OSError as error:
         raise SourceError(f"cannot read {path}: {one_line(error)}") from None
-    if rest:
-        yield line, rest
 
 
 def _parse_block(layout: _Layout, first: int, block: bytes) -> tuple[list[str], NDArray[np.float64]]:
-    lines = block.replace(b"\r\n", b"\n").removesuffix(b"\n").split(b"\n")
+    lines = (block.replace(b"\r\n", b"\n") if b"\r" in block else block).split(b"\n")
+    if not lines[-1]:
+        lines.pop()
     words, parts = [], []
     for number, line in enumerate(lines, first):
         cut = line.find(b" ") if line.count(b" ") == layout.width else _cut(layout, number, line)

@@ -110,7 +110,7 @@ class TokenizerVocabulary:
             elif surface.kind == TokenKind.SPECIAL or row in self._unknown:
                 status[row] = RowStatus.SPECIAL
                 self.kinds[row] = TokenKind.SPECIAL
-            elif surface.impossible:
+            elif surface.impossible or surface.text == "":
                 status[row] = RowStatus.UNREACHABLE
             elif surface.text:
                 texts[row] = surface.text

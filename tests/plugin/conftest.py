@@ -58,10 +58,10 @@ def toys(project):
 
 @pytest.fixture(params=["alone", "xdist"])
 def run(request, project):
-    """Run pytest in the project, in one process or with two workers."""
+    """Run pytest in the project, in one process or in an xdist worker."""
     if request.param == "alone":
         return lambda *args: project.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:xdist", *args)
-    return lambda *args: project.runpytest_subprocess("-p", "no:cacheprovider", "-n2", *args)
+    return lambda *args: project.runpytest_subprocess("-p", "no:cacheprovider", "-n1", *args)
 
 
 @pytest.fixture

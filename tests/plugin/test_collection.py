@@ -187,11 +187,16 @@ def test_parametrize_mark(alone, write, model, usage_error):
     assert "are one check" in usage_error(alone(model, "properties"))
 
 
-def test_given_under_claim(alone, write, model, usage_error):
-    """``@given`` under ``@claim`` is answered with what to write instead."""
-    source = PLURAL.replace("def other(table)", "@given(x=st.integers())\ndef other(table, x)")
+@pytest.mark.parametrize(
+    "decorators",
+    ["@claim(above(0))\n@given(x=st.integers())", "@given(x=st.integers())\n@claim(above(0))"],
+    ids=["below", "above"],
+)
+def test_given_and_claim(alone, write, model, usage_error, decorators):
+    """``@given`` below or above ``@claim`` is answered with what to write instead, and not passed over."""
+    source = PLURAL.replace("@claim(above(0))\ndef other(table)", f"{decorators}\ndef other(table, x)")
     write("properties/p.py", "from hypothesis import given, strategies as st\n" + source)
-    assert "@given does not work under @claim" in usage_error(alone(model, "properties"))
+    assert "@given does not work with @claim" in usage_error(alone(model, "properties"))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="asks for a device that is not there")

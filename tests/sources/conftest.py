@@ -11,6 +11,8 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre
 
 from embcheck.spec import parse
 
+UNKNOWN, BERT_UNKNOWN = "<unk>", "[UNK]"
+
 
 def bpe(words, *, alphabet):
     """Make the vocabulary and merges under which each of ``words`` is one token."""
@@ -43,7 +45,7 @@ def byte_fallback():
     """Llama's kind: ▁ for a space, put before every text, and bytes for what has no token."""
     fallback = ["<unk>", *(f"<0x{i:02X}>" for i in range(256))]
     vocab, merges = bpe(["▁cat", "cats"], alphabet=[*fallback, "▁", *"acst", "é"])
-    tokenizer = Tokenizer(models.BPE(vocab, merges, unk_token="<unk>", byte_fallback=True, fuse_unk=True))
+    tokenizer = Tokenizer(models.BPE(vocab, merges, unk_token=UNKNOWN, byte_fallback=True, fuse_unk=True))
     tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
     tokenizer.add_special_tokens(["<unk>"])
@@ -65,7 +67,7 @@ def unigram():
 def wordpiece():
     """BERT's kind: lower case, ## for what continues a word, Chinese characters cut apart."""
     pieces = ["[PAD]", "[unused0]", "[UNK]", "cat", "##s", "s", "º", "!", "##!", "日", "##日", "Cat", "c", "##at"]
-    tokenizer = Tokenizer(models.WordPiece({piece: i for i, piece in enumerate(pieces)}, unk_token="[UNK]"))
+    tokenizer = Tokenizer(models.WordPiece({piece: i for i, piece in enumerate(pieces)}, unk_token=BERT_UNKNOWN))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()

@@ -7,7 +7,8 @@ import os
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from embcheck import sources
 from embcheck.errors import EmbcheckError, SourceError, SpecError
@@ -287,6 +288,14 @@ def test_a_file_is_pointed_to_its_scheme(tmp_path, name, way_out):
         load(parse(str(tmp_path / name)))
 
 
+def test_a_deep_config_is_searched_no_further(save_model, wordpiece, matrix):
+    """A config.json nested out of measure is no trap."""
+    config = {"vocab_size": 3}
+    for _ in range(800):
+        config = {"text_config": config}
+    assert load(save_model({"wte.weight": matrix(14)}, wordpiece, config)).provenance.tensor == "wte.weight"
+
+
 def test_config_must_be_an_object(save_model, matrix):
     """A config.json of another shape is refused."""
     with pytest.raises(SourceError, match="is not a JSON object"):
@@ -318,3 +327,50 @@ def test_check_names_what_is_missing(text, message):
     with pytest.raises(EmbcheckError, match=message) as caught:
         sources.check(parse(text))
     assert "\n" not in str(caught.value)
+
+
+FUZZ = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@FUZZ
+@given(file=st.sampled_from(["model.safetensors", "tokenizer.json"]), data=st.data())
+def test_damaged_files_are_refused_or_read(save_model, wordpiece, matrix, tmp_path, file, data):
+    """Whatever bytes stand in the weights or the tokenizer, nothing but a one-line embcheck error is raised."""
+    spec = save_model({"wte.weight": matrix(14)}, wordpiece)
+    path = tmp_path / "model" / file
+    good = path.read_bytes()
+    at = data.draw(st.integers(0, min(len(good), 3000)))
+    junk = data.draw(st.binary(max_size=6) | st.from_regex(rb"[-0-9\[\]{}\",:a-z#]{1,6}", fullmatch=True))
+    path.write_bytes(good[:at] + junk + (b"" if data.draw(st.booleans()) else good[at + len(junk) :]))
+    try:
+        assert load(spec).width >= 1
+    except EmbcheckError as error:
+        assert "\n" not in str(error)  # noqa: PT017 - either outcome is right
+
+
+def edit(document, data):
+    """Change one value somewhere in a JSON document."""
+    node, key = document, data.draw(st.sampled_from(sorted(document)))
+    while isinstance(node[key], dict | list) and node[key] and data.draw(st.integers(0, 3)):
+        node = node[key]
+        key = data.draw(st.sampled_from(sorted(node) if isinstance(node, dict) else range(len(node))))
+    others = st.none() | st.integers(-5, 2**33) | st.text(max_size=3) | st.lists(st.integers(), max_size=2)
+    node[key] = data.draw(others | st.just({}) | st.booleans())
+
+
+@FUZZ
+@given(kind=st.sampled_from(["byte_level", "byte_fallback", "unigram", "wordpiece"]), data=st.data())
+def test_wrong_values_in_a_tokenizer_are_refused_or_read(request, save_model, matrix, tmp_path, kind, data):
+    """Whatever values stand in a tokenizer.json, nothing but a one-line embcheck error is raised."""
+    tokenizer = request.getfixturevalue(kind)
+    spec = save_model({"wte.weight": matrix(300)}, tokenizer)
+    path = tmp_path / "model" / "tokenizer.json"
+    document = json.loads(path.read_text(encoding="utf-8"))
+    for _ in range(data.draw(st.integers(1, 2))):
+        edit(document, data)
+    path.write_text(json.dumps(document), encoding="utf-8")
+    try:
+        table = load(spec)
+        assert len(table.vocabulary.encode(["cat", "dogs"])) == 2
+    except EmbcheckError as error:
+        assert "\n" not in str(error)  # noqa: PT017 - either outcome is right

@@ -148,9 +148,15 @@ def test_taught_words_count_and_markup_does_not(taught):
 
 def test_holes_in_the_ids_are_unused():
     """An id that no token has is a row without text."""
-    vocabulary = read(Tokenizer(models.WordLevel({"a": 0, "b": 3}, unk_token="b")), rows=4)
+    vocabulary = read(Tokenizer(models.WordLevel({"a": 0, "b": 3})), rows=4)
     assert list(vocabulary.tokens) == ["a", "", "", "b"]
     assert list(vocabulary.status[1:3]) == [RowStatus.UNUSED] * 2
+
+
+def test_an_empty_token_is_unreachable():
+    """No text leads to a token without text."""
+    vocabulary = read(Tokenizer(models.WordLevel({"a": 0, "": 1})))
+    assert list(vocabulary.status) == [RowStatus.KNOWN, RowStatus.UNREACHABLE]
 
 
 def test_tokens_without_rows_are_refused(wordpiece):

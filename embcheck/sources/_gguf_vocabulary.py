@@ -1,0 +1,96 @@
+"""The vocabulary of a GGUF file: by its rebuilt tokenizer, or by looking words up where its kind is not known."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from embcheck.errors import SourceError
+from embcheck.sources._files import printable
+from embcheck.sources._gguf_tokenizer import BYTE, CONTROL, UNKNOWN, UNUSED, Pieces, build, pieces
+from embcheck.sources._surface import Notation
+from embcheck.sources._tokenizer import RustErrors, TokenizerVocabulary
+from embcheck.vocabulary import RowStatus, TokenKind, is_unused
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from embcheck.sources._gguf import Header
+    from embcheck.vocabulary import Vocabulary
+
+
+class LookupVocabulary:
+    """Tokens whose tokenizer is not known: a word is found where one token is written like it, and never split."""
+
+    def __init__(self, found: Pieces) -> None:
+        how = Notation(byte_level=any(name.startswith("Ġ") for name in found.names), space="▁")
+        surfaces = [how.read(name) for name in found.names]
+        self.tokens = [surface.form for surface in surfaces]
+        self.kinds = np.fromiter((surface.kind for surface in surfaces), dtype=np.uint8, count=len(surfaces))
+        self.kinds[found.of(CONTROL, UNKNOWN)] = TokenKind.SPECIAL
+        self.kinds[found.of(BYTE)] = TokenKind.BYTE
+        self.status = np.full(len(surfaces), RowStatus.KNOWN, dtype=np.uint8)
+        self.status[[row for row, form in enumerate(self.tokens) if is_unused(form)]] = RowStatus.UNUSED
+        self.status[found.of(CONTROL, UNKNOWN)] = RowStatus.SPECIAL
+        self._rows: dict[str, int] = {}
+        for row, form in enumerate(self.tokens):
+            if self.status[row] == RowStatus.KNOWN:
+                self._rows.setdefault(form, row)
+
+    def encode(self, words: Sequence[str]) -> list[tuple[int, ...]]:
+        """The row of each word, the form with a leading space first; empty where there is none."""
+        rows = (self._rows.get(f" {word}", self._rows.get(word)) for word in words)
+        return [() if row is None else (row,) for row in rows]
+
+
+def vocabulary(header: Header, *, rows: int) -> tuple[Vocabulary, tuple[str, ...]]:
+    """Make the vocabulary, and notes for the provenance.
+
+    Parameters
+    ----------
+    header
+        Of the file.
+    rows
+        How many rows the matrix has.
+
+    Raises
+    ------
+    SourceError
+        The file has no tokens, more than there are rows, or its tokenizer is malformed.
+    """
+    if not header.tokens:
+        raise SourceError(f"{header.name} holds no tokens (tokenizer.ggml.tokens); give a file with its vocabulary")
+    found = pieces(header)
+    last = max(found.of(*set(range(1, 7)) - {UNUSED}), default=-1)
+    found = Pieces(found.names[: max(rows, last + 1)], found.types[: max(rows, last + 1)], found.repeated)
+    with RustErrors(header.name):
+        built = build(header, found)
+    if built is None:
+        return _looked_up(header, found, rows)
+    tokenizer, notes = built
+    made = TokenizerVocabulary(tokenizer, rows=rows, origin=header.name)
+    _correct(made, found, rows)
+    return made, (*notes, *made.notes)
+
+
+def _looked_up(header: Header, found: Pieces, rows: int) -> tuple[Vocabulary, tuple[str, ...]]:
+    if len(found.names) > rows:
+        raise SourceError(
+            f"{header.name} has {len(found.names)} tokens but its matrix has only {rows} rows; get it again"
+        )
+    made = LookupVocabulary(found)
+    _correct(made, found, rows)
+    kind = printable(header.string("tokenizer.ggml.model")) or "without a name"
+    return made, (f"words are looked up whole: how a tokenizer {kind} splits them is not known",)
+
+
+def _correct(made: TokenizerVocabulary | LookupVocabulary, found: Pieces, rows: int) -> None:
+    """Tell what only the file knows: tokens that are not in use, and those that another one hides."""
+    named = min(rows, len(made.tokens))
+    for row, name in found.repeated.items():
+        if row < named:
+            made.tokens[row] = name
+            made.status[row] = RowStatus.UNREACHABLE
+    unused = [row for row in found.of(UNUSED) if row < named]
+    made.status[unused] = RowStatus.UNUSED

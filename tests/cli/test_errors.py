@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import pytest
+
+NOISE = "random:300x16"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["check", "nosuch:thing"], "unknown scheme 'nosuch'"),
+        (["check", "./nowhere"], "no such file or directory: ./nowhere"),
+        (["check", ""], "empty"),
+        (["check", "a=random:9x2", "a=random:8x2"], "two models are called 'a'"),
+        (["check", NOISE, "--seed", "x"], "option seed: expected a whole number, got 'x'"),
+        (["check", NOISE, "--seed", "-1"], "seed must not be negative, got -1"),
+        (["check", NOISE, "--confidence", "2"], "confidence level must lie between 0.5 and 1, got 2.0"),
+        (["check", NOISE, "--probes", "most"], "option probes: expected a whole number or 'all', got 'most'"),
+        (["check", NOISE, "--probes", "1"], "at least 2 probes"),
+        (["check", NOISE, "--device", "tpu"], "expected auto, cpu, cuda, cuda:N or mps, got 'tpu'"),
+        (["check", NOISE, "--device", "cuda:99"], "cuda:99"),
+        (["check", NOISE, "--dtype", "int8"], "expected float32, float16 or bfloat16, got 'int8'"),
+        (["check", NOISE, "--population", "knwon"], "did you mean known?"),
+        (["check", NOISE, "--show", "some"], "expected fail, all or none, got 'some'"),
+        (["check", NOISE, "--property", "toy_hold"], "no property matches 'toy_hold'; there are: "),
+        (["check", NOISE, "--properties", "nowhere"], "'nowhere': no such file or folder"),
+        (["check", NOISE, "--json", "."], "it is a folder"),
+        (["check", NOISE, "--json", "no/such/out.json"], "does not exist"),
+        (["check", NOISE, "--sed", "1"], "No such option '--sed'"),
+        (["chekc"], "No such command 'chekc'"),
+        (["inspect"], "Missing argument 'SPEC'"),
+        (["inspect", "./nowhere"], "no such file or directory"),
+        (["probe", NOISE, "#300"], "the matrix has rows #0 to #299"),
+        (["probe", NOISE, "zzz"], "'zzz' is no word of this vocabulary"),
+        (["neighbors", NOISE, "zzz"], "'zzz' is no word of this vocabulary"),
+        (["neighbors", NOISE, "#1", "-k", "0"], "0 is not in the range"),
+        (["analogy", NOISE, "king", "woman"], "write it as king - man + woman"),
+    ],
+)
+def test_bad_input_is_one_line_and_code_4(embcheck, arguments, says):
+    """Whatever a user gets wrong is said in one line that names it, without a traceback, with exit code 4."""
+    found = embcheck(*arguments)
+    assert found.code == 4
+    assert found.out == ""
+    assert says in found.err
+    assert found.err.startswith("embcheck: error: ")
+    assert found.err.count("\n") == 1
+
+
+def test_unknown_variable_is_an_error(embcheck, monkeypatch):
+    """A misspelt environment variable does not pass silently."""
+    monkeypatch.setenv("EMBCHECK_SEDE", "1")
+    found = embcheck("check", NOISE)
+    assert found.code == 4
+    assert "EMBCHECK_SEDE='1'; did you mean 'EMBCHECK_SEED'?" in found.err
+
+
+def test_unknown_key_is_an_error(embcheck, project):
+    """A misspelt key in [tool.embcheck] is named with its file."""
+    (project / "pyproject.toml").write_text("[tool.embcheck]\nconfidense = 0.9\n")
+    found = embcheck("check", NOISE)
+    assert found.code == 4
+    assert "pyproject.toml: [tool.embcheck] unknown key 'confidense' (= 0.9); did you mean 'confidence'?" in found.err
+
+
+def test_exception_of_no_check_is_an_error(embcheck, project):
+    """An exception must name a check that exists."""
+    (project / "pyproject.toml").write_text('[tool.embcheck.model.a]\nexceptions = ["toy_hold"]\n')
+    found = embcheck("check", NOISE)
+    assert found.code == 4
+    assert "no check is called 'toy_hold'; did you mean 'toy_holds'?" in found.err
+
+
+def test_the_only_model_failing_to_load_is_code_4(embcheck, project):
+    """A malformed file is a one-line error where it is the only model."""
+    (project / "bad.vec").write_text("2 2\na 1 0\nb 1\n")
+    found = embcheck("check", "fasttext:bad.vec")
+    assert (found.code, found.out) == (4, "")
+    assert found.err.count("\n") == 1
+
+
+def test_property_file_that_fails_to_import_is_named(embcheck, project):
+    """A property file with a mistake is an error that names the file and the mistake."""
+    (project / "properties" / "broken.py").write_text("import embcheck\nraise ImportError('no such thing')\n")
+    found = embcheck("check", NOISE)
+    assert found.code == 4
+    assert "broken.py: ImportError: no such thing" in found.err
+
+
+def test_property_that_misbehaves_leaves_the_others(embcheck, project):
+    """A property that returns no estimate is an error result; the others run."""
+    source = 'from embcheck import above, claim\n@claim(above(0))\ndef toy_wrong(table):\n    "Says."\n    return 1.0\n'
+    (project / "properties" / "wrong.py").write_text(source)
+    found = embcheck("check", NOISE, "--property", "toy_wrong", "--property", "toy_holds")
+    assert found.code == 1
+    assert "property toy_wrong returned float; return an Estimate" in " ".join(found.out.split())
+    assert found.out.splitlines()[-1] == "1 hold, 1 error"
+
+
+def test_unexpected_exception_is_code_3_with_a_way_to_see_more(embcheck, project):
+    """An internal error is one line that says where; --traceback shows the rest."""
+    source = 'from embcheck import above, claim\n@claim(above(0))\ndef toy_raises(table):\n    "Says."\n    1 / 0\n'
+    (project / "properties" / "raises.py").write_text(source)
+    found = embcheck("check", NOISE, "--property", "toy_raises")
+    assert found.code == 3
+    assert found.err.startswith("embcheck: internal error: ZeroDivisionError: ")
+    assert "raises.py:5" in found.err
+    assert found.err.count("\n") == 1
+    assert "Traceback" in embcheck("check", NOISE, "--property", "toy_raises", "--traceback").err
+
+
+def test_interrupt_is_code_2(embcheck, monkeypatch):
+    """Ctrl-C ends with code 2 and no traceback."""
+
+    def interrupted(*_given, **_options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("embcheck.cli.resolve", interrupted)
+    found = embcheck("check", NOISE)
+    assert (found.code, found.out) == (2, "")
+    assert "interrupted" in found.err
+
+
+def test_no_properties_is_code_5(embcheck, monkeypatch):
+    """Where no property is found nothing runs."""
+    monkeypatch.setattr("embcheck.cli.collect.functions", lambda _paths: [])
+    found = embcheck("check", NOISE)
+    assert found.code == 5
+    assert "no properties were found" in found.err
+
+
+def test_property_for_pytest_is_refused_by_name(embcheck, project):
+    """A property that takes a fixture runs under pytest only, and the program says so."""
+    source = 'from embcheck import above, claim\n@claim(above(0))\ndef toy_fixture(table, tmp_path):\n    "Says."\n'
+    (project / "properties" / "fixture.py").write_text(source)
+    found = embcheck("check", NOISE)
+    assert found.code == 4
+    assert "property toy_fixture" in found.err
+    assert "run it under pytest" in found.err
+    assert embcheck("check", NOISE, "--property", "toy_holds").code == 0
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["check", "--help"], ["--version"]])
+def test_help_and_version_are_code_0(embcheck, arguments):
+    """Asking for help is no error."""
+    assert embcheck(*arguments).code == 0
+
+
+def test_no_command_shows_help_and_is_wrong_usage(embcheck):
+    """The bare program shows what commands there are."""
+    found = embcheck()
+    assert found.code == 4
+    assert "Commands:" in found.err

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+from embcheck import EmbeddingTable
+from embcheck.explore import parse_analogy, probe
+
+
+def test_list_names_properties_claims_parameters_and_models(embcheck, project):
+    """``list`` shows each property with its sentence, claims and parameters, and the configured models."""
+    (project / "pyproject.toml").write_text('[tool.embcheck]\nmodels = ["noise=random:30x4"]\n')
+    found = embcheck("list", "--property", "toy_*")
+    assert found.code == 0
+    for part in ("toy_sizes", "Every size is small.", "claims: below 100", "size: 1  2", "noise = random:30x4"):
+        assert part in found.out
+    assert "positive_cosine_bias" not in found.out
+
+
+def test_list_without_models_says_so(embcheck):
+    """``list`` says where no model is configured."""
+    assert "none configured" in embcheck("list").out
+
+
+def test_inspect_shows_shape_population_lengths_and_kinds(embcheck, words):
+    """``inspect`` shows what was read and how its rows are classed."""
+    found = embcheck("inspect", words, "--json", "out.json")
+    assert found.code == 0
+    assert found.out.startswith("words: 5 x 2 float32\n")
+    assert "5 word_start" in found.out
+    assert "max 1 " in found.out or "max 1\n" in found.out
+
+
+def test_inspect_json_holds_whole_hashes(embcheck, words, project):
+    """The JSON of ``inspect`` has the hashes whole, and counts that add up."""
+    embcheck("inspect", words, "--json", "out.json")
+    document = json.loads((project / "out.json").read_text())
+    assert len(document["weights_sha256"]) == 64
+    assert sum(document["token_kinds"].values()) == 5
+
+
+def test_probe_gives_closed_form_statistics(embcheck, words, project):
+    """``probe`` compares one token with all others and leaves out the token itself."""
+    assert embcheck("probe", words, "king", "--json", "out.json").code == 0
+    document = json.loads((project / "out.json").read_text())
+    assert document["others"] == 4
+    assert (document["non_negative"], document["negative"], document["share"]) == (3, 1, 0.75)
+    assert document["min"] == pytest.approx(-1)
+    assert document["negative_runs"] == [[4, 4]]
+    assert [entry["token"] for entry in document["negative_tokens"]] == ["back"]
+
+
+def test_probe_takes_an_id(embcheck, words):
+    """``#ID`` names a row."""
+    assert "'queen' #1 against 4 rows" in embcheck("probe", words, "#1").out
+
+
+def test_probe_lists_runs_of_ids():
+    """Consecutive negative ids are given as runs."""
+    vectors = [[1.0, 0.1], *[[-1.0, 0.0]] * 3, [1.0, 0.0], [-1.0, 0.2]]
+    found = probe(EmbeddingTable.from_arrays(vectors, list("abcdef")), "a")
+    assert found["negative_runs"] == [[1, 3], [5, 5]]
+
+
+def test_probe_of_a_zero_row_is_refused(embcheck, project):
+    """A row of zeros has no direction, which is said."""
+    (project / "zero.vec").write_text("3 2\na 1 0\nb 0 0\nc 0 1\n")
+    found = embcheck("probe", "fasttext:zero.vec", "#1")
+    assert found.code == 4
+    assert "has no direction" in found.err
+
+
+def test_neighbors_are_in_order_of_cosine(embcheck, words, project):
+    """``neighbors`` lists the nearest rows first and leaves out the word itself."""
+    embcheck("neighbors", words, "king", "-k", "3", "--json", "out.json")
+    document = json.loads((project / "out.json").read_text())
+    assert [entry["token"] for entry in document["neighbors"]] == ["King", "queen", "up"]
+    assert document["neighbors"][1]["cosine"] == pytest.approx(0.98 / math.hypot(0.98, 0.17))
+
+
+def test_neighbors_can_merge_variants(embcheck, words):
+    """--merge leaves out other spellings of the word."""
+    found = embcheck("neighbors", words, "king", "--merge")
+    assert "'King'" not in found.out
+    assert "variants counted once" in found.out
+
+
+def test_k_larger_than_the_vocabulary_lists_it_all(embcheck, words):
+    """Asking for more rows than there are lists those there are."""
+    found = embcheck("neighbors", words, "king", "-k", "99")
+    assert (found.code, len(found.out.splitlines())) == (0, 5)
+
+
+def test_analogy_excludes_and_keeps_sources(embcheck, project):
+    """``analogy`` ranks the target with the source words left out and kept."""
+    (project / "plane.vec").write_text("5 3\nking 1 1 0\nman 1 0 0\nwoman 0 0 1\nqueen 0 1 1\nother -1 -1 -1\n")
+    found = embcheck(
+        "analogy", "fasttext:plane.vec", "king", "-", "man", "+", "woman", "=", "queen", "--json", "out.json"
+    )
+    assert found.code == 0
+    document = json.loads((project / "out.json").read_text())
+    assert next(entry["token"] for entry in document["sources_excluded"]) == "queen"
+    assert document["ranks"]["queen"]["sources_excluded"] == 1
+    assert document["ranks"]["king"]["sources_excluded"] is None
+    assert document["ranks"]["king"]["sources_kept"] is not None
+
+
+def test_configured_alias_is_a_spec(embcheck, project):
+    """The alias of a configured model stands for it."""
+    (project / "pyproject.toml").write_text('[tool.embcheck]\nmodels = ["noise=random:30x4"]\n')
+    assert embcheck("inspect", "noise").out.startswith("noise: 30 x 4")
+
+
+@pytest.mark.parametrize(
+    ("terms", "words"),
+    [
+        (["king", "-", "man", "+", "woman"], ["king", "man", "woman"]),
+        (["king - man + woman"], ["king", "man", "woman"]),
+        (["king", "+", "woman", "-", "man"], ["king", "man", "woman"]),
+        (["king - man + woman = queen"], ["king", "man", "woman", "queen"]),
+    ],
+)
+def test_analogy_may_be_written_in_several_ways(terms, words):
+    """An analogy may come as one argument or several, in either order, with or without a target."""
+    assert parse_analogy(terms) == words

@@ -1,0 +1,155 @@
+import numpy as np
+import pytest
+import torch
+
+from embcheck import table as table_module
+from embcheck.measures import kernels
+
+DTYPES = [torch.float32, torch.float16, torch.bfloat16]
+
+
+@pytest.fixture(params=DTYPES, ids=str)
+def table(request, gaussian_table):
+    return gaussian_table(90, 12, shift=0.3, gaps=True, dtype=request.param)
+
+
+def others(matrix):
+    """Rows of cosines without the NaN that stands for a row's cosine with itself."""
+    return [row[~np.isnan(row)] for row in matrix]
+
+
+def test_counts_are_those_of_every_pair(table, cosines):
+    """Counts of non-negative cosines equal those of a float64 loop over all pairs, in every dtype."""
+    found = kernels.probe_statistics(table, table.population)
+    expected = [(row >= 0).sum() for row in others(cosines(table))]
+    assert found.non_negative.tolist() == expected
+    assert found.others == len(table.population) - 1
+    assert found.share.tolist() == [count / found.others for count in expected]
+
+
+@pytest.mark.parametrize(("name", "statistic"), [("minimum", np.min), ("maximum", np.max), ("mean", np.mean)])
+def test_minimum_maximum_and_mean_leave_the_probe_out(table, cosines, name, statistic):
+    """Minimum, maximum and mean are over the other rows only: the cosine of 1 with itself is in none of them."""
+    found = getattr(kernels.probe_statistics(table, table.population), name)
+    np.testing.assert_allclose(found, [statistic(row) for row in others(cosines(table))], atol=2e-6)
+
+
+def test_probes_may_come_in_any_order_and_number(table, cosines):
+    """A statistic belongs to the probe at its place in the request, not to the order of rows."""
+    probes = table.population[[40, 3, 17]]
+    expected = cosines(table)[[40, 3, 17]]
+    found = kernels.probe_statistics(table, probes)
+    assert found.non_negative.tolist() == [(row >= 0).sum() for row in others(expected)]
+    np.testing.assert_allclose(found.maximum, np.nanmax(expected, axis=1), atol=2e-6)
+
+
+def test_quantiles_are_right_to_one_bin(table, cosines):
+    """Quantiles from the histogram lie within 0.001 of those of the sorted cosines."""
+    levels = (0.05, 0.25, 0.5, 0.95)
+    found = kernels.probe_statistics(table, table.population, levels=levels)
+    expected = [np.quantile(row, levels, method="inverted_cdf") for row in others(cosines(table))]
+    assert found.levels == levels
+    np.testing.assert_allclose(found.quantiles, expected, atol=2 / kernels.BINS + 1e-6)
+
+
+def test_quantiles_are_not_made_up_where_not_asked_for(table):
+    """Without levels there are no quantiles."""
+    assert kernels.probe_statistics(table, table.population).quantiles.shape == (len(table.population), 0)
+
+
+def test_center_is_subtracted_before_rows_are_scaled(table, cosines):
+    """Centred statistics are those of rows minus the centre."""
+    center = kernels.mean_vector(table)
+    expected = cosines(table, center.double().numpy())
+    found = kernels.probe_statistics(table, table.population, center=center)
+    assert found.non_negative.tolist() == [(row >= 0).sum() for row in others(expected)]
+    np.testing.assert_allclose(found.mean, np.nanmean(expected, axis=1), atol=2e-6)
+
+
+def test_mean_vector_and_unit_sum_cover_the_population_only(table):
+    """The mean row and the sum of unit rows leave out zero, non-finite and special rows."""
+    rows = table.vectors.double().numpy()[table.population]
+    np.testing.assert_allclose(kernels.mean_vector(table), rows.mean(0), atol=1e-6)
+    units = rows / np.sqrt((rows**2).sum(1, keepdims=True))
+    np.testing.assert_allclose(kernels.unit_sum(table), units.sum(0), atol=1e-5)
+
+
+@pytest.mark.parametrize("budget", [0, kernels.NORMALISED_COPY], ids=["tile by tile", "kept copy"])
+@pytest.mark.parametrize("tile", [1, 7, 64, 1024])
+def test_all_pairs_counts_do_not_depend_on_tiles(monkeypatch, table, cosines, tile, budget):
+    """All-pairs counts equal the float64 loop's, whatever the tile and whether or not unit rows are kept."""
+    monkeypatch.setattr(kernels, "_TILE", tile)
+    monkeypatch.setattr(kernels, "NORMALISED_COPY", budget)
+    assert kernels.all_pairs_counts(table).tolist() == [(row >= 0).sum() for row in others(cosines(table))]
+
+
+def test_statistics_do_not_depend_on_blocks(monkeypatch, gaussian_table):
+    """One block or several, one chunk of probes or many: the same counts, and quantiles from the same bins."""
+    table = gaussian_table(900, 8, gaps=True)
+    probes = table.probes(70)
+    whole = kernels.probe_statistics(table, probes, levels=(0.5,))
+    negative = kernels.row_counts(table, probes)
+    monkeypatch.setattr(table_module, "BLOCK_BYTES", 1)
+    monkeypatch.setattr(kernels, "_PROBE_CHUNK", 9)
+    assert len(list(table.slices(len(table.population)))) == 4
+    cut = kernels.probe_statistics(table, probes, levels=(0.5,))
+    assert cut.non_negative.tolist() == whole.non_negative.tolist()
+    np.testing.assert_allclose(cut.quantiles, whole.quantiles, atol=1e-3)
+    np.testing.assert_allclose(cut.mean, whole.mean, atol=1e-6)
+    np.testing.assert_allclose([cut.minimum, cut.maximum], [whole.minimum, whole.maximum], atol=1e-6)
+    assert kernels.row_counts(table, probes).tolist() == negative.tolist()
+
+
+def test_row_counts_count_negative_cosines_with_the_anchors(table, cosines):
+    """Row counts are, for each row, the anchors at a negative cosine; a row is not negative with itself."""
+    positions = np.array([2, 9, 30, 31])
+    found = kernels.row_counts(table, table.population[positions])
+    assert found.tolist() == (cosines(table)[:, positions] < 0).sum(1).tolist()
+
+
+def test_top_k_is_a_full_sort(monkeypatch, gaussian_table):
+    """The k nearest rows and their cosines are those of sorting all of them, across blocks."""
+    monkeypatch.setattr(table_module, "BLOCK_BYTES", 1)
+    table = gaussian_table(700, 6, gaps=True)
+    queries = torch.from_numpy(np.random.default_rng(1).standard_normal((3, 6))) * 1000
+    ids, values = kernels.top_k(table, queries, 12)
+    rows = table.vectors.double().numpy()[table.population]
+    cosine = (queries.numpy() @ rows.T) / np.outer(np.linalg.norm(queries, axis=1), np.linalg.norm(rows, axis=1))
+    order = np.argsort(-cosine, axis=1)[:, :12]
+    assert ids.tolist() == table.population[order].tolist()
+    np.testing.assert_allclose(values, np.take_along_axis(cosine, order, 1), atol=1e-6)
+
+
+def test_top_k_stops_at_the_population(gaussian_table):
+    """Asking for more rows than there are gives all of them once."""
+    table = gaussian_table(20, 4, gaps=True)
+    ids, _ = kernels.top_k(table, torch.ones(1, 4), 50)
+    assert sorted(ids[0].tolist()) == table.population.tolist()
+
+
+def test_an_unclaimed_row_changes_nothing(gaussian_table):
+    """Rows outside the population are compared with nothing: without them the counts are the same."""
+    table = gaussian_table(60, 5, gaps=True)
+    alone = table.subset(table.population)
+    assert kernels.all_pairs_counts(table).tolist() == kernels.all_pairs_counts(alone).tolist()
+
+
+def test_full_precision_puts_the_setting_back():
+    """The program's own matmul precision is restored, after an error too."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        with pytest.raises(RuntimeError, match="on the way"), kernels.full_precision():
+            assert torch.get_float32_matmul_precision() == "highest"
+            raise RuntimeError("on the way")
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def test_huge_and_tiny_rows_have_the_cosines_of_their_directions(gaussian_table):
+    """Rows of length 1e18 and 1e-18 get the counts of their unit copies: nothing overflows or vanishes."""
+    table = gaussian_table(80, 6)
+    scale = torch.logspace(-18, 18, 80)[:, None]
+    scaled = table.with_vectors(table.vectors * scale)
+    assert kernels.all_pairs_counts(scaled).tolist() == kernels.all_pairs_counts(table).tolist()

@@ -1,0 +1,138 @@
+"""Do 95% intervals cover in 95% of redraws? Limits are 92-98%, wide enough for the noise of 2,000 redraws."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from embcheck import lexicons
+from embcheck.estimate import Estimate
+from embcheck.intervals import betting_interval, jackknife_interval
+from embcheck.measures import kernels, offsets, quadruples
+from embcheck.measures.forms import forms_of
+
+pytestmark = pytest.mark.slow
+REDRAWS = 2_000
+SKEWED = 3.0
+
+
+@pytest.fixture(scope="module")
+def shares(real):
+    """The share of every row of a real population: what probes are drawn from."""
+    return kernels.all_pairs_counts(real) / (len(real.population) - 1)
+
+
+@pytest.mark.parametrize("probes", [50, 200, 1_000])
+def test_share_intervals_cover_the_share_of_a_real_matrix(shares, probes):
+    """Redrawing probes from a real matrix's known shares, the interval covers the share over all pairs."""
+    rng = np.random.default_rng(1)
+    target = shares.mean()
+    covered = 0
+    for _ in range(REDRAWS):
+        drawn = rng.choice(shares, probes, replace=False)
+        found = Estimate.from_units(drawn, unit="probe tokens", population=len(shares), bounds=(0.0, 1.0))
+        covered += found.low <= target <= found.high
+    limit = 1.0 if abs(stats.skew(shares)) > SKEWED else 0.98
+    assert 0.92 <= covered / REDRAWS <= limit
+
+
+@pytest.fixture(scope="module")
+def rare_outliers():
+    """Shares such as a model with 2% of odd rows has: nearly all close to 0.97, a few below 0.3; skewness -7."""
+    rng = np.random.default_rng(0)
+    shares = np.clip(rng.normal(0.97, 0.005, 30_000), 0, 1)
+    shares[:600] = rng.uniform(0, 0.3, 600)
+    assert stats.skew(shares) < -SKEWED
+    return shares
+
+
+@pytest.mark.parametrize("probes", [50, 200])
+def test_betting_intervals_cover_very_skewed_shares(rare_outliers, probes):
+    """Where shares are so skewed that Student's t fails, betting intervals cover at least 92% of the time."""
+    rng = np.random.default_rng(1)
+    target = rare_outliers.mean()
+    covered = 0
+    for _ in range(300):
+        low, high = betting_interval(rng.choice(rare_outliers, probes, replace=False), 0.95, len(rare_outliers))
+        covered += low <= target <= high
+    assert covered / 300 >= 0.92
+
+
+@pytest.mark.parametrize(
+    "probes",
+    [
+        pytest.param(
+            50,
+            marks=pytest.mark.xfail(
+                reason="the method is chosen by the sample's skewness: samples without outliers get t (coverage 0.62)",
+                strict=True,
+            ),
+        ),
+        200,
+    ],
+)
+def test_estimates_cover_very_skewed_shares(rare_outliers, probes):
+    """The interval that an estimate chooses by itself covers very skewed shares at least 92% of the time."""
+    rng = np.random.default_rng(1)
+    target = rare_outliers.mean()
+    covered = 0
+    for _ in range(300):
+        drawn = rng.choice(rare_outliers, probes, replace=False)
+        found = Estimate.from_units(drawn, unit="probe tokens", population=len(rare_outliers), bounds=(0.0, 1.0))
+        covered += found.low <= target <= found.high
+    assert covered / 300 >= 0.92
+
+
+def around(steps, rng, spread=0.3):
+    """Offsets with fresh noise of 0.3 times their own length."""
+    noise = torch.from_numpy(rng.standard_normal(tuple(steps.shape)))
+    return offsets._unit(steps + noise * torch.linalg.vector_norm(steps, dim=1, keepdim=True) * spread / steps.shape[1] ** 0.5)
+
+
+@pytest.mark.parametrize("pairs", [25, 60])
+def test_plural_intervals_cover_when_pairs_are_redrawn(real, pairs):
+    """Redrawing pairs from around a real matrix's pairs, the jackknife interval covers the consistency of them all.
+
+    A sample of 25 from about 146 pairs without replacement would vary less than the jackknife, which knows no finite
+    population, allows for; drawn with replacement it would hold pairs twice. So the population is a smooth one: a real
+    pair's offset, drawn at random, plus fresh noise. Its consistency is the squared length of its mean unit offset.
+    """
+    relation, = lexicons.relations("plural")
+    found = offsets._resolve(real, relation, "single")
+    steps = (found.second - found.first).double()
+    rng = np.random.default_rng(2)
+    center = torch.stack([around(steps, rng).mean(0) for _ in range(300)]).mean(0)
+    target = float(center @ center)
+    covered = 0
+    for _ in range(REDRAWS):
+        drawn = around(steps[rng.integers(0, len(steps), pairs)], rng)
+        low, high, _ = jackknife_interval(*offsets._consistency(drawn), 0.95)
+        covered += low <= target <= high
+    assert 0.92 <= covered / REDRAWS <= 0.98
+
+
+def test_gain_intervals_cover_when_pairs_are_redrawn(monkeypatch, real):
+    """Redrawing 20 of a real matrix's past-tense pairs, the jackknife interval covers the gain of all of them.
+
+    Drawn without replacement from about 119 pairs the samples vary a little less than the interval allows for, and the
+    better control is chosen anew in each: coverage may exceed 98%, not fall below 92%.
+    """
+    monkeypatch.setattr(quadruples, "MAX_PAIRS", 1_000)
+    relation, = lexicons.relations("past_tense")
+    forms = forms_of(real)
+    words = quadruples._resolve(real, relation, forms)
+    reciprocal = {name: 1 / ranks for name, ranks in quadruples.ranks(real, words.rows, words.forms, forms).items()}
+    controls = [name for name in reciprocal if name != "3cosadd"]
+
+    def gain(cells, statistic):
+        return statistic(cells["3cosadd"]) - np.max([statistic(cells[name]) for name in controls], axis=0)
+
+    target = gain(reciprocal, quadruples._mean)
+    rng = np.random.default_rng(3)
+    covered = 0
+    for _ in range(REDRAWS):
+        chosen = rng.choice(len(words.pairs), 20, replace=False)
+        cells = {name: found[np.ix_(chosen, chosen)] for name, found in reciprocal.items()}
+        low, high, _ = jackknife_interval(gain(cells, quadruples._mean), gain(cells, quadruples._leave_one_out), 0.95)
+        covered += low <= target <= high
+    assert 0.92 <= covered / REDRAWS <= 0.995

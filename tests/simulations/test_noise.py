@@ -1,0 +1,164 @@
+"""On tables without structure: nothing passes more often than it may, and p-values are uniform."""
+
+import importlib
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from embcheck import lexicons, measures
+from embcheck.claims import Verdict, above, claim
+from embcheck.estimate import Estimate
+from embcheck.measures import classes, offsets
+from embcheck.run import Check, evaluate
+from embcheck.settings import Settings
+from embcheck.table import EmbeddingTable
+
+pytestmark = pytest.mark.slow
+TABLES = 200
+FALSE_PASSES = 18  # of 200: what a true rate of 5% stays under in all but one of 1,000 runs
+
+
+def check_of(name, file=None, **parameters):
+    return Check(getattr(importlib.import_module(f"embcheck.properties.{file or name}"), name), parameters)
+
+
+@pytest.fixture
+def few_draws(monkeypatch):
+    """499 permutations in place of 9,999: p-values as valid, and coarser."""
+    monkeypatch.setattr(offsets, "PERMUTATIONS", 499)
+    monkeypatch.setattr(classes, "PERMUTATIONS", 499)
+    monkeypatch.setattr(offsets, "SHUFFLES", 1)
+
+
+def verdicts(check, noise):
+    return [evaluate(check, noise(seed), Settings(seed=seed)).verdict for seed in range(TABLES)]
+
+
+def test_positive_bias_is_refuted_on_every_random_table(noise):
+    """The share of a Gaussian table is one half: above 0.51 is refuted each time."""
+    assert verdicts(check_of("positive_cosine_bias"), noise) == [Verdict.REFUTED] * TABLES
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        check_of("plural_direction_consistency", relation=lexicons.relations("plural")[0]),
+        check_of("ascii_anti_alignment", token_class="ascii"),
+        check_of("analogy_gain", "analogy", relation=lexicons.relations("gender")[0]),
+        check_of("analogy_rank", "analogy", analogy=lexicons.analogies("king")[0]),
+    ],
+    ids=lambda check: check.label,
+)
+def test_false_passes_are_rare(few_draws, noise, check):
+    """On 200 Gaussian tables a property that noise must fail holds at most 18 times, and is measured every time."""
+    found = verdicts(check, noise)
+    assert set(found) <= {Verdict.HOLDS, Verdict.REFUTED, Verdict.INCONCLUSIVE}
+    assert found.count(Verdict.HOLDS) <= FALSE_PASSES
+
+
+def test_the_baseline_holds_on_every_seed(noise):
+    """The random baseline's bands are wide enough for its own noise: it holds on 200 of 200 seeds."""
+    check = check_of("random_baseline")
+    found = [evaluate(check, noise(0), Settings(seed=seed)) for seed in range(TABLES)]
+    assert [result.verdict for result in found] == [Verdict.HOLDS] * TABLES
+    assert len({result.estimate.value for result in found}) > TABLES / 2
+
+
+def p_value(estimate, null):
+    draws = estimate.draws[null]
+    return ((draws >= estimate.value).sum() + 1) / (len(draws) + 1)
+
+
+def assert_uniform(p):
+    """Kolmogorov-Smirnov against the uniform; p-values of 499 draws are smoothed over their steps of 1/500."""
+    smooth = np.array(p) - np.random.default_rng(0).uniform(0, 1 / 500, len(p))
+    assert stats.kstest(smooth, "uniform").pvalue > 0.001
+
+
+def test_p_values_of_shuffled_labels_are_uniform(few_draws, tokens):
+    """On structureless tables shuffled_labels gives uniform p-values, for a class in strata of two lengths."""
+    words = [token for token in tokens if len(token) in (1, 5)][:300]
+    rows = [*range(40), *range(260, 280)]
+    p = []
+    for seed in range(300):
+        vectors = np.random.default_rng(seed).standard_normal((len(words), 8))
+        table = EmbeddingTable.from_arrays(vectors, words)
+        found = measures.negative_share_difference(table, rows, rng=np.random.default_rng([seed, 1]))
+        p.append(p_value(found, "shuffled_labels"))
+    assert len(found.details["strata"]) == 2
+    assert_uniform(p)
+
+
+@pytest.mark.parametrize("null", ["shuffled_pairs", "frequency_matched_pairs"])
+def test_p_values_of_pairs_are_uniform(few_draws, tokens, null):
+    """On structureless tables both nulls of the plural direction give uniform p-values, at 24 pairs and pools of 20."""
+    words = [token for token in tokens if len(token) > 1][:700]
+    pairs = lexicons.relation("made up", list(zip(words[0:480:20], words[10:490:20], strict=True)))
+    p = []
+    for seed in range(300):
+        vectors = np.random.default_rng([seed, 5]).standard_normal((len(words), 8))
+        table = EmbeddingTable.from_arrays(vectors, words)
+        p.append(p_value(measures.offset_consistency(table, pairs, rng=np.random.default_rng([seed, 1])), null))
+    assert_uniform(p)
+
+
+def test_the_consistency_of_noise_has_the_spread_its_interval_states(few_draws, tokens):
+    """On noise, where consistency is degenerate around zero, the interval still covers zero at least 92% of the time."""
+    words = [token for token in tokens if len(token) > 1][:700]
+    pairs = lexicons.relation("made up", list(zip(words[0:480:20], words[10:490:20], strict=True)))
+    covered = 0
+    for seed in range(300):
+        vectors = np.random.default_rng([seed, 6]).standard_normal((len(words), 16))
+        found = measures.offset_consistency(EmbeddingTable.from_arrays(vectors, words), pairs, rng=np.random.default_rng(0))
+        covered += found.low <= 0 <= found.high
+    assert covered / 300 >= 0.92
+
+
+def shifted(table):
+    return table.with_vectors(table.vectors + 1.0)
+
+
+def test_control_finds_a_property_that_says_nothing(noise):
+    """A claim that noise fulfils is found vacuous though it holds; a real one is not."""
+
+    @claim(above(0.4))
+    def mostly_not_negative(table):
+        """Not nearly all cosines are negative."""
+        return measures.non_negative_share(table)
+
+    table = shifted(noise(0))
+    empty = evaluate(Check(mostly_not_negative), table, Settings(), control=True)
+    assert (empty.verdict, empty.control["holds"], empty.passed) == (Verdict.HOLDS, 20, False)
+    real = evaluate(check_of("positive_cosine_bias"), table, Settings(), control=True)
+    assert (real.verdict, real.control["holds"], real.passed) == (Verdict.HOLDS, 0, True)
+
+
+def test_control_finds_pooling_that_makes_structure_of_noise(noise):
+    """Plurals made of singular and one common suffix are consistent on any table: the control says so."""
+    pairs, = lexicons.relations("plural")
+
+    @claim(above(0.05))
+    def pooled_plurals(table):
+        """Plurals, written as singular and suffix, point the same way."""
+        singulars = table.units(np.array([row for row in table.rows([a for a, _ in pairs.pairs]) if row is not None]))
+        pooled = (singulars + table.units(np.array(table.rows(["s"])))) / 2
+        return Estimate.exact(offsets._consistency(offsets._unit(pooled - singulars))[0])
+
+    found = evaluate(Check(pooled_plurals), noise(0), Settings(), control=True)
+    assert found.estimate.value == pytest.approx(0.5, abs=0.1)  # cosine of s - a and s - b, all orthogonal and of length 1
+    assert found.control["vacuous"]
+
+
+def test_a_real_plural_direction_passes_its_control(few_draws, noise):
+    """A planted plural direction holds, and holds on none of the random tables."""
+    relation, = lexicons.relations("plural")
+    table = noise(0, 64)
+    first, second = (np.array(table.rows([pair[k] for pair in relation.pairs])) for k in (0, 1))
+    vectors = table.vectors.clone()
+    vectors[second] = vectors[first] + 0.5 * vectors[second]
+    vectors[second, 0] += 0.5 * math.sqrt(64)
+    check = check_of("plural_direction_consistency", relation=relation)
+    found = evaluate(check, table.with_vectors(vectors), Settings(), control=True)
+    assert (found.verdict, found.control["holds"], found.passed) == (Verdict.HOLDS, 0, True)

@@ -1,0 +1,294 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import embcheck
+from embcheck import EmbeddingTable, Estimate, NotMeasurable, above, below, claim
+from embcheck.claims import Verdict
+from embcheck.errors import DeviceError, EmbcheckError, SourceError, SpecError, UsageError
+from embcheck.run import judge
+from embcheck.settings import current
+from embcheck.spec import parse
+
+WORDS = ["a", "b", "c", "d"]
+MATRIX = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [-1.0, 0.5]], dtype=np.float32)
+
+
+@pytest.fixture(autouse=True)
+def _outside_ci(monkeypatch, tmp_path):
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def table():
+    return EmbeddingTable.from_arrays(MATRIX, WORDS)
+
+
+@pytest.fixture
+def holds():
+    @claim(above(0))
+    def toy_holds(table, rng):
+        """Everything is positive."""
+        return Estimate.from_units(rng.uniform(1, 2, 10), unit="units", details={"seed": current().seed})
+
+    return toy_holds
+
+
+@pytest.fixture
+def refuted():
+    @claim(below(0), on_noise="any")
+    def toy_refuted(table):
+        """Nothing is positive."""
+        return Estimate.exact(1.0)
+
+    return toy_refuted
+
+
+def test_public_names_are_these():
+    """The public names are a promise; each of them can be had."""
+    assert sorted(embcheck.__all__) == [
+        "EmbcheckError",
+        "EmbeddingTable",
+        "Estimate",
+        "NotMeasurable",
+        "Verdict",
+        "__version__",
+        "above",
+        "agrees",
+        "beats",
+        "below",
+        "check",
+        "claim",
+        "lexicons",
+        "load",
+        "measures",
+        "nulls",
+        "within",
+    ]
+    for name in embcheck.__all__:
+        assert getattr(embcheck, name) is not None
+    assert dir(embcheck) == sorted(embcheck.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nosuch'"):
+        embcheck.nosuch  # noqa: B018 - the access is the test
+
+
+def test_check_gives_results_and_a_report(table, holds, refuted):
+    """A run has its results in order, its report, and whether all passed."""
+    run = embcheck.check(table, properties=[holds, refuted])
+    assert [result.verdict for result in run.results] == ["holds", "refuted"]
+    assert run.document["models"][0]["alias"] == "memory"
+    assert run.document["run"]["device"] == "cpu"
+    assert not run.passed
+    assert embcheck.check(table, properties=holds).passed
+
+
+def test_run_is_saved_as_json(table, holds, tmp_path):
+    """``save`` writes the document."""
+    run = embcheck.check(table, properties=holds)
+    run.save(tmp_path / "out.json")
+    assert json.loads((tmp_path / "out.json").read_text()) == run.document
+
+
+def test_seed_and_level_reach_the_measure(table, holds):
+    """Settings given to ``check`` are in force in the measure, and equal seeds give equal estimates."""
+    first, again, other = (
+        embcheck.check(table, properties=holds, seed=seed, confidence_level=0.9) for seed in (1, 1, 2)
+    )
+    values = [run.results[0].estimate.value for run in (first, again, other)]
+    assert values[0] == values[1] != values[2]
+    assert first.results[0].estimate.details["seed"] == 1
+    assert first.results[0].estimate.confidence_level == 0.9
+
+
+def test_globs_select_shipped_properties():
+    """Strings are globs over everything that is found."""
+    run = embcheck.check("random:300x16", properties="positive_*", probes="all")
+    assert [result.check.label for result in run.results] == ["positive_cosine_bias"]
+
+
+def test_population_dtype_and_device_of_a_table(table, holds):
+    """A table keeps its own population and type unless others are given."""
+    whole = table.with_population("all")
+    assert embcheck.check(whole, properties=holds).document["models"][0]["population"]["kind"] == "all"
+    run = embcheck.check(whole, properties=holds, population="known", device="cpu", dtype="float16")
+    assert run.document["models"][0]["population"]["kind"] == "known"
+
+
+def test_load_from_a_spec():
+    """``load`` reads a spec, with the options of the command line."""
+    loaded = embcheck.load("random:30x4", device="cpu", dtype="float16", population="all")
+    assert tuple(loaded.vectors.shape) == (30, 4)
+    assert (loaded.vectors.dtype, loaded.kind) == (torch.float16, "all")
+    assert embcheck.load(parse("random:30x4")).width == 4
+
+
+def test_load_from_a_live_module():
+    """A live module's embedding is used where it is, with the tokens given."""
+    module = torch.nn.Embedding(4, 2)
+    loaded = embcheck.load(module, WORDS)
+    assert loaded.vectors.data_ptr() == module.weight.data_ptr()
+    assert list(loaded.tokens) == WORDS
+
+
+def test_check_of_a_live_module(holds):
+    """A live module can be checked; its alias is its class."""
+    run = embcheck.check(torch.nn.Embedding(4, 2), tokenizer=WORDS, properties=holds)
+    assert run.document["models"][0]["alias"] == "Embedding"
+
+
+def test_control_is_passed_on(table, holds):
+    """``control`` finds out what holds on noise too."""
+    run = embcheck.check(table, properties=holds, control=True)
+    assert run.results[0].control["vacuous"]
+    assert not run.passed
+
+
+def test_several_models_are_independent(tmp_path, holds):
+    """One model that fails to load gives errors; the other's results are as if alone."""
+    (tmp_path / "bad.vec").write_text("2 2\na 1 0\nb 1\n")
+    run = embcheck.check(["bad=fasttext:bad.vec", "good=random:30x4"], properties=holds)
+    assert [result.verdict for result in run.results] == ["error", "holds"]
+    assert len(run.load_errors) == 1
+    assert not run.passed
+    alone = embcheck.check("good=random:30x4", properties=holds).document["models"][0]
+    assert run.document["models"][1] == alone
+
+
+def test_single_model_that_fails_to_load_raises(tmp_path, holds):
+    """With one model the error is raised."""
+    (tmp_path / "bad.vec").write_text("2 2\na 1 0\nb 1\n")
+    with pytest.raises(SourceError):
+        embcheck.check("fasttext:bad.vec", properties=holds)
+
+
+def test_table_without_population_skips_everything(refuted):
+    """A table whose rows are all zero has nothing to measure: skipped with the reason, and still a report."""
+
+    @claim(above(0))
+    def toy(table):
+        """Says."""
+        return Estimate.exact(float(len(table.population)))
+
+    run = embcheck.check(EmbeddingTable.from_arrays(np.zeros((3, 2)), ["a", "b", "c"]), properties=toy)
+    assert run.results[0].verdict == "skipped"
+    assert run.document["models"][0]["population"] == {"kind": "known", "rows": 0, "excluded": {"zero": 3}}
+
+
+def test_not_measurable_is_skipped_and_other_errors_are_errors(table):
+    """What a table lacks skips a check; what is wrong with a property is an error. Neither stops the others."""
+
+    @claim(above(0))
+    def toy_lacks(table):
+        """Says."""
+        raise NotMeasurable("too few")
+
+    @claim(above(0))
+    def toy_wrong(table):
+        """Says."""
+        raise UsageError("wrong argument")
+
+    run = embcheck.check(table, properties=[toy_lacks, toy_wrong])
+    assert [(result.verdict, result.reason) for result in run.results] == [
+        ("skipped", "too few"),
+        ("error", "wrong argument"),
+    ]
+
+
+def test_numbers_that_are_not_finite_become_null(table):
+    """Details with NaN or NumPy types come out as plain JSON."""
+
+    @claim(above(0))
+    def toy(table):
+        """Says."""
+        return Estimate.exact(
+            1.0, details={"nan": np.float32("nan"), "array": np.arange(2), "flag": np.array([True])[0]}
+        )
+
+    details = embcheck.check(table, properties=toy).document["models"][0]["results"][0]["details"]
+    assert details == {"nan": None, "array": [0, 1], "flag": True}
+    assert type(details["flag"]) is bool
+
+
+def test_details_that_json_lacks_are_an_error(table):
+    """Details of another type raise when the report is made."""
+
+    @claim(above(0))
+    def toy(table):
+        """Says."""
+        return Estimate.exact(1.0, details={"set": {1}})
+
+    with pytest.raises(EmbcheckError, match="details must be JSON types; got set"):
+        embcheck.check(table, properties=toy)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "kind", "says"),
+    [
+        ((3,), {}, UsageError, "got int"),
+        ((torch.nn.Embedding(4, 2),), {}, UsageError, "needs tokenizer="),
+        (("nosuch:x",), {}, SpecError, "unknown scheme"),
+        (("./nowhere",), {}, SourceError, "no such file"),
+        (("random:9x2",), {"device": "tpu"}, DeviceError, "unknown device 'tpu'"),
+        (("random:9x2",), {"dtype": "int8"}, UsageError, "unknown dtype 'int8'"),
+        (("random:9x2",), {"population": "some"}, UsageError, "got 'some'"),
+    ],
+)
+def test_wrong_arguments_of_load(arguments, options, kind, says):
+    """Wrong arguments are one-line errors that name the value."""
+    with pytest.raises(kind, match=says):
+        embcheck.load(*arguments, **options)
+
+
+def test_wrong_dtype_of_a_table(table):
+    """A table in memory can't be turned into an integer type either."""
+    with pytest.raises(UsageError, match="unknown dtype 'int8'"):
+        embcheck.load(table, dtype="int8")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"properties": print}, "is not a property; declare it with @claim"),
+        ({"properties": "nosuch"}, "no property matches 'nosuch'"),
+        ({"seed": -1}, "seed must not be negative"),
+        ({"probes": 1}, "at least 2 probes"),
+        ({"confidence_level": 1.0}, "confidence level"),
+        ({"device": "tpu", "properties": "random_baseline"}, "unknown device 'tpu'"),
+    ],
+)
+def test_wrong_arguments_of_check(table, options, says):
+    """``check`` says which argument is wrong before it measures anything."""
+    with pytest.raises(UsageError, match=says):
+        embcheck.check(table, **options)
+
+
+def test_two_models_of_one_name_are_refused(table, holds):
+    """Results are keyed by alias, so two equal ones are refused."""
+    with pytest.raises(UsageError, match="two models are called 'memory'"):
+        embcheck.check([table, table], properties=holds)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "expected", "vacuous", "ci", "passes"),
+    [
+        (Verdict.HOLDS, True, False, False, True),
+        (Verdict.HOLDS, False, False, False, False),
+        (Verdict.HOLDS, True, True, False, False),
+        (Verdict.REFUTED, True, False, False, False),
+        (Verdict.REFUTED, False, False, False, True),
+        (Verdict.INCONCLUSIVE, True, False, False, False),
+        (Verdict.SKIPPED, True, False, False, True),
+        (Verdict.SKIPPED, True, False, True, False),
+        (Verdict.SKIPPED, False, False, True, True),
+        (Verdict.ERROR, False, False, False, False),
+    ],
+)
+def test_what_passes(monkeypatch, verdict, expected, vacuous, ci, passes):
+    """Only HOLDS passes; a known exception the other way round; skipped outside CI; errors and the vacuous never."""
+    monkeypatch.setenv("CI", "1" if ci else "")
+    assert judge(verdict, expected=expected, vacuous=vacuous) == passes

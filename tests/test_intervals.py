@@ -1,0 +1,163 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from embcheck import intervals
+
+T_975 = {4: 2.7764451052, 9: 2.2621571628}  # from tables of Student's t
+
+unit_values = st.lists(st.floats(0, 1), min_size=2, max_size=30).map(np.array)
+few = settings(max_examples=40, deadline=None, derandomize=True)
+
+
+def test_t_interval_is_the_formula():
+    """Mean plus and minus t times s over root n."""
+    x = np.array([1.0, 2, 3, 4, 10])
+    half = T_975[4] * math.sqrt(((9 + 4 + 1 + 0 + 36) / 4) / 5)
+    assert intervals.t_interval(x, 0.95) == pytest.approx((4 - half, 4 + half))
+
+
+@pytest.mark.parametrize("population", [5, 6, 10, 1_000_000])
+def test_the_correction_shrinks_with_the_unseen_part(population):
+    """Without replacement the half-width is multiplied by the root of 1 - n/N; all seen leaves no width."""
+    x = np.array([1.0, 2, 3, 4, 10])
+    low, high = intervals.t_interval(x, 0.95, population)
+    free_low, free_high = intervals.t_interval(x, 0.95)
+    assert high - low == pytest.approx((free_high - free_low) * math.sqrt(1 - 5 / population))
+
+
+def test_a_jackknife_of_means_is_the_t_interval():
+    """For a mean, pseudo-values are the values themselves, and the jackknife interval is Student's."""
+    x = np.array([1.0, 2, 3, 4, 10, -3, 0, 7, 8, 8])
+    left_out = (x.sum() - x) / 9
+    low, high, pseudo = intervals.jackknife_interval(x.mean(), left_out, 0.95)
+    np.testing.assert_allclose(pseudo, x)
+    assert (low, high) == pytest.approx(intervals.t_interval(x, 0.95))
+    assert high - x.mean() == pytest.approx(T_975[9] * x.std(ddof=1) / math.sqrt(10))
+
+
+def test_little_skewed_values_get_student_t():
+    """Units of moderate skewness get the t interval, bounded or not, and the method says what correction it has."""
+    x = np.random.default_rng(0).uniform(0, 1, 30)
+    assert intervals.mean_interval(x, 0.95, bounds=(0, 1)) == (*intervals.t_interval(x, 0.95), "Student t")
+    low, high, method = intervals.mean_interval(x, 0.95, 90, (0, 1))
+    assert (low, high) == intervals.t_interval(x, 0.95, 90)
+    assert method == "Student t, finite-population correction"
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_very_skewed_bounded_values_get_the_betting_interval(flip):
+    """Beyond a skewness of 3, to either side, bounded units get the betting interval; unbounded ones keep t."""
+    x = np.r_[np.full(48, 0.98) + np.linspace(0, 0.01, 48), 0.0, 0.05]
+    x = 1 - x if flip else x
+    assert abs(stats.skew(x)) > 3
+    low, high, method = intervals.mean_interval(x, 0.95, 500, (0, 1))
+    assert (low, high) == intervals.betting_interval(x, 0.95, 500)
+    assert method == "betting, without replacement"
+    assert intervals.mean_interval(x, 0.95)[2] == "Student t"
+
+
+def test_equal_bounded_values_have_a_width():
+    """Ten equal values of bounded units do not prove that all are equal."""
+    low, high, method = intervals.mean_interval(np.full(10, 0.7), 0.95, None, (0, 1))
+    assert method == "betting"
+    assert low < 0.7 < high
+
+
+def test_equal_unbounded_values_have_no_interval():
+    """Without bounds and without spread there is no interval to give, and the method says so."""
+    low, high, method = intervals.mean_interval(np.full(10, 0.7), 0.95)
+    assert math.isnan(low)
+    assert math.isnan(high)
+    assert "all values are equal" in method
+
+
+@given(x=unit_values, level=st.floats(0.6, 0.99))
+@few
+def test_betting_stays_in_range_and_around_its_centre(x, level):
+    """A betting interval lies in [0, 1], is ordered, and is not empty."""
+    low, high = intervals.betting_interval(x, level)
+    assert 0 <= low < high <= 1
+
+
+@given(x=unit_values, more=st.integers(1, 200))
+@few
+def test_betting_without_replacement_keeps_to_what_is_possible(x, more):
+    """Without replacement the interval holds only means that the unseen part leaves possible."""
+    population = len(x) + more
+    low, high = intervals.betting_interval(x, 0.95, population)
+    assert x.sum() / population - 1e-9 <= low < high <= (x.sum() + more) / population + 1e-9
+
+
+@given(x=unit_values)
+@few
+def test_betting_is_symmetric(x):
+    """Reflecting the values about one half reflects the interval, to the width of its grid."""
+    low, high = intervals.betting_interval(x, 0.95)
+    mirrored = intervals.betting_interval(1 - x, 0.95)
+    assert mirrored == pytest.approx((1 - high, 1 - low), abs=2e-5)
+
+
+@given(x=unit_values, low=st.floats(-100, 100), width=st.floats(0.1, 100))
+@few
+def test_betting_follows_its_bounds(x, low, width):
+    """Values scaled into other bounds have the interval scaled likewise."""
+    plain = np.array(intervals.betting_interval(x, 0.95, 100))
+    found = intervals.betting_interval(low + width * x, 0.95, 100, (low, low + width))
+    np.testing.assert_allclose(found, low + width * plain, atol=1e-4 * width)
+
+
+def test_betting_contains_the_mean_and_shrinks():
+    """The interval surrounds the sample mean and narrows as the sample grows and as confidence falls."""
+    rng = np.random.default_rng(0)
+    x = rng.beta(5, 1, 800)
+    widths = []
+    for n in (20, 80, 320, 800):
+        low, high = intervals.betting_interval(x[:n], 0.95)
+        assert low < x[:n].mean() < high
+        widths.append(high - low)
+    assert widths == sorted(widths, reverse=True)
+    assert widths[-1] < widths[0] / 4
+    low, high = intervals.betting_interval(x, 0.8)
+    assert high - low < widths[-1]
+
+
+def test_betting_closes_in_on_a_population_nearly_all_seen():
+    """With 999 of 1,000 units seen, nothing but the last unit is in doubt."""
+    x = np.random.default_rng(0).beta(8, 1, 1000)
+    low, high = intervals.betting_interval(x[:999], 0.95, 1000)
+    assert high - low <= 1 / 1000 + 1e-9
+    assert low <= x.mean() <= high
+
+
+def test_log_capital_is_the_product_of_bets():
+    """The hedged capital of a mean equals that of two gamblers who bet unit by unit."""
+    x = np.array([0.2, 0.9, 0.4, 1.0, 0.0, 0.7])
+    n, alpha, population, mean = len(x), 0.05, 20, 0.45
+    up = down = 1.0
+    for t in range(n):
+        past = x[:t]
+        center = [(0.5 + past[: s + 1].sum()) / (s + 2) for s in range(t)]
+        variance = (0.25 + sum((past[s] - center[s]) ** 2 for s in range(t))) / (t + 1)
+        stake = math.sqrt(2 * math.log(2 / alpha) / (n * variance))
+        left = (population * mean - past.sum()) / (population - t)
+        up *= 1 + min(stake, 0.5 / left) * (x[t] - left)
+        down *= 1 - min(stake, 0.5 / (1 - left)) * (x[t] - left)
+    found = intervals._log_capital(x, np.array([mean]), alpha, population)
+    assert found[0] == pytest.approx(math.log(max(up, down) / 2))
+
+
+@pytest.mark.parametrize("population", [None, 60])
+def test_betting_capital_is_a_fair_game(population):
+    """At the true mean neither gambler's capital grows on average, so it exceeds 1/alpha at most alpha of the time."""
+    rng = np.random.default_rng(1)
+    units = rng.beta(0.3, 0.1, 60)
+    wins = 0
+    for _ in range(2_000):
+        x = rng.choice(units, 30, replace=population is None)
+        wins += intervals._log_capital(x, np.array([units.mean()]), 0.1, population)[0] >= math.log(1 / 0.1)
+    assert wins / 2_000 <= 0.1
