@@ -260,6 +260,20 @@ class EmbeddingTable:
         stacked = torch.stack(vectors) if vectors else self.vectors.new_zeros((0, self.width), dtype=self.accumulator)
         return WordVectors(tuple(chosen), tuple(chosen.values()), stacked, coverage)
 
+    def directions(self, words: Sequence[str]) -> Tensor:
+        """(n, d) vectors of length 1, one a word, in the order given.
+
+        Raises
+        ------
+        NotMeasurable
+            A word is not a single token of the population.
+        """
+        rows = self.rows(words)
+        missing = [word for word, row in zip(words, rows, strict=True) if row is None]
+        if missing:
+            raise NotMeasurable(f"not a single token of this vocabulary: {', '.join(missing)}")
+        return self.units(np.array(rows, dtype=np.int64))
+
     @cached_property
     def word_keys(self) -> list[str]:
         """For each population row, the form under which its case and space variants are counted once."""

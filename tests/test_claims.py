@@ -91,8 +91,10 @@ def test_agrees_needs_the_reference():
     ],
 )
 def test_beats_is_a_one_sided_permutation_test(reached, draws, p, expected):
-    """p = (r + 1)/(B + 1), draws equal to the value counting as reaching it; 0.01 holds, 0.5 is refuted."""
-    found = Estimate(1.0, 0.9, 1.1, 0.95, "", 5, "words", draws={"shuffled": np.r_[np.ones(reached), np.zeros(draws - reached)]})
+    """P = (r + 1)/(B + 1), draws equal to the value counting as reaching it; 0.01 holds, 0.5 is refuted."""
+    found = Estimate(
+        1.0, 0.9, 1.1, 0.95, "", 5, "words", draws={"shuffled": np.r_[np.ones(reached), np.zeros(draws - reached)]}
+    )
     bound = beats(shuffled)
     assert bound.p_value(found) == pytest.approx(p)
     assert bound.verdict(found) is expected
@@ -166,7 +168,9 @@ def test_claim_returns_the_function_itself_with_its_declaration():
     """@claim gives back the same function, marked for pytest, with all that was declared."""
 
     def zipf(table, depth, kind, rng):
-        """Norms fall with rank,
+        pass
+
+    zipf.__doc__ = """Norms fall with rank,
         over all words.
 
         Not part of the sentence.

@@ -26,8 +26,14 @@ from embcheck.spec import ModelSpec, parse, parse_all
             "g=npy:v.npy,vocab=w.txt",
             ModelSpec("npy:v.npy,vocab=w.txt", "g", "npy", "v.npy", None, (("vocab", "w.txt"),)),
         ),
-        ("npy:a,b.npy,vocab=w.txt", ModelSpec("npy:a,b.npy,vocab=w.txt", "a-b.npy", "npy", "a,b.npy", None, (("vocab", "w.txt"),))),
-        ("npy:v.npy,vocab=a=b.txt", ModelSpec("npy:v.npy,vocab=a=b.txt", "v.npy", "npy", "v.npy", None, (("vocab", "a=b.txt"),))),
+        (
+            "npy:a,b.npy,vocab=w.txt",
+            ModelSpec("npy:a,b.npy,vocab=w.txt", "a-b.npy", "npy", "a,b.npy", None, (("vocab", "w.txt"),)),
+        ),
+        (
+            "npy:v.npy,vocab=a=b.txt",
+            ModelSpec("npy:v.npy,vocab=a=b.txt", "v.npy", "npy", "v.npy", None, (("vocab", "a=b.txt"),)),
+        ),
         (" demo ", ModelSpec("demo", "demo", "demo", "")),
     ],
 )
@@ -66,7 +72,9 @@ def test_an_option_that_is_absent_is_none():
 
 def test_two_models_of_one_name_are_refused():
     """Results are keyed by alias: two models may not share one, and the message shows the way out."""
-    with pytest.raises(SpecError, match=re.escape("two models are called 'x' (./a/x and ./b/x); name one of them, such as other=./b/x")):
+    with pytest.raises(
+        SpecError, match=re.escape("two models are called 'x' (./a/x and ./b/x); name one of them, such as other=./b/x")
+    ):
         parse_all(["./a/x", "./b/x"])
     assert [s.alias for s in parse_all(["./a/x", "y=./b/x"])] == ["x", "y"]
 

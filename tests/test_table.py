@@ -33,7 +33,17 @@ def plain(count, width=4, seed=0):
 def test_every_row_has_a_status(table):
     """Each row is known, or has the reason why it is not."""
     names = [RowStatus(int(s)).name for s in table.status]
-    assert names == ["SPECIAL", "KNOWN", "UNUSED", "KNOWN", "KNOWN", "ZERO", "NON_FINITE", "NON_FINITE", *["PADDING"] * 3]
+    assert names == [
+        "SPECIAL",
+        "KNOWN",
+        "UNUSED",
+        "KNOWN",
+        "KNOWN",
+        "ZERO",
+        "NON_FINITE",
+        "NON_FINITE",
+        *["PADDING"] * 3,
+    ]
 
 
 def test_the_known_population_leaves_out_what_is_no_token(table):
@@ -119,7 +129,9 @@ def test_tokens_must_match_rows():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_unit_rows_have_length_one(dtype):
     """Unit rows are float32, of length 1, along the stored rows, whatever the stored dtype."""
-    table = EmbeddingTable.from_arrays(torch.randn(50, 8, generator=torch.Generator().manual_seed(0)).to(dtype), [f"t{i}" for i in range(50)])
+    table = EmbeddingTable.from_arrays(
+        torch.randn(50, 8, generator=torch.Generator().manual_seed(0)).to(dtype), [f"t{i}" for i in range(50)]
+    )
     units = table.units(np.array([3, 4, 5, 49, 0]))
     assert units.dtype == torch.float32
     rows = table.vectors[[3, 4, 5, 49, 0]].double()
@@ -159,6 +171,7 @@ class Pieces(WordVocabulary):
     """Splits words at hyphens."""
 
     def encode(self, words):
+        """Rows of the pieces; none where one is missing."""
         known = {token: row for row, token in enumerate(self.tokens)}
         found = [tuple(known.get(piece, -1) for piece in word.split("-")) for word in words]
         return [() if -1 in ids else ids for ids in found]
@@ -263,7 +276,14 @@ def test_probes_follow_the_settings():
 
 @pytest.mark.parametrize(
     ("probes", "population", "expected"),
-    [(None, 32_000, 32_000), (None, 32_001, 1_000), ("all", 10**6, 10**6), (50, 10**6, 50), (50, 20, 20), (None, 20, 20)],
+    [
+        (None, 32_000, 32_000),
+        (None, 32_001, 1_000),
+        ("all", 10**6, 10**6),
+        (50, 10**6, 50),
+        (50, 20, 20),
+        (None, 20, 20),
+    ],
 )
 def test_default_probes(probes, population, expected):
     """Up to 32,000 rows all are probed, above that 1,000, unless a number is asked for; never more than there are."""
@@ -300,7 +320,9 @@ def test_other_vectors_share_no_memory_of_the_first(table):
 
 def test_the_token_hash_is_of_known_rows_in_order(table):
     """Vectors and padding play no part in the hash of tokens; their texts and order do."""
-    other = table.with_vectors(torch.randn(11, 2, generator=torch.Generator().manual_seed(0)).index_fill(0, torch.tensor([5, 6, 7]), 0.0))
+    other = table.with_vectors(
+        torch.randn(11, 2, generator=torch.Generator().manual_seed(0)).index_fill(0, torch.tensor([5, 6, 7]), 0.0)
+    )
     assert other.tokens_sha256 == table.tokens_sha256
     assert plain(5).tokens_sha256 != plain(6).tokens_sha256
     assert plain(5).subset(np.array([1, 0, 2, 3, 4])).tokens_sha256 != plain(5).tokens_sha256

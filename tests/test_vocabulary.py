@@ -100,6 +100,7 @@ def test_a_subset_renumbers_rows():
 
 class Pieces(WordVocabulary):
     def encode(self, words):
+        """Rows of the pieces."""
         return [tuple(self.tokens.index(piece) for piece in word.split("-")) for word in words]
 
 

@@ -6,10 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
-from embcheck.errors import NotMeasurable
 from embcheck.estimate import Estimate
 from embcheck.measures import kernels, quadruples
 from embcheck.measures.forms import forms_of
@@ -67,13 +65,9 @@ def analogy_rank(table: EmbeddingTable, analogy: Analogy) -> Estimate:
         One of the four words is not a single token here.
     """
     words = (analogy.a, analogy.b, analogy.c, analogy.target)
-    rows = table.rows(words)
-    missing = [word for word, row in zip(words, rows, strict=True) if row is None]
-    if missing:
-        raise NotMeasurable(f"not a single token of this vocabulary: {', '.join(missing)}")
     forms = forms_of(table)
-    ids = np.array(rows, dtype=np.int64)
-    raw, unit = table.gather(ids).to(table.accumulator), table.units(ids).to(table.accumulator)
+    unit = table.directions(words).to(table.accumulator)
+    raw = table.embed(words).vectors
     queries = {
         "3cosadd": unit[0] - unit[1] + unit[2],
         "3cosadd_raw": raw[0] - raw[1] + raw[2],
@@ -165,8 +159,8 @@ def _ahead(table: EmbeddingTable, scores: Tensor, ranking: _Ranking, analogy: An
 def analogy_gain(table: EmbeddingTable, relation: Relation) -> Estimate:
     r"""Mean reciprocal rank of 3CosAdd minus that of the better control, over the analogies of a relation's pairs.
 
-    Every ordered pair of distinct pairs (i, j) asks :math:`a_j - a_i + b_i \to b_j` over the whole population, its three
-    source words left out. Controls: nearest to :math:`a_j`, nearest to :math:`b_i`, :math:`a_j + b_i` (Linzen 2016).
+    Every ordered pair of distinct pairs (i, j) asks :math:`a_j - a_i + b_i \to b_j` over the whole population, its
+    three source words left out. Controls: nearest to :math:`a_j`, nearest to :math:`b_i`, :math:`a_j + b_i` (Linzen 2016).
     Unit: word-disjoint pairs, at most 40, drawn by a hash of the seed and the word; interval: jackknife-t that leaves
     out a pair with every analogy it is in, the better control chosen anew each time.
 

@@ -34,7 +34,7 @@ def words():
 
 @pytest.fixture(scope="session")
 def gaussian_table(words):
-    """``gaussian_table(rows, width)``: noise under made-up words; ``shift`` moves its mean, ``gaps`` plants bad rows."""
+    """``gaussian_table(rows, width)``: noise under made-up words; ``shift`` moves its mean, ``gaps`` adds bad rows."""
 
     def make(rows, width, *, seed=0, shift=0.0, gaps=False, dtype=torch.float32):
         vectors = np.random.default_rng(seed).standard_normal((rows, width)).astype(np.float32)

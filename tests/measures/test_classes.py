@@ -128,7 +128,7 @@ def test_labels_are_permuted_uniformly(monkeypatch, cosines):
     monkeypatch.setattr(classes, "PERMUTATIONS", 5_000)
     table = table_of([*ASCII[:5], *GREEK[:5]], width=4)
     found = measures.negative_share_difference(table, "ascii", rng=np.random.default_rng(3))
-    (own, other), = samples(table, range(5), cosines)
+    ((own, other),) = samples(table, range(5), cosines)
     pooled = np.concatenate([own, other])
     ways = [pooled[list(chosen)].sum() for chosen in itertools.combinations(range(10), 5)]
     exact = Counter(np.round(np.array(ways) / 5 - (pooled.sum() - np.array(ways)) / 5, 9).tolist())
@@ -232,7 +232,7 @@ def test_no_comparators_of_a_length_are_not_measured(words, rng):
 
 def test_an_unknown_class_names_the_known_ones(table, rng):
     """A class name that is not known is a usage error that lists those that are."""
-    with pytest.raises(UsageError, match="'digits'.*ascii, byte"):
+    with pytest.raises(UsageError, match=r"'digits'.*ascii, byte"):
         measures.negative_share_difference(table, "digits", rng=rng)
 
 

@@ -120,7 +120,9 @@ def test_raw_3cosadd_depends_on_the_length_of_each_row(make):
     long = vectors.copy()
     long[1] *= 50
     analogy = lexicons.Analogy("made up", *tokens[:4])
-    before, after = (measures.analogy_rank(EmbeddingTable.from_arrays(v, tokens), analogy).details for v in (vectors, long))
+    before, after = (
+        measures.analogy_rank(EmbeddingTable.from_arrays(v, tokens), analogy).details for v in (vectors, long)
+    )
     assert before["ranks"]["3cosadd"] == after["ranks"]["3cosadd"]
     assert before["ranks"]["3cosadd_raw"] != after["ranks"]["3cosadd_raw"]
 

@@ -30,7 +30,7 @@ def few_draws(monkeypatch):
 
 
 def vectors_of(table, relation):
-    rows = {token: vector for token, vector in zip(table.tokens, table.vectors.double().numpy(), strict=True)}
+    rows = dict(zip(table.tokens, table.vectors.double().numpy(), strict=True))
     return np.array([rows[a] for a, _ in relation.pairs]), np.array([rows[b] for _, b in relation.pairs])
 
 
@@ -239,7 +239,9 @@ def test_fewer_than_twenty_pairs_decide_nothing(few_draws, words, rng):
 def test_two_pairs_are_not_measured(words, rng):
     """Below three pairs no interval exists, and the number that resolved is named."""
     table, relation = build(words, pairs=5)
-    kept = EmbeddingTable.from_arrays(table.vectors, [t if t not in relation.words[4:] else t * 2 for t in table.tokens])
+    kept = EmbeddingTable.from_arrays(
+        table.vectors, [t if t not in relation.words[4:] else t * 2 for t in table.tokens]
+    )
     with pytest.raises(NotMeasurable, match="2 of 5 made up pairs"):
         measures.offset_consistency(kept, relation, rng=rng)
 

@@ -13,7 +13,11 @@ from embcheck.settings import Settings
 from embcheck.table import EmbeddingTable
 
 ASCII = [chr(c) for c in range(33, 127)]
-OTHER = [chr(c) for c in range(0x3B1, 0x3C9)] + [chr(c) for c in range(0x430, 0x450)] + [chr(0x4E00 + i) for i in range(200)]
+OTHER = (
+    [chr(c) for c in range(0x3B1, 0x3C9)]
+    + [chr(c) for c in range(0x430, 0x450)]
+    + [chr(0x4E00 + i) for i in range(200)]
+)
 WIDTH = 64
 
 
@@ -63,17 +67,17 @@ def test_negated_characters_are_anti_aligned(verdict, noise):
     function, shifted = declared("ascii_anti_alignment"), noise + 0.05
     flipped = shifted.copy()
     flipped[: len(ASCII)] *= -1
-    found = verdict(flipped, function, token_class="ascii")
+    found = verdict(flipped, function, token_class="ascii")  # noqa: S106 - a class of tokens
     assert found.verdict is Verdict.HOLDS
     assert [(run["first"], run["last"]) for run in found.estimate.details["negative_id_runs"]] == [(0, 93)]
-    assert verdict(shifted, function, token_class="ascii").verdict is not Verdict.HOLDS
-    assert verdict(flipped, function, token_class="byte").verdict is Verdict.SKIPPED
+    assert verdict(shifted, function, token_class="ascii").verdict is not Verdict.HOLDS  # noqa: S106 - a class of tokens
+    assert verdict(flipped, function, token_class="byte").verdict is Verdict.SKIPPED  # noqa: S106 - a class of tokens
 
 
 def test_a_plural_direction_is_found(verdict, noise, at):
     """Plurals that are singulars plus one vector and noise hold against both nulls; unpaired plurals do not."""
     function = declared("plural_direction_consistency")
-    relation, = lexicons.relations("plural")
+    (relation,) = lexicons.relations("plural")
     first, second = at([a for a, _ in relation.pairs]), at([b for _, b in relation.pairs])
     planted = noise.copy()
     planted[second] = planted[first] + 0.5 * noise[second]
@@ -87,7 +91,7 @@ def test_a_plural_direction_is_found(verdict, noise, at):
 
 def test_a_shift_of_all_plurals_alone_does_not_beat_shuffled_pairs(verdict, noise, at):
     """Plurals apart from singulars as a group, whoever they belong to: consistent, but no better than shuffled."""
-    relation, = lexicons.relations("plural")
+    (relation,) = lexicons.relations("plural")
     planted = noise.copy()
     planted[at([b for _, b in relation.pairs]), 0] += 1.0
     found = verdict(planted, declared("plural_direction_consistency"), relation=relation)

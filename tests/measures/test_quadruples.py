@@ -65,7 +65,9 @@ def measured(table, relation):
     return words.pairs, quadruples.ranks(table, words.rows, words.forms, forms)
 
 
-@pytest.mark.parametrize("cells", [1, 100 * 22**2, quadruples._CELLS], ids=["blocks of 64", "blocks of 100", "one block"])
+@pytest.mark.parametrize(
+    "cells", [1, 100 * 22**2, quadruples._CELLS], ids=["blocks of 64", "blocks of 100", "one block"]
+)
 def test_ranks_are_those_of_sorting_for_every_analogy(monkeypatch, words, cells):
     """All n^2 ranks by every method equal those of sorting, however rows fall into blocks; variants count once."""
     monkeypatch.setattr(quadruples, "_CELLS", cells)
@@ -130,7 +132,10 @@ def test_counterexamples_are_the_pairs_that_lose_most(words):
     pairs, ranks = measured(table, relation)
     difference = 1 / ranks["3cosadd"] - 1 / ranks[found.details["better_control"]]
     n = len(pairs)
-    own = [np.mean([difference[k, j] for j in range(n) if j != k] + [difference[j, k] for j in range(n) if j != k]) for k in range(n)]
+    own = [
+        np.mean([difference[k, j] for j in range(n) if j != k] + [difference[j, k] for j in range(n) if j != k])
+        for k in range(n)
+    ]
     assert [c["value"] for c in found.counterexamples] == pytest.approx(sorted(own)[:10])
     worst = found.counterexamples[0]
     assert worst["token"] == "{}>{}".format(*pairs[int(np.argmin(own))])
@@ -177,7 +182,9 @@ def test_pairs_that_share_a_form_are_used_once(words):
     tokens = [*names, "Kappa", "kappa"]
     pairs = [(names[0], "Kappa"), (names[1], "kappa"), *zip(names[2:10], names[10:18], strict=True)]
     table = EmbeddingTable.from_arrays(np.random.default_rng(0).standard_normal((32, 6)), tokens)
-    relation = lexicons.Relation.__new__(lexicons.Relation)  # the lexicon refuses such pairs; a vocabulary may make them
+    relation = lexicons.Relation.__new__(
+        lexicons.Relation
+    )  # the lexicon refuses such pairs; a vocabulary may make them
     for key, value in (("name", "made up"), ("sentence", ""), ("strata", {"all": tuple(pairs)})):
         object.__setattr__(relation, key, value)
     used, _ = measured(table, relation)
