@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["Config", "check_exceptions", "resolve"]
 
 _PREFIX = "EMBCHECK_"
+_OTHERS = frozenset({"EMBCHECK_CACHE"})  # no option: where the sources keep what they read from the hub
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     known = {option.variable: option for option in OPTIONS}
     found = {}
     for name in sorted(environment):
-        if not name.startswith(_PREFIX):
+        if not name.startswith(_PREFIX) or name in _OTHERS:
             continue
         if name not in known:
             got = f"{name}={environment[name]!r}"

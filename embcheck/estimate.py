@@ -76,6 +76,7 @@ class Estimate:
         rng: np.random.Generator | None = None,
         population: int | None = None,
         bounds: tuple[float, float] | None = None,
+        skewness: float = 0.0,
         **about: Any,
     ) -> Estimate:
         """The mean of independent units, with its interval.
@@ -94,6 +95,8 @@ class Estimate:
             estimate exact.
         bounds
             Smallest and largest value a unit can have. Bounded units may be skewed or all equal.
+        skewness
+            What is known of the population's skewness beside the sample's own, which may miss rare values.
 
         Raises
         ------
@@ -114,7 +117,7 @@ class Estimate:
             return cls.exact(value, n=len(units), unit=unit, units=units, **about)
         level = current().confidence_level
         ordered = units if rng is None else rng.permutation(units)
-        low, high, method = mean_interval(ordered, level, population, bounds)
+        low, high, method = mean_interval(ordered, level, population, bounds, skewness)
         if math.isnan(low):
             about.setdefault(
                 "reason", f"all {len(units)} {unit} have the same value, so there is no spread to judge by"

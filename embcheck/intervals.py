@@ -55,17 +55,19 @@ def mean_interval(
     confidence_level: float,
     population: int | None = None,
     bounds: tuple[float, float] | None = None,
+    skewness: float = 0.0,
 ) -> tuple[float, float, str]:
     """Interval of a mean and the name of the method: t, or betting where bounded values are very skewed.
 
-    ``values`` stand in random order. Bounded values without any spread get the betting interval, which is never of
-    zero width; unbounded ones without spread have no interval, and ``(nan, nan, ...)`` says so.
+    ``values`` stand in random order; ``skewness`` is what is known of the population's beside theirs, since a small
+    sample may miss the very values that make it skewed. Bounded values without any spread get the betting interval,
+    which is never of zero width; unbounded ones without spread have no interval, and ``(nan, nan, ...)`` says so.
     """
     spread = float(np.std(values))
     if spread <= 1e-15 * max(1.0, float(np.max(np.abs(values)))):
         if bounds is None:
             return math.nan, math.nan, "none: all values are equal"
-    elif bounds is None or abs(float(stats.skew(values))) <= MAX_SKEWNESS:
+    elif bounds is None or max(abs(float(stats.skew(values))), abs(skewness)) <= MAX_SKEWNESS:
         low, high = t_interval(values, confidence_level, population)
         return low, high, "Student t" if population is None else "Student t, finite-population correction"
     low, high = betting_interval(values, confidence_level, population, bounds)

@@ -1,14 +1,16 @@
 """Model specs: ``[alias=][scheme:]target[,key=value...]``. Parsing only; nothing here touches a file.
 
-========================================  ==========================================================
-``./model``, ``/models/x``, ``~/x``       a Hugging Face directory on disk
-``org/name``, ``org/name@revision``       a directory of that name if there is one, else a hub id
-``npy:FILE,vocab=FILE``                   a NumPy matrix and its words (txt, json or parquet)
-``word2vec:FILE``                         word2vec vectors, binary or text
-``glove:FILE``, ``fasttext:FILE``         word vectors as text
-``random:30522x384``                      an iid Gaussian matrix of that shape
-``demo``                                  the model that the ``demo`` extra installs
-========================================  ==========================================================
+=========================================  ==========================================================================
+``./model``, ``/models/x``, ``~/x``        a Hugging Face directory on disk
+``org/name``, ``org/name@revision``        a directory of that name if there is one, else a model on the hub
+``hf:org/name``, ``hf:org/name@revision``  a model on the hub, whatever directories there are
+``hf:org/name/file.gguf``                  one file of weights on the hub; ``@revision`` follows the name or the file
+``npy:FILE,vocab=FILE``                    a NumPy matrix and its words (txt, json or parquet)
+``word2vec:FILE``                          word2vec vectors, binary or text
+``glove:FILE``, ``fasttext:FILE``          word vectors as text
+``random:30522x384``                       an iid Gaussian matrix of that shape
+``demo``                                   the model that the ``demo`` extra installs
+=========================================  ==========================================================================
 
 A leading ``alias=`` gives the model the short name that results are keyed by.
 """
@@ -20,11 +22,12 @@ from dataclasses import dataclass
 
 from embcheck.errors import SpecError
 
-__all__ = ["ModelSpec", "parse", "parse_all"]
+__all__ = ["ModelSpec", "parse", "parse_all", "split_revision"]
 
 _ALIAS = re.compile(r"(?P<alias>[A-Za-z0-9][A-Za-z0-9._-]*)=(?P<rest>.+)", re.DOTALL)
 _SCHEME = re.compile(r"(?P<scheme>[a-z][a-z0-9_]+):(?P<rest>.*)", re.DOTALL)
 _NOT_ALIAS = re.compile(r"[^A-Za-z0-9._-]+")
+_WEIGHTS_FILE = re.compile(r"\.(gguf|safetensors|bin|pt|pth|ckpt)$")
 _OPTION = re.compile(r",(?=[a-z_]+=)")
 
 
@@ -96,15 +99,24 @@ def parse_all(texts: tuple[str, ...] | list[str]) -> tuple[ModelSpec, ...]:
     return specs
 
 
+def split_revision(name: str) -> tuple[str, str | None]:
+    """A name on the hub without its ``@revision``, and the revision; ``org/name@rev/file`` is ``org/name/file@rev``."""
+    repo, _, revision = name.partition("@")
+    if _WEIGHTS_FILE.search(revision) and "/" in revision:
+        revision, _, file = revision.partition("/")
+        repo = f"{repo}/{file}"
+    return (repo, revision) if revision else (name, None)
+
+
 def _where(head: str) -> tuple[str, str, str | None]:
     if head == "demo":
         return "demo", "", None
     if match := _SCHEME.fullmatch(head):
-        return match["scheme"], match["rest"], None
+        target, revision = split_revision(match["rest"]) if match["scheme"] == "hf" else (match["rest"], None)
+        return match["scheme"], target, revision
     if head.startswith((".", "/", "~")) or head.count("/") != 1:
         return "directory", head, None
-    target, _, revision = head.partition("@")
-    return "directory", target if revision else head, revision or None
+    return "directory", *split_revision(head)
 
 
 def _option(text: str, part: str) -> tuple[str, str]:

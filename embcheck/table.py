@@ -174,11 +174,7 @@ class EmbeddingTable:
         NotMeasurable
             Fewer than two rows are left.
         """
-        norms = self.norms.cpu().numpy()
-        usable = _representable(norms) & (norms > 0)
-        if self.kind == "known":
-            usable &= self.status == RowStatus.KNOWN
-        rows: NDArray[np.int64] = np.flatnonzero(usable)
+        rows: NDArray[np.int64] = np.flatnonzero(self._usable)
         if len(rows) < 2:
             raise NotMeasurable(f"the population has {len(rows)} of {len(self.vectors)} rows; {self.excluded()}")
         return rows
@@ -190,11 +186,16 @@ class EmbeddingTable:
         mask[self.population] = True
         return mask
 
+    @cached_property
+    def _usable(self) -> NDArray[np.bool_]:
+        norms = self.norms.cpu().numpy()
+        directed: NDArray[np.bool_] = _representable(norms) & (norms > 0)
+        return directed & (self.status == RowStatus.KNOWN) if self.kind == "known" else directed
+
     def excluded(self) -> dict[str, int]:
         """How many rows stand outside the population, by the reason."""
-        kinds = {RowStatus.ZERO, RowStatus.NON_FINITE} if self.kind == "all" else set(RowStatus) - {RowStatus.KNOWN}
-        counts = Counter(RowStatus(int(s)) for s in self.status)
-        return {kind.name.lower(): counts[kind] for kind in sorted(kinds) if counts[kind]}
+        counts = Counter(RowStatus(int(s)) for s in self.status[~self._usable])
+        return {kind.name.lower(): counts[kind] for kind in RowStatus if counts[kind]}
 
     def of_kind(self, kind: TokenKind) -> NDArray[np.int64]:
         """Population rows of one token class."""

@@ -61,7 +61,6 @@ def test_the_whole_population_has_every_row_with_a_direction(table):
     assert whole.excluded()["non_finite"] == 2
 
 
-@pytest.mark.xfail(reason="excluded() of population 'all' forgets padding rows without a direction", strict=True)
 def test_rows_outside_are_counted_whichever_population(table):
     """The rows of the population and those counted as left out are all rows, for either population."""
     for kind in ("known", "all"):

@@ -160,9 +160,9 @@ def analogy_gain(table: EmbeddingTable, relation: Relation) -> Estimate:
     r"""Mean reciprocal rank of 3CosAdd minus that of the better control, over the analogies of a relation's pairs.
 
     Every ordered pair of distinct pairs (i, j) asks :math:`a_j - a_i + b_i \to b_j` over the whole population, its
-    three source words left out. Controls: nearest to :math:`a_j`, nearest to :math:`b_i`, :math:`a_j + b_i` (Linzen 2016).
-    Unit: word-disjoint pairs, at most 40, drawn by a hash of the seed and the word; interval: jackknife-t that leaves
-    out a pair with every analogy it is in, the better control chosen anew each time.
+    three source words left out. Controls: nearest to :math:`a_j`, nearest to :math:`b_i`, :math:`a_j + b_i` (Linzen
+    2016). Unit: word-disjoint pairs, at most 40, drawn by a hash of the seed and the word; interval: jackknife-t that
+    leaves out a pair with every analogy it is in, the better control chosen anew each time.
 
     Parameters
     ----------

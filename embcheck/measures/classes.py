@@ -128,9 +128,11 @@ def strata(table: EmbeddingTable, members: NDArray[np.int64], *, by_length: bool
 
 
 def _lengths(table: EmbeddingTable, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Characters of each token, a leading space counted, a continuation mark not."""
+    """Characters of each token, a leading space counted; ``##`` is not where it marks continuations."""
+    inside = table.of_kind(TokenKind.WORD_INSIDE)
+    mark = CONTINUATION if any(table.token(int(row)).startswith(CONTINUATION) for row in inside) else ""
     surfaces = (table.token(int(row)) for row in rows)
-    return np.fromiter((len(s.removeprefix(CONTINUATION) or s) for s in surfaces), dtype=np.int64, count=len(rows))
+    return np.fromiter((len(s.removeprefix(mark) or s) for s in surfaces), dtype=np.int64, count=len(rows))
 
 
 def _negative_shares(table: EmbeddingTable, rows: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["non_negative_share", "rayleigh"]
 
+ANCHORS = 200
 DETAIL_PROBES = 1_000  # quantiles and the centred share are details: a sample serves even where the share is exact
 
 
@@ -26,7 +27,8 @@ def non_negative_share(table: EmbeddingTable) -> Estimate:
 
     :math:`s_i = \#\{j \ne i : \cos(x_i, x_j) \ge 0\} / (N - 1)`; the mean of :math:`s_i` over *all* rows is the share
     over all pairs, so probes drawn without replacement give an unbiased estimate of it. Unit: probe tokens; interval:
-    Student t with the finite-population correction (betting where the shares are very skewed); exact where every row
+    Student t with the finite-population correction (betting where the shares are very skewed, in the sample or as seen
+    by 200 anchors over the whole population); exact where every row
     is probed, which is the default up to 32,000 rows.
 
     Parameters
@@ -56,6 +58,7 @@ def non_negative_share(table: EmbeddingTable) -> Estimate:
         unit="probe tokens",
         population=len(population),
         bounds=(0.0, 1.0),
+        skewness=0.0 if len(probes) == len(population) else _skewness(table, probes[:ANCHORS]),
         name="share of non-negative cosines",
         effect={"name": "share of the effect that a mean shift explains", "value": _explained(share, centred)},
         references={"isotropic": Reference(0.5, 0.0)},
@@ -66,6 +69,15 @@ def non_negative_share(table: EmbeddingTable) -> Estimate:
         },
         counterexamples=_lowest(table, probes, shares),
     )
+
+
+def _skewness(table: EmbeddingTable, anchors: NDArray[np.int64]) -> float:
+    """Skewness over the whole population of each row's share, as some anchors see it.
+
+    A few probes may miss the rare rows that skew the shares; a few anchors see them all, from afar.
+    """
+    seen = 1 - kernels.row_counts(table, anchors) / len(anchors)
+    return float(stats.skew(seen)) if seen.std() > 0 else 0.0
 
 
 def rayleigh(table: EmbeddingTable) -> dict[str, Any]:

@@ -17,7 +17,9 @@ from embcheck.table import EmbeddingTable
 GLOVE_ROWS = 30_000  # of 400,000: exact shares of all would take minutes
 
 ASCII = [chr(c) for c in range(33, 127)]
-OTHER = [chr(c) for c in range(0x3B1, 0x3C9)] + [chr(c) for c in range(0x430, 0x450)] + [chr(0x4E00 + i) for i in range(60)]
+OTHER = (
+    [chr(c) for c in range(0x3B1, 0x3C9)] + [chr(c) for c in range(0x430, 0x450)] + [chr(0x4E00 + i) for i in range(60)]
+)
 
 
 @pytest.fixture(scope="session", autouse=True)

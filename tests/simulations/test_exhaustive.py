@@ -25,7 +25,7 @@ def weights():
 
 
 def test_the_demo_model_equals_a_float64_computation_of_all_pairs(demo):
-    """With every row probed, the share and the mean cosine of demo are those of all 30,522 x 30,522 pairs in float64."""
+    """With every row probed, demo's share and mean cosine are those of all 30,522 x 30,522 pairs in float64."""
     with using(Settings(probes="all")):
         found = measures.non_negative_share(demo.with_population("all"))
     rows = weights()

@@ -45,7 +45,7 @@ def test_positive_bias_is_refuted_on_every_random_table(noise):
     "check",
     [
         check_of("plural_direction_consistency", relation=lexicons.relations("plural")[0]),
-        check_of("ascii_anti_alignment", token_class="ascii"),
+        check_of("ascii_anti_alignment", token_class="ascii"),  # noqa: S106 - a class of tokens
         check_of("analogy_gain", "analogy", relation=lexicons.relations("gender")[0]),
         check_of("analogy_rank", "analogy", analogy=lexicons.analogies("king")[0]),
     ],
@@ -105,13 +105,15 @@ def test_p_values_of_pairs_are_uniform(few_draws, tokens, null):
 
 
 def test_the_consistency_of_noise_has_the_spread_its_interval_states(few_draws, tokens):
-    """On noise, where consistency is degenerate around zero, the interval still covers zero at least 92% of the time."""
+    """On noise, where consistency is degenerate around zero, the interval covers zero at least 92% of the time."""
     words = [token for token in tokens if len(token) > 1][:700]
     pairs = lexicons.relation("made up", list(zip(words[0:480:20], words[10:490:20], strict=True)))
     covered = 0
     for seed in range(300):
         vectors = np.random.default_rng([seed, 6]).standard_normal((len(words), 16))
-        found = measures.offset_consistency(EmbeddingTable.from_arrays(vectors, words), pairs, rng=np.random.default_rng(0))
+        found = measures.offset_consistency(
+            EmbeddingTable.from_arrays(vectors, words), pairs, rng=np.random.default_rng(0)
+        )
         covered += found.low <= 0 <= found.high
     assert covered / 300 >= 0.92
 
@@ -137,7 +139,7 @@ def test_control_finds_a_property_that_says_nothing(noise):
 
 def test_control_finds_pooling_that_makes_structure_of_noise(noise):
     """Plurals made of singular and one common suffix are consistent on any table: the control says so."""
-    pairs, = lexicons.relations("plural")
+    (pairs,) = lexicons.relations("plural")
 
     @claim(above(0.05))
     def pooled_plurals(table):
@@ -147,13 +149,15 @@ def test_control_finds_pooling_that_makes_structure_of_noise(noise):
         return Estimate.exact(offsets._consistency(offsets._unit(pooled - singulars))[0])
 
     found = evaluate(Check(pooled_plurals), noise(0), Settings(), control=True)
-    assert found.estimate.value == pytest.approx(0.5, abs=0.1)  # cosine of s - a and s - b, all orthogonal and of length 1
+    assert found.estimate.value == pytest.approx(
+        0.5, abs=0.1
+    )  # cosine of s - a and s - b, all orthogonal and of length 1
     assert found.control["vacuous"]
 
 
 def test_a_real_plural_direction_passes_its_control(few_draws, noise):
     """A planted plural direction holds, and holds on none of the random tables."""
-    relation, = lexicons.relations("plural")
+    (relation,) = lexicons.relations("plural")
     table = noise(0, 64)
     first, second = (np.array(table.rows([pair[k] for pair in relation.pairs])) for k in (0, 1))
     vectors = table.vectors.clone()
