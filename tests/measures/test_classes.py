@@ -237,6 +237,8 @@ def test_an_unknown_class_names_the_known_ones(table, rng):
 
 
 def test_length_counts_a_leading_space_but_no_continuation_mark():
-    """A leading space is a character of its token; ``##`` is not, unless it is all there is."""
+    """A leading space is a character of its token; ``##`` is not where it marks continuations, unless it is all."""
     table = table_of([" a", "##ab", "##", "é"])
+    assert classes._lengths(table, np.arange(4)).tolist() == [2, 4, 2, 1]
+    table.vocabulary.kinds[1] = TokenKind.WORD_INSIDE
     assert classes._lengths(table, np.arange(4)).tolist() == [2, 2, 2, 1]
