@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from embcheck.errors import NotMeasurable, UsageError
+from embcheck.provenance import Provenance, dtype_name, weights_sha256
 from embcheck.settings import current
 from embcheck.vocabulary import RowStatus, SubsetVocabulary, TokenKind, WordVocabulary, tokens_sha256, word_key
 
@@ -23,24 +24,9 @@ if TYPE_CHECKING:
 
     from embcheck.vocabulary import Vocabulary
 
-__all__ = ["Coverage", "EmbeddingTable", "Provenance", "WordVectors"]
+__all__ = ["Coverage", "EmbeddingTable", "Provenance", "WordVectors", "dtype_name", "weights_sha256"]
 
 BLOCK_BYTES = 16 * 2**20  # of float32 rows handled at once: small beside any table, large enough for full speed
-
-
-@dataclass(frozen=True, slots=True)
-class Provenance:
-    """Where a table came from. ``weights_sha256`` is over the stored tensor's bytes in row order."""
-
-    spec: str
-    source: str
-    shape: tuple[int, int]
-    dtype: str
-    weights_sha256: str
-    revision: str | None = None
-    tensor: str | None = None
-    bytes_read: int = 0
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,18 +329,3 @@ class EmbeddingTable:
 def _representable(norms: NDArray[Any]) -> NDArray[np.bool_]:
     """Whether lengths are finite as float32, which products are computed in."""
     return np.asarray(norms <= np.finfo(np.float32).max)
-
-
-def dtype_name(tensor: Tensor) -> str:
-    """``float32`` for ``torch.float32``."""
-    return str(tensor.dtype).removeprefix("torch.")
-
-
-def weights_sha256(matrix: Tensor) -> str:
-    """Hash of a (V, d) tensor's bytes in row order, read in blocks, whatever device it is on."""
-    digest = hashlib.sha256()
-    step = max(1, BLOCK_BYTES // max(1, matrix.shape[1] * matrix.element_size()))
-    for start in range(0, len(matrix), step):
-        block = matrix[start : start + step].detach().cpu().contiguous()
-        digest.update(block.view(torch.uint8).numpy().data)
-    return digest.hexdigest()

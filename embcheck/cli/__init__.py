@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from embcheck import cli_explore, collect, sources
-from embcheck.cli_common import notice, options, show_lines
+from embcheck import collect, sources
+from embcheck.cli import explore
+from embcheck.cli.common import notice, options, show_lines
 from embcheck.config import check_exceptions, resolve
 from embcheck.errors import EmbcheckError, UsageError
 from embcheck.options import OPTIONS
@@ -194,5 +195,5 @@ def _indented(name: str, pieces: Sequence[str]) -> list[terminal.Line]:
     return [terminal.Line(text) for text in wrap(shown, width=terminal.WIDTH, first=f"  {name}", indent="    ")]
 
 
-for _command in cli_explore.COMMANDS:
+for _command in explore.COMMANDS:
     program.add_command(_command)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from embcheck import sources
-from embcheck.cli_common import options, show_lines
+from embcheck.cli.common import options, show_lines
 from embcheck.config import resolve
 from embcheck.reports import json_file, views
 from embcheck.spec import parse

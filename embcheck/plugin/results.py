@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from embcheck.errors import EmbcheckError
-from embcheck.plugin_checks import NO_MODEL
+from embcheck.plugin.checks import NO_MODEL
 from embcheck.record import document, model_record
 from embcheck.reports import json_file, terminal
 

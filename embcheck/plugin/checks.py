@@ -13,7 +13,7 @@ import pytest
 from embcheck import settings, sources
 from embcheck.claims import Verdict
 from embcheck.errors import EmbcheckError, NotMeasurable, SourceError
-from embcheck.plugin_items import ClaimNotHeld, check_of, declaration_of, spec_of
+from embcheck.plugin.items import ClaimNotHeld, check_of, declaration_of, spec_of
 from embcheck.record import model_record
 from embcheck.reports import terminal, text
 from embcheck.run import Check, error_result, evaluate

@@ -1,7 +1,7 @@
 """The pytest plugin: hooks and arguments. What an item checks is found, run and reported by the modules beside it.
 
-`embcheck.plugin_items` says which check an item stands for, `embcheck.plugin_checks` runs it, and
-`embcheck.plugin_results` gathers the results where the session is controlled. Importing them imports neither torch
+`embcheck.plugin.items` says which check an item stands for, `embcheck.plugin.checks` runs it, and
+`embcheck.plugin.results` gathers the results where the session is controlled. Importing them imports neither torch
 nor numpy: those come with the first table.
 """
 
@@ -19,8 +19,8 @@ from embcheck import settings, sources
 from embcheck.config import Config, resolve
 from embcheck.errors import EmbcheckError, UsageError
 from embcheck.options import OPTIONS
-from embcheck.plugin_checks import Tables, attach, no_model, printable, run_item
-from embcheck.plugin_items import (
+from embcheck.plugin.checks import Tables, attach, no_model, printable, run_item
+from embcheck.plugin.items import (
     TABLE_FIXTURE,
     ClaimNotHeld,
     chosen,
@@ -33,7 +33,7 @@ from embcheck.plugin_items import (
     spec_of,
     wrapped_by_hypothesis,
 )
-from embcheck.plugin_results import PROBLEM, Results
+from embcheck.plugin.results import PROBLEM, Results
 from embcheck.reports import json_file
 
 if TYPE_CHECKING:

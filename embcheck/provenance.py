@@ -1,0 +1,46 @@
+"""Where a table came from: enough to tell whether two runs saw the same numbers."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Provenance", "dtype_name", "weights_sha256"]
+
+_BLOCK_BYTES = 16 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where a table came from. ``weights_sha256`` is over the stored tensor's bytes in row order."""
+
+    spec: str
+    source: str
+    shape: tuple[int, int]
+    dtype: str
+    weights_sha256: str
+    revision: str | None = None
+    tensor: str | None = None
+    bytes_read: int = 0
+    notes: tuple[str, ...] = ()
+
+
+def dtype_name(tensor: Tensor) -> str:
+    """``float32`` for ``torch.float32``."""
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def weights_sha256(matrix: Tensor) -> str:
+    """Hash of a (V, d) tensor's bytes in row order, read in blocks, whatever device it is on."""
+    digest = hashlib.sha256()
+    step = max(1, _BLOCK_BYTES // max(1, matrix.shape[1] * matrix.element_size()))
+    for start in range(0, len(matrix), step):
+        block = matrix[start : start + step].detach().cpu().contiguous()
+        digest.update(block.view(torch.uint8).numpy().data)
+    return digest.hexdigest()
