@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import shlex
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
@@ -48,6 +48,8 @@ class Config:
     device: str
     dtype: str | None
     population: Literal["known", "all"]
+    matrix: Literal["input", "output"]
+    tensor: str | None
     property: tuple[str, ...]
     """Globs that select checks; none selects all."""
     properties: tuple[Path, ...]
@@ -61,6 +63,10 @@ class Config:
     """The file it was found in."""
     known_exceptions: Mapping[str, tuple[str, ...]]
     """For a model's alias, the checks expected not to hold: ids, or ids with parameters."""
+
+    def placed(self, spec: ModelSpec) -> ModelSpec:
+        """The spec with the matrix and tensor that were asked for."""
+        return spec.having(matrix=None if self.matrix == "input" else self.matrix, tensor=self.tensor)
 
     def exceptions(self, alias: str) -> tuple[str, ...]:
         """The checks that are expected not to hold on the model of that alias."""
@@ -96,7 +102,7 @@ def resolve(given: Mapping[str, object], *, root: Path) -> Config:
     values.update(_from_command_line(given))
     settings = Settings(seed=values.pop("seed"), confidence_level=values.pop("confidence"), probes=values.pop("probes"))
     models = values.pop("model")
-    return Config(
+    config = Config(
         models=models,
         settings=settings,
         configured=file is not None,
@@ -104,6 +110,7 @@ def resolve(given: Mapping[str, object], *, root: Path) -> Config:
         known_exceptions=MappingProxyType(exceptions),
         **values,
     )
+    return replace(config, models=tuple(config.placed(model) for model in models))
 
 
 def check_exceptions(config: Config, checks: Iterable[Check]) -> None:

@@ -42,7 +42,7 @@ OPTIONS = (
         "model",
         "text",
         (),
-        "Model to check: a path, npy:FILE,vocab=FILE, word2vec:FILE, glove:FILE, random:VxD or demo; "
+        "Model to check: a path, org/name on the hub, gguf:FILE, npy:FILE,vocab=FILE, random:VxD or demo; "
         "a leading alias= names it.",
         multiple=True,
         metavar="SPEC",
@@ -87,6 +87,14 @@ OPTIONS = (
         "Rows that claims are about: known leaves out padding, special, unused and unreachable ones.",
         choices=("known", "all"),
     ),
+    Option(
+        "matrix",
+        "text",
+        "input",
+        "Which matrix of a model: its input embeddings, or the output matrix (unembedding).",
+        choices=("input", "output"),
+    ),
+    Option("tensor", "text", None, "Name of the tensor to read, where names and shapes don't tell.", metavar="NAME"),
     Option(
         "control",
         "flag",

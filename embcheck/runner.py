@@ -36,6 +36,8 @@ class Run:
     """One for each model and check, in order."""
     load_errors: tuple[str, ...] = ()
     """Why models failed to load, where others did not."""
+    notes: tuple[str, ...] = ()
+    """What a reader should know of how models were read, such as that the output matrix is tied to the input."""
 
     @property
     def passed(self) -> bool:
@@ -108,7 +110,9 @@ def execute(
     timing = {"models": {one.record["alias"]: one.timing for one in found}}
     device = device or next((one.device for one in found if one.device), "none")
     document = record.document([one.record for one in found], settings=settings, device=device, timing=timing)
-    return Run(document, tuple(result for one in found for result in one.results), tuple(map(str, errors)))
+    results = tuple(result for one in found for result in one.results)
+    notes = tuple(f"{one.record['alias']}: {note}" for one in found for note in one.notes)
+    return Run(document, results, tuple(map(str, errors)), notes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +122,7 @@ class _Found:
     timing: dict[str, Any]
     device: str | None = None
     error: EmbcheckError | None = None
+    notes: tuple[str, ...] = ()
 
 
 def _run_model(
@@ -145,7 +150,7 @@ def _run_model(
         "results": {result.check.label: result.seconds for result in results},
     }
     place = record.model_record(model.spec, table, [r.record for r in results])
-    return _Found(place, results, timing, str(table.vectors.device))
+    return _Found(place, results, timing, str(table.vectors.device), notes=table.provenance.notes)
 
 
 def _evaluate(check: Check, table: EmbeddingTable, settings: Settings, *, control: bool, expected: bool) -> Result:

@@ -6,6 +6,7 @@
 ``hf:org/name``, ``hf:org/name@revision``  a model on the hub, whatever directories there are
 ``hf:org/name/file.gguf``                  one file of weights on the hub; ``@revision`` follows the name or the file
 ``npy:FILE,vocab=FILE``                    a NumPy matrix and its words (txt, json or parquet)
+``gguf:FILE``                              a GGUF file: its embedding, dequantized, and the tokens it carries
 ``word2vec:FILE``                          word2vec vectors, binary or text
 ``glove:FILE``, ``fasttext:FILE``          word vectors as text
 ``random:30522x384``                       an iid Gaussian matrix of that shape
@@ -18,7 +19,7 @@ A leading ``alias=`` gives the model the short name that results are keyed by.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from embcheck.errors import SpecError
 
@@ -48,6 +49,13 @@ class ModelSpec:
     def option(self, key: str) -> str | None:
         """The value of one ``key=value`` part, ``None`` where it is absent."""
         return dict(self.options).get(key)
+
+    def having(self, **options: str | None) -> ModelSpec:
+        """The spec with more options; those it has itself, and those that are ``None``, are left as they are."""
+        own = dict(self.options)
+        more = {key: value for key, value in options.items() if value is not None and key not in own}
+        text = "".join([self.text, *(f",{key}={value}" for key, value in more.items())])
+        return replace(self, text=text, options=(*self.options, *more.items()))
 
     def __str__(self) -> str:
         """The short name."""

@@ -225,3 +225,12 @@ def test_option_table_is_consistent():
         assert found.multiple == (found.default == () and found.default is not False)
     with pytest.raises(KeyError):
         option("nosuch")
+
+
+def test_matrix_and_tensor_are_passed_on_to_every_model(tmp_path):
+    """``--matrix`` and ``--tensor`` become options of the specs, which keep options of their own."""
+    given = {"model": ("a=./a", "b=./b,matrix=input"), "matrix": "output", "tensor": "w"}
+    found = resolve(given, root=tmp_path).models
+    assert [model.text for model in found] == ["./a,matrix=output,tensor=w", "./b,matrix=input,tensor=w"]
+    assert [model.alias for model in found] == ["a", "b"]
+    assert resolve({"model": ("a=./a",)}, root=tmp_path).models[0].text == "./a"

@@ -21,6 +21,10 @@ from embcheck.spec import ModelSpec, parse, parse_all
         ("a/b/c@1", ModelSpec("a/b/c@1", "c-1", "directory", "a/b/c@1")),
         ("org/name", ModelSpec("org/name", "name", "directory", "org/name")),
         ("org/name@v1.2", ModelSpec("org/name@v1.2", "name", "directory", "org/name", "v1.2")),
+        ("hf:org/name@v1.2", ModelSpec("hf:org/name@v1.2", "name", "hf", "org/name", "v1.2")),
+        ("hf:org/name@refs/pr/1", ModelSpec("hf:org/name@refs/pr/1", "name", "hf", "org/name", "refs/pr/1")),
+        ("hf:org/name/q.gguf@v1", ModelSpec("hf:org/name/q.gguf@v1", "q.gguf", "hf", "org/name/q.gguf", "v1")),
+        ("hf:org/name@v1/q.gguf", ModelSpec("hf:org/name@v1/q.gguf", "q.gguf", "hf", "org/name/q.gguf", "v1")),
         ("word2vec:a b.bin", ModelSpec("word2vec:a b.bin", "a-b.bin", "word2vec", "a b.bin")),
         (
             "g=npy:v.npy,vocab=w.txt",

@@ -93,7 +93,8 @@ def program() -> None:
 def check(specs: tuple[str, ...], **given: Any) -> int:
     """Check properties on models.
 
-    A SPEC is a path, npy:FILE,vocab=FILE, word2vec:FILE, glove:FILE, random:VxD or demo; alias= in front names it.
+    A SPEC is a path, org/name[@revision] on the hub, gguf:FILE, npy:FILE,vocab=FILE, word2vec:FILE, glove:FILE,
+    random:VxD or demo; alias= in front names it.
     Without one, the models of [tool.embcheck] are checked, or demo.
     """
     config = resolve({**given, "model": specs}, root=Path.cwd())
@@ -107,6 +108,8 @@ def check(specs: tuple[str, ...], **given: Any) -> int:
         notice("nothing to check: no properties were found")
         return NOTHING_RAN
     run = _run(config, models, checks)
+    for message in run.notes:
+        notice(message)
     if config.json:
         run.save(config.json)
     show_lines(lambda encoding: terminal.lines(run.document, show=config.show, encoding=encoding))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["COMMANDS"]
 
-_TABLE = ("device", "dtype", "population", "json")
+_TABLE = ("device", "dtype", "population", "matrix", "tensor", "json")
 _count = click.option("-k", "count", type=click.IntRange(min=1), default=10, help="How many to show. [default: 10]")
 
 
@@ -82,7 +82,7 @@ def _prepared(spec: str, given: Mapping[str, Any]) -> tuple[Config, ModelSpec]:
     """The options, and the spec: one that is an alias of a configured model means that model."""
     config = resolve(given, root=Path.cwd())
     configured = {model.alias: model for model in config.models}
-    one = configured.get(spec) or parse(spec)
+    one = configured.get(spec) or config.placed(parse(spec))
     sources.check(one)
     if config.json:
         json_file.check_writable(config.json)

@@ -13,12 +13,11 @@ from __future__ import annotations
 import difflib
 import importlib
 import pkgutil
-import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from embcheck.errors import DeviceError, SourceError, SpecError
+from embcheck.errors import DeviceError, SpecError
 from embcheck.sources._files import local_path
+from embcheck.sources._hub_name import hub_name, routed
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -30,9 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["check", "describe", "load", "resolve_device", "schemes"]
 
-_PATHLESS = frozenset({"demo", "random"})
+_PATHLESS = frozenset({"demo", "random", "hf"})
 _PATH_OPTIONS = ("vocab",)
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[\w.-]{1,96}")
 DTYPES = ("float32", "float16", "bfloat16")
 
 
@@ -42,7 +40,7 @@ def schemes() -> tuple[str, ...]:
 
 
 def check(spec: ModelSpec) -> None:
-    """Check what can be checked before any heavy import: the scheme, and that the named paths exist.
+    """Check what can be checked before any heavy import and without a network: the scheme, names, paths on disk.
 
     Raises
     ------
@@ -55,13 +53,11 @@ def check(spec: ModelSpec) -> None:
         close = difflib.get_close_matches(spec.scheme, schemes(), n=1)
         hint = f"did you mean {close[0]}:?" if close else f"known schemes: {', '.join(schemes())}"
         raise SpecError(f"spec {spec.text!r}: unknown scheme {spec.scheme!r}; {hint}")
+    spec = routed(spec)
+    if spec.scheme == "hf":
+        hub_name(spec)
     if spec.scheme in _PATHLESS:
         return
-    if spec.scheme == "directory" and _HUB_ID.fullmatch(spec.target) and not Path(spec.target).exists():
-        raise SourceError(
-            f"spec {spec.text!r}: there is no directory {spec.target} here, and hub ids are not read yet; "
-            "download the model and give its directory, such as ./model"
-        )
     for path in (spec.target, *(v for k, v in spec.options if k in _PATH_OPTIONS)):
         local_path(spec, path)
 
@@ -90,6 +86,7 @@ def load(
     where = resolve_device(device)
     if dtype is not None and dtype not in DTYPES:
         raise DeviceError(f"unknown dtype {dtype!r}; choose one of {', '.join(DTYPES)}")
+    spec = routed(spec)
     table: EmbeddingTable = _module(spec).read(spec)
     vectors = table.vectors.to(where, dtype=None if dtype is None else getattr(torch, dtype))
     return replace(table, vectors=vectors, kind=population, memo={})
@@ -104,6 +101,7 @@ def describe(spec: ModelSpec) -> dict[str, Any]:
         As ``load``.
     """
     check(spec)
+    spec = routed(spec)
     found: dict[str, Any] = _module(spec).describe(spec)
     return found
 

@@ -33,7 +33,7 @@ class RandomAccess(Protocol):
 
 
 class LocalBytes:
-    """A file on disk, memory-mapped: only the parts that are read are loaded.
+    """A file on disk, memory-mapped copy-on-write: only the parts that are read are loaded.
 
     Raises
     ------
@@ -46,12 +46,14 @@ class LocalBytes:
         try:
             with path.open("rb") as file:
                 self.size = path.stat().st_size
-                self._view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if self.size else b"")
+                self._view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) if self.size else b"")
         except OSError as error:
             raise SourceError(f"cannot read {path}: {one_line(error)}") from None
 
     def read(self, start: int, length: int) -> memoryview:
         """Exactly ``length`` bytes from ``start``, without a copy."""
         if start < 0 or length < 0 or start + length > self.size:
-            raise SourceError(f"{self.name} is truncated: it has {self.size} bytes, {start + length} are needed; get it again")
+            raise SourceError(
+                f"{self.name} is truncated: it has {self.size} bytes, {start + length} are needed; get it again"
+            )
         return self._view[start : start + length]

@@ -74,9 +74,8 @@ def printable(name: str) -> str:
     return name if name.isprintable() else repr(name)
 
 
-def disguise(path: Path) -> str | None:
-    """What a file is that should hold weights and doesn't, with the way out; ``None`` where it may hold them."""
-    head = read_head(path)
+def disguise(head: bytes) -> str | None:
+    """What a file is by its first bytes that should hold weights and doesn't, with the way out; else ``None``."""
     if head.startswith(b"version https://git-lfs"):
         return "a Git LFS pointer, not the file itself; run 'git lfs pull' there, or download the file"
     if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
@@ -96,7 +95,7 @@ def refuse_disguise(path: Path) -> None:
     SourceError
         It is a Git LFS pointer, a web page or an archive.
     """
-    if (it := disguise(path)) is not None:
+    if (it := disguise(read_head(path))) is not None:
         raise SourceError(f"{path} is {it}")
 
 

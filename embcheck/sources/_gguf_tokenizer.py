@@ -36,8 +36,8 @@ class Pieces(NamedTuple):
 
     names: list[str]
     types: np.ndarray[tuple[int], np.dtype[np.int64]]
-    repeated: dict[int, str]
-    """Tokens that another of the same name comes before; no text is turned into them."""
+    repeated: dict[int, int]
+    """Tokens that another of the same name comes before, with that one; no text is turned into them."""
 
     def of(self, *types: int) -> list[int]:
         """Ids of the tokens of some types."""
@@ -53,14 +53,9 @@ def pieces(header: Header) -> Pieces:
     names = (
         header.tokens if spell is None else [spell(n, t) for n, t in zip(header.tokens, types.tolist(), strict=True)]
     )
-    seen: set[str] = set()
-    repeated = {}
-    own = []
-    for row, name in enumerate(names):
-        if name in seen:
-            repeated[row] = name
-        own.append(f"\0{row}\0{name}" if name in seen else name)
-        seen.add(name)
+    first: dict[str, int] = {}
+    repeated = {row: before for row, name in enumerate(names) if (before := first.setdefault(name, row)) != row}
+    own = [f"\0{row}\0{name}" if row in repeated else name for row, name in enumerate(names)]
     return Pieces(own, types, repeated)
 
 

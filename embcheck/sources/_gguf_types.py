@@ -108,11 +108,12 @@ def _dequantized(access: RandomAccess, tensor: TensorInfo) -> Tensor:
     dequantize, code = _dequantizer(access, tensor)
     rows, width = tensor.shape
     row_bytes = tensor.nbytes // rows
+    stored = access.read(tensor.start, tensor.nbytes)  # mapped, not loaded; one download where it is remote
     matrix = np.empty((rows, width), dtype=np.float32)
     step = max(16, _BLOCK_BYTES // (4 * width))
     for first in range(0, rows, step):
         count = min(step, rows - first)
-        block = access.read(tensor.start + first * row_bytes, count * row_bytes)
+        block = stored[first * row_bytes : (first + count) * row_bytes]
         with np.errstate(all="ignore"):  # a damaged scale may be infinite
             matrix[first : first + count] = dequantize(np.frombuffer(block, np.uint8).reshape(count, row_bytes), code)
     return torch.from_numpy(matrix)

@@ -8,7 +8,17 @@ import numpy as np
 
 from embcheck.errors import SourceError
 from embcheck.sources._files import printable
-from embcheck.sources._gguf_tokenizer import BYTE, CONTROL, UNKNOWN, UNUSED, Pieces, build, pieces
+from embcheck.sources._gguf_tokenizer import (
+    BYTE,
+    CONTROL,
+    NORMAL,
+    UNKNOWN,
+    UNUSED,
+    USER_DEFINED,
+    Pieces,
+    build,
+    pieces,
+)
 from embcheck.sources._surface import Notation
 from embcheck.sources._tokenizer import RustErrors, TokenizerVocabulary
 from embcheck.vocabulary import RowStatus, TokenKind, is_unused
@@ -62,35 +72,35 @@ def vocabulary(header: Header, *, rows: int) -> tuple[Vocabulary, tuple[str, ...
     if not header.tokens:
         raise SourceError(f"{header.name} holds no tokens (tokenizer.ggml.tokens); give a file with its vocabulary")
     found = pieces(header)
-    last = max(found.of(*set(range(1, 7)) - {UNUSED}), default=-1)
-    found = Pieces(found.names[: max(rows, last + 1)], found.types[: max(rows, last + 1)], found.repeated)
+    words = found.of(NORMAL, UNKNOWN, BYTE)
+    if words and words[-1] >= rows:
+        raise SourceError(
+            f"{header.name} has tokens up to id {words[-1]} but its matrix has only {rows} rows; "
+            "choose another with tensor=NAME, or get the file again"
+        )
+    past = sum(row >= rows for row in found.of(CONTROL, USER_DEFINED))
+    found = Pieces(found.names[:rows], found.types[:rows], found.repeated)
     with RustErrors(header.name):
         built = build(header, found)
+    made: TokenizerVocabulary | LookupVocabulary
+    notes: tuple[str, ...]
     if built is None:
-        return _looked_up(header, found, rows)
-    tokenizer, notes = built
-    made = TokenizerVocabulary(tokenizer, rows=rows, origin=header.name)
-    _correct(made, found, rows)
-    return made, (*notes, *made.notes)
+        made, notes = LookupVocabulary(found), (_guess(header),)
+    else:
+        made, notes = TokenizerVocabulary(built[0], rows=rows, origin=header.name), built[1]
+    _correct(made, found)
+    return made, (*notes, f"{past} special tokens have ids past the matrix's {rows} rows") if past else notes
 
 
-def _looked_up(header: Header, found: Pieces, rows: int) -> tuple[Vocabulary, tuple[str, ...]]:
-    if len(found.names) > rows:
-        raise SourceError(
-            f"{header.name} has {len(found.names)} tokens but its matrix has only {rows} rows; get it again"
-        )
-    made = LookupVocabulary(found)
-    _correct(made, found, rows)
+def _guess(header: Header) -> str:
     kind = printable(header.string("tokenizer.ggml.model")) or "without a name"
-    return made, (f"words are looked up whole: how a tokenizer {kind} splits them is not known",)
+    return f"words are looked up whole: how a tokenizer {kind} splits them is not known"
 
 
-def _correct(made: TokenizerVocabulary | LookupVocabulary, found: Pieces, rows: int) -> None:
+def _correct(made: TokenizerVocabulary | LookupVocabulary, found: Pieces) -> None:
     """Tell what only the file knows: tokens that are not in use, and those that another one hides."""
-    named = min(rows, len(made.tokens))
-    for row, name in found.repeated.items():
-        if row < named:
-            made.tokens[row] = name
+    for row, first in found.repeated.items():
+        if row < len(made.tokens):
+            made.tokens[row], made.kinds[row] = made.tokens[first], made.kinds[first]
             made.status[row] = RowStatus.UNREACHABLE
-    unused = [row for row in found.of(UNUSED) if row < named]
-    made.status[unused] = RowStatus.UNUSED
+    made.status[found.of(UNUSED)] = RowStatus.UNUSED

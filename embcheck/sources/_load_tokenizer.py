@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -12,9 +13,13 @@ from embcheck.sources._files import one_line, refuse_disguise
 from embcheck.sources._tokenizer import RustErrors, TokenizerVocabulary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+_NAMES = re.compile(
+    r"tokenizer.*\.json|(special_tokens_map|added_tokens|vocab|tekken)\.json|(vocab|merges)\.txt|"
+    r"(spiece|tokenizer|sentencepiece\.bpe)\.model|[^/]*\.spm"
+)
 _OLDER_FILES = ("vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "tekken.json")
 _BAD_FILES = (OSError, ValueError, LookupError, TypeError, AttributeError, ImportError, RuntimeError, AssertionError)
 
@@ -42,6 +47,11 @@ def load_vocabulary(folder: Path, *, rows: int) -> TokenizerVocabulary:
     return TokenizerVocabulary(_from_older_files(folder), rows=rows, origin=f"the tokenizer in {folder}")
 
 
+def tokenizer_files(names: Iterable[str]) -> list[str]:
+    """Those of a model's files that its tokenizer may be in."""
+    return [name for name in names if _NAMES.fullmatch(name)]
+
+
 def _from_json(path: Path) -> Tokenizer:
     refuse_disguise(path)
     try:
@@ -56,7 +66,7 @@ def _from_json(path: Path) -> Tokenizer:
 def _from_older_files(folder: Path) -> Tokenizer:
     """Let transformers convert what came before tokenizer.json; no code of the model's own is run."""
     try:
-        with _offline(), RustErrors(f"the tokenizer in {folder}"):
+        with offline(), RustErrors(f"the tokenizer in {folder}"):
             from transformers import AutoTokenizer
 
             loaded = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
@@ -72,16 +82,16 @@ def _from_older_files(folder: Path) -> Tokenizer:
 
 
 @contextmanager
-def _offline() -> Iterator[None]:
+def offline() -> Iterator[None]:
     """Keep transformers off the network and quiet."""
     from huggingface_hub import constants
     from transformers.utils import logging
 
-    offline, verbosity = constants.HF_HUB_OFFLINE, logging.get_verbosity()
+    was_offline, verbosity = constants.HF_HUB_OFFLINE, logging.get_verbosity()
     constants.HF_HUB_OFFLINE = True
     logging.set_verbosity(50)  # critical
     try:
         yield
     finally:
-        constants.HF_HUB_OFFLINE = offline
+        constants.HF_HUB_OFFLINE = was_offline
         logging.set_verbosity(verbosity)

@@ -1,163 +1,112 @@
-"""Safetensors on disk: which file holds which tensor, its shape and dtype, and the tensor itself, memory-mapped."""
+"""A safetensors file that nobody vouches for: its header, checked, and one tensor of it."""
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from dataclasses import dataclass
+import json
+import math
 from typing import TYPE_CHECKING, Any
 
-from safetensors import SafetensorError, safe_open
-
 from embcheck.errors import SourceError
-from embcheck.sources._files import one_line, printable, read_json, refuse_disguise
+from embcheck.sources._files import disguise, one_line, printable
+from embcheck.sources._tensors import BITS, Stored, as_tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from pathlib import Path
-
     from torch import Tensor
 
-_INDEX = "model.safetensors.index.json"
+    from embcheck.sources._bytes import RandomAccess
+
+__all__ = ["SafetensorsFile"]
+
+_LENGTH_BYTES = 8
+_LARGEST_HEADER = 25 * 2**20
+_MOST_MARKS = 2**20  # of JSON, of each kind: keeps what is parsed small, and is enough for 100,000 tensors
+_MOST_DIMENSIONS = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """One tensor of a file: ``dtype`` as safetensors writes it, such as ``BF16``."""
+class SafetensorsFile:
+    """The tensors of a file. Only its header is read here.
 
-    name: str
-    file: Path
-    shape: tuple[int, ...]
-    dtype: str
+    Parameters
+    ----------
+    access
+        The file.
+    file
+        Its name in its folder.
 
-    def __str__(self) -> str:
-        """Name, shape and dtype, as error messages list candidates."""
-        return f"{printable(self.name)} {list(self.shape)} {self.dtype}"
-
-
-@dataclass(frozen=True, slots=True)
-class Weights:
-    """The tensors of a directory: the file of each by name."""
-
-    folder: Path
-    file_of: dict[str, Path]
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """Every file that holds a tensor."""
-        return tuple(dict.fromkeys(self.file_of.values()))
-
-    def stored(self, names: Iterable[str]) -> list[Stored]:
-        """Shapes and dtypes of some tensors; only the headers of their files are read."""
-        by_file: dict[Path, list[str]] = {}
-        for name in names:
-            by_file.setdefault(self.file_of[name], []).append(name)
-        return [one for file, wanted in by_file.items() for one in _inspect(file, wanted)]
-
-
-def open_weights(folder: Path) -> Weights:
-    """Find the tensors of a directory: one file, or shards with an index.
+    Attributes
+    ----------
+    tensors
+        What it holds, by name.
 
     Raises
     ------
     SourceError
-        There are no weights, they are not safetensors, or the index is malformed or points out of the directory.
+        The header is malformed, or says other than the file's length.
     """
-    single = folder / "model.safetensors"
-    if not single.is_file():
-        if (folder / _INDEX).is_file():
-            return Weights(folder, _sharded(folder))
-        single = _only_file(folder)
-    with _opened(single) as handle:
-        return Weights(folder, dict.fromkeys(handle.keys(), single))
+
+    def __init__(self, access: RandomAccess, file: str) -> None:
+        self._access = access
+        header, self._start = self._read_header()
+        self.tensors: dict[str, Stored] = {}
+        self._ranges: dict[str, tuple[int, int]] = {}
+        for name, entry in header.items():
+            if name != "__metadata__":
+                self.tensors[name], self._ranges[name] = self._entry(name, file, entry)
+        self._check_ranges()
+
+    def load(self, stored: Stored) -> Tensor:
+        """The numbers of one tensor, memory-mapped where the file is."""
+        start, stop = self._ranges[stored.name]
+        return as_tensor(self._access.read(self._start + start, stop - start), stored)
+
+    def _read_header(self) -> tuple[dict[str, Any], int]:
+        size = self._access.size
+        if size < _LENGTH_BYTES:
+            raise self._malformed("it is too short for a header")
+        length = int.from_bytes(self._access.read(0, _LENGTH_BYTES), "little")
+        if length > min(_LARGEST_HEADER, size - _LENGTH_BYTES):
+            raise self._malformed(f"its header would take {length} bytes")
+        raw = bytes(self._access.read(_LENGTH_BYTES, length))
+        if max(raw.count(mark) for mark in (b'"', b"[", b"{", b",")) > _MOST_MARKS:
+            raise self._malformed("its header lists more tensors than any model has")
+        try:
+            header = json.loads(raw)
+        except (ValueError, RecursionError) as error:
+            raise self._malformed(f"its header is no JSON: {one_line(error)}") from None
+        if not isinstance(header, dict):
+            raise self._malformed("its header is no JSON object")
+        return header, _LENGTH_BYTES + length
+
+    def _entry(self, name: str, file: str, entry: Any) -> tuple[Stored, tuple[int, int]]:
+        """One tensor of the header, with where its bytes begin and end."""
+        fields = entry if isinstance(entry, dict) else {}
+        dtype, shape, offsets = fields.get("dtype"), _counts(fields.get("shape")), _counts(fields.get("data_offsets"))
+        if not isinstance(dtype, str) or shape is None or offsets is None or len(offsets) != 2:
+            raise self._malformed(f"tensor {printable(name)} has no dtype, shape and data_offsets")
+        start, stop = offsets
+        if dtype in BITS and math.prod(shape) * BITS[dtype] != (stop - start) * 8:
+            raise self._malformed(f"tensor {printable(name)} {shape} {dtype} can't take {stop - start} bytes")
+        return Stored(name, file, tuple(shape), dtype), (start, stop)
+
+    def _check_ranges(self) -> None:
+        """Tensors follow each other to the end of the file, as the format asks."""
+        end = 0
+        for start, stop in sorted(self._ranges.values()):
+            if start != end or stop < start:
+                raise self._malformed("its tensors overlap or leave holes")
+            end = stop
+        if self._start + end != self._access.size:
+            raise self._malformed(f"its header asks for {self._start + end} bytes")
+
+    def _malformed(self, why: str) -> SourceError:
+        name, size = self._access.name, self._access.size
+        if (it := disguise(bytes(self._access.read(0, min(size, 512))))) is not None:
+            return SourceError(f"{name} is {it}")
+        return SourceError(f"{name} ({size} bytes) is truncated or not a safetensors file ({why}); download it again")
 
 
-def load(stored: Stored) -> Tensor:
-    """Map one tensor into memory. Pages are read as they are used.
-
-    Raises
-    ------
-    SourceError
-        The file is malformed.
-    """
-    with _opened(stored.file) as handle:
-        tensor: Tensor = handle.get_tensor(stored.name)
-    return tensor
-
-
-def _inspect(file: Path, names: list[str]) -> list[Stored]:
-    with _opened(file) as handle:
-        held = set(handle.keys())
-        for name in names:
-            if name not in held:
-                raise SourceError(
-                    f"{file} lacks tensor {name!r}, which the index says is there; download the model again"
-                )
-        slices = {name: handle.get_slice(name) for name in names}
-        return [Stored(name, file, tuple(s.get_shape()), s.get_dtype()) for name, s in slices.items()]
-
-
-@contextmanager
-def _opened(file: Path) -> Iterator[Any]:
-    try:
-        with safe_open(file, framework="pt") as handle:
-            yield handle
-    except SafetensorError as error:
-        refuse_disguise(file)
-        size = file.stat().st_size
-        raise SourceError(
-            f"{file} ({size} bytes) is truncated or not a safetensors file ({one_line(error)}); download it again"
-        ) from None
-    except OSError as error:
-        raise SourceError(f"cannot read {file}: {one_line(error)}") from None
-
-
-def _sharded(folder: Path) -> dict[str, Path]:
-    index = folder / _INDEX
-    document = read_json(index)
-    entries = document.get("weight_map") if isinstance(document, dict) else None
-    if not isinstance(entries, dict) or not entries:
-        raise SourceError(f"{index} has no weight_map; download the model again")
-    for entry in {str(value) for value in entries.values()}:
-        if not _is_plain(entry):
-            raise SourceError(
-                f"{index} points to {entry!r}, which is not a plain file name; shards must lie in the directory itself"
-            )
-        if not (folder / entry).is_file():
-            raise SourceError(f"{index} names {entry}, which is not in the directory; download the missing shard")
-    return {str(name): folder / str(value) for name, value in entries.items()}
-
-
-def _is_plain(entry: str) -> bool:
-    """Whether an entry names a file in the directory itself, on any operating system."""
-    return entry not in {"", ".", ".."} and not any(c in entry for c in "/\\:") and entry.isprintable()
-
-
-def _only_file(folder: Path) -> Path:
-    try:
-        names = sorted(p.name for p in folder.iterdir() if p.is_file())
-        nested = sorted({p.parent.name for p in folder.glob("*/*.safetensors")})
-    except OSError as error:
-        raise SourceError(f"cannot read directory {folder}: {one_line(error)}") from None
-    found = [name for name in names if name.endswith(".safetensors")]
-    if len(found) == 1:
-        return folder / found[0]
-    if found:
-        raise SourceError(
-            f"{folder} holds {len(found)} safetensors files but neither model.safetensors nor {_INDEX}; "
-            f"leave only the one to read: {', '.join(map(printable, found[:5]))}"
-        )
-    raise SourceError(f"{folder} {_without_weights(names, nested)}")
-
-
-def _without_weights(names: list[str], nested: list[str]) -> str:
-    if nested:
-        return f"holds no weights itself, but {', '.join(map(printable, nested[:5]))} in it does; give that directory"
-    if pickled := [n for n in names if n.endswith((".bin", ".pt", ".pth", ".ckpt"))]:
-        return (
-            f"holds only pickled weights ({printable(pickled[0])}), which could run code when read; "
-            "save the model with save_pretrained(..., safe_serialization=True) and give that directory"
-        )
-    if gguf := [n for n in names if n.endswith(".gguf")]:
-        return f"holds only GGUF weights ({printable(gguf[0])}), which are not read yet; give the safetensors model"
-    seen = f"only {', '.join(map(printable, names[:5]))}" if names else "no files at all"
-    return f"holds no weights (model.safetensors), {seen}; give the directory that a model was saved to"
+def _counts(values: Any) -> list[int] | None:
+    """A list of sizes or offsets, ``None`` for anything else."""
+    if not isinstance(values, list) or len(values) > _MOST_DIMENSIONS:
+        return None
+    return values if all(type(value) is int and 0 <= value < 2**63 for value in values) else None

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from embcheck.errors import SourceError, SpecError
+from embcheck.errors import SourceError
 from embcheck.sources._assemble import assemble
 from embcheck.sources._bytes import LocalBytes
+from embcheck.sources._choose import wanted_matrix
 from embcheck.sources._files import local_file, refuse_disguise, refuse_unknown_options
 from embcheck.sources._gguf import Header, TensorInfo, check_matrix, read_header
 from embcheck.sources._gguf_types import dtype_of, load
 from embcheck.sources._gguf_vocabulary import vocabulary
+from embcheck.sources._scale import gguf_scale, scale_note
 
 if TYPE_CHECKING:
     from embcheck.sources._bytes import RandomAccess
@@ -97,12 +99,11 @@ def _choose(spec: ModelSpec, access: RandomAccess, header: Header) -> tuple[Tens
     name = spec.option("tensor")
     notes: tuple[str, ...] = ()
     if name is None:
-        which = spec.option("matrix") or "input"
-        if which not in {"input", "output"}:
-            raise SpecError(f"spec {spec.text!r}: matrix is {which!r}; choose input or output")
-        name = _OUTPUT if which == "output" else _INPUT
-        if which == "output" and _OUTPUT not in header.tensors and _INPUT in header.tensors:
+        name = _OUTPUT if wanted_matrix(spec) == "output" else _INPUT
+        if name == _OUTPUT and _OUTPUT not in header.tensors and _INPUT in header.tensors:
             name, notes = _INPUT, ("the output matrix is tied to the input embedding",)
+        elif name == _INPUT:
+            notes = scale_note(gguf_scale(header))
     tensor = header.tensors.get(name) or header.tensors.get(f"{name}.weight")
     if tensor is None:
         raise SourceError(f"{access.name} has no tensor {name!r}; {_elsewhere(header)}")

@@ -1,0 +1,99 @@
+"""A model as transformers saves it: the embedding tensor of its weights, and its tokenizer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from embcheck.errors import SourceError
+from embcheck.sources._assemble import assemble
+from embcheck.sources._checkpoint import Checkpoint, open_checkpoint
+from embcheck.sources._choose import choose, wanted_matrix
+from embcheck.sources._files import read_json, refuse_unknown_options
+from embcheck.sources._load_tokenizer import load_vocabulary, tokenizer_files
+from embcheck.sources._scale import embedding_scale, scale_note
+from embcheck.sources._tensors import FLOATS
+
+if TYPE_CHECKING:
+    from embcheck.sources._folder import Folder
+    from embcheck.sources._tensors import Stored
+    from embcheck.spec import ModelSpec
+    from embcheck.table import EmbeddingTable
+
+__all__ = ["describe_model", "read_model"]
+
+_CONFIG = "config.json"
+_LARGEST_CONFIG = 16 * 2**20
+
+
+def read_model(spec: ModelSpec, folder: Folder, file: str | None = None) -> EmbeddingTable:
+    """Read the input embedding and the tokenizer of a model; nothing else of it is read.
+
+    Parameters
+    ----------
+    spec
+        Its option ``tensor=NAME`` names the tensor where names and shapes don't tell; ``matrix=output`` asks for the
+        output matrix.
+    folder
+        The model's files.
+    file
+        The one file of weights to look at, where not all of them are meant.
+
+    Raises
+    ------
+    SourceError
+        There are no weights or no tokenizer, a file is malformed or unsafe, or which tensor it is can't be told.
+    SpecError
+        An option that models don't have.
+    """
+    checkpoint, stored, notes = _find(spec, folder, file)
+    vocabulary = load_vocabulary(folder.fetch_tokenizer(), rows=stored.shape[0])  # first, for it is small
+    matrix = checkpoint.load(stored)
+    return assemble(
+        spec,
+        matrix,
+        vocabulary,
+        bytes_read=matrix.nbytes,
+        tensor=stored.name,
+        notes=(*notes, *vocabulary.notes),
+    )
+
+
+def describe_model(spec: ModelSpec, folder: Folder, file: str | None = None) -> dict[str, object]:
+    """What `read_model` would read, from the headers of the files alone.
+
+    Raises
+    ------
+    SourceError, SpecError
+        As `read_model`, as far as headers tell.
+    """
+    checkpoint, stored, _ = _find(spec, folder, file)
+    sizes = [folder.size(name) for name in checkpoint.files]
+    names = folder.names()
+    return {
+        "tensor": stored.name,
+        "shape": stored.shape,
+        "dtype": FLOATS[stored.dtype],
+        "bytes": stored.nbytes,
+        "bytes_total": None if None in sizes else sum(size for size in sizes if size),
+        "files": [stored.file, *sorted({*tokenizer_files(names), _CONFIG} & set(names))],
+    }
+
+
+def _find(spec: ModelSpec, folder: Folder, file: str | None) -> tuple[Checkpoint, Stored, tuple[str, ...]]:
+    refuse_unknown_options(spec, "tensor", "matrix")
+    checkpoint = open_checkpoint(folder) if file is None else Checkpoint.of_file(folder, file)
+    config, matrix = _config(folder), wanted_matrix(spec)
+    stored, notes = choose(checkpoint, config, name=spec.option("tensor"), matrix=matrix)
+    scale = scale_note(embedding_scale(config)) if matrix == "input" else ()
+    return checkpoint, stored, (*notes, *scale)
+
+
+def _config(folder: Folder) -> dict[str, Any]:
+    if _CONFIG not in folder.names():
+        return {}
+    if (folder.size(_CONFIG) or 0) > _LARGEST_CONFIG:
+        raise SourceError(f"{folder.origin}/{_CONFIG} is larger than any model's; download the model again")
+    document = read_json(folder.fetch(_CONFIG))
+    if not isinstance(document, dict):
+        raise SourceError(f"{folder.origin}/{_CONFIG} is not a JSON object; download the model again")
+    return document
