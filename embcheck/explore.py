@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from embcheck import sources
 from embcheck.errors import NotMeasurable, UsageError
 from embcheck.measures import kernels
 from embcheck.measures.forms import forms_of
@@ -21,7 +20,7 @@ from embcheck.record import plain
 from embcheck.vocabulary import TokenKind
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -43,8 +42,8 @@ class _Word:
     """(d,) of length 1, in the accumulator's dtype."""
 
 
-def inspect(spec: ModelSpec, table: EmbeddingTable) -> dict[str, Any]:
-    """What a spec holds: what is read of it, row classes, norms and token kinds."""
+def inspect(spec: ModelSpec, source: Mapping[str, Any], table: EmbeddingTable) -> dict[str, Any]:
+    """What a spec holds: what is read of it (as its source describes it), row classes, norms and token kinds."""
     norms = table.norms.cpu().double().numpy()[table.population]
     kinds = Counter(TokenKind(int(kind)) for kind in table.vocabulary.kinds[: len(table.vectors)])
     origin = table.provenance
@@ -52,7 +51,7 @@ def inspect(spec: ModelSpec, table: EmbeddingTable) -> dict[str, Any]:
         {
             "alias": spec.alias,
             "spec": spec.text,
-            "source": sources.describe(spec),
+            "source": source,
             "shape": origin.shape,
             "dtype": origin.dtype,
             "weights_sha256": origin.weights_sha256,
@@ -60,6 +59,7 @@ def inspect(spec: ModelSpec, table: EmbeddingTable) -> dict[str, Any]:
             "notes": origin.notes,
             "population": {"kind": table.kind, "rows": len(table.population), "excluded": table.excluded()},
             "norms": {f"{level:g}": float(np.quantile(norms, level)) for level in _LEVELS},
+            "scale": origin.scale,
             "token_kinds": {kind.name.lower(): kinds[kind] for kind in sorted(kinds)},
         }
     )

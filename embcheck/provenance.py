@@ -28,6 +28,8 @@ class Provenance:
     revision: str | None = None
     tensor: str | None = None
     bytes_read: int = 0
+    scale: float = 1.0
+    """What the model multiplies its embeddings by before its first layer; the table holds them without it."""
     notes: tuple[str, ...] = ()
 
 

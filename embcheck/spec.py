@@ -9,6 +9,9 @@
 ``gguf:FILE``                              a GGUF file: its embedding, dequantized, and the tokens it carries
 ``word2vec:FILE``                          word2vec vectors, binary or text
 ``glove:FILE``, ``fasttext:FILE``          word vectors as text
+``st:PATH``                                a sentence encoder, as words it encodes or (``space=tokens``) as its tokens
+``model2vec:PATH``                         a model2vec directory
+``gensim:FILE``                            what gensim saved, or a fastText ``.bin`` (composed from n-grams)
 ``random:30522x384``                       an iid Gaussian matrix of that shape
 ``demo``                                   the model that the ``demo`` extra installs
 =========================================  ==========================================================================

@@ -171,11 +171,11 @@ def classify(surface: str, *, starts_word: bool | None = None) -> TokenKind:
     core = surface.removeprefix(CONTINUATION) if starts_word is False and len(surface) > len(CONTINUATION) else surface
     if len(core) == 1 and "!" <= core <= "~":
         return TokenKind.ASCII_CHARACTER
+    if core.strip().isalpha():  # asked first, for it settles most tokens
+        begins = core.startswith(" ") if starts_word is None else starts_word
+        return TokenKind.WORD_START if begins else TokenKind.WORD_INSIDE
     if all(c.isspace() or unicodedata.category(c) in {"Cc", "Cf"} for c in core):
         return TokenKind.CONTROL
-    begins = core.startswith(" ") if starts_word is None else starts_word
-    if core.strip().isalpha():
-        return TokenKind.WORD_START if begins else TokenKind.WORD_INSIDE
     return TokenKind.OTHER
 
 

@@ -35,7 +35,9 @@ def inspect(spec: str, **given: Any) -> int:
     from embcheck import explore
 
     config, one = _prepared(spec, given)
-    return _shown(explore.inspect(one, _table(config, one)), views.inspect, config)
+    source = sources.describe(one)
+    show_lines(lambda encoding: views.described(one.alias, source, encoding=encoding))
+    return _shown(explore.inspect(one, source, _table(config, one)), views.inspect, config)
 
 
 @click.command(short_help="Compare one token with all others.")

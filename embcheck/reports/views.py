@@ -17,18 +17,30 @@ _MOST_RUNS = 40
 _MOST_TOKENS = 60
 
 
+def described(alias: str, source: Mapping[str, Any], *, encoding: str = "utf-8") -> list[Line]:
+    """What would be read of a spec, said before anything large is."""
+    size, whole = (f"{value:,}" if value is not None else "?" for value in (source["bytes"], source["bytes_total"]))
+    files = ", ".join(safe(name, 60, encoding=encoding) for name in source["files"])
+    tensor = [f"tensor {safe(source['tensor'], 60, encoding=encoding)}"] if source["tensor"] else []
+    return [
+        Line(safe(alias, 40, encoding=encoding), "title"),
+        *_block("read", [*tensor, f"{size} of {whole} bytes"]),
+        *_block("files", [files] if files else []),
+    ]
+
+
 def inspect(document: Mapping[str, Any], *, encoding: str = "utf-8") -> list[Line]:
     """What a spec holds."""
     rows, width = document["shape"]
-    source = [f"{key} {_plain(value, encoding)}" for key, value in sorted(document["source"].items())]
+    scale, lengths = document["scale"], document["norms"]
     population = document["population"]
     out = [f"{n} {reason}" for reason, n in sorted(population["excluded"].items())]
     return [
-        Line(f"{safe(document['alias'], 40, encoding=encoding)}: {rows} x {width} {document['dtype']}", "title"),
-        *_block("read", source),
+        *_block("matrix", [f"{rows} x {width} {document['dtype']}"]),
         *_block("population", [f"{population['kind']}: {population['rows']} rows"]),
         *_block("left out", out or ["nothing"]),
-        *_block("lengths", [f"{_level(level)} {number(value)}" for level, value in document["norms"].items()]),
+        *_block("lengths", [f"{_level(level)} {number(value)}" for level, value in lengths.items()]),
+        *_block("scaled", [f"{_level(k)} {number(v * scale)}" for k, v in lengths.items()] if scale != 1 else []),
         *_block("tokens", [f"{n} {kind}" for kind, n in document["token_kinds"].items() if n]),
         *_block("notes", [safe(note, 400, encoding=encoding) for note in document["notes"]]),
         *_block("sha256", [f"weights {document['weights_sha256'][:16]}", f"tokens {document['tokens_sha256'][:16]}"]),
@@ -123,8 +135,3 @@ def _rank(rank: int | None) -> str:
 
 def _level(level: str) -> str:
     return {"0": "min", "0.5": "median", "1": "max"}.get(level, f"{float(level):.0%}")
-
-
-def _plain(value: Any, encoding: str) -> str:
-    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-    return safe(text, 200, encoding=encoding)

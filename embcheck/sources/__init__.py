@@ -4,6 +4,8 @@ A source module has two functions, and nothing else needs to know of it:
 
 ``read(spec) -> EmbeddingTable``
     The table on the CPU, in the dtype it was stored in, memory-mapped where the format allows.
+``read_on(spec, device) -> EmbeddingTable``, only where vectors are computed, not read
+    As ``read``, computing on that device.
 ``describe(spec) -> dict[str, object]``
     What ``read`` would read (tensor, shape, dtype, bytes), found without reading it.
 """
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["check", "describe", "load", "resolve_device", "schemes"]
 
 _PATHLESS = frozenset({"demo", "random", "hf"})
-_PATH_OPTIONS = ("vocab",)
+_PATH_OPTIONS = ("vocab", "words")
 DTYPES = ("float32", "float16", "bfloat16")
 
 
@@ -87,7 +89,8 @@ def load(
     if dtype is not None and dtype not in DTYPES:
         raise DeviceError(f"unknown dtype {dtype!r}; choose one of {', '.join(DTYPES)}")
     spec = routed(spec)
-    table: EmbeddingTable = _module(spec).read(spec)
+    module = _module(spec)
+    table: EmbeddingTable = module.read_on(spec, where) if hasattr(module, "read_on") else module.read(spec)
     vectors = table.vectors.to(where, dtype=None if dtype is None else getattr(torch, dtype))
     return replace(table, vectors=vectors, kind=population, memo={})
 

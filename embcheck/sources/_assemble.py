@@ -20,9 +20,11 @@ def assemble(
     *,
     bytes_read: int,
     tensor: str | None = None,
+    scale: float | None = None,
     notes: tuple[str, ...] = (),
 ) -> EmbeddingTable:
     """Make a table of a stored (V, d) matrix and its vocabulary."""
+    factor = () if scale is None else (f"the model multiplies its embeddings by {scale:.6g}",)
     origin = Provenance(
         spec=spec.text,
         source=spec.scheme,
@@ -32,6 +34,7 @@ def assemble(
         revision=spec.revision,
         tensor=tensor,
         bytes_read=bytes_read,
-        notes=notes,
+        scale=1.0 if scale is None else scale,
+        notes=(*factor, *notes),
     )
     return EmbeddingTable(matrix, vocabulary, origin)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tokenizers import Tokenizer
 
 from embcheck.errors import SourceError
-from embcheck.sources._files import one_line, refuse_disguise
+from embcheck.sources._files import one_line, read_json, refuse_disguise
 from embcheck.sources._tokenizer import RustErrors, TokenizerVocabulary
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ def _from_json(path: Path) -> Tokenizer:
 
 def _from_older_files(folder: Path) -> Tokenizer:
     """Let transformers convert what came before tokenizer.json; no code of the model's own is run."""
+    _refuse_other_files(folder / "tokenizer_config.json")
     try:
         with offline(), RustErrors(f"the tokenizer in {folder}"):
             from transformers import AutoTokenizer
@@ -79,6 +80,16 @@ def _from_older_files(folder: Path) -> Tokenizer:
     if not isinstance(backend, Tokenizer):
         raise SourceError(f"{folder}: {type(loaded).__name__} has no fast form; save the tokenizer as tokenizer.json")
     return backend
+
+
+def _refuse_other_files(path: Path) -> None:
+    """Refuse settings that name a vocabulary elsewhere, which some versions of transformers would read."""
+    settings = read_json(path) if path.is_file() else {}
+    for key, value in settings.items() if isinstance(settings, dict) else ():
+        if str(key).endswith("_file") and isinstance(value, str) and any(c in value for c in "/\\"):
+            raise SourceError(
+                f"{path}: {key} points to {value!r}; a tokenizer's files must lie in the directory itself"
+            )
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from embcheck.sources._checkpoint import Checkpoint, open_checkpoint
 from embcheck.sources._choose import choose, wanted_matrix
 from embcheck.sources._files import read_json, refuse_unknown_options
 from embcheck.sources._load_tokenizer import load_vocabulary, tokenizer_files
-from embcheck.sources._scale import embedding_scale, scale_note
+from embcheck.sources._scale import embedding_scale
 from embcheck.sources._tensors import FLOATS
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def read_model(spec: ModelSpec, folder: Folder, file: str | None = None) -> Embe
     SpecError
         An option that models don't have.
     """
-    checkpoint, stored, notes = _find(spec, folder, file)
+    checkpoint, stored, notes, scale = _find(spec, folder, file)
     vocabulary = load_vocabulary(folder.fetch_tokenizer(), rows=stored.shape[0])  # first, for it is small
     matrix = checkpoint.load(stored)
     return assemble(
@@ -54,6 +54,7 @@ def read_model(spec: ModelSpec, folder: Folder, file: str | None = None) -> Embe
         vocabulary,
         bytes_read=matrix.nbytes,
         tensor=stored.name,
+        scale=scale,
         notes=(*notes, *vocabulary.notes),
     )
 
@@ -66,7 +67,7 @@ def describe_model(spec: ModelSpec, folder: Folder, file: str | None = None) -> 
     SourceError, SpecError
         As `read_model`, as far as headers tell.
     """
-    checkpoint, stored, _ = _find(spec, folder, file)
+    checkpoint, stored, _, _ = _find(spec, folder, file)
     sizes = [folder.size(name) for name in checkpoint.files]
     names = folder.names()
     return {
@@ -79,13 +80,16 @@ def describe_model(spec: ModelSpec, folder: Folder, file: str | None = None) -> 
     }
 
 
-def _find(spec: ModelSpec, folder: Folder, file: str | None) -> tuple[Checkpoint, Stored, tuple[str, ...]]:
+def _find(
+    spec: ModelSpec, folder: Folder, file: str | None
+) -> tuple[Checkpoint, Stored, tuple[str, ...], float | None]:
     refuse_unknown_options(spec, "tensor", "matrix")
     checkpoint = open_checkpoint(folder) if file is None else Checkpoint.of_file(folder, file)
+    if "embeddings" in checkpoint.file_of and not {"mapping", "weights"}.isdisjoint(checkpoint.file_of):
+        raise SourceError(f"{folder.origin} is a model2vec model, which weighs its rows; write model2vec:{spec.target}")
     config, matrix = _config(folder), wanted_matrix(spec)
     stored, notes = choose(checkpoint, config, name=spec.option("tensor"), matrix=matrix)
-    scale = scale_note(embedding_scale(config)) if matrix == "input" else ()
-    return checkpoint, stored, (*notes, *scale)
+    return checkpoint, stored, notes, embedding_scale(config) if matrix == "input" else None
 
 
 def _config(folder: Folder) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from embcheck.sources._gguf import Header
 
-__all__ = ["embedding_scale", "gguf_scale", "scale_note"]
+__all__ = ["embedding_scale", "gguf_scale"]
 
 _FACTORS = (  # of Granite and Falcon-H1; MiniCPM; HRM; Grok; Phi-3 small
     "embedding_multiplier", "scale_emb", "embedding_scale", "embedding_multiplier_scale", "mup_embedding_multiplier",
@@ -53,11 +53,6 @@ def gguf_scale(header: Header) -> float | None:
         "hidden_size": header.number(f"{kind}.embedding_length"),
     }
     return embedding_scale(config)
-
-
-def scale_note(factor: float | None) -> tuple[str, ...]:
-    """What provenance says of a factor."""
-    return () if factor is None else (f"the model multiplies its embeddings by {factor:.6g}",)
 
 
 def _positive(value: object) -> float | None:

@@ -42,7 +42,8 @@ def open_file(spec: ModelSpec) -> tuple[Path, bytes]:
     head = read_head(path, HEAD_BYTES)
     if head.startswith(_FASTTEXT_MODEL):
         raise SourceError(
-            f"{path} is a fastText model, whose words share n-gram vectors; give its .vec file as fasttext:FILE"
+            f"{path} is a fastText model, whose words share n-gram vectors; "
+            f"write gensim:{path} to compose them, or give its .vec file as fasttext:FILE"
         )
     return path, head
 

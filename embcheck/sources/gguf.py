@@ -12,7 +12,7 @@ from embcheck.sources._files import local_file, refuse_disguise, refuse_unknown_
 from embcheck.sources._gguf import Header, TensorInfo, check_matrix, read_header
 from embcheck.sources._gguf_types import dtype_of, load
 from embcheck.sources._gguf_vocabulary import vocabulary
-from embcheck.sources._scale import gguf_scale, scale_note
+from embcheck.sources._scale import gguf_scale
 
 if TYPE_CHECKING:
     from embcheck.sources._bytes import RandomAccess
@@ -66,7 +66,9 @@ def read_from(spec: ModelSpec, access: RandomAccess) -> EmbeddingTable:
     if tensor.kind.name not in {"F32", "F16", "BF16", "F64"}:
         notes = (*notes, f"stored as {tensor.kind.name}, dequantized to {stored}")
     matrix = load(access, tensor)
-    return assemble(spec, matrix, words, bytes_read=tensor.nbytes, tensor=tensor.name, notes=(*notes, *more))
+    scale = gguf_scale(header) if wanted_matrix(spec) == "input" and tensor.name == _INPUT else None
+    notes = (*notes, *more)
+    return assemble(spec, matrix, words, bytes_read=tensor.nbytes, tensor=tensor.name, scale=scale, notes=notes)
 
 
 def describe_from(spec: ModelSpec, access: RandomAccess) -> dict[str, object]:
@@ -102,8 +104,6 @@ def _choose(spec: ModelSpec, access: RandomAccess, header: Header) -> tuple[Tens
         name = _OUTPUT if wanted_matrix(spec) == "output" else _INPUT
         if name == _OUTPUT and _OUTPUT not in header.tensors and _INPUT in header.tensors:
             name, notes = _INPUT, ("the output matrix is tied to the input embedding",)
-        elif name == _INPUT:
-            notes = scale_note(gguf_scale(header))
     tensor = header.tensors.get(name) or header.tensors.get(f"{name}.weight")
     if tensor is None:
         raise SourceError(f"{access.name} has no tensor {name!r}; {_elsewhere(header)}")

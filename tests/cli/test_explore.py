@@ -28,7 +28,9 @@ def test_inspect_shows_shape_population_lengths_and_kinds(embcheck, words):
     """``inspect`` shows what was read and how its rows are classed."""
     found = embcheck("inspect", words, "--json", "out.json")
     assert found.code == 0
-    assert found.out.startswith("words: 5 x 2 float32\n")
+    lines = found.out.splitlines()
+    assert lines[0] == "words"
+    assert "  matrix      5 x 2 float32" in lines
     assert "5 word_start" in found.out
     assert "max 1 " in found.out or "max 1\n" in found.out
 
@@ -110,7 +112,7 @@ def test_analogy_excludes_and_keeps_sources(embcheck, project):
 def test_configured_alias_is_a_spec(embcheck, project):
     """The alias of a configured model stands for it."""
     (project / "pyproject.toml").write_text('[tool.embcheck]\nmodels = ["noise=random:30x4"]\n')
-    assert embcheck("inspect", "noise").out.startswith("noise: 30 x 4")
+    assert embcheck("inspect", "noise").out.startswith("noise\n  read        480 of 480 bytes\n")
 
 
 @pytest.mark.parametrize(

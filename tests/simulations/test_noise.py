@@ -45,7 +45,7 @@ def test_positive_bias_is_refuted_on_every_random_table(noise):
     "check",
     [
         check_of("plural_direction_consistency", relation=lexicons.relations("plural")[0]),
-        check_of("ascii_anti_alignment", token_class="ascii"),  # noqa: S106 - a class of tokens
+        check_of("ascii_anti_alignment", token_class="ascii"),
         check_of("analogy_gain", "analogy", relation=lexicons.relations("gender")[0]),
         check_of("analogy_rank", "analogy", analogy=lexicons.analogies("king")[0]),
     ],

@@ -6,6 +6,7 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from embcheck.errors import SourceError
+from embcheck.sources._load_tokenizer import load_vocabulary
 from embcheck.sources._tokenizer import TokenizerVocabulary
 from embcheck.vocabulary import RowStatus, TokenKind
 
@@ -183,3 +184,11 @@ def test_an_empty_tokenizer_is_refused():
     """A tokenizer without tokens is an error, not an empty table."""
     with pytest.raises(SourceError, match="no tokens"):
         read(Tokenizer(models.BPE()), rows=3)
+
+
+def test_older_tokenizers_read_nothing_outside_their_directory(tmp_path):
+    """Settings that name a vocabulary file elsewhere are refused before transformers sees them."""
+    (tmp_path / "vocab.txt").write_text("[UNK]\nking\n")
+    (tmp_path / "tokenizer_config.json").write_text('{"vocab_file": "/etc/passwd"}')
+    with pytest.raises(SourceError, match="vocab_file points to '/etc/passwd'"):
+        load_vocabulary(tmp_path, rows=2)
