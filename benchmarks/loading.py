@@ -44,6 +44,7 @@ from embcheck.spec import parse
 THEIRS = "from transformers import AutoModel, AutoTokenizer, LlamaModel"
 COMPARISONS = {
     "the tensor, mapped and hashed": ((OURS, TENSOR), (THEIRS, MODEL)),
+    "the table": ((OURS, "load(parse(sys.argv[1]), device='cpu')"), (THEIRS, MODEL)),
     "the table, its tokens classed": (
         (OURS, "load(parse(sys.argv[1]), device='cpu').population"),
         (THEIRS, f"{MODEL}; AutoTokenizer.from_pretrained(sys.argv[1])"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
+    from numpy.typing import NDArray
     from tokenizers import AddedToken, Tokenizer
 
 _UNWRITABLE = "\U0010fffd"  # a private-use character, which no vocabulary has
@@ -36,8 +38,6 @@ class TokenizerVocabulary:
 
     Attributes
     ----------
-    tokens, kinds, status
-        By row, as `embcheck.vocabulary.Vocabulary` has them. Rows past them are padding.
     notes
         What a reader of results should know.
 
@@ -56,14 +56,35 @@ class TokenizerVocabulary:
             added = tokenizer.get_added_tokens_decoder()
             how = notation(tokenizer)
         _refuse_overflow(own, added, rows, origin)
-        surfaces = _surfaces(own, {i: token for i, token in added.items() if i < rows}, how)
-        past = sum(i >= rows for i in added)
+        self._own, self._how = own, how
+        self._added = {i: token for i, token in added.items() if i < rows}
+        past = len(added) - len(self._added)
         self.notes = (f"{past} added tokens have ids past the matrix's {rows} rows, and no vector",) if past else ()
-        self.tokens = [surface.form for surface in surfaces]
-        self.kinds = np.fromiter((s.kind for s in surfaces), dtype=np.uint8, count=len(surfaces))
-        self._unknown = self._find_unknown()
-        self._bare_space = {row for row, form in enumerate(self.tokens) if form == " "}
-        self.status = self._judge(surfaces)
+
+    # What the tokens are is worked out when it is first asked for: it takes longer than reading the matrix.
+
+    @cached_property
+    def _surfaces(self) -> list[Surface]:
+        return _surfaces(self._own, self._added, self._how)
+
+    @cached_property
+    def tokens(self) -> list[str]:
+        """Surface forms by row."""
+        return [surface.form for surface in self._surfaces]
+
+    @property
+    def kinds(self) -> NDArray[np.uint8]:
+        """``TokenKind`` by row."""
+        return self._judged[0]
+
+    @property
+    def status(self) -> NDArray[np.uint8]:
+        """``RowStatus`` by row."""
+        return self._judged[1]
+
+    @cached_property
+    def _bare_space(self) -> frozenset[int]:
+        return frozenset(row for row, form in enumerate(self.tokens) if form == " ")
 
     def encode(self, words: Sequence[str]) -> list[tuple[int, ...]]:
         """Rows of each word; empty where it can't be written without an unknown token.
@@ -92,16 +113,21 @@ class TokenizerVocabulary:
                 return [[]]
         return [ids for text in texts for ids in self._ids([text])]
 
-    def _find_unknown(self) -> frozenset[int]:
+    @cached_property
+    def _unknown(self) -> frozenset[int]:
         """The token that stands for text which can't be written, if there is one."""
         try:
             with RustErrors("the tokenizer"):
                 found = {token.id for token in self._tokenizer.model.tokenize(_UNWRITABLE)}
         except SourceError:
             return frozenset()
-        return frozenset(i for i in found if i >= len(self.tokens) or self.kinds[i] != TokenKind.BYTE)
+        return frozenset(i for i in found if i >= len(self.tokens) or self._surfaces[i].kind != TokenKind.BYTE)
 
-    def _judge(self, surfaces: Sequence[Surface]) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
+    @cached_property
+    def _judged(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Kinds and status."""
+        surfaces = self._surfaces
+        kinds = np.fromiter((s.kind for s in surfaces), dtype=np.uint8, count=len(surfaces))
         status = np.full(len(surfaces), RowStatus.KNOWN, dtype=np.uint8)
         texts, inside = {}, set()
         for row, surface in enumerate(surfaces):
@@ -109,7 +135,7 @@ class TokenizerVocabulary:
                 status[row] = RowStatus.UNUSED
             elif surface.kind == TokenKind.SPECIAL or row in self._unknown:
                 status[row] = RowStatus.SPECIAL
-                self.kinds[row] = TokenKind.SPECIAL
+                kinds[row] = TokenKind.SPECIAL
             elif surface.impossible or surface.text == "":
                 status[row] = RowStatus.UNREACHABLE
             elif surface.text:
@@ -118,7 +144,7 @@ class TokenizerVocabulary:
                     inside.add(row)
         never = unreachable(self._ids, texts, inside=frozenset(inside))
         status[sorted(never)] = RowStatus.UNREACHABLE
-        return status
+        return kinds, status
 
 
 class RustErrors:
