@@ -14,7 +14,15 @@ from scipy import stats
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["betting_interval", "bounded_jackknife_interval", "jackknife_interval", "mean_interval", "t_interval"]
+__all__ = [
+    "betting_interval",
+    "bounded_jackknife_interval",
+    "jackknife_interval",
+    "logit_jackknife_interval",
+    "mean_interval",
+    "stratified_jackknife_interval",
+    "t_interval",
+]
 
 MAX_SKEWNESS = 3.0  # beyond it Student's t undercovers badly (63% at 50 probes on a real model)
 _GRID = 2_000
@@ -63,6 +71,53 @@ def bounded_jackknife_interval(
         return max(low, bounds[0]), min(high, bounds[1]), pseudo, "jackknife-t"
     low, high = betting_interval(np.full(len(replicates), value), confidence_level, bounds=bounds)
     return low, high, pseudo, "betting, for want of spread,"
+
+
+def logit_jackknife_interval(
+    value: float, replicates: NDArray[np.float64], confidence_level: float, resolution: float
+) -> tuple[float, float, NDArray[np.float64], str]:
+    """Delete-one jackknife-t interval of a probability near 0 or 1, worked out for its logit and carried back.
+
+    There the spread shrinks with the distance to the end, so that intervals of the probability itself cover too little
+    (81% instead of 95% for an area of 0.997 from 25 pairs of a real matrix). Pseudo-values are of the probability
+    itself. ``resolution`` is its smallest step: ends are taken half a step inside.
+    """
+
+    def logit(p: NDArray[np.float64]) -> NDArray[np.float64]:
+        inside = np.clip(p, resolution / 2, 1 - resolution / 2)
+        return np.log(inside) - np.log1p(-inside)
+
+    low, high, pseudo, method = bounded_jackknife_interval(value, replicates, confidence_level, (0.0, 1.0))
+    if float(np.std(pseudo)) > 1e-9:
+        ends = jackknife_interval(float(logit(np.array(value))), logit(replicates), confidence_level)[:2]
+        low, high = (1 / (1 + math.exp(-end)) for end in ends)
+        method = "jackknife-t of the logit"
+    return low, high, pseudo, method
+
+
+def stratified_jackknife_interval(
+    value: float, replicates: NDArray[np.float64], strata: NDArray[np.int64], confidence_level: float
+) -> tuple[float, float, NDArray[np.float64]]:
+    r"""Delete-one jackknife-t interval for units in strata of fixed sizes, and its pseudo-values.
+
+    Variance :math:`v = \sum_h v_h`, :math:`v_h = \frac{n_h - 1}{n_h} \sum_i (\hat\theta_{(-hi)} -
+    \bar\theta_{(-h)})^2`; degrees of freedom :math:`v^2 / \sum_h v_h^2 / (n_h - 1)` (Welch 1947). Pseudo-values are
+    scaled so that their standard error is :math:`\sqrt v`.
+    """
+    n, pseudo = len(replicates), np.empty(len(replicates))
+    variances, freedom = [], []
+    for label in np.unique(strata):
+        inside = strata == label
+        size, centred = int(inside.sum()), replicates[inside].mean() - replicates[inside]
+        pseudo[inside] = value + centred * math.sqrt(n * (n - 1) * (size - 1) / size)
+        variances.append((size - 1) / size * float((centred**2).sum()))
+        freedom.append(size - 1)
+    total = math.fsum(variances)
+    if total == 0:
+        return value, value, pseudo
+    df = total**2 / math.fsum(v**2 / f for v, f in zip(variances, freedom, strict=True))
+    half = float(stats.t.ppf((1 + confidence_level) / 2, df)) * math.sqrt(total)
+    return value - half, value + half, pseudo
 
 
 def mean_interval(

@@ -161,3 +161,71 @@ def test_betting_capital_is_a_fair_game(population):
         x = rng.choice(units, 30, replace=population is None)
         wins += intervals._log_capital(x, np.array([units.mean()]), 0.1, population)[0] >= math.log(1 / 0.1)
     assert wins / 2_000 <= 0.1
+
+
+def test_a_bounded_jackknife_stays_inside_its_bounds():
+    """The interval is the jackknife's, cut at the bounds."""
+    x = np.array([1.0, 1, 1, 1, 0.2])
+    left_out = (x.sum() - x) / 4
+    low, high, pseudo = intervals.jackknife_interval(x.mean(), left_out, 0.95)
+    found = intervals.bounded_jackknife_interval(x.mean(), left_out, 0.95, (0.0, 1.0))
+    assert high > 1
+    assert found[:2] == (low, 1.0)
+    np.testing.assert_allclose(found[2], pseudo)
+
+
+@pytest.mark.parametrize("make", ["bounded", "logit"])
+@pytest.mark.parametrize("value", [0.0, 0.4, 1.0])
+def test_a_jackknife_without_spread_is_not_of_zero_width(make, value):
+    """Where no unit changes the value, the interval is the betting one of as many equal units, and says so."""
+    left_out = np.full(40, value)
+    if make == "bounded":
+        low, high, _, method = intervals.bounded_jackknife_interval(value, left_out, 0.95, (0.0, 1.0))
+    else:
+        low, high, _, method = intervals.logit_jackknife_interval(value, left_out, 0.95, 1e-3)
+    assert (low, high) == pytest.approx(intervals.betting_interval(np.full(40, value), 0.95))
+    assert high - low > 0.05
+    assert method.startswith("betting")
+
+
+def test_a_logit_jackknife_is_that_of_the_logit():
+    """The interval is the jackknife of the logits, carried back; pseudo-values are of the probability."""
+    left_out = np.array([0.90, 0.93, 0.95, 0.91, 0.99])
+    value = left_out.mean()
+    logits = np.log(left_out / (1 - left_out))
+    ends = intervals.jackknife_interval(math.log(value / (1 - value)), logits, 0.95)[:2]
+    low, high, pseudo, _ = intervals.logit_jackknife_interval(value, left_out, 0.95, 1e-6)
+    assert (low, high) == pytest.approx([1 / (1 + math.exp(-end)) for end in ends])
+    np.testing.assert_allclose(pseudo, 5 * value - 4 * left_out)
+
+
+def test_a_logit_jackknife_takes_ones_half_a_step_inside():
+    """Replicates of 1 have no logit; they count as half the smallest step below 1."""
+    left_out = np.array([1.0, 0.98, 0.99, 0.99])
+    inside = np.array([0.999, 0.98, 0.99, 0.99])
+    found = intervals.logit_jackknife_interval(0.99, left_out, 0.95, 0.002)
+    assert found[:2] == pytest.approx(intervals.logit_jackknife_interval(0.99, inside, 0.95, 1e-9)[:2])
+
+
+def test_a_stratified_jackknife_of_means_has_the_variance_of_a_stratified_mean():
+    """For a sum of stratum means the variance is the sum of s^2 / n over strata, with Welch's degrees of freedom."""
+    parts = [np.array([1.0, 2, 4, 9]), np.array([10.0, 11, 15]), np.array([0.0, 5, 5, 6, 9])]
+    strata = np.repeat([0, 1, 2], [4, 3, 5])
+    value = sum(x.mean() for x in parts)
+    left_out = np.concatenate([value - x.mean() + (x.sum() - x) / (len(x) - 1) for x in parts])
+    variances = [x.var(ddof=1) / len(x) for x in parts]
+    df = sum(variances) ** 2 / sum(v**2 / (len(x) - 1) for v, x in zip(variances, parts, strict=True))
+    half = stats.t.ppf(0.975, df) * math.sqrt(sum(variances))
+    low, high, pseudo = intervals.stratified_jackknife_interval(value, left_out, strata, 0.95)
+    assert (low, high) == pytest.approx((value - half, value + half))
+    assert pseudo.mean() == pytest.approx(value)
+    assert pseudo.std(ddof=1) / math.sqrt(12) == pytest.approx(math.sqrt(sum(variances)))
+
+
+def test_one_stratum_is_the_plain_jackknife():
+    """With one stratum the interval is the delete-one jackknife's around the value."""
+    x = np.array([1.0, 2, 3, 4, 10, -3, 0, 7, 8, 8])
+    left_out = (x.sum() - x) / 9
+    plain = intervals.jackknife_interval(x.mean(), left_out, 0.95)
+    found = intervals.stratified_jackknife_interval(x.mean(), left_out, np.zeros(10, dtype=np.int64), 0.95)
+    assert found[:2] == pytest.approx(plain[:2])

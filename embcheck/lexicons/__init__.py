@@ -1,143 +1,51 @@
-"""Word lists: relations of word pairs, and named analogies."""
+"""Word lists: relations of word pairs, analogies, categories, ordered words, axes of meaning, related words."""
 
 from __future__ import annotations
 
 import functools
-import importlib.resources
-import tomllib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Protocol
 
-from embcheck.errors import UsageError
+from embcheck.lexicons._axes import Axis, axes
+from embcheck.lexicons._categories import Categories, Category, categories
+from embcheck.lexicons._related import Comparisons, comparisons, related
+from embcheck.lexicons._relations import Analogy, Relation, analogies, relation, relations
+from embcheck.lexicons._sequences import OrderedWords, sequences
 
-__all__ = ["Analogy", "Relation", "analogies", "relation", "relations", "words"]
+__all__ = [
+    "Analogy",
+    "Axis",
+    "Categories",
+    "Category",
+    "Comparisons",
+    "OrderedWords",
+    "Relation",
+    "analogies",
+    "axes",
+    "categories",
+    "comparisons",
+    "related",
+    "relation",
+    "relations",
+    "sequences",
+    "words",
+]
 
-Pair = tuple[str, str]
-_Entry = TypeVar("_Entry")
 
-
-@dataclass(frozen=True, slots=True)
-class Relation:
-    """Word pairs that share one meaning, in declared strata.
-
-    Raises `UsageError` where it has fewer than two pairs or a word occurs twice, whatever its case.
-    """
-
-    name: str
-    sentence: str
-    strata: Mapping[str, tuple[Pair, ...]]
-
-    def __post_init__(self) -> None:
-        """Check the pairs and freeze the strata."""
-        strata = {stratum: tuple(_pair(self.name, pair) for pair in pairs) for stratum, pairs in self.strata.items()}
-        object.__setattr__(self, "strata", MappingProxyType(strata))
-        if len(self.pairs) < 2:
-            raise UsageError(f"relation {self.name!r} needs at least two pairs, and has {len(self.pairs)}")
-        seen: set[str] = set()
-        for word in self.words:
-            if word.casefold() in seen:
-                raise UsageError(f"relation {self.name!r} has the word {word!r} twice; each word may occur once")
-            seen.add(word.casefold())
-
+class _Entry(Protocol):
     @property
-    def pairs(self) -> tuple[Pair, ...]:
-        """Every pair, stratum after stratum."""
-        return tuple(pair for pairs in self.strata.values() for pair in pairs)
-
-    @property
-    def words(self) -> tuple[str, ...]:
-        """Every word, in the order of the pairs."""
-        return tuple(word for pair in self.pairs for word in pair)
-
-    def __hash__(self) -> int:
-        """Hash by name and strata."""
-        return hash((self.name, frozenset(self.strata.items())))
-
-    def __reduce__(self) -> tuple[type[Relation], tuple[str, str, dict[str, tuple[Pair, ...]]]]:
-        """Copy and pickle through a plain dict, since a mapping proxy allows neither."""
-        return Relation, (self.name, self.sentence, dict(self.strata))
-
-    def __str__(self) -> str:
-        """Return the name."""
-        return self.name
-
-
-@dataclass(frozen=True, slots=True)
-class Analogy:
-    """Four words, read as ``a - b + c = target``, with the candidates to choose among (none given: any word)."""
-
-    name: str
-    a: str
-    b: str
-    c: str
-    target: str
-    candidates: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        """Check the words."""
-        object.__setattr__(self, "candidates", tuple(self.candidates))
-        if len({word.casefold() for word in (self.a, self.b, self.c, self.target)}) < 4:
-            raise UsageError(f"analogy {self.name!r} needs four different words")
-        if self.candidates and self.target not in self.candidates:
-            raise UsageError(f"analogy {self.name!r} lacks its target {self.target!r} among its candidates")
-
-    @property
-    def words(self) -> tuple[str, ...]:
-        """Every distinct word: the four, then the other candidates."""
-        return tuple(dict.fromkeys((self.a, self.b, self.c, self.target, *self.candidates)))
-
-    def __str__(self) -> str:
-        """Return the name."""
-        return self.name
-
-
-def relations(*names: str) -> tuple[Relation, ...]:
-    """Return the relations of these names, or all of them; `UsageError` for a name not known."""
-    return _select("relation", _relations(), names)
-
-
-def analogies(*names: str) -> tuple[Analogy, ...]:
-    """Return the analogies of these names, or all of them; `UsageError` for a name not known."""
-    return _select("analogy", _analogies(), names)
+    def words(self) -> tuple[str, ...]: ...
 
 
 @functools.cache
 def words() -> tuple[str, ...]:
     """Return every distinct word of every list, in file order."""
-    entries: tuple[Relation | Analogy, ...] = (*relations(), *analogies())
+    entries: tuple[_Entry, ...] = (
+        *relations(),
+        *analogies(),
+        *categories(),
+        *sequences(),
+        *axes(),
+        related(),
+        comparisons(),
+    )
     return tuple(dict.fromkeys(word for entry in entries for word in entry.words))
-
-
-def relation(name: str, pairs: Iterable[Pair], *, sentence: str = "", stratum: str = "pairs") -> Relation:
-    """Build a relation of one's own, in one stratum, under the same rules as those that come with embcheck."""
-    return Relation(name, sentence, {stratum: tuple(pairs)})
-
-
-def _pair(name: str, pair: object) -> Pair:
-    match pair:
-        case (str(a), str(b)) if a and b:
-            return a, b
-    raise UsageError(f"relation {name!r} holds {pair!r}, which is not a pair of words")
-
-
-def _select(kind: str, known: Mapping[str, _Entry], names: tuple[str, ...]) -> tuple[_Entry, ...]:
-    for name in names:
-        if name not in known:
-            raise UsageError(f"no {kind} is named {name!r}; the known ones are {', '.join(known)}")
-    return tuple(known[name] for name in names or known)
-
-
-def _load(file: str) -> dict[str, Any]:
-    return tomllib.loads(importlib.resources.files(__name__).joinpath(file).read_text(encoding="utf-8"))
-
-
-@functools.cache
-def _relations() -> dict[str, Relation]:
-    return {name: Relation(name, **table) for name, table in _load("relations.toml").items()}
-
-
-@functools.cache
-def _analogies() -> dict[str, Analogy]:
-    return {table["name"]: Analogy(**table) for table in _load("analogies.toml")["analogy"]}

@@ -7,7 +7,27 @@ imported here, so that ``beats(nulls.shuffled_pairs)`` can be declared without t
 
 from __future__ import annotations
 
-from embcheck.nulls.relabel import frequency_matched_pairs, shuffled_labels, shuffled_pairs
-from embcheck.nulls.tables import control_subset, gaussian
+from embcheck.nulls.relabel import (
+    frequency_matched_pairs,
+    random_axes,
+    shuffled_categories,
+    shuffled_labels,
+    shuffled_order,
+    shuffled_pairs,
+)
+from embcheck.nulls.tables import column_shuffled, control_subset, gaussian, gaussian_like, rotated, row_shuffled
 
-__all__ = ["control_subset", "frequency_matched_pairs", "gaussian", "shuffled_labels", "shuffled_pairs"]
+__all__ = [
+    "column_shuffled",
+    "control_subset",
+    "frequency_matched_pairs",
+    "gaussian",
+    "gaussian_like",
+    "random_axes",
+    "rotated",
+    "row_shuffled",
+    "shuffled_categories",
+    "shuffled_labels",
+    "shuffled_order",
+    "shuffled_pairs",
+]

@@ -15,10 +15,19 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from embcheck.lexicons import Relation
+    from embcheck.lexicons import Axis, Categories, OrderedWords, Relation
     from embcheck.table import EmbeddingTable
 
-__all__ = ["frequency_matched_pairs", "matched_pools", "shuffled_labels", "shuffled_pairs"]
+__all__ = [
+    "axis_pool",
+    "frequency_matched_pairs",
+    "matched_pools",
+    "random_axes",
+    "shuffled_categories",
+    "shuffled_labels",
+    "shuffled_order",
+    "shuffled_pairs",
+]
 
 POOL = 20
 STEM = 4  # letters: words that share so many at the start count as related
@@ -67,6 +76,68 @@ def shuffled_labels(
     parts = strata(table, class_rows(table, token_class), by_length=token_class != "byte")
     drawn = [rng.permutation(np.concatenate([part.members, part.comparators]))[: len(part.members)] for part in parts]
     return table, dict(parameters, token_class=tuple(np.concatenate(drawn).tolist()) if drawn else ())
+
+
+def shuffled_categories(
+    table: EmbeddingTable, parameters: Mapping[str, Any], rng: np.random.Generator
+) -> tuple[EmbeddingTable, Mapping[str, Any]]:
+    """Permute the single-token words of ``parameters["categories"]`` among the categories, whose sizes stay."""
+    from dataclasses import replace
+
+    categories: Categories = parameters["categories"]
+    words = [word for word, row in zip(categories.words, table.rows(categories.words), strict=True) if row is not None]
+    known = frozenset(words)
+    drawn = iter([words[i] for i in rng.permutation(len(words))])
+    groups = tuple(
+        replace(group, words=tuple(next(drawn) for word in group.words if word in known)) for group in categories.groups
+    )
+    return table, {**parameters, "categories": replace(categories, groups=groups)}
+
+
+def shuffled_order(
+    table: EmbeddingTable, parameters: Mapping[str, Any], rng: np.random.Generator
+) -> tuple[EmbeddingTable, Mapping[str, Any]]:
+    """Permute the single-token words of ``parameters["sequence"]`` among their places."""
+    from dataclasses import replace
+
+    sequence: OrderedWords = parameters["sequence"]
+    words = list(sequence.words)
+    places = [i for i, row in enumerate(table.rows(words)) if row is not None]
+    for place, other in zip(places, rng.permutation(places), strict=True):
+        words[place] = sequence.words[other]
+    return table, {**parameters, "sequence": replace(sequence, words=tuple(words))}
+
+
+def random_axes(
+    table: EmbeddingTable, parameters: Mapping[str, Any], rng: np.random.Generator
+) -> tuple[EmbeddingTable, Mapping[str, Any]]:
+    """Replace the pairs of ``parameters["axis"]`` by as many drawn from the single-token words of all lexicons."""
+    from dataclasses import replace
+
+    axis: Axis = parameters["axis"]
+    pool = axis_pool(axis)
+    words = [word for word, row in zip(pool, table.rows(pool), strict=True) if row is not None]
+    size = len(_resolved(table, axis.poles))
+    drawn = [words[i] for i in rng.permutation(len(words))[: 2 * size]]
+    poles = _renamed(axis.poles, list(zip(drawn[:size], drawn[size:], strict=True)))
+    other = axis.orthogonal_to
+    if other is not None:  # the same pairs as before, whatever words were drawn
+        other = replace(other, poles=_renamed(other.poles, list(axis.away)))
+    return table, {**parameters, "axis": replace(axis, poles=poles, orthogonal_to=other)}
+
+
+def axis_pool(axis: Axis) -> list[str]:
+    """Words that a random axis may be made of: this axis' own and those of all lexicons, but for what is projected out.
+
+    Of case variants the first is kept.
+    """
+    from embcheck import lexicons
+
+    taken = {word.casefold() for pair in axis.away for word in pair}
+    known: dict[str, str] = {}
+    for word in (*axis.poles.words, *lexicons.words()):
+        known.setdefault(word.casefold(), word)
+    return [word for folded, word in known.items() if folded not in taken]
 
 
 def matched_pools(

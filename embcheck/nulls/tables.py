@@ -1,4 +1,4 @@
-"""Nulls that replace the whole table: same tokens, no structure in the vectors."""
+"""Nulls that replace the whole table: same tokens, and only a part of the structure in the vectors, or none."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import numpy as np
+    from torch import Tensor
 
     from embcheck.table import EmbeddingTable
 
-__all__ = ["control_subset", "gaussian"]
+__all__ = ["column_shuffled", "control_subset", "gaussian", "gaussian_like", "rotated", "row_shuffled"]
 
 
 def gaussian(
@@ -26,6 +27,71 @@ def gaussian(
 
     noise = torch.from_numpy(rng.standard_normal(tuple(table.vectors.shape), dtype=np.float32))
     return table.with_vectors(noise.to(table.vectors.device)), parameters
+
+
+def gaussian_like(
+    table: EmbeddingTable, parameters: Mapping[str, Any], rng: np.random.Generator
+) -> tuple[EmbeddingTable, Mapping[str, Any]]:
+    """Normal vectors with the mean and the covariance of the population, iid, under the table's tokens; float32.
+
+    What a property finds here is explained by mean and covariance alone.
+    """
+    import numpy as np
+    import torch
+
+    rows = table.gather(table.population).double().cpu().numpy()
+    mean = rows.mean(0)
+    values, axes = np.linalg.eigh(np.cov(rows, rowvar=False, bias=True).reshape(table.width, table.width))
+    root = ((axes * np.sqrt(np.clip(values, 0, None))) @ axes.T).astype(np.float32)
+    noise = rng.standard_normal(tuple(table.vectors.shape), dtype=np.float32) @ root + mean.astype(np.float32)
+    return table.with_vectors(torch.from_numpy(noise).to(table.vectors.device)), parameters
+
+
+def row_shuffled(
+    table: EmbeddingTable, parameters: Mapping[str, Any], rng: np.random.Generator
+) -> tuple[EmbeddingTable, Mapping[str, Any]]:
+    """The population's rows, permuted among its tokens: what looks at no token stays as it is."""
+    import torch
+
+    population = table.population
+    source, target = (
+        torch.from_numpy(rows).to(table.vectors.device)
+        for rows in (population[rng.permutation(len(population))], population)
+    )
+    return table.with_vectors(table.vectors.clone().index_copy_(0, target, table.vectors[source])), parameters
+
+
+def column_shuffled(
+    table: EmbeddingTable, parameters: Mapping[str, Any], rng: np.random.Generator
+) -> tuple[EmbeddingTable, Mapping[str, Any]]:
+    """Each column permuted on its own among the population's rows: every column keeps its values, no row its own."""
+    import torch
+
+    population = table.population
+    vectors = table.vectors.clone()
+    target = torch.from_numpy(population).to(vectors.device)
+    for column in range(table.width):
+        source = torch.from_numpy(population[rng.permutation(len(population))]).to(vectors.device)
+        vectors[target, column] = table.vectors[source, column]
+    return table.with_vectors(vectors), parameters
+
+
+def rotated(
+    table: EmbeddingTable, parameters: Mapping[str, Any], rng: np.random.Generator
+) -> tuple[EmbeddingTable, Mapping[str, Any]]:
+    """All rows under one random orthogonal map, uniform (Haar); float32. It changes no length and no cosine.
+
+    The map is the Q of a Gaussian matrix, signed by the diagonal of R (Mezzadri 2007).
+    """
+    import numpy as np
+    import torch
+
+    q, r = np.linalg.qr(rng.standard_normal((table.width, table.width)))
+    turn = torch.from_numpy(q * np.sign(np.diag(r))).to(table.accumulator).to(table.vectors.device)
+    parts: list[Tensor] = [
+        (table.vectors[rows].to(table.accumulator) @ turn).float() for rows in table.slices(len(table.vectors))
+    ]
+    return table.with_vectors(torch.cat(parts)), parameters
 
 
 def control_subset(table: EmbeddingTable, limit: int, parameters: Mapping[str, Any]) -> EmbeddingTable:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from embcheck import lexicons
 from embcheck.table import EmbeddingTable
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -66,3 +67,18 @@ def cosines():
 @pytest.fixture
 def rng():
     return np.random.default_rng(7)
+
+
+@pytest.fixture(scope="session")
+def lexicon_table(words):
+    """``lexicon_table(plant, width, seed)``: noise under the lexicons' words; ``plant(vectors, at)`` may change it."""
+    tokens = list(dict.fromkeys([*lexicons.words(), *words(600)]))
+    place = {token: i for i, token in enumerate(tokens)}
+
+    def make(plant=None, *, width=32, seed=0):
+        vectors = np.random.default_rng([seed, 3]).standard_normal((len(tokens), width))
+        if plant is not None:
+            plant(vectors, lambda names: [place[name] for name in names])
+        return EmbeddingTable.from_arrays(vectors.astype(np.float32), tokens)
+
+    return make

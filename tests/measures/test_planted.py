@@ -27,8 +27,7 @@ def declared(name, file=None):
 
 @pytest.fixture(scope="module")
 def tokens(words):
-    known = dict.fromkeys(lexicons.words())
-    return [*ASCII, *OTHER, *known, *words(1500)]
+    return list(dict.fromkeys([*ASCII, *OTHER, *lexicons.words(), *words(1500)]))
 
 
 @pytest.fixture(scope="module")
@@ -67,11 +66,11 @@ def test_negated_characters_are_anti_aligned(verdict, noise):
     function, shifted = declared("ascii_anti_alignment"), noise + 0.05
     flipped = shifted.copy()
     flipped[: len(ASCII)] *= -1
-    found = verdict(flipped, function, token_class="ascii")  # noqa: S106 - a class of tokens
+    found = verdict(flipped, function, token_class="ascii")
     assert found.verdict is Verdict.HOLDS
     assert [(run["first"], run["last"]) for run in found.estimate.details["negative_id_runs"]] == [(0, 93)]
-    assert verdict(shifted, function, token_class="ascii").verdict is not Verdict.HOLDS  # noqa: S106 - a class of tokens
-    assert verdict(flipped, function, token_class="byte").verdict is Verdict.SKIPPED  # noqa: S106 - a class of tokens
+    assert verdict(shifted, function, token_class="ascii").verdict is not Verdict.HOLDS
+    assert verdict(flipped, function, token_class="byte").verdict is Verdict.SKIPPED
 
 
 def test_a_plural_direction_is_found(verdict, noise, at):

@@ -1,0 +1,20 @@
+"""Are rows of unit length, and columns of mean zero?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from embcheck import below, claim, measures
+
+if TYPE_CHECKING:
+    from embcheck import EmbeddingTable, Estimate
+
+
+@claim(below(0.5), on_noise="any")
+def normalization(table: EmbeddingTable) -> Estimate:
+    """Most rows are not of unit length: an embedding matrix is not stored normalised.
+
+    Column means are reported beside it. ``embcheck.measures.unit_length_share`` gives the formula; the claim and both
+    tolerances are those of the notebook "Word Embeddings: From Tokens to Geometry" (2026), section 3.
+    """
+    return measures.unit_length_share(table, unit_tolerance=0.01, mean_tolerance=0.05)
