@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,21 +17,27 @@ __all__ = ["Provenance", "dtype_name", "weights_sha256"]
 _BLOCK_BYTES = 16 * 2**20
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Provenance:
-    """Where a table came from. ``weights_sha256`` is over the stored tensor's bytes in row order."""
+    """Where a table came from."""
 
     spec: str
     source: str
     shape: tuple[int, int]
     dtype: str
-    weights_sha256: str
+    weights: Tensor | None = field(default=None, repr=False, compare=False)
+    """The stored tensor, which is hashed when somebody asks: that takes as long as reading it."""
     revision: str | None = None
     tensor: str | None = None
     bytes_read: int = 0
     scale: float = 1.0
     """What the model multiplies its embeddings by before its first layer; the table holds them without it."""
     notes: tuple[str, ...] = ()
+
+    @cached_property
+    def weights_sha256(self) -> str | None:
+        """Hash over the stored tensor's bytes in row order."""
+        return None if self.weights is None else weights_sha256(self.weights)
 
 
 def dtype_name(tensor: Tensor) -> str:

@@ -107,9 +107,7 @@ class EmbeddingTable:
         if not matrix.is_floating_point():
             matrix = matrix.float()
         matrix = matrix.to(device) if device != "cpu" or not isinstance(vectors, torch.Tensor) else matrix
-        origin = Provenance(
-            "memory", "memory", (matrix.shape[0], matrix.shape[1]), dtype_name(matrix), weights_sha256(matrix)
-        )
+        origin = Provenance("memory", "memory", (matrix.shape[0], matrix.shape[1]), dtype_name(matrix), matrix)
         return cls(matrix, WordVocabulary(tokens), origin)
 
     # --- rows ---------------------------------------------------------------------------------------------------

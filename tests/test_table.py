@@ -19,7 +19,7 @@ def table():
     """Eight named rows of every status, and three padding rows, one of them zero."""
     vectors = torch.tensor([*ROWS, [1, 5], [5, 1], [0, 0]], dtype=torch.float32)
     vectors[7] = torch.tensor([3e38, 3e38])  # finite entries, but a length beyond float32
-    return EmbeddingTable(vectors, WordVocabulary(TOKENS), Provenance("memory", "memory", (11, 2), "float32", ""))
+    return EmbeddingTable(vectors, WordVocabulary(TOKENS), Provenance("memory", "memory", (11, 2), "float32"))
 
 
 def plain(count, width=4, seed=0):

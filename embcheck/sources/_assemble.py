@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from embcheck.table import EmbeddingTable, Provenance, dtype_name, weights_sha256
+from embcheck.table import EmbeddingTable, Provenance, dtype_name
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,7 +30,7 @@ def assemble(
         source=spec.scheme,
         shape=(matrix.shape[0], matrix.shape[1]),
         dtype=dtype_name(matrix),
-        weights_sha256=weights_sha256(matrix),
+        weights=matrix,
         revision=spec.revision,
         tensor=tensor,
         bytes_read=bytes_read,

@@ -10,7 +10,7 @@ from torch import nn
 
 from embcheck.errors import SourceError, UsageError
 from embcheck.sources._tokenizer import RustErrors, TokenizerVocabulary
-from embcheck.table import EmbeddingTable, Provenance, dtype_name, weights_sha256
+from embcheck.table import EmbeddingTable, Provenance, dtype_name
 from embcheck.vocabulary import WordVocabulary
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def from_module(model: nn.Module, tokenizer: Any) -> EmbeddingTable:
         source="module",
         shape=(weight.shape[0], weight.shape[1]),
         dtype=dtype_name(weight),
-        weights_sha256=weights_sha256(weight),
+        weights=weight,
         notes=vocabulary.notes if isinstance(vocabulary, TokenizerVocabulary) else (),
     )
     return EmbeddingTable(weight, vocabulary, origin)
