@@ -39,11 +39,12 @@ def gaussian_like(
     import numpy as np
     import torch
 
-    rows = table.gather(table.population).double().cpu().numpy()
-    mean = rows.mean(0)
-    values, axes = np.linalg.eigh(np.cov(rows, rowvar=False, bias=True).reshape(table.width, table.width))
+    from embcheck.measures.spectrum import spectrum_of
+
+    found = spectrum_of(table)
+    values, axes = np.linalg.eigh(found.covariance.numpy())
     root = ((axes * np.sqrt(np.clip(values, 0, None))) @ axes.T).astype(np.float32)
-    noise = rng.standard_normal(tuple(table.vectors.shape), dtype=np.float32) @ root + mean.astype(np.float32)
+    noise = rng.standard_normal(tuple(table.vectors.shape), dtype=np.float32) @ root + found.mean.astype(np.float32)
     return table.with_vectors(torch.from_numpy(noise).to(table.vectors.device)), parameters
 
 

@@ -17,7 +17,7 @@ def test_every_option_is_there(alone, option):
     ("arguments", "says"),
     [
         (["--embcheck-model="], "empty"),
-        (["--embcheck-model=nowhere/x.npy"], "nowhere/x.npy"),
+        (["--embcheck-model=./nowhere/x.npy"], "./nowhere/x.npy"),
         (["--embcheck-model=nosuch:thing"], "unknown scheme 'nosuch'"),
         (["--embcheck-model=a=random:30x4", "--embcheck-model=a=random:40x4"], "two models are called 'a'"),
         (["--embcheck-device=tpu"], "tpu"),

@@ -32,10 +32,10 @@ def check_of(name, **parameters):
 
 @pytest.fixture
 def few_draws(monkeypatch):
-    """499 draws in place of 9,999, and no details: p-values as valid, and coarser."""
+    """499 draws in place of 9,999 (199 random axes), and no details: p-values as valid, and coarser."""
     for module in (related, neighbors, separation, order):
         monkeypatch.setattr(module, "PERMUTATIONS", 499)
-    monkeypatch.setattr(axis, "RANDOM_AXES", 499)
+    monkeypatch.setattr(axis, "RANDOM_AXES", 199)
     monkeypatch.setattr(related.related_details, "of_pairs", lambda *_: {})
     monkeypatch.setattr(related.related_details, "beside", lambda *_: {})
     monkeypatch.setattr(neighbors.neighbor_lists, "in_vocabulary", lambda *_: {})
@@ -112,7 +112,7 @@ def coverage(draw, redraws=REDRAWS):
 @pytest.mark.parametrize("spread", [0.5, 1.5])
 @pytest.mark.parametrize("pairs", [25, 60])
 def test_area_intervals_cover_when_pairs_are_redrawn(real, pairs, spread):
-    """Redrawing pairs from around a real matrix's pairs, the interval covers the area in 91-99.5% of redraws.
+    """Redrawing pairs from around a real matrix's pairs, the interval covers the area in 90-99.5% of 300 redraws.
 
     Areas of 0.99 and more come in few steps, so that coverage moves around 95% more than that of a mean.
     """
@@ -131,7 +131,7 @@ def test_area_intervals_cover_when_pairs_are_redrawn(real, pairs, spread):
         low, high, _, _ = logit_jackknife_interval(value, left_out, 0.95, 0.5 / (pairs**2 * (pairs - 1)))
         return value, low, high
 
-    assert 0.91 <= coverage(draw, 400) <= 0.995
+    assert 0.9 <= coverage(draw, 300) <= 0.995
 
 
 @pytest.mark.parametrize("spread", [0.3, 1.0, 1e6], ids=["tight", "loose", "noise"])
@@ -171,12 +171,9 @@ def test_neighbor_intervals_cover_when_words_are_redrawn(real, spread):
         units = around(words.units[chosen], rng, spread)
         cosines = units @ units.T
         value = neighbors._excess(neighbors.nearest(cosines), inside)
-        left_out = [
-            neighbors._excess(neighbors.nearest(neighbors._without(cosines, i)), np.delete(inside, i))
-            for i in np.flatnonzero(inside)
-        ]
+        left_out = neighbors._left_out(cosines, inside)
         bounds = (-expected, 1 - expected)
-        low, high, _, _ = bounded_jackknife_interval(value, np.array(left_out), 0.95, bounds)
+        low, high, _, _ = bounded_jackknife_interval(value, left_out, 0.95, bounds)
         return value, low, high
 
     assert coverage(draw, 400) >= 0.92
