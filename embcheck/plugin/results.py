@@ -91,8 +91,6 @@ class Results:
         self._stopped = bool(session.shouldstop or session.shouldfail)
         if exitstatus == pytest.ExitCode.OK and self._declared and not self._ran:
             session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
-        if not self._found:
-            return
         try:
             self._deliver()
         except EmbcheckError as error:
