@@ -7,6 +7,7 @@ for each the checkpoint it was measured on. A checksum tells a file that was edi
 from __future__ import annotations
 
 import hashlib
+import importlib.resources
 import json
 import os
 import tempfile
@@ -21,7 +22,7 @@ from embcheck.units import Snapshot
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["SCHEMA", "Baseline", "Checkpoint", "Entry", "key_of", "label_of", "load", "path_of", "rewrite"]
+__all__ = ["SCHEMA", "Baseline", "Checkpoint", "Entry", "key_of", "label_of", "load", "path_of", "rewrite", "schema"]
 
 SCHEMA = "embcheck-baseline/1"
 _FAULTS = (KeyError, TypeError, ValueError, AttributeError)
@@ -199,6 +200,13 @@ def _parsed(path: Path, alias: str, text: str) -> Baseline:
             f"baseline {str(path)!r} is malformed ({type(error).__name__}: {error}); {_WAY_OUT}"
         ) from None
     return Baseline(alias, path, entries)
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of the file."""
+    text = importlib.resources.files("embcheck").joinpath("embcheck-baseline-1.schema.json").read_text(encoding="utf-8")
+    found: dict[str, Any] = json.loads(text)
+    return found
 
 
 def rewrite(folder: Path, alias: str, change: Callable[[Mapping[str, Entry]], Mapping[str, Entry]]) -> Baseline:

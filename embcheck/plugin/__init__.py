@@ -111,7 +111,7 @@ def _widen_collection(config: pytest.Config, resolved: Config) -> None:
     Patterns are absolute: a relative ``properties/*.py`` would match all of a project that lies below a folder of
     that name.
     """
-    folders = [Path(__file__).parent / "properties"]
+    folders = [Path(__file__).parents[1] / "properties"]
     if resolved.configured or resolved.models:
         folders.append(config.rootpath / "properties")
     for path in resolved.properties:
