@@ -133,7 +133,7 @@ def _demo() -> tuple[ModelSpec, ...]:
 def _exit_code(run: Run) -> int:
     if run.load_errors:
         return USAGE
-    if all(result.verdict == "skipped" for result in run.results):
+    if all(result.verdict == "skipped" and (result.change is None or result.passed) for result in run.results):
         return NOTHING_RAN
     return OK if run.passed else FAILED
 
