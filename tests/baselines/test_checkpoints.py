@@ -73,7 +73,9 @@ def test_checkpoint(case, table, project, tmp_path, monkeypatch):
     assert {changes[name]["comparison"] for name in measured} <= {"paired", "exact"}
     assert {changes[name]["tokens"] for name in measured} <= {expected.get("tokens", "same")}
     if expected.get("stale"):
-        assert all("tokens were removed, renamed or moved" in c["reason"] for c in changes.values() if c["state"] == "stale")
+        assert all(
+            "tokens were removed, renamed or moved" in c["reason"] for c in changes.values() if c["state"] == "stale"
+        )
     if case == "identical":
         assert all(changes[name]["value"] == 0 for name in measured)
 
@@ -95,7 +97,7 @@ def test_regression_names_the_tokens_that_moved(table, project, tmp_path, monkey
 
 
 def test_noise_raises_no_alarm(table, project):
-    """Over 50 seeds, noise of 1e-4 leaves every check matching its baseline (all but the gains, which take too long)."""
+    """Over 50 seeds, noise of 1e-4 leaves every check matching (gains take too long, and are left out)."""
     checks = [c for c in checks_of(collect.functions()) if c.declaration.id not in {"analogy_gain", "random_baseline"}]
     for seed in range(SEEDS):
         gate = Gate(project / "embcheck-baselines", "both", "fail")
@@ -107,7 +109,7 @@ def test_noise_raises_no_alarm(table, project):
 
 @pytest.mark.parametrize("name", SHARP)
 def test_paired_intervals_are_far_narrower(table, name):
-    """On noise of 1e-4 the paired interval of a sampled estimate is at least 500 times narrower than the unpaired one."""
+    """On noise of 1e-4 the paired interval is at least 500 times narrower than the unpaired one."""
     check = next(c for c in checks_of(collect.functions()) if c.label == name)
     settings = Settings(probes=1000)
     old = evaluate(check, table, settings).estimate.snapshot()

@@ -24,7 +24,13 @@ WHERE = Checkpoint("demo", None, "a" * 64, "b" * 64, (10, 2), "float32", "known"
 
 def entry(name: str, value: float = 0.5) -> Entry:
     part = Part(("a\n\ud800", "b"), (value, value), bounds=(0.0, 1.0))
-    return Entry(name, {"n": 1}, 1, WHERE, Snapshot(value, 0.4, 0.6, 0.95, False, "share", "tokens", 2, (part,)))
+    return Entry(
+        name,
+        {"n": 1},
+        1,
+        WHERE,
+        Snapshot(value, 0.4, 0.6, 0.95, is_exact=False, scale="share", unit="tokens", n=2, parts=(part,)),
+    )
 
 
 def add(folder, name, alias="demo"):
@@ -131,7 +137,7 @@ add(Path({folder!r}), "two")
 
 
 def test_killed_update_leaves_the_old_file(tmp_path):
-    """kill -9 in the middle of writing leaves the old file, and the next update is free to go on and cleans up."""
+    """Kill -9 in the middle of writing leaves the old file, and the next update is free to go on and cleans up."""
     add(tmp_path, "one")
     before = baseline.path_of(tmp_path, "demo").read_bytes()
     code = KILLED.format(tests=os.path.dirname(__file__), folder=str(tmp_path))  # noqa: PTH120

@@ -64,7 +64,7 @@ def states(project, embcheck, *arguments):
 
 
 def test_init_makes_the_same_checkpoint_pass(ready, embcheck, monkeypatch):
-    """After init the checkpoint passes in CI too, exceptions stand beside their reasons, and the file keeps its text."""
+    """After init the checkpoint passes in CI too; exceptions have their reasons, and the file keeps its text."""
     monkeypatch.setenv("CI", "true")
     assert states(ready, embcheck) == (0, {"moving": "match", "refuted": None, "sometimes": "match"})
     text = (ready / "pyproject.toml").read_text()
@@ -90,7 +90,8 @@ def test_init_twice_is_refused(ready, embcheck):
 def test_states(ready, embcheck, monkeypatch, moved, state, code):
     """A move beyond the margin in the bad direction fails, inside it or in the good one it passes."""
     monkeypatch.setenv("TOY", moved)
-    assert (code, state) == (lambda found: (found[0], found[1]["moving"]))(states(ready, embcheck))
+    found = states(ready, embcheck)
+    assert (found[0], found[1]["moving"]) == (code, state)
 
 
 def test_gate_chooses_what_decides(ready, embcheck, monkeypatch):
@@ -98,7 +99,9 @@ def test_gate_chooses_what_decides(ready, embcheck, monkeypatch):
     monkeypatch.setenv("TOY", "-2")
     assert [states(ready, embcheck, "--gate", g)[0] for g in ("claims", "regressions", "both")] == [0, 1, 1]
     monkeypatch.setenv("TOY", "0")
-    (ready / "pyproject.toml").write_text("[tool.embcheck]\nproperty = ['moving', 'refuted']\nmodels = ['m=random:30x4']")
+    (ready / "pyproject.toml").write_text(
+        "[tool.embcheck]\nproperty = ['moving', 'refuted']\nmodels = ['m=random:30x4']"
+    )
     assert [states(ready, embcheck, "--gate", g)[0] for g in ("claims", "both")] == [1, 1]
     assert states(ready, embcheck, "--gate", "regressions", "--property", "moving")[0] == 0
 
