@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from embcheck import record, sources
+from embcheck.checkpoint import entry_of
 from embcheck.errors import EmbcheckError
-from embcheck.gate import entry_of, settle
+from embcheck.gate import settle
 from embcheck.progress import track
 from embcheck.run import Result, error_result, evaluate
 

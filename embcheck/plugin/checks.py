@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 
 from embcheck import settings, sources
+from embcheck.checkpoint import entry_of
 from embcheck.claims import Verdict
 from embcheck.errors import EmbcheckError, NotMeasurable, SourceError
-from embcheck.gate import Gate, entry_of
+from embcheck.gate import Gate
 from embcheck.plugin.items import ClaimNotHeld, check_of, declaration_of, spec_of
 from embcheck.record import model_record
 from embcheck.reports import terminal, text
