@@ -19,9 +19,23 @@ if TYPE_CHECKING:
 
     from embcheck.estimate import Estimate
 
-__all__ = ["Bound", "Declaration", "Verdict", "above", "agrees", "beats", "below", "claim", "combine", "within"]
+__all__ = [
+    "Bound",
+    "Declaration",
+    "Direction",
+    "Verdict",
+    "above",
+    "agrees",
+    "beats",
+    "below",
+    "check_margin",
+    "claim",
+    "combine",
+    "within",
+]
 
 SIGNIFICANCE = 0.01
+Direction = Literal["both", "down", "up"]
 _SUPPLIED = frozenset({"table", "rng"})
 
 
@@ -197,6 +211,10 @@ class Declaration:
     version: int
     fixtures: tuple[str, ...]
     """Arguments that only pytest can supply."""
+    margin: float | None = None
+    """How far the estimate may move from one checkpoint to the next; none where that is not compared."""
+    bad: Direction = "both"
+    """In which direction such a move is a regression."""
 
     def cases(self) -> Iterator[dict[str, Any]]:
         """Every combination of parameter values, the last parameter varying fastest."""
@@ -204,10 +222,26 @@ class Declaration:
             yield dict(zip(self.parameters, values, strict=True))
 
 
+def check_margin(margin: float | None, bad: str) -> None:
+    """Check how a property says that it may move.
+
+    Raises
+    ------
+    UsageError
+        The margin is not a positive number, or the direction is unknown.
+    """
+    if margin is not None and not (math.isfinite(margin) and margin > 0):
+        raise UsageError(f"margin must be a positive number, got {margin}")
+    if bad not in {"both", "down", "up"}:
+        raise UsageError(f"bad must be 'both', 'down' or 'up', got {bad!r}")
+
+
 def claim(
     *claims: Bound,
     on_noise: Literal["fails", "holds", "any"] = "fails",
     version: int = 1,
+    margin: float | None = None,
+    bad: Direction = "both",
     **parameters: Any,
 ) -> Callable[[Callable[..., Estimate]], Callable[..., Estimate]]:
     """Declare a function ``(table, [parameters], rng) -> Estimate`` as a property.
@@ -220,13 +254,18 @@ def claim(
         What the property must do on random tables: most should fail there; some should hold.
     version
         Raise it when the definition changes, so that older baselines are not compared silently.
+    margin
+        How far the estimate may move from one checkpoint to the next. Without one, it is not compared with a baseline.
+    bad
+        ``down`` or ``up`` where only a move that way is a regression, and the other an improvement.
     parameters
         Values for further arguments. A list or tuple makes one check a value; several make their product.
 
     Raises
     ------
     UsageError
-        No claim, a parameter that the function does not take, or no docstring to say what is claimed.
+        No claim, a parameter that the function does not take, no docstring to say what is claimed, or a margin that is
+        not a positive number.
     """
     if not claims or not all(hasattr(c, "verdict") for c in claims):
         raise UsageError(
@@ -234,6 +273,7 @@ def claim(
         )
     if on_noise not in {"fails", "holds", "any"}:
         raise UsageError(f"on_noise must be 'fails', 'holds' or 'any', got {on_noise!r}")
+    check_margin(margin, bad)
 
     def declare(function: Callable[..., Estimate]) -> Callable[..., Estimate]:
         arguments = tuple(inspect.signature(function).parameters)
@@ -253,6 +293,8 @@ def claim(
             on_noise=on_noise,
             version=version,
             fixtures=tuple(a for a in arguments if a not in _SUPPLIED and a not in parameters),
+            margin=margin,
+            bad=bad,
         )
         function.__embcheck__ = declaration  # type: ignore[attr-defined]
         function.__test__ = True  # type: ignore[attr-defined]

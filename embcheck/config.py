@@ -21,9 +21,11 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
+from embcheck import per_model
 from embcheck.errors import ConfigError
 from embcheck.options import OPTIONS
-from embcheck.settings import Settings
+from embcheck.per_model import PerModel, check_names
+from embcheck.settings import Settings, in_ci
 from embcheck.values import Origin, closest, convert, wrong
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["Config", "check_exceptions", "resolve"]
 
 _PREFIX = "EMBCHECK_"
+BASELINES = "embcheck-baselines"
 _OTHERS = frozenset({"EMBCHECK_CACHE"})  # no option: where the sources keep what they read from the hub
 
 
@@ -61,8 +64,31 @@ class Config:
     """Whether a ``[tool.embcheck]`` table was found."""
     file: Path | None
     """The file it was found in."""
-    known_exceptions: Mapping[str, tuple[str, ...]]
-    """For a model's alias, the checks expected not to hold: ids, or ids with parameters."""
+    gate: Literal["claims", "regressions", "both"]
+    baseline_dir: Path
+    missing_baseline: Literal["fail", "warn", "ignore"] | None
+    update: tuple[str, ...]
+    summary: Path | None
+    root: Path
+    """Folder of the project: that of the configuration file, or the one that was looked from."""
+    per_model: Mapping[str, PerModel]
+    """For a model's alias, what the configuration says of it alone."""
+
+    def of(self, alias: str) -> PerModel:
+        """What the configuration says of the model of that alias."""
+        return self.per_model.get(alias, PerModel())
+
+    def device_of(self, alias: str) -> str:
+        """Where to compute on the model of that alias."""
+        return self.of(alias).device or self.device
+
+    def dtype_of(self, alias: str) -> str | None:
+        """The type that the model's vectors are converted to."""
+        return self.of(alias).dtype or self.dtype
+
+    def adapt(self, alias: str, check: Check) -> Check | None:
+        """The check with the model's own bounds; none where it is not run on that model."""
+        return per_model.adapt(self.of(alias), check)
 
     def placed(self, spec: ModelSpec) -> ModelSpec:
         """The spec with the matrix and tensor that were asked for."""
@@ -70,7 +96,7 @@ class Config:
 
     def exceptions(self, alias: str) -> tuple[str, ...]:
         """The checks that are expected not to hold on the model of that alias."""
-        return self.known_exceptions.get(alias, ())
+        return self.of(alias).exceptions
 
     def expected(self, alias: str, check: Check) -> bool:
         """Whether a check is expected to hold on the model of that alias."""
@@ -95,11 +121,15 @@ def resolve(given: Mapping[str, object], *, root: Path) -> Config:
         A model spec that can't be parsed, or two models of one alias.
     """
     file, table = _table(root)
-    exceptions = _exceptions(file, table)
+    models_own = per_model.read(file, table)
     values: dict[str, Any] = {option.name: option.default for option in OPTIONS}
     values.update(_from_file(file, table))
     values.update(_from_environment(os.environ))
     values.update(_from_command_line(given))
+    base = root.resolve() if file is None else file.parent
+    _refuse_silent_update(given, values["update"])
+    values["baseline_dir"] = values["baseline_dir"] or base / BASELINES
+    values["gate"] = values["gate"] or ("both" if any(values["baseline_dir"].glob("*.json")) else "claims")
     settings = Settings(seed=values.pop("seed"), confidence_level=values.pop("confidence"), probes=values.pop("probes"))
     models = values.pop("model")
     config = Config(
@@ -107,14 +137,15 @@ def resolve(given: Mapping[str, object], *, root: Path) -> Config:
         settings=settings,
         configured=file is not None,
         file=file,
-        known_exceptions=MappingProxyType(exceptions),
+        root=base,
+        per_model=MappingProxyType(models_own),
         **values,
     )
     return replace(config, models=tuple(config.placed(model) for model in models))
 
 
 def check_exceptions(config: Config, checks: Iterable[Check]) -> None:
-    """Check that every configured exception names a known check.
+    """Check that whatever the configuration says of single models is about known checks.
 
     Parameters
     ----------
@@ -126,14 +157,14 @@ def check_exceptions(config: Config, checks: Iterable[Check]) -> None:
     Raises
     ------
     ConfigError
-        An exception names none of them.
+        A name is none of theirs.
     """
-    known = list(dict.fromkeys(name for check in checks for name in (check.declaration.id, check.label)))
-    for alias, names in config.known_exceptions.items():
-        for name in names:
-            if name not in known:
-                where = f"{config.file}: [tool.embcheck.model.{alias}] exceptions"
-                raise ConfigError(f"{where}: no check is called {name!r}; {closest(name, known)}")
+    check_names(config.file, config.per_model, checks)
+
+
+def _refuse_silent_update(given: Mapping[str, object], update: tuple[str, ...]) -> None:
+    if update and not given.get("update") and in_ci():
+        raise ConfigError("in CI a baseline is updated only with --update on the command line, not by configuration")
 
 
 # --- the four places that options come from ---------------------------------------------------------------------
@@ -146,7 +177,7 @@ def _from_command_line(given: Mapping[str, object]) -> dict[str, Any]:
         if name not in known:
             raise ConfigError(f"there is no option {name!r}; {closest(name, list(known))}")
         if value is not None and value not in ((), []):
-            found[name] = convert(known[name], value, Origin(f"option {name}"))
+            found[name] = convert(known[name], value, Origin(f"option {known[name].flag}"))
     return found
 
 
@@ -179,26 +210,6 @@ def _from_file(file: Path | None, table: Mapping[str, object]) -> dict[str, Any]
         if not typed or (option.kind in {"integer", "number"} and isinstance(value, str)):
             wrong(origin, option, value)
         found[option.name] = convert(option, value, origin)
-    return found
-
-
-def _exceptions(file: Path | None, table: Mapping[str, object]) -> dict[str, tuple[str, ...]]:
-    models = table.get("model", {})
-    found = {}
-    if not isinstance(models, dict):
-        raise ConfigError(
-            f"{file}: [tool.embcheck] model must hold a table for each alias, got {models!r}; list specs under 'models'"
-        )
-    for alias, settings in models.items():
-        where = f"[tool.embcheck.model.{alias}]"
-        if not isinstance(settings, dict):
-            raise ConfigError(f"{file}: {where} must be a table, got {settings!r}")
-        for key, value in settings.items():
-            if key != "exceptions":
-                _unknown_key(file, where, key, value, ["exceptions"])
-            if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-                raise ConfigError(f"{file}: {where} exceptions must be a list of check names, got {value!r}")
-            found[alias] = tuple(value)
     return found
 
 

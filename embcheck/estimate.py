@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from embcheck.errors import NotMeasurable
 from embcheck.settings import current
+from embcheck.units import Snapshot, part
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
+
+    from embcheck.units import Part
 
 __all__ = ["Estimate", "Reference"]
 
@@ -33,7 +36,8 @@ class Estimate:
     ``draws`` maps the name of a null to the values the estimate takes under it; ``references`` the name of a null to
     what it predicts in closed form. ``effect`` is an effect size beside the value. ``details`` and
     ``counterexamples`` say why: plain JSON types only. ``reason`` is set where the value may be read but must not
-    decide a claim, and makes the verdict inconclusive.
+    decide a claim, and makes the verdict inconclusive. ``parts`` are the labelled units by which a later estimate is
+    compared with this one; ``compared_as`` names the scale, and gives the value on it, where that is not the value's.
     """
 
     value: float
@@ -52,6 +56,17 @@ class Estimate:
     details: Mapping[str, Any] = field(default_factory=dict)
     counterexamples: Sequence[Mapping[str, Any]] = ()
     reason: str | None = None
+    parts: tuple[Part, ...] = ()
+    compared_as: tuple[str, float] | None = None
+
+    def snapshot(self) -> Snapshot:
+        """What a baseline keeps of it, on the scale on which it is compared."""
+        about = (self.confidence_level, self.is_exact)
+        if self.compared_as is not None:
+            scale, value = self.compared_as
+            return Snapshot(value, value, value, *about, scale, self.unit, self.n, self.parts)
+        ends = (float(self.value), float(self.low), float(self.high))
+        return Snapshot(*ends, *about, self.name, self.unit, self.n, self.parts)
 
     @classmethod
     def exact(cls, value: float, *, n: int = 1, unit: str = "values", **about: Any) -> Estimate:
@@ -77,6 +92,7 @@ class Estimate:
         population: int | None = None,
         bounds: tuple[float, float] | None = None,
         skewness: float = 0.0,
+        labels: Sequence[str] = (),
         **about: Any,
     ) -> Estimate:
         """The mean of independent units, with its interval.
@@ -97,6 +113,9 @@ class Estimate:
             Smallest and largest value a unit can have. Bounded units may be skewed or all equal.
         skewness
             What is known of the population's skewness beside the sample's own, which may miss rare values.
+        labels
+            Names of the units, such as their tokens, by which a later checkpoint's units find theirs. The first
+            1,000 serve.
 
         Raises
         ------
@@ -113,6 +132,8 @@ class Estimate:
         if not np.isfinite(units).all():
             raise NotMeasurable(f"{int((~np.isfinite(units)).sum())} of {len(units)} {unit} have no finite value")
         value = math.fsum(units) / len(units)
+        if labels:
+            about["parts"] = (part(labels, units, population=population, bounds=bounds),)
         if population is not None and len(units) >= population:
             return cls.exact(value, n=len(units), unit=unit, units=units, **about)
         level = current().confidence_level

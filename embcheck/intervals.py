@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "betting_interval",
+    "betting_p_value",
     "bounded_jackknife_interval",
     "jackknife_interval",
     "logit_jackknife_interval",
@@ -172,6 +173,19 @@ def betting_interval(
         inside = fine[_log_capital(scaled, fine, alpha, population) < math.log(1 / alpha)]
         ends.append(float(inside[-1]) if len(inside) else float(end))
     return lo + ends[0] * (hi - lo), lo + ends[1] * (hi - lo)
+
+
+def betting_p_value(
+    values: NDArray[np.float64],
+    mean: float,
+    population: int | None = None,
+    bounds: tuple[float, float] = (0.0, 1.0),
+) -> float:
+    """How well bounded values agree with a mean: one over the hedged capital, by Ville's inequality, at most 1."""
+    lo, hi = bounds
+    scaled = (np.asarray(values, dtype=np.float64) - lo) / (hi - lo)
+    candidate = np.array([(mean - lo) / (hi - lo)])
+    return float(min(1.0, math.exp(-float(_log_capital(scaled, candidate, 0.05, population)[0]))))
 
 
 def _certain_range(scaled: NDArray[np.float64], population: int | None) -> tuple[float, float]:

@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["OPTIONS", "Kind", "Option", "option"]
+__all__ = ["OPTIONS", "UPDATES", "Kind", "Option", "option"]
 
-Kind = Literal["text", "integer", "number", "flag", "path", "probes", "device"]
+Kind = Literal["text", "integer", "number", "flag", "path", "probes", "device", "updates"]
+UPDATES = ("new", "changed", "prune")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,12 @@ class Option:
     @property
     def key(self) -> str:
         """Its key in ``[tool.embcheck]``: ``models`` for the models, since ``model`` holds a table for each."""
-        return "models" if self.name == "model" else self.name
+        return "models" if self.name == "model" else self.flag
+
+    @property
+    def flag(self) -> str:
+        """Its name on the command line, behind the dashes."""
+        return self.name.replace("_", "-")
 
     @property
     def variable(self) -> str:
@@ -101,6 +107,35 @@ OPTIONS = (
         default=False,
         help="Also run each check on 20 random tables; one that holds there is vacuous, and fails.",
     ),
+    Option(
+        "gate",
+        "text",
+        None,
+        "What decides: claims, regressions against the baseline, or both; by default both where there are baselines.",
+        choices=("claims", "regressions", "both"),
+    ),
+    Option(
+        "baseline_dir",
+        "path",
+        None,
+        "Folder of the baselines; by default embcheck-baselines beside pyproject.toml.",
+        metavar="PATH",
+    ),
+    Option(
+        "missing_baseline",
+        "text",
+        None,
+        "What a check that the baseline lacks does; by default it fails in CI and warns elsewhere.",
+        choices=("fail", "warn", "ignore"),
+    ),
+    Option(
+        "update",
+        "updates",
+        (),
+        "Write to the baselines what is new or changed, or prune what no check uses; a failed claim still fails.",
+        metavar="new,changed,prune",
+    ),
+    Option("summary", "path", None, "Write a summary to this file as Markdown.", metavar="PATH"),
     Option("json", "path", None, "Write the report to this file as JSON.", metavar="PATH"),
     Option("show", "text", "fail", "Which checks to show in detail.", choices=("fail", "all", "none")),
 )

@@ -11,7 +11,7 @@ import json
 import statistics
 import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from embcheck import nulls
 from embcheck.claims import Verdict, beats, combine
@@ -72,11 +72,18 @@ class Result:
     reason: str | None = None
     expected: bool = True
     seconds: float = 0.0
+    change: dict[str, Any] | None = None
+    """The change against the baseline."""
+    gate: Literal["claims", "regressions", "both"] = "claims"
+    """Which of the two decide whether it passes."""
 
     @property
     def passed(self) -> bool:
-        """Whether the check passes: it holds (and was not expected not to), or it is a known exception."""
-        return judge(self.verdict, expected=self.expected, vacuous=bool(self.control and self.control["vacuous"]))
+        """Whether the check passes: it holds, or is a known exception; and it did not regress, where that counts."""
+        claims = judge(self.verdict, expected=self.expected, vacuous=bool(self.control and self.control["vacuous"]))
+        if self.change is None or self.gate == "claims" or self.verdict is Verdict.ERROR:
+            return claims
+        return bool(self.change["passes"]) and (claims or self.gate == "regressions")
 
     @property
     def record(self) -> dict[str, Any]:
@@ -93,7 +100,7 @@ class Result:
             "estimate": None if estimate is None else estimate_record(estimate),
             "nulls": self.nulls,
             "control": self.control,
-            "change": None,
+            "change": self.change,
             "details": {} if estimate is None else estimate.details,
             "counterexamples": [] if estimate is None else estimate.counterexamples,
             "reason": self.reason,

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from embcheck import record, sources
+from embcheck.checkpoint import entry_of
 from embcheck.errors import EmbcheckError
+from embcheck.gate import settle
 from embcheck.progress import track
 from embcheck.run import Result, error_result, evaluate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from embcheck.baseline import Entry
+    from embcheck.gate import Gate
     from embcheck.run import Check
     from embcheck.settings import Settings
     from embcheck.spec import ModelSpec
     from embcheck.table import EmbeddingTable
 
-__all__ = ["Model", "Population", "Run", "execute", "models_of"]
+__all__ = ["Model", "Policy", "Population", "Run", "execute", "models_of"]
 
 Population = Literal["known", "all"]
 
@@ -38,6 +42,8 @@ class Run:
     """Why models failed to load, where others did not."""
     notes: tuple[str, ...] = ()
     """What a reader should know of how models were read, such as that the output matrix is tied to the input."""
+    entries: Mapping[str, tuple[tuple[Entry, str], ...]] = field(default_factory=dict)
+    """By alias, what a baseline would keep of each result, and its state."""
 
     @property
     def passed(self) -> bool:
@@ -65,13 +71,33 @@ class Model:
     load: Callable[[], EmbeddingTable]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Policy:
+    """What is known of single models, by alias."""
+
+    expected: Callable[[str, Check], bool] = lambda _alias, _check: True
+    """Whether a check is expected to hold."""
+    adapt: Callable[[str, Check], Check | None] = lambda _alias, check: check
+    """The check with the model's own bounds; none where it is not run on that model."""
+    gate: Gate | None = None
+    keeps_entries: bool = False
+    """Whether the run keeps what a baseline would."""
+
+
 def models_of(
-    specs: Sequence[ModelSpec], *, device: str, dtype: str | None, population: Population
+    specs: Sequence[ModelSpec],
+    *,
+    device: str | Callable[[str], str],
+    dtype: str | Callable[[str], str | None] | None,
+    population: Population,
 ) -> tuple[Model, ...]:
-    """Models, each read from its spec when its turn comes."""
-    return tuple(
-        Model(one, partial(sources.load, one, device=device, dtype=dtype, population=population)) for one in specs
-    )
+    """Models, each read from its spec when its turn comes. Device and dtype may be functions of the alias."""
+    found = []
+    for one in specs:
+        where = device(one.alias) if callable(device) else device
+        kind = dtype(one.alias) if callable(dtype) else dtype
+        found.append(Model(one, partial(sources.load, one, device=where, dtype=kind, population=population)))
+    return tuple(found)
 
 
 def execute(
@@ -81,7 +107,7 @@ def execute(
     settings: Settings,
     device: str | None = None,
     control: bool = False,
-    expected: Callable[[str, Check], bool] = lambda _alias, _check: True,
+    policy: Policy | None = None,
 ) -> Run:
     """Run every check on every model, one model in memory at a time.
 
@@ -95,24 +121,28 @@ def execute(
         What the report calls the device; by default that of the first table.
     control
         Also run each check on random tables.
-    expected
-        Whether a check is expected to hold on the model of an alias.
+    policy
+        What is known of single models: exceptions, bounds, baselines.
 
     Raises
     ------
     EmbcheckError
         The only model failed to load. One of several gives ``error`` results, and the others run.
     """
-    found = [_run_model(one, checks, settings, control=control, expected=expected) for one in models]
+    policy = policy or Policy()
+    found = [_run_model(one, checks, settings, control=control, policy=policy) for one in models]
     errors = tuple(one.error for one in found if one.error is not None)
     if len(models) == 1 and errors:
         raise errors[0]
     timing = {"models": {one.record["alias"]: one.timing for one in found}}
     device = device or next((one.device for one in found if one.device), "none")
+    for one in found:
+        settle(one.record["results"])
     document = record.document([one.record for one in found], settings=settings, device=device, timing=timing)
     results = tuple(result for one in found for result in one.results)
     notes = tuple(f"{one.record['alias']}: {note}" for one in found for note in one.notes)
-    return Run(document, results, tuple(map(str, errors)), notes)
+    entries = {one.record["alias"]: one.entries for one in found}
+    return Run(document, results, tuple(map(str, errors)), notes, entries)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +153,7 @@ class _Found:
     device: str | None = None
     error: EmbcheckError | None = None
     notes: tuple[str, ...] = ()
+    entries: tuple[tuple[Entry, str], ...] = ()
 
 
 def _run_model(
@@ -131,9 +162,11 @@ def _run_model(
     settings: Settings,
     *,
     control: bool,
-    expected: Callable[[str, Check], bool],
+    policy: Policy,
 ) -> _Found:
     alias = model.spec.alias
+    checks = [adapted for check in checks if (adapted := policy.adapt(alias, check)) is not None]
+    expected = policy.expected
     started = time.perf_counter()
     try:
         table = model.load()
@@ -141,20 +174,24 @@ def _run_model(
         failed = tuple(error_result(c, str(error), expected=expected(alias, c)) for c in checks)
         return _Found(record.model_record(model.spec, None, [r.record for r in failed]), failed, {}, error=error)
     loaded = time.perf_counter() - started
-    results = tuple(
-        _evaluate(c, table, settings, control=control, expected=expected(alias, c)) for c in track(checks, alias)
-    )
+    results = tuple(_evaluate(alias, c, table, settings, control=control, policy=policy) for c in track(checks, alias))
     timing = {
         "load_seconds": loaded,
         "bytes_read": table.provenance.bytes_read,
         "results": {result.check.label: result.seconds for result in results},
     }
     place = record.model_record(model.spec, table, [r.record for r in results])
-    return _Found(place, results, timing, str(table.vectors.device), notes=table.provenance.notes)
+    kept = [entry_of(r, table, settings) for r in results] if policy.keeps_entries else []
+    entries = tuple(entry for entry in kept if entry is not None)
+    return _Found(place, results, timing, str(table.vectors.device), notes=table.provenance.notes, entries=entries)
 
 
-def _evaluate(check: Check, table: EmbeddingTable, settings: Settings, *, control: bool, expected: bool) -> Result:
+def _evaluate(
+    alias: str, check: Check, table: EmbeddingTable, settings: Settings, *, control: bool, policy: Policy
+) -> Result:
+    expected = policy.expected(alias, check)
     try:
-        return evaluate(check, table, settings, control=control, expected=expected)
+        result = evaluate(check, table, settings, control=control, expected=expected)
+        return result if policy.gate is None else policy.gate.apply(alias, result, table, settings)
     except EmbcheckError as error:  # this property is at fault; the others may still run
         return error_result(check, str(error), expected=expected)

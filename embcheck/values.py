@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from embcheck.errors import ConfigError
+from embcheck.options import UPDATES
 from embcheck.spec import parse_all
 
 if TYPE_CHECKING:
@@ -103,6 +104,16 @@ def _device(value: object) -> str:
     return text
 
 
+def _updates(value: object) -> tuple[str, ...]:
+    words = value.split(",") if isinstance(value, str) else value
+    if not isinstance(words, list | tuple) or not words:
+        raise TypeError
+    found = tuple(_text(word).strip() for word in words)
+    if not set(found) <= set(UPDATES):
+        raise ValueError
+    return found
+
+
 _CONVERTERS: Mapping[str, Callable[[object], Any]] = {
     "text": _text,
     "flag": _flag,
@@ -110,6 +121,7 @@ _CONVERTERS: Mapping[str, Callable[[object], Any]] = {
     "number": _number,
     "probes": _probes,
     "device": _device,
+    "updates": _updates,
 }
 _EXPECTED = {
     "text": "text",
@@ -119,6 +131,7 @@ _EXPECTED = {
     "number": "a number",
     "probes": "a whole number or 'all'",
     "device": "auto, cpu, cuda, cuda:N or mps",
+    "updates": "new, changed or prune, or several of them parted by commas",
 }
 
 

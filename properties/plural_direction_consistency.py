@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     above(0.05),
     beats(nulls.shuffled_pairs),
     beats(nulls.frequency_matched_pairs),
+    margin=0.02,
+    bad="down",
     relation=lexicons.relations("plural"),
 )
 def plural_direction_consistency(

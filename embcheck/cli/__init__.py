@@ -21,13 +21,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from embcheck import collect, sources
-from embcheck.cli import explore
+from embcheck import collect
+from embcheck.cli import baselines, compare, explore
 from embcheck.cli.common import notice, options, show_lines
-from embcheck.config import check_exceptions, resolve
+from embcheck.cli.running import chosen, finish, prepare, run_checks
+from embcheck.config import resolve
 from embcheck.errors import EmbcheckError, UsageError
 from embcheck.options import OPTIONS
-from embcheck.reports import json_file, terminal
+from embcheck.reports import terminal
 from embcheck.reports.text import safe, wrap
 from embcheck.run import checks_of
 from embcheck.settings import in_ci, patient_threads
@@ -99,23 +100,19 @@ def check(specs: tuple[str, ...], **given: Any) -> int:
     """
     config = resolve({**given, "model": specs}, root=Path.cwd())
     models = config.models or _demo()
-    for spec in models:
-        sources.check(spec)
-    if config.json:
-        json_file.check_writable(config.json)
-    checks = _chosen(config)
+    prepare(config, models)
+    checks = chosen(config)
     if not checks:
         notice("nothing to check: no properties were found")
         return NOTHING_RAN
-    run = _run(config, models, checks)
+    run = run_checks(config, models, checks)
     for message in run.notes:
         notice(message)
-    if config.json:
-        run.save(config.json)
+    lacking = finish(config, run)
     show_lines(lambda encoding: terminal.lines(run.document, show=config.show, encoding=encoding))
     for message in run.load_errors:
         notice(f"error: {message}")
-    return _exit_code(run)
+    return max(_exit_code(run), lacking)
 
 
 @program.command("list", short_help="List properties and models.")
@@ -136,32 +133,10 @@ def _demo() -> tuple[ModelSpec, ...]:
     return (parse("demo"),)
 
 
-def _chosen(config: Config) -> list[Check]:
-    known = checks_of(collect.functions(config.properties))
-    check_exceptions(config, known)
-    chosen = collect.select(known, config.property)
-    collect.refuse_pytest_only(chosen)
-    return chosen
-
-
-def _run(config: Config, models: Sequence[ModelSpec], checks: Sequence[Check]) -> Run:
-    from embcheck.runner import execute, models_of
-
-    device = str(sources.resolve_device(config.device))
-    return execute(
-        models_of(models, device=config.device, dtype=config.dtype, population=config.population),
-        checks,
-        settings=config.settings,
-        device=device,
-        control=config.control,
-        expected=config.expected,
-    )
-
-
 def _exit_code(run: Run) -> int:
     if run.load_errors:
         return USAGE
-    if all(result.verdict == "skipped" for result in run.results):
+    if all(result.verdict == "skipped" and (result.change is None or result.passed) for result in run.results):
         return NOTHING_RAN
     return OK if run.passed else FAILED
 
@@ -198,5 +173,5 @@ def _indented(name: str, pieces: Sequence[str]) -> list[terminal.Line]:
     return [terminal.Line(text) for text in wrap(shown, width=terminal.WIDTH, first=f"  {name}", indent="    ")]
 
 
-for _command in explore.COMMANDS:
+for _command in (*explore.COMMANDS, *baselines.COMMANDS, *compare.COMMANDS):
     program.add_command(_command)

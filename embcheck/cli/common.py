@@ -46,9 +46,9 @@ def _click_option(found: Option) -> Callable[[_Command], _Command]:
     unsaid = found.default is None or found.default is False or found.default == ()
     text = found.help if unsaid else f"{found.help} [default: {found.default}]"
     if found.kind == "flag":
-        return click.option(f"--{found.name}", is_flag=True, default=None, help=text)
+        return click.option(f"--{found.flag}", is_flag=True, default=None, help=text)
     metavar = found.metavar or "|".join(found.choices)
-    return click.option(f"--{found.name}", multiple=found.multiple, metavar=metavar, help=text)
+    return click.option(f"--{found.flag}", multiple=found.multiple, metavar=metavar, help=text)
 
 
 def notice(message: str) -> None:

@@ -100,6 +100,7 @@ def analogy_rank(table: EmbeddingTable, analogy: Analogy) -> Estimate:
         },
         counterexamples=_ahead(table, scores[0], main, analogy),
         reason=few,
+        compared_as=("reciprocal rank", 1 / ranks["3cosadd"]),
     )
 
 

@@ -13,6 +13,7 @@ from embcheck.errors import NotMeasurable, UsageError
 from embcheck.estimate import Estimate
 from embcheck.measures import kernels
 from embcheck.settings import current
+from embcheck.units import part
 from embcheck.vocabulary import CONTINUATION, TokenKind
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from embcheck.table import EmbeddingTable
+    from embcheck.units import Part
 
 __all__ = ["Stratum", "class_rows", "comparable", "negative_share_difference", "strata"]
 
@@ -80,6 +82,7 @@ def negative_share_difference(
     about: dict[str, Any] = {
         "name": f"difference of negative shares, {name} tokens minus others",
         "effect": _effect(samples, len(table.population) - 1),
+        "parts": _parts(table, parts, samples),
         "draws": {"shuffled_labels": _permuted(samples, rng)},
         "details": {
             "class_tokens": len(members),
@@ -176,6 +179,19 @@ def _estimate(value: float, samples: _Samples, parts: list[Stratum], about: dict
     half = float(stats.t.ppf((1 + level) / 2, df)) * math.sqrt(total)
     method = "stratified Student t, finite-population correction"
     return Estimate(value, value - half, value + half, level, method, n, "tokens", **about)
+
+
+def _parts(table: EmbeddingTable, parts: list[Stratum], samples: _Samples) -> tuple[Part, ...]:
+    """What a later checkpoint is compared with: class tokens, which are all there, and comparators, a sample."""
+    found = []
+    for weight, stratum, (own, other) in zip(_weights(samples), parts, samples, strict=True):
+        for sign, rows, shares, size in (
+            (1, stratum.members, own, len(stratum.members)),
+            (-1, stratum.comparators, other, stratum.size),
+        ):
+            labels = [table.token(int(row)) for row in rows]
+            found.append(part(labels, shares, weight=sign * weight, population=size, bounds=(0.0, 1.0)))
+    return tuple(found)
 
 
 def _permuted(samples: _Samples, rng: np.random.Generator) -> NDArray[np.float64]:

@@ -54,6 +54,7 @@ def gaussian_share(table: EmbeddingTable, *, rng: np.random.Generator) -> Estima
     return Estimate.from_units(
         counted / (size - 1),
         unit="probe rows",
+        labels=[f"seed {current().seed} row {row}" for row in range(count)],
         population=size,
         bounds=(0.0, 1.0),
         name="share of non-negative cosines, Gaussian matrix",

@@ -14,6 +14,7 @@ from embcheck.estimate import Estimate
 from embcheck.intervals import jackknife_interval
 from embcheck.nulls.relabel import matched_pools
 from embcheck.settings import current
+from embcheck.units import part
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -90,6 +91,7 @@ def offset_consistency(table: EmbeddingTable, relation: Relation, *, rng: np.ran
             "frequency_matched_pairs": _frequency_matched(table, pairs, rng),
         },
         units=pseudo,
+        parts=(part([">".join(pair) for pair in pairs.words], pseudo, pseudo=True),),
         details=_details(table, relation, pairs, units, cosines),
         counterexamples=_against(pairs, units),
         reason=few,

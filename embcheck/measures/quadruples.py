@@ -13,6 +13,7 @@ from embcheck.estimate import Estimate
 from embcheck.intervals import jackknife_interval
 from embcheck.measures import kernels
 from embcheck.settings import current
+from embcheck.units import part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,6 +74,7 @@ def gain(table: EmbeddingTable, relation: Relation, forms: Forms) -> Estimate:
         name="gain in mean reciprocal rank",
         effect={"name": f"3CosAdd against {better}", "value": means["3cosadd"], "control": means[better]},
         units=pseudo,
+        parts=(part([">".join(pair) for pair in words.pairs], pseudo, pseudo=True),),
         details={
             "coverage": table.embed(relation.words).coverage.record(),
             "analogies": n * (n - 1),

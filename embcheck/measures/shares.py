@@ -9,6 +9,7 @@ from scipy import stats
 
 from embcheck.estimate import Estimate, Reference
 from embcheck.measures import kernels
+from embcheck.units import KEPT
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,6 +57,7 @@ def non_negative_share(table: EmbeddingTable) -> Estimate:
     return Estimate.from_units(
         shares,
         unit="probe tokens",
+        labels=[table.token(int(row)) for row in probes[:KEPT]],
         population=len(population),
         bounds=(0.0, 1.0),
         skewness=0.0 if len(probes) == len(population) else _skewness(table, probes[:ANCHORS]),

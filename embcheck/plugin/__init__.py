@@ -23,13 +23,16 @@ from embcheck.plugin.checks import Tables, attach, no_model, printable, run_item
 from embcheck.plugin.items import (
     TABLE_FIXTURE,
     ClaimNotHeld,
+    check_settings,
     chosen,
     declaration_of,
     distinct,
     excuse,
     grouped,
+    is_whole,
     over_models,
     parametrize,
+    runs_on_its_model,
     spec_of,
     wrapped_by_hypothesis,
 )
@@ -72,7 +75,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         else:
             about["action"] = "append" if option.multiple else "store"
             about["metavar"] = option.metavar or "|".join(option.choices)
-        group.addoption(f"--embcheck-{option.name}", **about)
+        group.addoption(f"--embcheck-{option.flag}", **about)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -86,13 +89,17 @@ def pytest_configure(config: pytest.Config) -> None:
         for path in resolved.properties:
             if not path.exists():
                 raise UsageError(f"properties {str(path)!r}: no such file or folder")
-        if resolved.json is not None:
-            json_file.check_writable(resolved.json)
+        for written in (resolved.json, resolved.summary):
+            if written is not None:
+                json_file.check_writable(written)
+        tables = Tables(resolved)
+        for spec in () if tables.gate.is_open else resolved.models:
+            tables.gate.baseline(spec.alias)
     except EmbcheckError as error:
         raise pytest.UsageError(str(error)) from None
     if resolved.models:
         settings.patient_threads()
-    config.stash[_STATE] = _State(resolved, Tables(resolved))
+    config.stash[_STATE] = _State(resolved, tables)
     _widen_collection(config, resolved)
     if not _is_worker(config):
         config.pluginmanager.register(Results(config, resolved), "embcheck-results")
@@ -195,7 +202,9 @@ def _kept(config: pytest.Config, items: list[pytest.Item]) -> list[pytest.Item]:
     state = config.stash[_STATE]
     if state.problem is not None:
         raise state.problem
-    kept = chosen(distinct(items), state.config.property)
+    collected = distinct(items)
+    check_settings(collected, state.config, whole=is_whole(config))
+    kept = chosen([item for item in collected if runs_on_its_model(item, state.config)], state.config.property)
     needed = {spec_of(item) for item in kept}
     for spec in state.config.models:
         if spec in needed:

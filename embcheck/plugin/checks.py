@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 
 from embcheck import settings, sources
+from embcheck.checkpoint import entry_of
 from embcheck.claims import Verdict
 from embcheck.errors import EmbcheckError, NotMeasurable, SourceError
+from embcheck.gate import Gate
 from embcheck.plugin.items import ClaimNotHeld, check_of, declaration_of, spec_of
 from embcheck.record import model_record
 from embcheck.reports import terminal, text
-from embcheck.run import Check, error_result, evaluate
+from embcheck.run import Check, Result, error_result, evaluate
 
 if TYPE_CHECKING:
     from embcheck.config import Config
@@ -50,6 +52,7 @@ class Tables:
         self._config = config
         self._kept: Loaded | None = None
         self._failed: dict[ModelSpec, str] = {}
+        self.gate = Gate(config.baseline_dir, config.gate, config.missing_baseline, config.update)
 
     def get(self, spec: ModelSpec) -> Loaded:
         """The table of a spec.
@@ -77,7 +80,8 @@ class Tables:
     def _load(self, spec: ModelSpec) -> Loaded:
         started = time.perf_counter()
         config = self._config
-        table = sources.load(spec, device=config.device, dtype=config.dtype, population=config.population)
+        device, dtype = config.device_of(spec.alias), config.dtype_of(spec.alias)
+        table = sources.load(spec, device=device, dtype=dtype, population=config.population)
         seconds = time.perf_counter() - started
         try:
             record = model_record(spec, table, [])
@@ -117,24 +121,29 @@ def run_item(item: pytest.Function, tables: Tables, config: Config) -> None:
     spec = spec_of(item)
     if spec is None:
         no_model()
-    record, seconds = _measured(item, spec, tables, config)
+    result, entry = _measured(item, spec, tables, config)
+    record = result.record
     lines = _report(record, spec, tables, config)
-    item.stash[_OUTCOME] = {"record": record, "seconds": seconds, "lines": lines}
+    item.stash[_OUTCOME] = {"record": record, "seconds": result.seconds, "lines": lines, "entry": entry}
     item.user_properties.append(("embcheck", lines[0]))
     _conclude(record, "\n".join(lines))
 
 
-def _measured(item: pytest.Function, spec: ModelSpec, tables: Tables, config: Config) -> tuple[dict[str, Any], float]:
+def _measured(
+    item: pytest.Function, spec: ModelSpec, tables: Tables, config: Config
+) -> tuple[Result, tuple[dict[str, Any], str] | None]:
+    """The result, and where baselines are updated, what they would keep of it."""
     check = _with_fixtures(item)
+    check = config.adapt(spec.alias, check) or check
     expected = config.expected(spec.alias, check)
     try:
         table = tables.get(spec).table
         result = evaluate(check, table, config.settings, control=config.control, expected=expected)
-        record = result.record
+        result = tables.gate.apply(spec.alias, result, table, config.settings)
     except EmbcheckError as error:
-        result = error_result(check, str(error), expected=expected)
-        record = result.record
-    return record, result.seconds
+        return error_result(check, str(error), expected=expected), None
+    found = entry_of(result, table, config.settings) if config.update else None
+    return result, None if found is None else (found[0].whole, found[1])
 
 
 def _with_fixtures(item: pytest.Function) -> Check:
@@ -203,6 +212,7 @@ def attach(item: pytest.Item, report: pytest.TestReport, tables: Tables, config:
             "model": loaded.record if loaded else None,
             "load": loaded.timing if loaded else None,
             "device": str(loaded.table.vectors.device) if loaded else None,
+            "entry": outcome["entry"] if outcome else None,
         }
     )
 

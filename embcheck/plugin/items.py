@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from embcheck import collect
 from embcheck.claims import Declaration
 from embcheck.collect import matches, select
+from embcheck.config import check_exceptions
 from embcheck.errors import UsageError
-from embcheck.run import Check
+from embcheck.run import Check, checks_of
 from embcheck.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -22,13 +24,16 @@ if TYPE_CHECKING:
 __all__ = [
     "ClaimNotHeld",
     "check_of",
+    "check_settings",
     "chosen",
     "declaration_of",
     "distinct",
     "excuse",
     "grouped",
+    "is_whole",
     "over_models",
     "parametrize",
+    "runs_on_its_model",
     "spec_of",
     "wrapped_by_hypothesis",
 ]
@@ -146,6 +151,47 @@ def chosen(items: Sequence[pytest.Item], globs: Sequence[str]) -> list[pytest.It
     return [
         item for item in items if item not in checks or not globs or any(matches(checks[item], glob) for glob in globs)
     ]
+
+
+def runs_on_its_model(item: pytest.Item, config: Config) -> bool:
+    """Whether the configuration of an item's model leaves its check in."""
+    spec = spec_of(item)
+    if spec is None or declaration_of(item) is None or not isinstance(item, pytest.Function):
+        return True
+    return config.adapt(spec.alias, check_of(item)) is not None
+
+
+def is_whole(config: pytest.Config) -> bool:
+    """Whether all of the project was collected: no paths, or the folders and packages of properties only."""
+    return config.args_source is not pytest.Config.ArgsSource.ARGS or not any(
+        "::" in argument or argument.endswith(".py") for argument in config.args
+    )
+
+
+def check_settings(items: Sequence[pytest.Item], config: Config, *, whole: bool) -> None:
+    """Check what the configuration says of single models against the declared checks.
+
+    Parameters
+    ----------
+    items
+        All that were collected.
+    config
+        The resolved options.
+    whole
+        Whether that is all there is: a name is only known to be wrong where it is.
+
+    Raises
+    ------
+    EmbcheckError
+        A name is that of no check, bound or parameter.
+    """
+    if not whole or not any(own.exceptions or own.claims or own.parameters for own in config.per_model.values()):
+        return
+    collected = [check_of(item) for item in items if isinstance(item, pytest.Function) and declaration_of(item)]
+    ids = {check.declaration.id for check in collected}
+    others = [check for check in checks_of(collect.functions(config.properties)) if check.declaration.id not in ids]
+    if collected:
+        check_exceptions(config, [*collected, *others])
 
 
 def grouped(items: Sequence[pytest.Item], models: Sequence[ModelSpec]) -> list[pytest.Item]:

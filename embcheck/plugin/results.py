@@ -10,13 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from embcheck.errors import EmbcheckError
+from embcheck import collect
+from embcheck.baseline import Entry, key_of
+from embcheck.errors import EmbcheckError, UsageError
+from embcheck.gate import Gate, keys_of, settle
 from embcheck.plugin.checks import NO_MODEL
+from embcheck.plugin.items import is_whole
 from embcheck.record import document, model_record
-from embcheck.reports import json_file, terminal
+from embcheck.reports import github, json_file, summary, terminal
+from embcheck.run import checks_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from embcheck.config import Config
     from embcheck.reports.terminal import Line, Style
@@ -51,6 +56,7 @@ class Results:
         self._found: dict[tuple[str, str, str], dict[str, Any]] = {}
         self._declared = False
         self._ran = False
+        self._stopped = False
         self._problem: str | None = None
 
     @pytest.hookimpl
@@ -82,13 +88,56 @@ class Results:
             raise pytest.UsageError(self._problem)
         if self._pytest_config.option.collectonly or exitstatus not in _ENDED_NORMALLY:
             return
+        self._stopped = bool(session.shouldstop or session.shouldfail)
         if exitstatus == pytest.ExitCode.OK and self._declared and not self._ran:
             session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
+        try:
+            self._deliver()
+        except EmbcheckError as error:
+            raise pytest.UsageError(str(error)) from None
+
+    def _deliver(self) -> None:
+        """Write baselines, report and summary: only this process does."""
+        if self._config.update:
+            self._update()
+        written = self._document()
         if self._config.json is not None:
-            try:
-                json_file.write(self._document(), self._config.json)
-            except EmbcheckError as error:
-                raise pytest.UsageError(str(error)) from None
+            json_file.write(written, self._config.json)
+        summary.deliver(written, self._config.summary)
+
+    def _update(self) -> None:
+        """Write the baselines of the models that ran. Entries of checks that did not run stay, but for ``prune``.
+
+        Raises
+        ------
+        UsageError
+            To prune, a whole run is needed.
+        """
+        if "prune" in self._config.update and not self._prunable():
+            raise UsageError("--embcheck-update prune needs a whole run: give no node ids, files, -k, -m or globs")
+        gate = Gate(self._config.baseline_dir, "both", "fail", self._config.update)
+        for spec in self._config.models:
+            found = [one for (alias, *_), one in sorted(self._found.items()) if alias == spec.alias]
+            entries = [(Entry.read_whole(one["entry"][0]), one["entry"][1]) for one in found if one["entry"]]
+            if entries:
+                gate.write(spec.alias, entries, self._known(found))
+
+    def _known(self, found: Sequence[Mapping[str, Any]]) -> frozenset[str]:
+        """The keys of the checks that ran on a model, and of all others that are to be found."""
+        ran = frozenset(key_of(one["record"]["property"], one["record"]["params"]) for one in found)
+        return ran | keys_of(checks_of(collect.functions(self._config.properties)))
+
+    def _prunable(self) -> bool:
+        """Whether what did not run is not there: nothing was selected, and nothing stopped early."""
+        given = self._pytest_config.option
+        selected = given.keyword or given.markexpr or self._config.property
+        return is_whole(self._pytest_config) and not selected and not self._stopped
+
+    def _unused(self, alias: str) -> list[str]:
+        gate = Gate(self._config.baseline_dir, self._config.gate, self._config.missing_baseline, self._config.update)
+        if gate.is_open or not self._prunable():
+            return []
+        return gate.unused(alias, self._known([one for (of, *_), one in self._found.items() if of == alias]))
 
     @pytest.hookimpl
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
@@ -105,6 +154,8 @@ class Results:
         terminalreporter.section("embcheck")
         for line in self._lines(written):
             terminalreporter.write_line(line.text, **_MARKUP[line.style])
+        for text in github.lines(written):
+            terminalreporter.write_line(text)
 
     def _lines(self, written: Mapping[str, Any]) -> Iterator[Line]:
         """The report's lines. What pytest has said of a failure just above is not said again."""
@@ -125,6 +176,9 @@ class Results:
             results = [one["record"] for one in found]
             loaded = next((one for one in found if one["model"]), None)
             record = model_record(spec, None, results)
+            settle(results)
+            if unused := self._unused(spec.alias):
+                record["unused"] = unused
             models.append(record | {k: v for k, v in (loaded or {"model": {}})["model"].items() if k != "results"})
             timing[spec.alias] = {}
             if loaded is not None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import importlib.resources
 import json
-import os
-import secrets
 from typing import TYPE_CHECKING, Any
 
+from embcheck import atomic
 from embcheck.errors import EmbcheckError, UsageError
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ def write(document: Mapping[str, Any], path: Path) -> None:
         if path.exists() and not path.is_file():  # a pipe or /dev/stdout: nothing to replace
             path.write_text(text, encoding="ascii")
         else:
-            _replace(path.resolve(), text)
+            atomic.replace(path.resolve(), text)
     except OSError as error:
         raise EmbcheckError(f"can't write {str(path)!r}: {error.strerror or error}") from error
 
@@ -66,15 +65,3 @@ def schema() -> dict[str, Any]:
     text = importlib.resources.files(__package__).joinpath("embcheck-report-1.schema.json").read_text(encoding="utf-8")
     found: dict[str, Any] = json.loads(text)
     return found
-
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("x", encoding="ascii", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

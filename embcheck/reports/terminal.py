@@ -14,13 +14,14 @@ from embcheck.reports.text import number, safe, wrap
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["WIDTH", "Line", "Style", "bound_text", "counts", "describe", "lines"]
+__all__ = ["WIDTH", "Line", "Style", "bound_text", "change_text", "counts", "describe", "label", "lines"]
 
 WIDTH = 80
 _WORD = 14  # columns of the verdict before a check's name
 _INDENT = " " * _WORD
 _TOKEN = 24
 _WORST = 5
+_STATES = ("regressed", "undecided", "stale", "new", "improved")
 
 Style = Literal["title", "pass", "fail", "warn", "plain", "dim"]
 
@@ -70,6 +71,8 @@ def counts(results: Sequence[Mapping[str, Any]]) -> Line:
     vacuous = sum(bool(result["control"] and result["control"]["vacuous"]) for result in results)
     extra = [f"{known} known exception{'s' if known > 1 else ''}"] if known else []
     extra += [f"{vacuous} vacuous"] if vacuous else []
+    states = Counter(result["change"]["state"] for result in results if result["change"])
+    extra += [f"{n} {state}" for state in _STATES if (n := states[state])]
     text = ", ".join(parts) or "no checks ran"
     failed = any(result["outcome"] == "fail" for result in results)
     style: Style = "fail" if failed else "pass" if verdicts["holds"] else "warn"
@@ -106,21 +109,54 @@ def _check(result: Mapping[str, Any], seed: int, said: set[str], *, details: boo
     """The row of a check, and why where it does not hold. ``said`` holds the properties whose claim was spelt out."""
     known = not result.get("expected", True) and result["outcome"] == "pass"
     failed = result["outcome"] == "fail"
-    word = result["verdict"].upper() if failed else result["verdict"]
-    label = safe(_label(result), WIDTH - _WORD - 12, encoding=encoding) + (" (expected)" if known else "")
+    word = _headline(result)
+    name = safe(label(result), WIDTH - _WORD - 12, encoding=encoding) + (" (expected)" if known else "")
     measured = result["estimate"] is not None
     pieces = [*_measured(result), *_bounds(result)] if measured else []
+    pieces += _moved_by(result["change"], details=details or failed)
     style = _style(result, known=known)
-    rows = [Line(t, style) for t in wrap(pieces, width=WIDTH, first=f"{word:<{_WORD}}{label}", indent=_INDENT)]
+    rows = [Line(t, style) for t in wrap(pieces, width=WIDTH, first=f"{word:<{_WORD}}{name}", indent=_INDENT)]
     blocks: list[list[str]] = []
     if result["reason"] and not (known and measured):
         blocks.append(_prose("why", result["reason"], encoding))
+    if result["change"] and result["change"]["reason"] and result["change"]["state"] != "match":
+        blocks.append(_prose(result["change"]["state"], result["change"]["reason"], encoding))
     if measured and (details or failed):
         if result["property"] not in said:
             blocks.append(_prose("says", result["sentence"], encoding))
         said.add(result["property"])
         blocks += _details(result, seed, encoding)
     return [*rows, *(Line(text) for block in blocks for text in block)]
+
+
+def _headline(result: Mapping[str, Any]) -> str:
+    """The verdict, or the change's state where it is the change that fails; in capitals where it fails."""
+    if result["outcome"] != "fail":
+        return str(result["verdict"])
+    change = result["change"]
+    excused = result["verdict"] == "holds" or not result.get("expected", True)
+    word = change["state"] if change and not change["passes"] and excused else result["verdict"]
+    return str(word).upper()
+
+
+def _moved_by(change: Mapping[str, Any] | None, *, details: bool) -> list[str]:
+    """The change, where it is news or details are asked for."""
+    if not change or (change["state"] == "match" and not details):
+        return []
+    return [text] if (text := change_text(change)) else []
+
+
+def change_text(change: Mapping[str, Any] | None) -> str:
+    """The change in words: how far it moved from where, and how that was found."""
+    if not change or change["value"] is None:
+        return ""
+    apart = [change["margin"], -change["margin"]]
+    value, low, high = (number(change[key], apart) for key in ("value", "low", "high"))
+    interval = "" if change["low"] == change["high"] else f" [{low}, {high}]"
+    margin = {"both": "margin", "down": "margin down", "up": "margin up"}[change["bad"]]
+    added = ", shared tokens only" if change["tokens"] == "added" else ""
+    how = f"{change['comparison']}{added}; {margin} {number(change['margin'])}"
+    return f"moved {value}{interval} from {number(change['before'])} ({how})"
 
 
 def _style(result: Mapping[str, Any], *, known: bool) -> Style:
@@ -130,7 +166,8 @@ def _style(result: Mapping[str, Any], *, known: bool) -> Style:
     return "dim" if known else "warn" if undecided else "pass"
 
 
-def _label(result: Mapping[str, Any]) -> str:
+def label(result: Mapping[str, Any]) -> str:
+    """``analogy_rank[king]``: property and parameters as a person writes them."""
     inside = "-".join(str(value) for value in result["params"].values())
     return f"{result['property']}[{inside}]" if inside else str(result["property"])
 
@@ -188,6 +225,13 @@ def _details(result: Mapping[str, Any], seed: int, encoding: str) -> Iterator[li
     level = "" if estimate["exact"] else f"{number(100 * estimate['confidence_level'])}% interval"
     how = [f"{level} by {estimate['method']}" if level else "", f"seed {seed}"]
     yield _block("how", [piece for piece in how if piece])
+    if (change := result["change"]) and change["value"] is not None:
+        chance = (
+            "" if change["p_adjusted"] is None else f"p = {change['p_adjusted']:.2g} of {change['family']} compared"
+        )
+        yield _block("change", [piece for piece in (f"{change['state']}: {change['method']}", chance) if piece])
+        if moved := [_counterexample(entry, encoding) for entry in change["moved"][:_WORST]]:
+            yield _block("moved", moved)
     if nulls := [_null(null) for null in result["nulls"]]:
         yield _block("nulls", nulls)
     if result["control"]:

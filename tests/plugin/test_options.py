@@ -10,7 +10,7 @@ TOYS = "properties"
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
 def test_every_option_is_there(alone, option):
     """Every option of the command line is pytest's too, with ``--embcheck-`` in front."""
-    alone("--help").stdout.fnmatch_lines([f"*--embcheck-{option.name}*"])
+    alone("--help").stdout.fnmatch_lines([f"*--embcheck-{option.flag}*"])
 
 
 @pytest.mark.parametrize(

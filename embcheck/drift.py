@@ -1,0 +1,88 @@
+"""How two checkpoints of one tokenizer differ row by row: the drift itself, whatever properties say of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from embcheck.errors import NotMeasurable
+
+if TYPE_CHECKING:
+    from embcheck.table import EmbeddingTable
+
+__all__ = ["MOST", "drift"]
+
+MOST = 20
+NEIGHBORS = 10
+PROBES = 500
+
+
+def drift(old: EmbeddingTable, new: EmbeddingTable) -> dict[str, Any]:
+    r"""Rows that are bit-identical, cosines and lengths row by row, neighbours, and what a rotation leaves over.
+
+    Over rows of both populations. ``procrustes_residual`` is :math:`\min_Q |AQ - B|_F / |B|_F` over orthogonal Q
+    (Schoenemann 1966); ``neighbor_jaccard`` the mean overlap of the ten nearest rows of 500 probes in both.
+
+    Raises
+    ------
+    NotMeasurable
+        Other tokens, or no rows in common.
+    """
+    if old.tokens_sha256 != new.tokens_sha256:
+        raise NotMeasurable("the two have other tokens, so no row of one is a row of the other")
+    rows = np.intersect1d(old.population, new.population)
+    if len(rows) < 2:
+        raise NotMeasurable(f"the two populations share {len(rows)} rows; at least 2 are needed")
+    a, b = (table.gather(rows).to(table.accumulator).cpu() for table in (old, new))
+    found: dict[str, Any] = {"rows": len(rows)}
+    if a.shape[1] == b.shape[1]:
+        found |= _by_row(old, rows, a, b)
+    return found | {"neighbor_jaccard": _jaccard(old, rows, a, b), "neighbors": min(NEIGHBORS, len(rows) - 1)}
+
+
+def _by_row(old: EmbeddingTable, rows: Any, a: torch.Tensor, b: torch.Tensor) -> dict[str, Any]:
+    cosines = torch.nn.functional.cosine_similarity(a, b, dim=1)
+    ratios = torch.linalg.vector_norm(b, dim=1) / torch.linalg.vector_norm(a, dim=1)
+    order = torch.argsort(cosines, stable=True)[:MOST].tolist()
+    shift = torch.linalg.vector_norm((b - a).mean(0)) / torch.linalg.vector_norm(a, dim=1).mean()
+    return {
+        "identical_rows": int((a == b).all(1).sum()),
+        "cosine": _quantiles(cosines),
+        "norm_ratio": _quantiles(ratios),
+        "mean_shift": float(shift),
+        "procrustes_residual": _procrustes(a, b),
+        "moved": [
+            {"id": int(rows[i]), "token": old.token(int(rows[i])), "value": float(cosines[i])}
+            for i in order
+            if not bool((a[i] == b[i]).all())
+        ],
+    }
+
+
+def _quantiles(values: torch.Tensor) -> dict[str, float]:
+    levels = {"min": 0.0, "1%": 0.01, "median": 0.5, "99%": 0.99, "max": 1.0}
+    return {name: float(np.quantile(values.numpy(), level)) for name, level in levels.items()}
+
+
+def _procrustes(a: torch.Tensor, b: torch.Tensor) -> float:
+    """|AQ - B|^2 = |A|^2 + |B|^2 - 2 * (sum of the singular values of A'B)."""
+    total = float((a**2).sum() + (b**2).sum() - 2 * torch.linalg.svdvals(a.T @ b).sum())
+    return float(np.sqrt(max(0.0, total) / float((b**2).sum())))
+
+
+def _jaccard(old: EmbeddingTable, rows: Any, a: torch.Tensor, b: torch.Tensor) -> float:
+    probes = torch.from_numpy(np.searchsorted(rows, old.probes(PROBES, among=rows)))
+    k = min(NEIGHBORS, len(rows) - 1)
+    near = [_nearest(vectors, probes, k) for vectors in (a, b)]
+    overlaps = [len(set(x) & set(y)) for x, y in zip(*near, strict=True)]
+    return float(np.mean([shared / (2 * k - shared) for shared in overlaps]))
+
+
+def _nearest(vectors: torch.Tensor, probes: torch.Tensor, k: int) -> list[list[int]]:
+    unit = torch.nn.functional.normalize(vectors, dim=1)
+    scores = unit[probes] @ unit.T
+    scores[torch.arange(len(probes)), probes] = -torch.inf
+    found: list[list[int]] = torch.topk(scores, k, dim=1).indices.tolist()
+    return found

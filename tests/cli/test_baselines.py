@@ -1,0 +1,261 @@
+from __future__ import annotations
+
+import json
+import tomllib
+
+import jsonschema
+import pytest
+
+from embcheck.reports.json_file import schema
+
+TOY = '''
+import os
+from embcheck import Estimate, NotMeasurable, above, claim
+
+V = lambda: float(os.environ.get("TOY", "0"))
+
+@claim(above(-5), margin=0.5, bad="down")
+def moving(table):
+    """It stays where it is."""
+    units = [x + V() * (1 + x / 1000) for x in (1.0, 2.0, 3.0, 4.0)]
+    worst = [{"token": "|`<img src=x>\\n\\u202e_*[a](b)", "id": 1, "value": 0.0}]
+    return Estimate.from_units(units, unit="toys", labels=["|`<img src=x>\\n\\u202e", "b", "c", "d"], name="toy",
+                               counterexamples=worst)
+
+@claim(above(0.5))
+def refuted(table):
+    """Never holds."""
+    return Estimate.exact(0.0)
+
+@claim(above(0), margin=0.1)
+def sometimes(table):
+    """It can be measured at times."""
+    if V() > 50:
+        raise NotMeasurable("no such words")
+    return Estimate.exact(1.0, name="sometimes")
+'''
+
+
+@pytest.fixture
+def toys(project, monkeypatch):
+    """A project whose only further properties are these toys."""
+    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+    (project / "properties" / "toys.py").write_text(TOY)
+    (project / "pyproject.toml").write_text(
+        '# mine\n[project]\nname = "x"\n[tool.embcheck]\nproperty = ["moving", "refuted", "sometimes"]\n'
+    )
+    return project
+
+
+@pytest.fixture
+def ready(toys, embcheck):
+    """A project that a small random model was taken into."""
+    assert embcheck("init", "m=random:30x4").code == 0
+    return toys
+
+
+def states(project, embcheck, *arguments):
+    code = embcheck("check", "--json", "out.json", *arguments).code
+    document = json.loads((project / "out.json").read_text())
+    jsonschema.validate(document, schema())
+    found = {r["property"]: r["change"] and r["change"]["state"] for m in document["models"] for r in m["results"]}
+    return code, found
+
+
+def test_init_makes_the_same_checkpoint_pass(ready, embcheck, monkeypatch):
+    """After init the checkpoint passes in CI too; exceptions have their reasons, and the file keeps its text."""
+    monkeypatch.setenv("CI", "true")
+    assert states(ready, embcheck) == (0, {"moving": "match", "refuted": None, "sometimes": "match"})
+    text = (ready / "pyproject.toml").read_text()
+    table = tomllib.loads(text)["tool"]["embcheck"]
+    assert text.startswith("# mine\n[project]")
+    assert '"refuted", # refuted' in text
+    assert (table["models"], table["gate"], table["model"]["m"]["exceptions"]) == (
+        ["m=random:30x4"], "both", ["refuted"],
+    )  # fmt: skip
+
+
+def test_init_twice_is_refused(ready, embcheck):
+    """A model that is there already is not taken in again."""
+    found = embcheck("init", "m=random:30x4")
+    assert found.code == 4
+    assert "embcheck baseline update m" in found.err
+
+
+@pytest.mark.parametrize(
+    ("moved", "state", "code"),
+    [("0", "match", 0), ("0.4", "match", 0), ("-0.6", "regressed", 1), ("2", "improved", 0)],
+)
+def test_states(ready, embcheck, monkeypatch, moved, state, code):
+    """A move beyond the margin in the bad direction fails, inside it or in the good one it passes."""
+    monkeypatch.setenv("TOY", moved)
+    found = states(ready, embcheck)
+    assert (found[0], found[1]["moving"]) == (code, state)
+
+
+def test_gate_chooses_what_decides(ready, embcheck, monkeypatch):
+    """--gate claims ignores a regression, regressions a failed claim, and both counts both."""
+    monkeypatch.setenv("TOY", "-2")
+    assert [states(ready, embcheck, "--gate", g)[0] for g in ("claims", "regressions", "both")] == [0, 1, 1]
+    monkeypatch.setenv("TOY", "0")
+    (ready / "pyproject.toml").write_text(
+        "[tool.embcheck]\nproperty = ['moving', 'refuted']\nmodels = ['m=random:30x4']"
+    )
+    assert [states(ready, embcheck, "--gate", g)[0] for g in ("claims", "both")] == [1, 1]
+    assert states(ready, embcheck, "--gate", "regressions", "--property", "moving")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "ci", "code"),
+    [([], "", 0), ([], "1", 1), (["--missing-baseline", "fail"], "", 1), (["--missing-baseline", "ignore"], "1", 0)],
+)
+def test_missing_baseline(ready, embcheck, monkeypatch, arguments, ci, code):
+    """Without its baseline a model fails in CI and where asked to, and passes where that is said."""
+    (ready / "embcheck-baselines" / "m.json").unlink()
+    monkeypatch.setenv("CI", ci)
+    assert states(ready, embcheck, *arguments) == (code, {"moving": "new", "refuted": None, "sometimes": "new"})
+
+
+def test_value_that_vanishes_fails(ready, embcheck, monkeypatch):
+    """A check with a baseline value that can't be measured any more fails, outside CI too, and says why."""
+    monkeypatch.setenv("TOY", "60")
+    found = embcheck("check", "--property", "sometimes")
+    assert found.code == 1
+    assert "no such words" in found.out
+
+
+def test_renamed_property_is_unused_and_new(ready, embcheck, monkeypatch):
+    """A renamed property is not passed in CI: its entry is unused, and it is new under its new name."""
+    (ready / "properties" / "toys.py").write_text(TOY.replace("def moving", "def going"))
+    config = (ready / "pyproject.toml").read_text().replace('"moving"', '"going"')
+    (ready / "pyproject.toml").write_text(config)
+    monkeypatch.setenv("CI", "true")
+    code, found = states(ready, embcheck)
+    assert (code, found["going"]) == (1, "new")
+    assert json.loads((ready / "out.json").read_text())["models"][0]["unused"] == ["moving"]
+    assert embcheck("check", "--update", "new,prune").code == 0
+    assert states(ready, embcheck)[0] == 0
+
+
+def test_update_adopts_changes_and_hides_no_failed_claim(ready, embcheck, monkeypatch):
+    """--update changed takes a regression over; a claim that fails still fails."""
+    monkeypatch.setenv("TOY", "-2")
+    assert embcheck("check", "--update", "changed").code == 0
+    assert states(ready, embcheck) == (0, {"moving": "match", "refuted": None, "sometimes": "match"})
+    monkeypatch.setenv("TOY", "-20")
+    assert embcheck("check", "--update", "changed").code == 1
+    assert states(ready, embcheck)[1]["moving"] == "match"
+
+
+def test_update_in_ci_needs_the_flag(ready, embcheck, monkeypatch):
+    """In CI neither the configuration nor a command updates a baseline without --update on the command line."""
+    monkeypatch.setenv("CI", "true")
+    assert embcheck("baseline", "update").code == 4
+    assert embcheck("baseline", "prune").code == 4
+    assert embcheck("baseline", "update", "--update", "changed").code == 0
+    monkeypatch.setenv("EMBCHECK_UPDATE", "changed")
+    found = embcheck("check")
+    assert found.code == 4
+    assert "--update" in found.err
+
+
+def test_baseline_commands(ready, embcheck, monkeypatch):
+    """Diff shows a change and fails, update adopts it, diff is quiet then; prune removes what is unused."""
+    monkeypatch.setenv("TOY", "-2")
+    shown = embcheck("baseline", "diff")
+    assert shown.code == 1
+    assert "moved -2" in shown.out
+    assert embcheck("baseline", "update", "m").code == 0
+    assert embcheck("baseline", "diff").code == 0
+    (ready / "properties" / "toys.py").write_text(TOY.replace("def sometimes", "def at_times"))
+    assert "removed 1 entries: sometimes" in embcheck("baseline", "prune").err
+
+
+def test_baseline_dir(ready, embcheck):
+    """--baseline-dir names another folder; the gate is open where that has no baseline."""
+    assert states(ready, embcheck, "--baseline-dir", "elsewhere", "--gate", "both")[1]["moving"] == "new"
+    (ready / "embcheck-baselines").rename(ready / "elsewhere")
+    assert states(ready, embcheck, "--baseline-dir", "elsewhere")[1]["moving"] == "match"
+
+
+def test_damaged_baseline_is_wrong_usage(ready, embcheck):
+    """A truncated baseline is one line and exit code 4, before anything is measured."""
+    path = ready / "embcheck-baselines" / "m.json"
+    path.write_text(path.read_text()[:100])
+    found = embcheck("check")
+    assert (found.code, found.out, len(found.err.splitlines())) == (4, "", 1)
+    assert "cut short" in found.err
+
+
+def test_summary_and_annotations(ready, embcheck, monkeypatch):
+    """The Markdown names what regressed, its tokens inert; GitHub gets it too, and an annotation for each failure."""
+    monkeypatch.setenv("TOY", "-2")
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(ready / "step.md"))
+    (ready / "step.md").write_text("before\n")
+    found = embcheck("check", "--summary", "out.md")
+    text = (ready / "out.md").read_text()
+    assert (ready / "step.md").read_text() == f"before\n{text}\n"
+    assert "1 of 3 checks failed" in text
+    rows = [line for line in text.splitlines() if line.startswith("| <code>moving")]
+    assert len(rows) == 1
+    assert rows[0].replace("\\|", "").count("|") == 7
+    assert not any(bad in text for bad in ("<img", "`", "\u202e", "[a]", "_*"))
+    assert "regressed" in rows[0]
+    assert [line for line in found.err.splitlines() if line.startswith("::error title=moving on m::")]
+
+
+PER_MODEL = """
+[tool.embcheck]
+models = ["a=random:30x4", "b=random:30x4"]
+property = ["moving", "refuted"]
+[tool.embcheck.model.a]
+{}
+"""
+
+
+@pytest.mark.parametrize(
+    ("own", "code"),
+    [
+        ('exceptions = ["refuted"]', 1),
+        ("property = ['moving']", 1),
+        ("claims = { refuted = { above = -1 } }", 1),
+        ("claims = { moving = { above = 9 } }", 1),
+    ],
+)
+def test_settings_of_one_model(toys, embcheck, own, code):
+    """Bounds, selection and exceptions of one model are its own."""
+    (toys / "pyproject.toml").write_text(PER_MODEL.format(own))
+    found = embcheck("check", "--json", "out.json")
+    results = {
+        (m["alias"], r["property"]): r["outcome"]
+        for m in json.loads((toys / "out.json").read_text())["models"]
+        for r in m["results"]
+    }
+    assert found.code == code
+    assert results["b", "refuted"] == "fail"
+    assert results.get(("a", "refuted"), "pass") == ("fail" if "9" in own else "pass")
+    assert results["a", "moving"] == ("fail" if "9" in own else "pass")
+
+
+@pytest.mark.parametrize(
+    ("own", "says"),
+    [
+        ("claims = { movin = { above = 1 } }", "did you mean 'moving'?"),
+        ("claims = { moving = { below = 1 } }", "it claims above"),
+        ("claims = { moving = { abov = 1 } }", "did you mean 'above'?"),
+        ("claims = { moving = { above = 'x' } }", "expected a number"),
+        ("claims = { moving = { margin = -1 } }", "margin must be a positive number"),
+        ("parameters = { moving = { size = [1] } }", "no parameter is called 'size'"),
+        ("property = ['movin']", "did you mean 'moving'?"),
+        ("devic = 'cpu'", "did you mean 'device'?"),
+        ("device = 'tpu'", "tpu"),
+    ],
+)
+def test_misspelt_settings_of_one_model(toys, embcheck, own, says):
+    """A name that is no check, bound, parameter or key is wrong usage, with the one most like it."""
+    (toys / "pyproject.toml").write_text(PER_MODEL.format(own))
+    found = embcheck("check")
+    assert (found.code, len(found.err.splitlines())) == (4, 1)
+    assert says in found.err
