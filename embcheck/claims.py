@@ -36,7 +36,7 @@ __all__ = [
 
 SIGNIFICANCE = 0.01
 Direction = Literal["both", "down", "up"]
-_SUPPLIED = frozenset({"table", "rng"})
+_SUPPLIED = frozenset({"table", "tables", "rng"})
 
 
 class Verdict(StrEnum):
@@ -215,6 +215,8 @@ class Declaration:
     """How far the estimate may move from one checkpoint to the next; none where that is not compared."""
     bad: Direction = "both"
     """In which direction such a move is a regression."""
+    of_pairs: bool = False
+    """Whether it is about two models: it takes ``tables`` instead of ``table``."""
 
     def cases(self) -> Iterator[dict[str, Any]]:
         """Every combination of parameter values, the last parameter varying fastest."""
@@ -246,6 +248,10 @@ def claim(
 ) -> Callable[[Callable[..., Estimate]], Callable[..., Estimate]]:
     """Declare a function ``(table, [parameters], rng) -> Estimate`` as a property.
 
+    With ``tables`` instead of ``table`` it is about two models, and runs for each pair of those that are checked. It
+    gets a tuple of two tables in the order in which the models were given; the result stands in the report under the
+    first, with the alias of the second as its parameter ``other``.
+
     Parameters
     ----------
     claims
@@ -255,7 +261,8 @@ def claim(
     version
         Raise it when the definition changes, so that older baselines are not compared silently.
     margin
-        How far the estimate may move from one checkpoint to the next. Without one, it is not compared with a baseline.
+        How far the estimate may move from one checkpoint to the next. Without one, it is not compared with a baseline,
+        and neither is what is about two models.
     bad
         ``down`` or ``up`` where only a move that way is a regression, and the other an improvement.
     parameters
@@ -264,8 +271,8 @@ def claim(
     Raises
     ------
     UsageError
-        No claim, a parameter that the function does not take, no docstring to say what is claimed, or a margin that is
-        not a positive number.
+        No claim, a parameter that the function does not take, both ``table`` and ``tables`` or neither, no docstring to
+        say what is claimed, or a margin that is not a positive number.
     """
     if not claims or not all(hasattr(c, "verdict") for c in claims):
         raise UsageError(
@@ -280,8 +287,7 @@ def claim(
         unknown = sorted(set(parameters) - set(arguments))
         if unknown:
             raise UsageError(f"property {function.__name__} does not take the parameter {unknown[0]!r}")
-        if "table" not in arguments:
-            raise UsageError(f"property {function.__name__} must take 'table'")
+        of_pairs = _takes_pairs(function.__name__, arguments, margin)
         sentence = (inspect.getdoc(function) or "").partition("\n\n")[0].replace("\n", " ").strip()
         if not sentence:
             raise UsageError(f"property {function.__name__} needs a docstring: one sentence saying what is claimed")
@@ -295,9 +301,22 @@ def claim(
             fixtures=tuple(a for a in arguments if a not in _SUPPLIED and a not in parameters),
             margin=margin,
             bad=bad,
+            of_pairs=of_pairs,
         )
         function.__embcheck__ = declaration  # type: ignore[attr-defined]
         function.__test__ = True  # type: ignore[attr-defined]
         return function
 
     return declare
+
+
+def _takes_pairs(name: str, arguments: tuple[str, ...], margin: float | None) -> bool:
+    """Whether a property is about two models, by its arguments."""
+    given = [argument for argument in ("table", "tables") if argument in arguments]
+    if len(given) != 1:
+        raise UsageError(f"property {name} must take 'table', or 'tables' for two of them" + " and not both" * len(given[1:]))
+    if given == ["tables"] and "other" in arguments:
+        raise UsageError(f"property {name} takes 'other', which names the second model in the report; rename it")
+    if given == ["tables"] and margin is not None:
+        raise UsageError(f"property {name} is about two models, and is not compared with a baseline; leave out margin")
+    return given == ["tables"]

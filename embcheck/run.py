@@ -1,4 +1,4 @@
-"""Run checks: property x table -> result. `embcheck.record` makes the report document from results.
+"""Run checks: property x table, or pair of tables -> result. `embcheck.record` makes the document from results.
 
 Importing this module imports no numpy, so that properties can be collected cheaply.
 """
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from embcheck.claims import Declaration
     from embcheck.table import EmbeddingTable
 
+    Subject = EmbeddingTable | tuple[EmbeddingTable, ...]
+    """What a property is measured on: a table, or two where it is about pairs of models."""
+
 __all__ = ["Check", "Result", "checks_of", "error_result", "evaluate", "judge", "rng_for"]
 
 WHOLE_TABLE_DRAWS = 199
@@ -36,10 +39,14 @@ CONTROL_TABLES, CONTROL_ROWS, VACUOUS_AT = 20, 20_000, 3
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One property with one value for each of its parameters."""
+    """One property with one value for each of its parameters; of a pair of models, with the second one's alias.
+
+    A property of pairs without that alias stands for all of its pairs, and can't be run.
+    """
 
     function: Callable[..., Estimate]
     params: Mapping[str, Any] = field(default_factory=dict)
+    other: str | None = None
 
     @property
     def declaration(self) -> Declaration:
@@ -50,7 +57,8 @@ class Check:
     @property
     def record(self) -> dict[str, Any]:
         """The parameters as JSON types: numbers and strings as they are, other values by their name."""
-        return {k: v if isinstance(v, str | int | float | bool | None) else str(v) for k, v in self.params.items()}
+        found = {k: v if isinstance(v, str | int | float | bool | None) else str(v) for k, v in self.params.items()}
+        return found if self.other is None else {**found, "other": self.other}
 
     @property
     def label(self) -> str:
@@ -122,9 +130,19 @@ def judge(verdict: Verdict, *, expected: bool = True, vacuous: bool = False) -> 
     return verdict is Verdict.HOLDS or (verdict is Verdict.SKIPPED and not in_ci())
 
 
-def checks_of(functions: Iterable[Callable[..., Estimate]]) -> list[Check]:
-    """All checks of some declared functions: one for each combination of parameter values."""
-    return [Check(f, case) for f in functions for case in f.__embcheck__.cases()]  # type: ignore[attr-defined]
+def checks_of(functions: Iterable[Callable[..., Estimate]], others: Iterable[str] = ()) -> list[Check]:
+    """All checks of some declared functions: one for each combination of parameter values.
+
+    A property of two models has besides, for each combination, one check for each of the ``others``: the aliases of
+    the models that may stand second in a pair.
+    """
+    seconds = (None, *others)
+    found = []
+    for function in functions:
+        declaration: Declaration = function.__embcheck__  # type: ignore[attr-defined]
+        for case in declaration.cases():
+            found += [Check(function, case, other) for other in (seconds if declaration.of_pairs else (None,))]
+    return found
 
 
 def rng_for(seed: int, check: Check, purpose: str = "") -> np.random.Generator:
@@ -137,9 +155,9 @@ def rng_for(seed: int, check: Check, purpose: str = "") -> np.random.Generator:
 
 
 def evaluate(
-    check: Check, table: EmbeddingTable, settings: Settings, *, control: bool = False, expected: bool = True
+    check: Check, table: Subject, settings: Settings, *, control: bool = False, expected: bool = True
 ) -> Result:
-    """Measure one property on one table and hold its claims against the estimate.
+    """Measure one property on one table, or on a pair, and hold its claims against the estimate.
 
     Parameters
     ----------
@@ -178,7 +196,7 @@ def _judged(check: Check, estimate: Estimate, *, expected: bool) -> Result:
     return Result(check, verdict, estimate, claims, _nulls(estimate), reason=reason, expected=expected)
 
 
-def _with_control(result: Result, table: EmbeddingTable, settings: Settings) -> Result:
+def _with_control(result: Result, table: Subject, settings: Settings) -> Result:
     found = _control(result.check, table, settings)
     if not found["vacuous"]:
         return replace(result, control=found)
@@ -186,7 +204,7 @@ def _with_control(result: Result, table: EmbeddingTable, settings: Settings) -> 
     return replace(result, control=found, reason=reason)
 
 
-def _measure(check: Check, table: EmbeddingTable, params: Mapping[str, Any], rng: np.random.Generator) -> Estimate:
+def _measure(check: Check, table: Subject, params: Mapping[str, Any], rng: np.random.Generator) -> Estimate:
     supplied = {"rng": rng} if "rng" in inspect.signature(check.function).parameters else {}
     found: object = check.function(table, **params, **supplied)
     if not isinstance(found, Estimate):
@@ -195,7 +213,7 @@ def _measure(check: Check, table: EmbeddingTable, params: Mapping[str, Any], rng
     return found
 
 
-def _draw_missing_nulls(check: Check, table: EmbeddingTable, estimate: Estimate, settings: Settings) -> Estimate:
+def _draw_missing_nulls(check: Check, table: Subject, estimate: Estimate, settings: Settings) -> Estimate:
     """Draws of the nulls that the measure did not draw itself, by measuring 199 tables or relabellings made by each."""
     import numpy as np
 
@@ -234,12 +252,16 @@ def _nulls(estimate: Estimate) -> tuple[dict[str, Any], ...]:
     return tuple(rows)
 
 
-def _control(check: Check, table: EmbeddingTable, settings: Settings) -> dict[str, Any]:
-    """On how many random tables, with the model's tokens and width, the property holds all the same."""
-    small = nulls.control_subset(table, CONTROL_ROWS, check.params)
+def _control(check: Check, table: Subject, settings: Settings) -> dict[str, Any]:
+    """On how many random tables, with the model's tokens and width, the property holds all the same.
+
+    Of a pair of models, the second one's table is the random one.
+    """
+    *kept, small = nulls.control_subsets(table, CONTROL_ROWS, check.params)
     holds = 0
     for i in range(CONTROL_TABLES):
-        noise, _ = nulls.gaussian(small, {}, rng_for(settings.seed, check, f"control {i}"))
+        random, _ = nulls.gaussian(small, {}, rng_for(settings.seed, check, f"control {i}"))
+        noise = (*kept, random) if kept else random
         try:
             estimate = _measure(check, noise, check.params, rng_for(settings.seed, check, f"control rng {i}"))
             estimate = _draw_missing_nulls(check, noise, estimate, settings)

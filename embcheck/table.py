@@ -80,6 +80,8 @@ class EmbeddingTable:
     kind: Literal["known", "all"] = "known"
     memo: dict[Any, Any] = field(default_factory=dict, repr=False)
     """What was worked out once for this table, such as probe order and surface forms."""
+    only: NDArray[np.int64] | None = None
+    """Where it is set, the population has none but these rows."""
 
     @classmethod
     def from_arrays(cls, vectors: Any, tokens: Sequence[str], *, device: str = "cpu") -> EmbeddingTable:
@@ -174,6 +176,8 @@ class EmbeddingTable:
     def _usable(self) -> NDArray[np.bool_]:
         norms = self.norms.cpu().numpy()
         directed: NDArray[np.bool_] = _representable(norms) & (norms > 0)
+        if self.only is not None:
+            directed &= np.isin(np.arange(len(norms)), self.only)
         return directed & (self.status == RowStatus.KNOWN) if self.kind == "known" else directed
 
     def excluded(self) -> dict[str, int]:
@@ -305,6 +309,10 @@ class EmbeddingTable:
         """The same rows with another population."""
         return replace(self, kind=kind, memo={})
 
+    def among(self, rows: NDArray[np.int64]) -> EmbeddingTable:
+        """The same table, not copied, with no other rows in its population."""
+        return replace(self, only=rows, memo={})
+
     def with_vectors(self, vectors: Tensor) -> EmbeddingTable:
         """Other vectors under the same tokens, as whole-table nulls need."""
         return replace(self, vectors=vectors, memo={})
@@ -316,7 +324,8 @@ class EmbeddingTable:
             self.provenance, shape=(len(rows), self.width), notes=(*self.provenance.notes, "subset of rows")
         )
         named = rows[rows < len(self.tokens)]
-        return EmbeddingTable(vectors, SubsetVocabulary(self.vocabulary, named), origin, self.kind)
+        only = None if self.only is None else np.flatnonzero(np.isin(rows, self.only))
+        return EmbeddingTable(vectors, SubsetVocabulary(self.vocabulary, named), origin, self.kind, only=only)
 
     @cached_property
     def tokens_sha256(self) -> str:

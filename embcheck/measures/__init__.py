@@ -1,4 +1,4 @@
-"""Measures: pure functions ``(table, ..., rng) -> Estimate``. One idea a module, loaded when first used."""
+"""Measures: pure functions ``(table, ..., rng) -> Estimate``, or ``(tables, ...)`` of two models. One idea a module, loaded when first used."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from embcheck.measures.normalization import unit_length_share
     from embcheck.measures.offsets import offset_consistency
     from embcheck.measures.order import order_agreement
+    from embcheck.measures.overlap import neighbor_overlap
     from embcheck.measures.related import related_pair_auc
     from embcheck.measures.separation import category_separation
     from embcheck.measures.shares import non_negative_share
@@ -37,6 +38,7 @@ _HOME = {
     "negative_share_difference": "classes",
     "neighbor_category_share": "neighbors",
     "neighbor_count_skewness": "hubness",
+    "neighbor_overlap": "overlap",
     "non_negative_share": "shares",
     "norm_frequency_correlation": "frequency",
     "offset_consistency": "offsets",
@@ -59,6 +61,7 @@ __all__ = [
     "negative_share_difference",
     "neighbor_category_share",
     "neighbor_count_skewness",
+    "neighbor_overlap",
     "non_negative_share",
     "norm_frequency_correlation",
     "offset_consistency",

@@ -1,12 +1,14 @@
 """Nulls: tables or relabellings without the structure in question, on which a property must not hold.
 
-A null maps ``(table, parameters, rng)`` to ``(table, parameters)``. A measure that can draw its null much faster than
+A null maps ``(table, parameters, rng)`` to ``(table, parameters)``, or for properties of two models
+``(tables, parameters, rng)`` to ``(tables, parameters)``. A measure that can draw its null much faster than
 by being called again does so, and returns the draws under the null's name in ``Estimate.draws``. Nothing heavy is
 imported here, so that ``beats(nulls.shuffled_pairs)`` can be declared without torch.
 """
 
 from __future__ import annotations
 
+from embcheck.nulls.pairs import control_subsets, shuffled_alignment
 from embcheck.nulls.relabel import (
     frequency_matched_pairs,
     random_axes,
@@ -20,12 +22,14 @@ from embcheck.nulls.tables import column_shuffled, control_subset, gaussian, gau
 __all__ = [
     "column_shuffled",
     "control_subset",
+    "control_subsets",
     "frequency_matched_pairs",
     "gaussian",
     "gaussian_like",
     "random_axes",
     "rotated",
     "row_shuffled",
+    "shuffled_alignment",
     "shuffled_categories",
     "shuffled_labels",
     "shuffled_order",

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from embcheck.table import EmbeddingTable
@@ -95,8 +96,10 @@ def rotated(
     return table.with_vectors(torch.cat(parts)), parameters
 
 
-def control_subset(table: EmbeddingTable, limit: int, parameters: Mapping[str, Any]) -> EmbeddingTable:
-    """At most ``limit`` rows of the population: all that a check's words and classes need, then probes."""
+def control_subset(
+    table: EmbeddingTable, limit: int, parameters: Mapping[str, Any], also: NDArray[np.int64] | None = None
+) -> EmbeddingTable:
+    """At most ``limit`` rows of the population: all that a check's words and classes need, ``also``, then probes."""
     import numpy as np
 
     from embcheck import lexicons
@@ -105,7 +108,8 @@ def control_subset(table: EmbeddingTable, limit: int, parameters: Mapping[str, A
     words = [*lexicons.words(), *(w for value in parameters.values() for w in getattr(value, "words", ()))]
     rows = [row for row in table.rows(list(dict.fromkeys(words))) if row is not None]
     classes = [table.of_kind(kind) for kind in (TokenKind.ASCII_CHARACTER, TokenKind.BYTE)]
-    ordered = np.concatenate([np.array(rows, dtype=np.int64), *classes, table.probes(limit)])
+    more = [] if also is None else [also]
+    ordered = np.concatenate([np.array(rows, dtype=np.int64), *classes, *more, table.probes(limit)])
     _, first = np.unique(ordered, return_index=True)
     chosen = ordered[np.sort(first)][:limit]
     return table.subset(np.sort(chosen))
