@@ -83,7 +83,8 @@ def check(  # noqa: PLR0913 - the options of the command line, all by keyword
     Parameters
     ----------
     model
-        A model spec, an ``EmbeddingTable``, a ``torch.nn.Module``, or a list of these.
+        A model spec, an ``EmbeddingTable``, a ``torch.nn.Module``, or a list of these. Properties of two models run on
+        each pair of them.
     properties
         Globs over property ids, or functions declared with ``@claim``; by default every property that is found.
     tokenizer
@@ -103,10 +104,10 @@ def check(  # noqa: PLR0913 - the options of the command line, all by keyword
         The only model can't be read. One of several gives results with the verdict ``error`` instead.
     """
     settings = Settings(seed=seed, confidence_level=confidence_level, probes=probes)
-    checks = _checks(properties)
     given = list(model) if isinstance(model, list | tuple) else [model]
     models = tuple(_model(one, tokenizer, device, dtype, population) for one in given)
     _refuse_equal_aliases(models)
+    checks = _checks(properties, [one.spec.alias for one in models[1:]])
     if device != "auto":
         sources.resolve_device(device)
     return execute(models, checks, settings=settings, control=control)
@@ -156,13 +157,15 @@ def _placed(table: EmbeddingTable, device: str, dtype: str | None) -> EmbeddingT
     return table if vectors is table.vectors else table.with_vectors(vectors)
 
 
-def _checks(properties: str | Callable[..., Any] | Sequence[str | Callable[..., Any]] | None) -> list[Check]:
+def _checks(
+    properties: str | Callable[..., Any] | Sequence[str | Callable[..., Any]] | None, others: Sequence[str]
+) -> list[Check]:
     given = [properties] if isinstance(properties, str) or callable(properties) else list(properties or ())
     globs = [one for one in given if isinstance(one, str)]
     functions = [one for one in given if not isinstance(one, str)]
     for function in functions:
         if not hasattr(function, "__embcheck__"):
             raise UsageError(f"{function!r} is not a property; declare it with @claim")
-    checks = checks_of(functions)
+    checks = checks_of(functions, others)
     collect.refuse_pytest_only(checks)
-    return [*(collect.collect(globs=globs) if globs or not functions else []), *checks]
+    return [*(collect.collect(globs=globs, others=others) if globs or not functions else []), *checks]

@@ -314,7 +314,7 @@ def _takes_pairs(name: str, arguments: tuple[str, ...], margin: float | None) ->
     """Whether a property is about two models, by its arguments."""
     given = [argument for argument in ("table", "tables") if argument in arguments]
     if len(given) != 1:
-        raise UsageError(f"property {name} must take 'table', or 'tables' for two of them" + " and not both" * len(given[1:]))
+        raise UsageError(f"property {name} must take 'table', or 'tables' for two of them, and not both")
     if given == ["tables"] and "other" in arguments:
         raise UsageError(f"property {name} takes 'other', which names the second model in the report; rename it")
     if given == ["tables"] and margin is not None:

@@ -30,7 +30,7 @@ _FOUND_BY_ITSELF = Path("properties")
 _IMPORT_FAULTS = (ImportError, SyntaxError, NameError, AttributeError, TypeError, ValueError, LookupError, OSError)
 
 
-def collect(paths: Sequence[Path] = (), *, globs: Sequence[str] = ()) -> list[Check]:
+def collect(paths: Sequence[Path] = (), *, globs: Sequence[str] = (), others: Sequence[str] = ()) -> list[Check]:
     """Checks of every property that can be found, those that the globs select, in order of file name and line.
 
     Parameters
@@ -39,6 +39,8 @@ def collect(paths: Sequence[Path] = (), *, globs: Sequence[str] = ()) -> list[Ch
         Property files or folders, beside the shipped ones and ``./properties``.
     globs
         Patterns for a property's id or ``id[parameters]``; none selects all.
+    others
+        Aliases of the models that may stand second in a pair.
 
     Raises
     ------
@@ -46,7 +48,7 @@ def collect(paths: Sequence[Path] = (), *, globs: Sequence[str] = ()) -> list[Ch
         A path or file that can't be loaded, two properties of one name, a glob that matches nothing, or a selected
         property that only pytest can run.
     """
-    chosen = select(checks_of(functions(paths)), globs)
+    chosen = select(checks_of(functions(paths), others), globs)
     refuse_pytest_only(chosen)
     return chosen
 

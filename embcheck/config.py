@@ -73,6 +73,8 @@ class Config:
     """Folder of the project: that of the configuration file, or the one that was looked from."""
     per_model: Mapping[str, PerModel]
     """For a model's alias, what the configuration says of it alone."""
+    aliases: tuple[str, ...] = ()
+    """Of every model that it knows, checked in this run or not."""
 
     def of(self, alias: str) -> PerModel:
         """What the configuration says of the model of that alias."""
@@ -123,7 +125,8 @@ def resolve(given: Mapping[str, object], *, root: Path) -> Config:
     file, table = _table(root)
     models_own = per_model.read(file, table)
     values: dict[str, Any] = {option.name: option.default for option in OPTIONS}
-    values.update(_from_file(file, table))
+    from_file = _from_file(file, table)
+    values.update(from_file)
     values.update(_from_environment(os.environ))
     values.update(_from_command_line(given))
     base = root.resolve() if file is None else file.parent
@@ -132,6 +135,7 @@ def resolve(given: Mapping[str, object], *, root: Path) -> Config:
     values["gate"] = values["gate"] or ("both" if any(values["baseline_dir"].glob("*.json")) else "claims")
     settings = Settings(seed=values.pop("seed"), confidence_level=values.pop("confidence"), probes=values.pop("probes"))
     models = values.pop("model")
+    aliases = dict.fromkeys([*(one.alias for one in (*from_file.get("model", ()), *models)), *models_own])
     config = Config(
         models=models,
         settings=settings,
@@ -139,6 +143,7 @@ def resolve(given: Mapping[str, object], *, root: Path) -> Config:
         file=file,
         root=base,
         per_model=MappingProxyType(models_own),
+        aliases=tuple(aliases),
         **values,
     )
     return replace(config, models=tuple(config.placed(model) for model in models))

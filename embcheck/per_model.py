@@ -4,6 +4,7 @@
 
     [tool.embcheck.model.demo]
     exceptions = ["analogy_rank[aunt]"]       # expected not to hold; one that starts to is a failure
+                                              # "neighbor_overlap[b]": not for demo and the later model b
     property = ["analogy_*"]                  # only these checks run on it
     device = "cpu"
     dtype = "float32"
@@ -26,7 +27,6 @@ from embcheck.claims import Bound, above, below, check_margin, within
 from embcheck.collect import matches
 from embcheck.errors import ConfigError, UsageError
 from embcheck.options import option
-from embcheck.run import Check
 from embcheck.values import Origin, closest, convert
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from embcheck.claims import Declaration
+    from embcheck.run import Check
 
 __all__ = ["PerModel", "adapt", "check_names", "read"]
 
@@ -172,7 +173,7 @@ def _with(check: Check, declaration: Declaration) -> Check:
     function.__embcheck__ = declaration  # type: ignore[attr-defined]
     if hasattr(check.function, "pytestmark"):
         function.pytestmark = check.function.pytestmark  # type: ignore[attr-defined]
-    return Check(function, check.params)
+    return replace(check, function=function)
 
 
 def _redeclared(declaration: Declaration, given: Mapping[str, Any]) -> Declaration:
@@ -228,6 +229,10 @@ def check_names(file: Path | None, models: Mapping[str, PerModel], checks: Itera
 def _check_bounds(where: str, given: Mapping[str, Any], declaration: Declaration) -> None:
     own = [type(bound).__name__ for bound in declaration.claims]
     for key in given:
+        if key not in _BOUNDS and declaration.of_pairs:
+            raise ConfigError(
+                f"{where}: the property is about two models and is not compared with a baseline, no {key!r}"
+            )
         if key in _BOUNDS and key not in own:
             raise ConfigError(f"{where}: the property claims no {key!r}; it claims {', '.join(own)}")
 

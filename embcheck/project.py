@@ -63,7 +63,7 @@ def add_model(
     document: tomlkit.TOMLDocument,
     file: Path,
     spec: ModelSpec,
-    exceptions: Mapping[str, str],
+    exceptions: Mapping[str, Mapping[str, str]],
     options: Mapping[str, Any],
 ) -> Edited:
     """The file with one more model, and what is expected not to hold on it.
@@ -77,7 +77,7 @@ def add_model(
     spec
         The model.
     exceptions
-        Labels of the checks that do not hold, and why.
+        By alias, the labels of the checks that do not hold, and why; other models' are of pairs with this one.
     options
         More keys of the model's table, such as its device.
 
@@ -102,7 +102,9 @@ def add_model(
     own = _table(_table(table, "model", file, implicit=True), spec.alias, file)
     for key, value in options.items():
         own[key] = value
-    own["exceptions"] = _listed(exceptions)
+    own["exceptions"] = tomlkit.array()
+    for alias, labels in exceptions.items():
+        _except(_table(_table(table, "model", file, implicit=True), alias, file), labels, file)
     return Edited(file, tomlkit.dumps(document))
 
 
@@ -113,15 +115,16 @@ def _table(parent: Any, key: str, file: Path, *, implicit: bool = False) -> Any:
     return found
 
 
-def _listed(exceptions: Mapping[str, str]) -> Any:
-    """One label a line, each with the reason as its comment."""
-    array = tomlkit.array()
-    for label, why in sorted(exceptions.items()):
+def _except(table: Any, labels: Mapping[str, str], file: Path) -> None:
+    """Add labels to a model's exceptions, one a line, each with the reason as its comment."""
+    array = table.setdefault("exceptions", tomlkit.array())
+    if not hasattr(array, "add_line"):
+        raise ConfigError(f"{file}: exceptions must be a list, got {array!r}")
+    for label, why in sorted(labels.items()):
         safe = "".join(c if c.isprintable() else "?" for c in why)
         array.add_line(label, comment=safe, indent="    ")
-    if exceptions:
+    if not array.as_string().endswith("\n]"):  # a comment must not swallow the bracket
         array.add_line(indent="")
-    return array
 
 
 def _written(spec: ModelSpec, file: Path) -> str:

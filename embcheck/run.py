@@ -55,6 +55,11 @@ class Check:
         return found
 
     @property
+    def is_whole(self) -> bool:
+        """Whether it says all that it takes to run it."""
+        return self.other is not None or not self.declaration.of_pairs
+
+    @property
     def record(self) -> dict[str, Any]:
         """The parameters as JSON types: numbers and strings as they are, other values by their name."""
         found = {k: v if isinstance(v, str | int | float | bool | None) else str(v) for k, v in self.params.items()}

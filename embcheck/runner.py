@@ -1,4 +1,4 @@
-"""Run checks on models, one model in memory at a time, and make the report. One failing leaves the others."""
+"""Run checks on models, one model or pair in memory at a time, and make the report. One failing leaves the others."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from embcheck.errors import EmbcheckError
 from embcheck.gate import settle
 from embcheck.progress import track
 from embcheck.run import Result, error_result, evaluate
+from embcheck.shelf import Shelf
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -109,12 +110,12 @@ def execute(
     control: bool = False,
     policy: Policy | None = None,
 ) -> Run:
-    """Run every check on every model, one model in memory at a time.
+    """Run every check on every model, and every one of pairs on each pair: never more in memory than that needs.
 
     Parameters
     ----------
     models, checks
-        What to run, in this order.
+        What to run, in this order. A check of a pair runs on its second model and each that stands before that.
     settings
         How.
     device
@@ -130,7 +131,8 @@ def execute(
         The only model failed to load. One of several gives ``error`` results, and the others run.
     """
     policy = policy or Policy()
-    found = [_run_model(one, checks, settings, control=control, policy=policy) for one in models]
+    session = _Session(Shelf(_loaded), tuple(models), settings, policy, control)
+    found = [session.run(place, checks) for place in range(len(models))]
     errors = tuple(one.error for one in found if one.error is not None)
     if len(models) == 1 and errors:
         raise errors[0]
@@ -156,42 +158,72 @@ class _Found:
     entries: tuple[tuple[Entry, str], ...] = ()
 
 
-def _run_model(
-    model: Model,
-    checks: Sequence[Check],
-    settings: Settings,
-    *,
-    control: bool,
-    policy: Policy,
-) -> _Found:
-    alias = model.spec.alias
-    checks = [adapted for check in checks if (adapted := policy.adapt(alias, check)) is not None]
-    expected = policy.expected
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    table: EmbeddingTable
+    seconds: float
+
+
+def _loaded(model: Model) -> _Loaded:
     started = time.perf_counter()
-    try:
-        table = model.load()
-    except EmbcheckError as error:
-        failed = tuple(error_result(c, str(error), expected=expected(alias, c)) for c in checks)
-        return _Found(record.model_record(model.spec, None, [r.record for r in failed]), failed, {}, error=error)
-    loaded = time.perf_counter() - started
-    results = tuple(_evaluate(alias, c, table, settings, control=control, policy=policy) for c in track(checks, alias))
-    timing = {
-        "load_seconds": loaded,
-        "bytes_read": table.provenance.bytes_read,
-        "results": {result.check.label: result.seconds for result in results},
-    }
-    place = record.model_record(model.spec, table, [r.record for r in results])
-    kept = [entry_of(r, table, settings) for r in results] if policy.keeps_entries else []
-    entries = tuple(entry for entry in kept if entry is not None)
-    return _Found(place, results, timing, str(table.vectors.device), notes=table.provenance.notes, entries=entries)
+    table = model.load()
+    return _Loaded(table, time.perf_counter() - started)
 
 
-def _evaluate(
-    alias: str, check: Check, table: EmbeddingTable, settings: Settings, *, control: bool, policy: Policy
-) -> Result:
-    expected = policy.expected(alias, check)
-    try:
-        result = evaluate(check, table, settings, control=control, expected=expected)
-        return result if policy.gate is None else policy.gate.apply(alias, result, table, settings)
-    except EmbcheckError as error:  # this property is at fault; the others may still run
-        return error_result(check, str(error), expected=expected)
+@dataclass(frozen=True, slots=True)
+class _Session:
+    """One run: what it is told, and the tables that it keeps."""
+
+    shelf: Shelf[Model, _Loaded]
+    models: tuple[Model, ...]
+    settings: Settings
+    policy: Policy
+    control: bool
+
+    def run(self, place: int, checks: Sequence[Check]) -> _Found:
+        """Everything about one model: the checks of it alone, then those of it and each later one."""
+        model = self.models[place]
+        alias = model.spec.alias
+        later = {other.spec.alias: other for other in self.models[place + 1 :]}
+        runs = [check for check in checks if not check.declaration.of_pairs or check.other in later]
+        adapted = [own for check in runs if (own := self.policy.adapt(alias, check)) is not None]
+        try:
+            (loaded,) = self.shelf.get(model)
+        except EmbcheckError as error:
+            failed = tuple(self._error(alias, check, error) for check in adapted)
+            return _Found(record.model_record(model.spec, None, [r.record for r in failed]), failed, {}, error=error)
+        by_place = [c for other in (None, *later) for c in adapted if c.other == other]
+        results = tuple(
+            self._evaluate(c, model, *([] if c.other is None else [later[c.other]])) for c in track(by_place, alias)
+        )
+        return self._found(model, loaded, results)
+
+    def _found(self, model: Model, loaded: _Loaded, results: tuple[Result, ...]) -> _Found:
+        table = loaded.table
+        timing = {
+            "load_seconds": loaded.seconds,
+            "bytes_read": table.provenance.bytes_read,
+            "results": {result.check.label: result.seconds for result in results},
+        }
+        place = record.model_record(model.spec, table, [r.record for r in results])
+        kept = [entry_of(r, table, self.settings) for r in results] if self.policy.keeps_entries else []
+        entries = tuple(entry for entry in kept if entry is not None)
+        return _Found(place, results, timing, str(table.vectors.device), notes=table.provenance.notes, entries=entries)
+
+    def _evaluate(self, check: Check, *models: Model) -> Result:
+        alias, policy = models[0].spec.alias, self.policy
+        try:
+            tables = tuple(loaded.table for loaded in self.shelf.get(*models))
+            result = evaluate(
+                check,
+                tables if check.declaration.of_pairs else tables[0],
+                self.settings,
+                control=self.control,
+                expected=policy.expected(alias, check),
+            )
+            return result if policy.gate is None else policy.gate.apply(alias, result, tables[0], self.settings)
+        except EmbcheckError as error:  # this property or the second model is at fault; the others may still run
+            return self._error(alias, check, error)
+
+    def _error(self, alias: str, check: Check, error: EmbcheckError) -> Result:
+        return error_result(check, str(error), expected=self.policy.expected(alias, check))

@@ -101,9 +101,10 @@ def check(specs: tuple[str, ...], **given: Any) -> int:
     config = resolve({**given, "model": specs}, root=Path.cwd())
     models = config.models or _demo()
     prepare(config, models)
-    checks = chosen(config)
-    if not checks:
-        notice("nothing to check: no properties were found")
+    checks = chosen(config, models)
+    if not any(check.is_whole for check in checks):
+        pairs = ", ".join(check.label for check in checks)
+        notice(f"nothing to check: {f'{pairs}: needs two models' if pairs else 'no properties were found'}")
         return NOTHING_RAN
     run = run_checks(config, models, checks)
     for message in run.notes:
@@ -120,7 +121,7 @@ def check(specs: tuple[str, ...], **given: Any) -> int:
 def list_(**given: Any) -> int:
     """List the properties that can be found, what each claims, and the configured models."""
     config = resolve(given, root=Path.cwd())
-    known = checks_of(collect.functions(config.properties))
+    known = checks_of(collect.functions(config.properties), [one.alias for one in config.models[1:]])
     checks = collect.select(known, config.property)
     show_lines(lambda _: [*_properties(checks), *_models(config)])
     return OK
@@ -153,6 +154,8 @@ def _properties(checks: Sequence[Check]) -> Iterator[terminal.Line]:
         yield from _indented("claims: ", bounds)
         for parameter, values in declaration.parameters.items():
             yield from _indented(f"{parameter}: ", [str(value) for value in values])
+        if declaration.of_pairs:
+            yield from _indented("runs for: ", ["each pair of models"])
         if declaration.fixtures:
             yield from _indented("runs under pytest only: ", [f"takes {', '.join(declaration.fixtures)}"])
     yield terminal.Line("")

@@ -10,7 +10,6 @@ import click
 
 from embcheck import sources
 from embcheck.baseline import path_of
-from embcheck.claims import Verdict
 from embcheck.cli.common import notice, options, show_lines
 from embcheck.cli.running import chosen, finish, gate_of, known_keys, prepare, run_checks
 from embcheck.config import resolve
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from embcheck.config import Config
-    from embcheck.run import Result
+    from embcheck.runner import Run
     from embcheck.spec import ModelSpec
 
 __all__ = ["COMMANDS"]
@@ -41,6 +40,7 @@ def init(spec: str, **given: Any) -> int:
 
     The model, and the checks that do not hold on it as expected exceptions, go to [tool.embcheck] in pyproject.toml;
     its estimates to embcheck-baselines/. Commit both.
+    Pairs of it with the models that are there already are measured too.
     """
     config = resolve({**given, "model": (spec,)}, root=Path.cwd())
     _refuse_in_ci(given, "init")
@@ -54,18 +54,40 @@ def init(spec: str, **given: Any) -> int:
     fresh = replace(
         config, gate="claims", update=(), per_model={k: v for k, v in config.per_model.items() if k != one.alias}
     )
-    prepare(fresh, (one,))
-    run = run_checks(fresh, (one,), chosen(fresh), keeps_entries=True)
-    if broken := [result for result in run.results if result.verdict is Verdict.ERROR]:
-        raise EmbcheckError(f"{broken[0].check.label} can't be run: {broken[0].reason}; nothing was written")
-    exceptions = {result.check.label: _why(result) for result in run.results if result.verdict is not Verdict.HOLDS}
+    there = {model.alias: model for model in resolve({}, root=Path.cwd()).models}
+    models = tuple((there | {one.alias: one}).values())
+    prepare(fresh, models)
+    run = run_checks(fresh, models, chosen(fresh, models), keeps_entries=True, only=one.alias)
+    exceptions = _exceptions(run)
     text = add_model(project, file, one, exceptions, _own_options(config))
     gate = Gate(config.baseline_dir, "both", "fail", ("new", "changed"))
     written = gate.write(one.alias, [(entry, "new") for entry, _ in run.entries[one.alias]])
     text.write()
-    show_lines(lambda encoding: terminal.lines(run.document, show=config.show, encoding=encoding))
-    notice(f"wrote {one.alias} to {file} ({len(exceptions)} expected exceptions) and {written.path}; commit both")
+    document = {**run.document, "models": [model for model in run.document["models"] if model["results"]]}
+    show_lines(lambda encoding: terminal.lines(document, show=config.show, encoding=encoding))
+    count = sum(map(len, exceptions.values()))
+    notice(f"wrote {one.alias} to {file} ({count} expected exceptions) and {written.path}; commit both")
     return 0
+
+
+def _exceptions(run: Run) -> dict[str, dict[str, str]]:
+    """By the model that they stand under: the checks that do not hold and are not excused yet, and why.
+
+    Raises
+    ------
+    EmbcheckError
+        One can't be run.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for model in run.document["models"]:
+        for result in model["results"]:
+            name = terminal.label(result)
+            if result["verdict"] == "error":
+                raise EmbcheckError(f"{name} can't be run: {result['reason']}; nothing was written")
+            if result["verdict"] != "holds" and result.get("expected", True):
+                why = " ".join((result["reason"] or result["verdict"]).split())
+                found.setdefault(model["alias"], {})[name] = why
+    return found
 
 
 def _own_options(config: Config) -> dict[str, Any]:
@@ -76,12 +98,6 @@ def _own_options(config: Config) -> dict[str, Any]:
         "dtype": config.dtype if config.dtype != default.dtype else None,
     }
     return {key: value for key, value in found.items() if value is not None}
-
-
-def _why(result: Result) -> str:
-    if result.verdict is Verdict.SKIPPED or (result.estimate is not None and result.estimate.reason):
-        return " ".join((result.reason or "").split())
-    return str(result.verdict)
 
 
 @click.group(short_help="Keep the baselines that checkpoints are compared with.")
@@ -136,7 +152,7 @@ def _measured(config: Config) -> int:
     if not models:
         raise UsageError("no model given; name one, or take one into the project with: embcheck init SPEC")
     prepare(config, models)
-    run = run_checks(config, models, chosen(config))
+    run = run_checks(config, models, chosen(config, models))
     lacking = finish(config, run)
     show_lines(lambda encoding: terminal.lines(run.document, show=config.show, encoding=encoding))
     for message in run.load_errors:

@@ -63,7 +63,7 @@ def _of_specs(config: Config, first: str, second: str) -> dict[str, Any]:
     specs = [{m.alias: m for m in config.models}.get(name) or parse(name) for name in (first, second)]
     for one in specs:
         sources.check(one)
-    checks = chosen(config)
+    checks = chosen(config, ())
     old, new = (
         sources.load(one, device=config.device, dtype=config.dtype, population=config.population) for one in specs
     )
@@ -91,7 +91,7 @@ def _settled(change: dict[str, Any]) -> dict[str, Any]:
 
 
 def _of_reports(config: Config, first: str, second: str) -> dict[str, Any]:
-    known = {(c.declaration.id, json.dumps(c.record, sort_keys=True)): c for c in chosen(config)}
+    known = {(c.declaration.id, json.dumps(c.record, sort_keys=True)): c for c in chosen(config, ())}
     old, new = (_results(Path(name)) for name in (first, second))
     rows = []
     for key in sorted(old.keys() & new.keys()):

@@ -45,9 +45,10 @@ def prepare(config: Config, models: Sequence[ModelSpec]) -> None:
         gate.baseline(spec.alias)
 
 
-def known_checks(config: Config) -> list[Check]:
-    """Every check that can be found, whatever is selected."""
-    return checks_of(collect.functions(config.properties))
+def known_checks(config: Config, models: Sequence[ModelSpec] = ()) -> list[Check]:
+    """Every check that can be found, whatever is selected, and with whichever model second in a pair."""
+    aliases = dict.fromkeys([*config.aliases, *(one.alias for one in models)])
+    return checks_of(collect.functions(config.properties), aliases)
 
 
 def known_keys(config: Config, alias: str) -> frozenset[str]:
@@ -55,29 +56,38 @@ def known_keys(config: Config, alias: str) -> frozenset[str]:
     return keys_of(one for check in known_checks(config) if (one := config.adapt(alias, check)) is not None)
 
 
-def chosen(config: Config) -> list[Check]:
-    """The selected checks.
+def chosen(config: Config, models: Sequence[ModelSpec]) -> list[Check]:
+    """The selected checks, of the pairs of the given models too.
 
     Raises
     ------
     EmbcheckError
         A name in the configuration is unknown, a glob matches nothing, or a property runs under pytest only.
     """
-    known = known_checks(config)
+    known = known_checks(config, models)
+    seconds = {None, *(one.alias for one in models[1:])}
     check_exceptions(config, known)
-    found = collect.select(known, config.property)
+    found = collect.select([check for check in known if check.other in seconds], config.property)
     collect.refuse_pytest_only(found)
     return found
 
 
 def run_checks(
-    config: Config, models: Sequence[ModelSpec], checks: Sequence[Check], *, keeps_entries: bool = False
+    config: Config,
+    models: Sequence[ModelSpec],
+    checks: Sequence[Check],
+    *,
+    keeps_entries: bool = False,
+    only: str | None = None,
 ) -> Run:
-    """Run the checks on the models."""
+    """Run the checks on the models; with ``only``, those of the model of that alias, alone or second in a pair."""
     from embcheck.runner import Policy, execute, models_of
 
+    def adapt(alias: str, check: Check) -> Check | None:
+        return config.adapt(alias, check) if only in {None, alias, check.other} else None
+
     device = str(sources.resolve_device(config.device))
-    policy = Policy(config.expected, config.adapt, gate_of(config), keeps_entries or bool(config.update))
+    policy = Policy(config.expected, adapt, gate_of(config), keeps_entries or bool(config.update))
     return execute(
         models_of(models, device=config.device_of, dtype=config.dtype_of, population=config.population),
         checks,

@@ -1,4 +1,4 @@
-"""Measures: pure functions ``(table, ..., rng) -> Estimate``, or ``(tables, ...)`` of two models. One idea a module, loaded when first used."""
+"""Measures: pure functions ``(table, ..., rng) -> Estimate``, or of two ``tables``. One idea a module, loaded late."""
 
 from __future__ import annotations
 

@@ -65,29 +65,32 @@ def linear_cka(tables: tuple[EmbeddingTable, ...], shared: Alignment) -> Similar
     One pass for the means, one for the moments: three d x d matrices in the accumulator's dtype, products of blocks in
     float32 on the first table's device. N is at least 4.
     """
+    x, y, cross = _moments(tables, shared)
+    if min(x.squares, y.squares) <= 0:
+        return Similarity(math.nan, math.nan, math.nan)
+    return Similarity(cross / math.sqrt(x.squares * y.squares), *_shuffled(x, y, len(shared)))
+
+
+def _moments(tables: tuple[EmbeddingTable, ...], shared: Alignment) -> tuple[_Side, _Side, float]:
+    """Either table's Gram matrix, and the squared Frobenius norm of the product of both tables' centred rows."""
     sides = list(zip(tables, (shared.first, shared.second), strict=True))
     centers = [_center(table, rows) for table, rows in sides]
-    place, dtype = tables[0].vectors.device, tables[0].accumulator
-    widths = [table.width for table in tables]
+    place, dtype, widths = tables[0].vectors.device, tables[0].accumulator, [table.width for table in tables]
     sums = {(i, j): torch.zeros((widths[i], widths[j]), dtype=dtype, device=place) for i, j in ((0, 0), (0, 1), (1, 1))}
     rests = [torch.zeros(width, dtype=dtype, device=place) for width in widths]
     fourth = [0.0, 0.0]
-    wider = tables[0] if widths[0] >= widths[1] else tables[1]
+    wider = max(tables, key=lambda table: table.width)
     with kernels.full_precision():
         for part in track(list(wider.slices(len(shared))), "shared tokens"):
             rows = [_centred(table, ids[part], *c).to(place) for (table, ids), c in zip(sides, centers, strict=True)]
-            for (i, j), total in sums.items():
-                total += rows[i].T @ rows[j]
+            for i, j in sums:
+                sums[i, j] += rows[i].T @ rows[j]
             for i, block in enumerate(rows):
                 rests[i] += block.sum(0, dtype=dtype)
                 fourth[i] += float((block.to(dtype) ** 2).sum(1).square().sum())
-    n = len(shared)
-    exact = {(i, j): total - torch.outer(rests[i], rests[j]) / n for (i, j), total in sums.items()}
+    exact = {(i, j): sums[i, j] - torch.outer(rests[i], rests[j]) / len(shared) for i, j in sums}
     x, y = (_Side(float(exact[i, i].trace()), float(exact[i, i].square().sum()), fourth[i]) for i in (0, 1))
-    cross = float(exact[0, 1].square().sum())
-    if min(x.squares, y.squares) <= 0:
-        return Similarity(math.nan, math.nan, math.nan)
-    return Similarity(cross / math.sqrt(x.squares * y.squares), *_shuffled(x, y, n))
+    return x, y, float(exact[0, 1].square().sum())
 
 
 def _center(table: EmbeddingTable, rows: NDArray[np.int64]) -> tuple[Tensor, float]:

@@ -60,11 +60,13 @@ def neighbor_overlap(tables: tuple[EmbeddingTable, ...], k: int = 20, *, rng: np
     shared = align(tables)
     size = len(shared)
     if size <= 3 * k:
-        raise NotMeasurable(f"{size} shared tokens are too few for lists of {k} neighbors; more than {3 * k} are needed")
+        raise NotMeasurable(
+            f"{size} shared tokens are too few for lists of {k} neighbors; more than {3 * k} are needed"
+        )
     probes = _probes(tables[0], shared)
     lists = _lists(tables, shared, probes, k)
-    units = _jaccard(_common(*lists, size), k)
-    draws = shuffled_overlaps(*lists, probes, size, rng)
+    units = _jaccard(_found_in(_keys(lists[0], size), lists[1], size), k)
+    draws = shuffled_overlaps(lists, probes, size, rng)
     order = np.argsort(units, kind="stable")
     lowest, highest = (
         [_about(tables, shared, int(probes[i]), float(units[i]), [near[i] for near in lists]) for i in some]
@@ -108,17 +110,13 @@ def _lists(
     return found
 
 
-def _common(a: NDArray[np.int64], b: NDArray[np.int64], size: int) -> NDArray[np.int64]:
-    """(m,) how many entries of either row of two (m, k) arrays of numbers below ``size`` are in the other."""
-    return _found_in(_keys(a, size), b, size)
-
-
 def _keys(lists: NDArray[np.int64], size: int) -> NDArray[np.int64]:
-    """Sorted numbers, one for each entry and its row."""
+    """Sorted numbers, one for each row of (m, k) numbers below ``size`` and each entry in it."""
     return np.sort((np.arange(len(lists))[:, None] * size + lists).ravel())
 
 
 def _found_in(keys: NDArray[np.int64], lists: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """(m,) how many entries of each row are in the same row of the lists that the keys were made of."""
     wanted = np.arange(len(lists))[:, None] * size + np.sort(lists, axis=1)
     place = np.searchsorted(keys, wanted)
     found: NDArray[np.int64] = (keys[np.minimum(place, len(keys) - 1)] == wanted).sum(1)
@@ -131,25 +129,21 @@ def _jaccard(common: NDArray[np.int64], k: int) -> NDArray[np.float64]:
 
 
 def shuffled_overlaps(
-    a: NDArray[np.int64],
-    b: NDArray[np.int64],
-    probes: NDArray[np.int64],
-    size: int,
-    rng: np.random.Generator,
+    lists: list[NDArray[np.int64]], probes: NDArray[np.int64], size: int, rng: np.random.Generator
 ) -> NDArray[np.float64]:
     r"""The mean Jaccard index under 999 shuffled alignments, from the probes' lists alone.
 
     An alignment :math:`\sigma` gives the second table's token :math:`\sigma(i)` the name i. Its list under the new
     names is :math:`\sigma^{-1}(N_k^B(\sigma(i)))`, which is known where :math:`\sigma(i)` is a probe. The shuffles
     therefore permute probes among probes and the other tokens among themselves, both uniformly, with fixed points.
-    These form a group, which is all that valid p-values need: were the second table's rows given to the shared tokens at
-    random, each of its elements would leave the distribution as it is. Where all tokens are probes it is the group of
-    all permutations.
+    These form a group, which is all that valid p-values need: were the second table's rows given to the shared tokens
+    at random, each of its elements would leave the distribution as it is. Where all tokens are probes it is the group
+    of all permutations.
 
     Parameters
     ----------
-    a, b
-        (m, k) neighbors of the probes in either table, as places among the shared tokens.
+    lists
+        Two (m, k) arrays: neighbors of the probes in either table, as places among the shared tokens.
     probes
         (m,) places of the probes.
     size
@@ -157,7 +151,8 @@ def shuffled_overlaps(
     rng
         Draws the permutations.
     """
-    keys, k = _keys(a, size), a.shape[1]
+    (a, b), k = lists, lists[0].shape[1]
+    keys = _keys(a, size)
     others = np.setdiff1d(np.arange(size), probes)
     renamed, draws = np.empty(size, dtype=np.int64), np.empty(DRAWS)
     for i in track(range(DRAWS), "shuffled alignments"):

@@ -35,7 +35,7 @@ def shuffled_alignment(
 def control_subsets(
     table: EmbeddingTable | tuple[EmbeddingTable, ...], limit: int, parameters: Mapping[str, Any]
 ) -> tuple[EmbeddingTable, ...]:
-    """At most ``limit`` rows of a table, or of either of two: of these the same shared tokens, as far as there are any."""
+    """At most ``limit`` rows of a table, or of either of two: there, as far as may be, of the same shared tokens."""
     import numpy as np
 
     from embcheck.measures.alignment import align

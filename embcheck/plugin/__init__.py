@@ -33,7 +33,7 @@ from embcheck.plugin.items import (
     over_models,
     parametrize,
     runs_on_its_model,
-    spec_of,
+    specs_of,
     wrapped_by_hypothesis,
 )
 from embcheck.plugin.results import PROBLEM, Results
@@ -205,7 +205,7 @@ def _kept(config: pytest.Config, items: list[pytest.Item]) -> list[pytest.Item]:
     collected = distinct(items)
     check_settings(collected, state.config, whole=is_whole(config))
     kept = chosen([item for item in collected if runs_on_its_model(item, state.config)], state.config.property)
-    needed = {spec_of(item) for item in kept}
+    needed = {spec for item in kept for spec in specs_of(item)}
     for spec in state.config.models:
         if spec in needed:
             sources.check(spec)
@@ -226,7 +226,7 @@ def embcheck_table(request: pytest.FixtureRequest) -> Iterator[EmbeddingTable]:
     state = request.config.stash[_STATE]
     problem = None
     try:
-        table = state.tables.get(request.param).table
+        table = state.tables.get(request.param)[0].table
     except EmbcheckError as error:
         problem = str(error)
     if problem is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
@@ -15,12 +15,15 @@ from embcheck.checkpoint import entry_of
 from embcheck.claims import Verdict
 from embcheck.errors import EmbcheckError, NotMeasurable, SourceError
 from embcheck.gate import Gate
-from embcheck.plugin.items import ClaimNotHeld, check_of, declaration_of, spec_of
+from embcheck.plugin.items import ClaimNotHeld, check_of, declaration_of, spec_of, specs_of
 from embcheck.record import model_record
 from embcheck.reports import terminal, text
 from embcheck.run import Check, Result, error_result, evaluate
+from embcheck.shelf import Shelf
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from embcheck.config import Config
     from embcheck.spec import ModelSpec
     from embcheck.table import EmbeddingTable
@@ -44,40 +47,21 @@ class Loaded:
     record: dict[str, Any]
     timing: dict[str, Any]
 
+    @property
+    def about(self) -> dict[str, Any]:
+        """What the controlling process needs to know of it."""
+        return {"record": self.record, "load": self.timing, "device": str(self.table.vectors.device)}
 
-class Tables:
-    """Loads tables, and keeps one: pytest groups the items by model."""
+
+class Tables(Shelf["ModelSpec", Loaded]):
+    """Loads tables, and keeps those of the last check: items are grouped by model."""
 
     def __init__(self, config: Config) -> None:
+        super().__init__(self._read)
         self._config = config
-        self._kept: Loaded | None = None
-        self._failed: dict[ModelSpec, str] = {}
         self.gate = Gate(config.baseline_dir, config.gate, config.missing_baseline, config.update)
 
-    def get(self, spec: ModelSpec) -> Loaded:
-        """The table of a spec.
-
-        Raises
-        ------
-        EmbcheckError
-            It can't be loaded; said again, without another try, for each check on it.
-        """
-        if spec in self._failed:
-            raise SourceError(self._failed[spec])
-        if self._kept is None or self._kept.spec != spec:
-            self._kept = None  # never two tables at a time
-            try:
-                self._kept = self._load(spec)
-            except EmbcheckError as error:
-                self._failed[spec] = str(error)
-                raise
-        return self._kept
-
-    def known(self, spec: ModelSpec) -> Loaded | None:
-        """The table of a spec if it is the one that is kept."""
-        return self._kept if self._kept is not None and self._kept.spec == spec else None
-
-    def _load(self, spec: ModelSpec) -> Loaded:
+    def _read(self, spec: ModelSpec) -> Loaded:
         started = time.perf_counter()
         config = self._config
         device, dtype = config.device_of(spec.alias), config.dtype_of(spec.alias)
@@ -123,7 +107,7 @@ def run_item(item: pytest.Function, tables: Tables, config: Config) -> None:
         no_model()
     result, entry = _measured(item, spec, tables, config)
     record = result.record
-    lines = _report(record, spec, tables, config)
+    lines = _report(record, specs_of(item), tables, config)
     item.stash[_OUTCOME] = {"record": record, "seconds": result.seconds, "lines": lines, "entry": entry}
     item.user_properties.append(("embcheck", lines[0]))
     _conclude(record, "\n".join(lines))
@@ -137,8 +121,9 @@ def _measured(
     check = config.adapt(spec.alias, check) or check
     expected = config.expected(spec.alias, check)
     try:
-        table = tables.get(spec).table
-        result = evaluate(check, table, config.settings, control=config.control, expected=expected)
+        table, *second = (loaded.table for loaded in tables.get(*specs_of(item)))
+        subject = (table, *second) if check.declaration.of_pairs else table
+        result = evaluate(check, subject, config.settings, control=config.control, expected=expected)
         result = tables.gate.apply(spec.alias, result, table, config.settings)
     except EmbcheckError as error:
         return error_result(check, str(error), expected=expected), None
@@ -154,7 +139,7 @@ def _with_fixtures(item: pytest.Function) -> Check:
         return check
     function = functools.partial(check.function, **fixtures)
     function.__embcheck__ = check.declaration  # type: ignore[attr-defined]
-    return Check(function, check.params)
+    return replace(check, function=function)
 
 
 def _conclude(record: dict[str, Any], message: str) -> None:
@@ -170,16 +155,20 @@ def _conclude(record: dict[str, Any], message: str) -> None:
     raise ClaimNotHeld(message)
 
 
-def _report(record: dict[str, Any], spec: ModelSpec, tables: Tables, config: Config) -> list[str]:
+def _report(record: dict[str, Any], specs: Sequence[ModelSpec], tables: Tables, config: Config) -> list[str]:
     """What failed and why, in lines; the first has the numbers."""
     lines = terminal.describe(record, config.settings.seed)
     row = [line.text for line in lines if line.style != "plain"]
+    about = [line for name, spec in zip(("model", "other"), specs, strict=False) for line in _about(name, spec, tables)]
+    return [" ".join(" ".join(row).split()), *(line.text for line in lines if line.style == "plain"), *about]
+
+
+def _about(name: str, spec: ModelSpec, tables: Tables) -> list[str]:
     loaded = tables.known(spec)
     shape = "not loaded" if loaded is None else "{} x {} {}".format(*loaded.record["shape"], loaded.record["dtype"])
     model = f"{text.safe(spec.alias, terminal.WIDTH)} ({text.safe(spec.text, 4 * terminal.WIDTH)}), {shape}"
     indent = " " * 14
-    about = text.wrap([model], width=terminal.WIDTH, first=f"{indent}model: ", indent=f"{indent}  ")
-    return [" ".join(" ".join(row).split()), *(line.text for line in lines if line.style == "plain"), *about]
+    return text.wrap([model], width=terminal.WIDTH, first=f"{indent}{name}: ", indent=f"{indent}  ")
 
 
 # --- what the reports carry -----------------------------------------------------------------------------------------
@@ -202,16 +191,14 @@ def attach(item: pytest.Item, report: pytest.TestReport, tables: Tables, config:
     if outcome and record["counterexamples"]:
         found = [json.dumps(entry, sort_keys=True) for entry in record["counterexamples"]]
         report.sections.append(("embcheck counterexamples", "\n".join(found)))
-    loaded = tables.known(spec)
+    loaded = {one.alias: table for one in specs_of(item) if (table := tables.known(one)) is not None}
     report.embcheck = json.dumps(  # type: ignore[attr-defined] # reports can hold extra attributes, says pytest
         {
             "alias": spec.alias,
             "label": check_of(item).label,
             "record": record,
             "seconds": outcome["seconds"] if outcome else 0.0,
-            "model": loaded.record if loaded else None,
-            "load": loaded.timing if loaded else None,
-            "device": str(loaded.table.vectors.device) if loaded else None,
+            "models": {alias: table.about for alias, table in loaded.items()},
             "entry": outcome["entry"] if outcome else None,
         }
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -35,6 +36,7 @@ __all__ = [
     "parametrize",
     "runs_on_its_model",
     "spec_of",
+    "specs_of",
     "wrapped_by_hypothesis",
 ]
 
@@ -64,26 +66,40 @@ def wrapped_by_hypothesis(thing: object) -> Declaration | None:
     return declaration_of(thing) or declaration_of(getattr(handle, "inner_test", None))
 
 
-def spec_of(item: pytest.Item) -> ModelSpec | None:
-    """The model that an item runs on, ``None`` where no model was given."""
+def specs_of(item: pytest.Item) -> tuple[ModelSpec, ...]:
+    """The model that an item runs on, or the two; none where there are none for it."""
     params = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
-    found = (params.get(name) for name in ("table", TABLE_FIXTURE))
-    return next((value for value in found if isinstance(value, ModelSpec)), None)
+    found = [params.get(name) for name in ("table", TABLE_FIXTURE)]
+    pair = params.get("tables")
+    found += pair if isinstance(pair, tuple) else ()
+    return tuple(value for value in found if isinstance(value, ModelSpec))
+
+
+def spec_of(item: pytest.Item) -> ModelSpec | None:
+    """The model that an item's result stands under, ``None`` where no model was given."""
+    return next(iter(specs_of(item)), None)
 
 
 def check_of(item: pytest.Function) -> Check:
     """The check that an item of a declared property stands for."""
     declaration = declaration_of(item)
     names = declaration.parameters if declaration else ()
-    return Check(item.obj, {name: item.callspec.params[name] for name in names})
+    second = specs_of(item)[1:]
+    params = {name: item.callspec.params[name] for name in names}
+    return Check(item.obj, params, second[0].alias if second else None)
 
 
 # --- parameters ---------------------------------------------------------------------------------------------------
 
 
 def parametrize(metafunc: pytest.Metafunc, declaration: Declaration, models: Sequence[ModelSpec]) -> None:
-    """One item for each model and each value of each parameter: ``name[alias-value]``."""
-    over_models(metafunc, "table", models)
+    """One item for each model, or pair of them, and each value of each parameter: ``name[alias-value]``."""
+    if declaration.of_pairs:
+        pairs = list(combinations(models, 2))
+        ids: list[object] = ["-".join(spec.alias for spec in pair) for pair in pairs]
+        metafunc.parametrize("tables", pairs or [None], ids=ids or [pytest.HIDDEN_PARAM], scope="session")
+    else:
+        over_models(metafunc, "table", models)
     for name, values in declaration.parameters.items():
         metafunc.parametrize(name, values, ids=[str(value) for value in values])
     if "rng" in inspect.signature(metafunc.function).parameters:
@@ -154,10 +170,15 @@ def chosen(items: Sequence[pytest.Item], globs: Sequence[str]) -> list[pytest.It
 
 
 def runs_on_its_model(item: pytest.Item, config: Config) -> bool:
-    """Whether the configuration of an item's model leaves its check in."""
-    spec = spec_of(item)
-    if spec is None or declaration_of(item) is None or not isinstance(item, pytest.Function):
+    """Whether an item has all the models it needs, and the configuration of the first leaves its check in.
+
+    A property of two models has no pair where there is one model. Where there is none, it says so as any other does.
+    """
+    spec, declaration = spec_of(item), declaration_of(item)
+    if declaration is None or not isinstance(item, pytest.Function):
         return True
+    if spec is None:
+        return not (declaration.of_pairs and config.models)
     return config.adapt(spec.alias, check_of(item)) is not None
 
 
@@ -189,20 +210,21 @@ def check_settings(items: Sequence[pytest.Item], config: Config, *, whole: bool)
         return
     collected = [check_of(item) for item in items if isinstance(item, pytest.Function) and declaration_of(item)]
     ids = {check.declaration.id for check in collected}
-    others = [check for check in checks_of(collect.functions(config.properties)) if check.declaration.id not in ids]
+    found = [function for function in collect.functions(config.properties) if function.__name__ not in ids]
+    pairs = {check.function for check in collected if check.declaration.of_pairs}
     if collected:
-        check_exceptions(config, [*collected, *others])
+        check_exceptions(config, [*collected, *checks_of([*pairs, *found], config.aliases)])
 
 
 def grouped(items: Sequence[pytest.Item], models: Sequence[ModelSpec]) -> list[pytest.Item]:
-    """The items with those that need a model in the order of models, at the places that such items had.
+    """The items with those that need models in the order of models, at the places that such items had.
 
     Not every pytest groups what is parametrized directly by its value, and each change of model loads a table.
     """
-    places = {spec: place for place, spec in enumerate(models)}
-    specs = {item: spec for item in items if (spec := spec_of(item)) in places}
-    ordered = iter(sorted(specs, key=lambda item: places[specs[item]]))
-    return [next(ordered) if item in specs else item for item in items]
+    place = {spec: i for i, spec in enumerate(models)}
+    places = {item: [place[s] for s in specs if s in place] for item in items if (specs := specs_of(item))}
+    ordered = iter(sorted(places, key=places.__getitem__))
+    return [next(ordered) if item in places else item for item in items]
 
 
 def _key(item: pytest.Function) -> tuple[str, ...]:

@@ -54,6 +54,7 @@ class Results:
         self._pytest_config = pytest_config
         self._config = config
         self._found: dict[tuple[str, str, str], dict[str, Any]] = {}
+        self._loaded: dict[str, dict[str, Any]] = {}
         self._declared = False
         self._ran = False
         self._stopped = False
@@ -69,6 +70,8 @@ class Results:
             found = json.loads(text)
             record = found["record"]
             self._found[found["alias"], record["property"], json.dumps(record["params"], sort_keys=True)] = found
+            for alias, about in found["models"].items():
+                self._loaded.setdefault(alias, about)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
@@ -171,15 +174,15 @@ class Results:
         timing: dict[str, dict[str, Any]] = {}
         for spec in self._config.models:
             found = [one for (alias, *_), one in sorted(self._found.items()) if alias == spec.alias]
-            if not found:
+            loaded = self._loaded.get(spec.alias)
+            if not found and loaded is None:
                 continue
             results = [one["record"] for one in found]
-            loaded = next((one for one in found if one["model"]), None)
             record = model_record(spec, None, results)
             settle(results)
             if unused := self._unused(spec.alias):
                 record["unused"] = unused
-            models.append(record | {k: v for k, v in (loaded or {"model": {}})["model"].items() if k != "results"})
+            models.append(record | {k: v for k, v in (loaded or {"record": {}})["record"].items() if k != "results"})
             timing[spec.alias] = {}
             if loaded is not None:
                 devices.append(loaded["device"])
