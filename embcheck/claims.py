@@ -271,8 +271,8 @@ def claim(
     Raises
     ------
     UsageError
-        No claim, a parameter that the function does not take, both ``table`` and ``tables`` or neither, no docstring to
-        say what is claimed, or a margin that is not a positive number.
+        No claim, an argument too many or too few, no docstring to say what is claimed, or a margin that is no positive
+        number.
     """
     if not claims or not all(hasattr(c, "verdict") for c in claims):
         raise UsageError(
@@ -284,10 +284,7 @@ def claim(
 
     def declare(function: Callable[..., Estimate]) -> Callable[..., Estimate]:
         arguments = tuple(inspect.signature(function).parameters)
-        unknown = sorted(set(parameters) - set(arguments))
-        if unknown:
-            raise UsageError(f"property {function.__name__} does not take the parameter {unknown[0]!r}")
-        of_pairs = _takes_pairs(function.__name__, arguments, margin)
+        of_pairs = _takes_pairs(function.__name__, arguments, parameters, margin)
         sentence = (inspect.getdoc(function) or "").partition("\n\n")[0].replace("\n", " ").strip()
         if not sentence:
             raise UsageError(f"property {function.__name__} needs a docstring: one sentence saying what is claimed")
@@ -310,8 +307,10 @@ def claim(
     return declare
 
 
-def _takes_pairs(name: str, arguments: tuple[str, ...], margin: float | None) -> bool:
-    """Whether a property is about two models, by its arguments."""
+def _takes_pairs(name: str, arguments: tuple[str, ...], parameters: Mapping[str, Any], margin: float | None) -> bool:
+    """Whether a property is about two models, by its arguments, which are checked."""
+    if unknown := sorted(set(parameters) - set(arguments)):
+        raise UsageError(f"property {name} does not take the parameter {unknown[0]!r}")
     given = [argument for argument in ("table", "tables") if argument in arguments]
     if len(given) != 1:
         raise UsageError(f"property {name} must take 'table', or 'tables' for two of them, and not both")

@@ -238,6 +238,9 @@ def sound(table, a=0):
         (lambda: claim(above(1), b=1)(sound), "sound does not take the parameter 'b'"),
         (lambda: claim(above(1))(silent), "silent needs a docstring"),
         (lambda: claim(above(1))(without_table), "without_table must take 'table'"),
+        (lambda: claim(above(1))(lambda table, tables: None), "and not both"),
+        (lambda: claim(above(1), other=1)(lambda tables, other: None), "takes 'other', which names the second model"),
+        (lambda: claim(above(1), margin=0.1)(lambda tables: None), "not compared with a baseline; leave out margin"),
     ],
 )
 def test_mistakes_are_named_at_declaration(declare, message):

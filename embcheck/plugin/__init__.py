@@ -30,6 +30,7 @@ from embcheck.plugin.items import (
     excuse,
     grouped,
     is_whole,
+    lacks_its_pair,
     over_models,
     parametrize,
     runs_on_its_model,
@@ -204,7 +205,8 @@ def _kept(config: pytest.Config, items: list[pytest.Item]) -> list[pytest.Item]:
         raise state.problem
     collected = distinct(items)
     check_settings(collected, state.config, whole=is_whole(config))
-    kept = chosen([item for item in collected if runs_on_its_model(item, state.config)], state.config.property)
+    selected = chosen([item for item in collected if runs_on_its_model(item, state.config)], state.config.property)
+    kept = [item for item in selected if not lacks_its_pair(item, state.config)]
     needed = {spec for item in kept for spec in specs_of(item)}
     for spec in state.config.models:
         if spec in needed:

@@ -32,6 +32,7 @@ __all__ = [
     "excuse",
     "grouped",
     "is_whole",
+    "lacks_its_pair",
     "over_models",
     "parametrize",
     "runs_on_its_model",
@@ -170,16 +171,17 @@ def chosen(items: Sequence[pytest.Item], globs: Sequence[str]) -> list[pytest.It
 
 
 def runs_on_its_model(item: pytest.Item, config: Config) -> bool:
-    """Whether an item has all the models it needs, and the configuration of the first leaves its check in.
-
-    A property of two models has no pair where there is one model. Where there is none, it says so as any other does.
-    """
-    spec, declaration = spec_of(item), declaration_of(item)
-    if declaration is None or not isinstance(item, pytest.Function):
+    """Whether the configuration of an item's model leaves its check in."""
+    spec = spec_of(item)
+    if spec is None or declaration_of(item) is None or not isinstance(item, pytest.Function):
         return True
-    if spec is None:
-        return not (declaration.of_pairs and config.models)
     return config.adapt(spec.alias, check_of(item)) is not None
+
+
+def lacks_its_pair(item: pytest.Item, config: Config) -> bool:
+    """Whether an item needs two models and there is one. Where there is none, it says so as any other does."""
+    declaration = declaration_of(item)
+    return declaration is not None and declaration.of_pairs and len(config.models) == 1
 
 
 def is_whole(config: pytest.Config) -> bool:
