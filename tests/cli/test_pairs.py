@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from pathlib import Path
 
 import jsonschema
 import pytest
@@ -175,6 +176,16 @@ def test_same_as_the_python_api(checked):
     _, document, _ = checked(A, B, "--property", "pair*")
     other = package.check([A, B], properties="pair*").document
     assert document["models"] == json.loads(json.dumps(other["models"]))
+
+
+def test_the_example_of_the_documentation_runs(pairs, embcheck):
+    """The property of two models in docs/properties.md runs as it stands."""
+    text = (Path(__file__).parents[2] / "docs" / "properties.md").read_text(encoding="utf-8")
+    code = text.partition("## Properties of two models")[2].partition("```python\n")[2].partition("```")[0]
+    (pairs / "properties" / "words.py").write_text(code)
+    found = embcheck("check", C, A, "--property", "same_words")
+    assert "REFUTED       same_words[a]  0.5 (exact)  n = 60 words" in found.out
+    assert embcheck("check", A, C, "--property", "same_words").out.splitlines()[-1] == "1 hold"
 
 
 # --- configuration and baselines ------------------------------------------------------------------------------------
