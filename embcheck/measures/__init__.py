@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from embcheck.measures.accuracy import analogy_accuracy
     from embcheck.measures.agreement import metric_agreement
     from embcheck.measures.analogies import analogy_gain, analogy_rank
     from embcheck.measures.axis import axis_accuracy
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from embcheck.measures.untrained import untrained_share
 
 _HOME = {
+    "analogy_accuracy": "accuracy",
     "analogy_gain": "analogies",
     "analogy_rank": "analogies",
     "axis_accuracy": "axis",
@@ -48,6 +50,7 @@ _HOME = {
 }
 
 __all__ = [
+    "analogy_accuracy",
     "analogy_gain",
     "analogy_rank",
     "axis_accuracy",
