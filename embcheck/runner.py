@@ -165,7 +165,8 @@ def _run_model(
     policy: Policy,
 ) -> _Found:
     alias = model.spec.alias
-    checks = [adapted for check in checks if (adapted := policy.adapt(alias, check)) is not None]
+    own = [check for check in checks if check.declaration.applies_to(model.spec)]
+    checks = [adapted for check in own if (adapted := policy.adapt(alias, check)) is not None]
     expected = policy.expected
     started = time.perf_counter()
     try:

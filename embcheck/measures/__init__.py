@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from embcheck.measures.offsets import offset_consistency
     from embcheck.measures.order import order_agreement
     from embcheck.measures.related import related_pair_auc
+    from embcheck.measures.reproduction import published_deviation
     from embcheck.measures.separation import category_separation
     from embcheck.measures.shares import non_negative_share
     from embcheck.measures.untrained import untrained_share
@@ -44,6 +45,7 @@ _HOME = {
     "offset_consistency": "offsets",
     "order_agreement": "order",
     "participation_share": "dimension",
+    "published_deviation": "reproduction",
     "related_pair_auc": "related",
     "unit_length_share": "normalization",
     "untrained_share": "untrained",
@@ -67,6 +69,7 @@ __all__ = [
     "offset_consistency",
     "order_agreement",
     "participation_share",
+    "published_deviation",
     "related_pair_auc",
     "unit_length_share",
     "untrained_share",
