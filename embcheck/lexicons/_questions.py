@@ -44,7 +44,7 @@ def questions(path: str | Path) -> Questions:
     """
     file = Path(path)
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"questions {str(file)!r}: {getattr(error, 'strerror', None) or error}") from error
     sections: list[tuple[str, list[Question]]] = []
