@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from embcheck.estimate import Estimate
+    from embcheck.spec import ModelSpec
 
 __all__ = [
     "Bound",
@@ -217,6 +218,12 @@ class Declaration:
     """In which direction such a move is a regression."""
     of_pairs: bool = False
     """Whether it is about two models: it takes ``tables`` instead of ``table``."""
+    applies: Callable[[ModelSpec], bool] | None = None
+    """Tells of a model's spec whether it has the property's checks at all; every model has them where it is not set."""
+
+    def applies_to(self, spec: ModelSpec) -> bool:
+        """Whether a model has this property's checks."""
+        return self.applies is None or self.applies(spec)
 
     def cases(self) -> Iterator[dict[str, Any]]:
         """Every combination of parameter values, the last parameter varying fastest."""
@@ -244,6 +251,7 @@ def claim(
     version: int = 1,
     margin: float | None = None,
     bad: Direction = "both",
+    applies: Callable[[ModelSpec], bool] | None = None,
     **parameters: Any,
 ) -> Callable[[Callable[..., Estimate]], Callable[..., Estimate]]:
     """Declare a function ``(table, [parameters], rng) -> Estimate`` as a property.
@@ -265,6 +273,9 @@ def claim(
         and neither is what is about two models.
     bad
         ``down`` or ``up`` where only a move that way is a regression, and the other an improvement.
+    applies
+        Given a model's spec, whether the property is about that model. The others don't have its checks, rather than
+        skipped ones.
     parameters
         Values for further arguments. A list or tuple makes one check a value; several make their product.
 
@@ -299,6 +310,7 @@ def claim(
             margin=margin,
             bad=bad,
             of_pairs=of_pairs,
+            applies=applies,
         )
         function.__embcheck__ = declaration  # type: ignore[attr-defined]
         function.__test__ = True  # type: ignore[attr-defined]

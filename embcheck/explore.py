@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from embcheck.errors import NotMeasurable, UsageError
-from embcheck.measures import kernels
+from embcheck.measures import analogy_accuracy, kernels
 from embcheck.measures.forms import forms_of
 from embcheck.record import plain
 from embcheck.vocabulary import TokenKind
@@ -25,10 +25,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from embcheck.lexicons import Questions
     from embcheck.spec import ModelSpec
     from embcheck.table import EmbeddingTable
 
-__all__ = ["analogy", "inspect", "neighbors", "parse_analogy", "probe"]
+__all__ = ["analogy", "answers", "inspect", "neighbors", "parse_analogy", "probe"]
 
 _ROW = re.compile(r"#(\d+)")
 _LEVELS = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
@@ -157,6 +158,17 @@ def analogy(table: EmbeddingTable, words: Sequence[str], k: int) -> dict[str, An
     ranks = {text: {name: _rank(table, these, text) for name, these in both.items()} for text in dict.fromkeys(words)}
     document: dict[str, Any] = plain({"words": [_described(table, word) for word in found], "ranks": ranks, **lists})
     return document
+
+
+def answers(
+    table: EmbeddingTable, questions: Questions, *, restrict: int | None, keep_case: bool, keep_sources: bool
+) -> dict[str, Any]:
+    """How many questions of a file are answered rightly, section by section, under the rules given."""
+    estimate = analogy_accuracy(table, questions, restrict=restrict, fold_case=not keep_case, keep_sources=keep_sources)
+    found: dict[str, Any] = plain(
+        {"accuracy": estimate.value, "asked": estimate.n, **estimate.details, "wrong": estimate.counterexamples}
+    )
+    return found
 
 
 def parse_analogy(terms: Sequence[str]) -> list[str]:

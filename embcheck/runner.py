@@ -185,7 +185,8 @@ class _Session:
         model = self.models[place]
         alias = model.spec.alias
         later = {other.spec.alias: other for other in self.models[place + 1 :]}
-        runs = [check for check in checks if not check.declaration.of_pairs or check.other in later]
+        about = [check for check in checks if check.declaration.applies_to(model.spec)]
+        runs = [check for check in about if not check.declaration.of_pairs or check.other in later]
         adapted = [own for check in runs if (own := self.policy.adapt(alias, check)) is not None]
         try:
             (loaded,) = self.shelf.get(model)

@@ -25,6 +25,7 @@ PUBLIC = {
     "load",
     "measures",
     "nulls",
+    "published",
     "within",
 }
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from embcheck import collect
-from embcheck.cli import baselines, compare, explore
+from embcheck.cli import baselines, compare, explore, figures
 from embcheck.cli.common import notice, options, show_lines
 from embcheck.cli.running import chosen, finish, prepare, run_checks
 from embcheck.config import resolve
@@ -117,9 +117,13 @@ def check(specs: tuple[str, ...], **given: Any) -> int:
 
 
 @program.command("list", short_help="List properties and models.")
+@click.option("--published", is_flag=True, help="List the published figures that models are compared with instead.")
 @options("property", "properties")
-def list_(**given: Any) -> int:
+def list_(*, published: bool, **given: Any) -> int:
     """List the properties that can be found, what each claims, and the configured models."""
+    if published:
+        show_lines(lambda _: figures.listed())
+        return OK
     config = resolve(given, root=Path.cwd())
     known = checks_of(collect.functions(config.properties), [one.alias for one in config.models[1:]])
     checks = collect.select(known, config.property)
@@ -156,6 +160,8 @@ def _properties(checks: Sequence[Check]) -> Iterator[terminal.Line]:
             yield from _indented(f"{parameter}: ", [str(value) for value in values])
         if declaration.of_pairs:
             yield from _indented("runs for: ", ["each pair of models"])
+        if declaration.applies is not None:
+            yield from _indented("", ["only for the models that it is about"])
         if declaration.fixtures:
             yield from _indented("runs under pytest only: ", [f"takes {', '.join(declaration.fixtures)}"])
     yield terminal.Line("")

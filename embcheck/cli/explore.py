@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from embcheck import sources
+from embcheck import lexicons, sources
 from embcheck.cli.common import options, show_lines
 from embcheck.config import resolve
+from embcheck.errors import UsageError
 from embcheck.reports import json_file, views
 from embcheck.spec import parse
 
@@ -66,18 +67,35 @@ def neighbors(spec: str, word: str, count: int, *, merge: bool, **given: Any) ->
     return _shown(explore.neighbors(_table(config, one), word, count, merge=merge), views.neighbors, config)
 
 
-@click.command(short_help="Solve an analogy such as king - man + woman.")
+@click.command(short_help="Solve an analogy such as king - man + woman, or a file of them.")
 @click.argument("spec")
-@click.argument("terms", nargs=-1, required=True, metavar="A - B + C [= TARGET]")
+@click.argument("terms", nargs=-1, metavar="[A - B + C [= TARGET]]")
 @_count
+@click.option("--questions", type=Path, metavar="FILE", help="Answer a file of questions, as questions-words.txt is.")
+@click.option("--restrict", type=click.IntRange(min=1), metavar="N", help="Questions: only the first N rows are words.")
+@click.option("--keep-case", is_flag=True, help="Questions: a word in another case is another word.")
+@click.option("--keep-sources", is_flag=True, help="Questions: A, B and C may be answers.")
 @options(*_TABLE)
 def analogy(spec: str, terms: tuple[str, ...], count: int, **given: Any) -> int:
-    """List the tokens of SPEC nearest to A - B + C, with the three words excluded and kept."""
+    """List the tokens of SPEC nearest to A - B + C, with the three words excluded and kept.
+
+    With --questions instead: the share of a file's questions that SPEC answers rightly, section by section.
+    """
     from embcheck import explore
 
-    words = explore.parse_analogy(terms)
+    file: Path | None = given.pop("questions")
+    rules = {name: given.pop(name) for name in ("restrict", "keep_case", "keep_sources")}
+    if bool(terms) == bool(file):
+        raise UsageError("give either an analogy, such as king - man + woman, or --questions FILE")
+    if not file:
+        if chosen := [name.replace("_", "-") for name, value in rules.items() if value]:
+            raise UsageError(f"--{chosen[0]} is a rule for --questions FILE")
+        words = explore.parse_analogy(terms)
+        config, one = _prepared(spec, given)
+        return _shown(explore.analogy(_table(config, one), words, count), views.analogy, config)
+    questions = lexicons.questions(file)
     config, one = _prepared(spec, given)
-    return _shown(explore.analogy(_table(config, one), words, count), views.analogy, config)
+    return _shown(explore.answers(_table(config, one), questions, **rules), views.answers, config)
 
 
 def _prepared(spec: str, given: Mapping[str, Any]) -> tuple[Config, ModelSpec]:

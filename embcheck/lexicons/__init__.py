@@ -1,4 +1,4 @@
-"""Word lists: relations of word pairs, analogies, categories, ordered words, axes of meaning, related words."""
+"""Word lists: relations of word pairs, analogies, categories, ordered words, axes, related words; analogy questions."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Protocol
 
 from embcheck.lexicons._axes import Axis, axes
 from embcheck.lexicons._categories import Categories, Category, categories
+from embcheck.lexicons._questions import Questions, Section, questions
 from embcheck.lexicons._related import Comparisons, comparisons, related
 from embcheck.lexicons._relations import Analogy, Relation, analogies, relation, relations
 from embcheck.lexicons._sequences import OrderedWords, sequences
@@ -18,11 +19,14 @@ __all__ = [
     "Category",
     "Comparisons",
     "OrderedWords",
+    "Questions",
     "Relation",
+    "Section",
     "analogies",
     "axes",
     "categories",
     "comparisons",
+    "questions",
     "related",
     "relation",
     "relations",

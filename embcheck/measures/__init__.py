@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from embcheck.measures.accuracy import analogy_accuracy
     from embcheck.measures.agreement import metric_agreement
     from embcheck.measures.analogies import analogy_gain, analogy_rank
     from embcheck.measures.axis import axis_accuracy
@@ -22,11 +23,13 @@ if TYPE_CHECKING:
     from embcheck.measures.order import order_agreement
     from embcheck.measures.overlap import neighbor_overlap
     from embcheck.measures.related import related_pair_auc
+    from embcheck.measures.reproduction import published_deviation
     from embcheck.measures.separation import category_separation
     from embcheck.measures.shares import non_negative_share
     from embcheck.measures.untrained import untrained_share
 
 _HOME = {
+    "analogy_accuracy": "accuracy",
     "analogy_gain": "analogies",
     "analogy_rank": "analogies",
     "axis_accuracy": "axis",
@@ -44,12 +47,14 @@ _HOME = {
     "offset_consistency": "offsets",
     "order_agreement": "order",
     "participation_share": "dimension",
+    "published_deviation": "reproduction",
     "related_pair_auc": "related",
     "unit_length_share": "normalization",
     "untrained_share": "untrained",
 }
 
 __all__ = [
+    "analogy_accuracy",
     "analogy_gain",
     "analogy_rank",
     "axis_accuracy",
@@ -67,6 +72,7 @@ __all__ = [
     "offset_consistency",
     "order_agreement",
     "participation_share",
+    "published_deviation",
     "related_pair_auc",
     "unit_length_share",
     "untrained_share",

@@ -171,11 +171,11 @@ def chosen(items: Sequence[pytest.Item], globs: Sequence[str]) -> list[pytest.It
 
 
 def runs_on_its_model(item: pytest.Item, config: Config) -> bool:
-    """Whether the configuration of an item's model leaves its check in."""
-    spec = spec_of(item)
-    if spec is None or declaration_of(item) is None or not isinstance(item, pytest.Function):
+    """Whether an item's check is about its model, and the model's configuration leaves it in."""
+    spec, declaration = spec_of(item), declaration_of(item)
+    if spec is None or declaration is None or not isinstance(item, pytest.Function):
         return True
-    return config.adapt(spec.alias, check_of(item)) is not None
+    return declaration.applies_to(spec) and config.adapt(spec.alias, check_of(item)) is not None
 
 
 def lacks_its_pair(item: pytest.Item, config: Config) -> bool:

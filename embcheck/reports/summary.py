@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from embcheck import atomic
 from embcheck.errors import EmbcheckError
+from embcheck.reports import figures
 from embcheck.reports.terminal import bound_text, change_text, counts, label
 from embcheck.reports.text import number, safe
 
@@ -67,6 +68,9 @@ def _model(model: Mapping[str, Any]) -> Iterator[str]:
     good = [result for result in model["results"] if result["outcome"] == "pass"]
     if good:
         yield f"<details><summary>{len(good)} passing</summary>\n\n{_table(good)}\n\n</details>"
+    for result in model["results"]:
+        if compared := figures.of(result):
+            yield _figures(compared)
 
 
 def _table(results: Sequence[Mapping[str, Any]]) -> str:
@@ -82,6 +86,15 @@ def _table(results: Sequence[Mapping[str, Any]]) -> str:
             _inert(change_text(change)),
             "; ".join(part for part in (_inert(why(result), 300), _moved(result)) if part),
         ]
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def _figures(compared: Sequence[figures.Compared]) -> str:
+    rows = ["| Figure | Ours | Published | Tolerance | | Source |", "|---|---|---|---|---|---|"]
+    for one in compared:
+        within = "within" if one.within else "**outside**"
+        cells = [_code(one.name), *map(_inert, (one.ours, one.published, one.tolerance)), within, _inert(one.source)]
         rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
 

@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from embcheck.reports import figures
 from embcheck.reports.text import number, safe, wrap
 
 if TYPE_CHECKING:
@@ -238,6 +239,8 @@ def _details(result: Mapping[str, Any], seed: int, encoding: str) -> Iterator[li
         yield _block("control", ["holds on {holds} of {tables} random tables".format(**result["control"])])
     if worst := [_counterexample(entry, encoding) for entry in result["counterexamples"][:_WORST]]:
         yield _block("worst", worst)
+    if figures.of(result):
+        yield figures.lines(result, indent=_INDENT, encoding=encoding)
     if isinstance(summary := result["details"].get("summary"), str):
         yield _prose("note", summary, encoding)
 

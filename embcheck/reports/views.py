@@ -10,9 +10,10 @@ from embcheck.reports.text import columns, number, safe, wrap
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["analogy", "inspect", "neighbors", "probe"]
+__all__ = ["analogy", "answers", "described", "inspect", "neighbors", "probe"]
 
 _TOKEN = 30
+_QUESTION = 60
 _MOST_RUNS = 40
 _MOST_TOKENS = 60
 
@@ -87,6 +88,40 @@ def analogy(document: Mapping[str, Any], *, encoding: str = "utf-8") -> list[Lin
         *_ranked(document["sources_kept"], encoding),
         *_block("ranks", ranks),
     ]
+
+
+def answers(document: Mapping[str, Any], *, encoding: str = "utf-8") -> list[Line]:
+    """How many questions are answered rightly, by section."""
+    rules = document["rules"]
+    notes = [
+        f"{document['words']} words",
+        "case folded" if rules["fold_case"] else "case kept",
+        f"source words {'kept' if rules['keep_sources'] else 'excluded'}",
+    ]
+    total = {
+        "section": "all sections",
+        "questions": sum(one["questions"] for one in document["sections"]),
+        "asked": document["asked"],
+        "correct": sum(one["correct"] for one in document["sections"]),
+        "accuracy": document["accuracy"],
+    }
+    return [
+        *_titled(f"{safe(document['questions'], _TOKEN, encoding=encoding)}  {', '.join(notes)}"),
+        Line(f"{'section':<32}{'questions':>12}{'asked':>10}{'correct':>10}{'accuracy':>12}"),
+        *(_section(one, encoding) for one in (*document["sections"], total)),
+        *_block("wrong", [_wrong(entry, encoding) for entry in document["wrong"]]),
+    ]
+
+
+def _section(one: Mapping[str, Any], encoding: str) -> Line:
+    name = safe(one["section"], _TOKEN, encoding=encoding)
+    counts = f"{one['questions']:>12}{one['asked']:>10}{one['correct']:>10}"
+    return Line(f"{name}{' ' * (32 - columns(name))}{counts}{number(one['accuracy']):>12}")
+
+
+def _wrong(entry: Mapping[str, Any], encoding: str) -> str:
+    answer = "none" if entry["answer"] is None else f"'{safe(entry['answer'], _TOKEN, encoding=encoding)}'"
+    return f"{safe(entry['token'], _QUESTION, encoding=encoding)}, not {answer}"
 
 
 def _titled(text: str) -> list[Line]:

@@ -127,3 +127,42 @@ def test_configured_alias_is_a_spec(embcheck, project):
 def test_analogy_may_be_written_in_several_ways(terms, words):
     """An analogy may come as one argument or several, in either order, with or without a target."""
     assert parse_analogy(terms) == words
+
+
+PLANE = "6 3\nking 1 1 0\nman 1 0 0\nwoman 0 0 1\nqueen 0 1 1\nother -1 -1 -1\nKING 0.9 1 0.1\n"
+QUESTIONS = ": royal\nman king woman queen\nman king woman other\n: unknown\na b c d\n"
+
+
+def test_analogy_answers_a_file_of_questions(embcheck, project):
+    """--questions gives the accuracy by section and over all, with the rules it was asked under."""
+    (project / "plane.vec").write_text(PLANE)
+    (project / "q.txt").write_text(QUESTIONS)
+    found = embcheck("analogy", "fasttext:plane.vec", "--questions", "q.txt", "--json", "out.json")
+    assert found.code == 0
+    assert all(len(line) <= 80 for line in found.out.splitlines())
+    document = json.loads((project / "out.json").read_text())
+    assert (document["accuracy"], document["asked"], document["words"]) == (0.5, 2, 6)
+    assert [(s["section"], s["asked"], s["correct"]) for s in document["sections"]] == [
+        ("royal", 2, 1),
+        ("unknown", 0, 0),
+    ]
+    assert document["wrong"][0]["answer"] == "queen"
+    assert document["rules"] == {"restrict": None, "fold_case": True, "keep_sources": False}
+    kept = embcheck("analogy", "fasttext:plane.vec", "--questions", "q.txt", "--keep-sources", "--restrict", "5")
+    assert "5 words, case folded, source words kept" in kept.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "give either an analogy, such as king - man + woman, or --questions FILE"),
+        (("a", "-", "b", "+", "c", "--questions", "q.txt"), "give either an analogy"),
+        (("a", "-", "b", "+", "c", "--keep-case"), "--keep-case is a rule for --questions FILE"),
+        (("--questions", "none.txt"), "questions 'none.txt': No such file or directory"),
+    ],
+)
+def test_analogy_is_one_question_or_a_file(embcheck, words, arguments, message):
+    """An analogy and a file of questions exclude each other, and rules are for a file; both are wrong usage."""
+    found = embcheck("analogy", words, *arguments)
+    assert found.code == 4
+    assert message in found.err
