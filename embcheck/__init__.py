@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from embcheck import lexicons, measures, nulls
+    from embcheck import lexicons, measures, nulls, strategies
     from embcheck.api import check, load
     from embcheck.claims import Verdict, above, agrees, beats, below, claim, within
     from embcheck.errors import EmbcheckError, NotMeasurable
@@ -35,6 +35,7 @@ __all__ = [
     "load",
     "measures",
     "nulls",
+    "strategies",
     "within",
 ]
 
@@ -53,7 +54,7 @@ _HOME = {
     "load": "api",
     "within": "claims",
 }
-_MODULES = frozenset({"lexicons", "measures", "nulls"})
+_MODULES = frozenset({"lexicons", "measures", "nulls", "strategies"})
 
 
 def __getattr__(name: str) -> Any:

@@ -25,6 +25,7 @@ PUBLIC = {
     "load",
     "measures",
     "nulls",
+    "strategies",
     "within",
 }
 
