@@ -51,8 +51,13 @@ def table():
 def everything(strategy, examples=300):
     """All that a strategy draws."""
     seen = []
-    calm = settings(max_examples=examples, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
-    calm(given(strategy)(seen.append))()
+
+    @settings(max_examples=examples, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @given(strategy)
+    def draw(drawn):
+        seen.append(drawn)
+
+    draw()
     return seen
 
 
