@@ -107,7 +107,7 @@ def words(table: EmbeddingTable | None = None, *, among: Sequence[str] | None = 
     if isinstance(among, str):
         raise UsageError(f"strategies.words(): among must be a list of words, got {among!r}")
     listed = None if among is None else tuple(among)
-    return _drawn(table, lambda draw, found: _pick(draw, _words(found, listed)))
+    return _drawn(table, lambda draw, found: _word(draw, found) if listed is None else _listed(draw, found, listed))
 
 
 def pairs(
@@ -258,6 +258,23 @@ def _different(draw: DrawFn, rows: NDArray[np.int64]) -> tuple[int, int]:
     return int(rows[first]), int(rows[second + (second >= first)])
 
 
+def _word(draw: DrawFn, table: EmbeddingTable) -> str:
+    """A token that begins a word, where its text alone leads back to it: looked up one by one, as encoding takes long."""
+    from hypothesis import assume
+
+    row = _pick(draw, _rows(table, "word"))
+    word = table.token(int(row)).strip()
+    assume(table.rows([word]) == [row])
+    return word
+
+
+def _listed(draw: DrawFn, table: EmbeddingTable, listed: tuple[str, ...]) -> str:
+    def find() -> tuple[str, ...]:
+        return tuple(word for word, row in zip(listed, table.rows(listed), strict=True) if row is not None)
+
+    return _pick(draw, _kept(table, ("words", listed), find, "such word that is a single token"))
+
+
 def _token(table: EmbeddingTable, row: int) -> Token:
     return Token(table.token(int(row)), int(row))
 
@@ -324,19 +341,9 @@ def _ordered(table: EmbeddingTable, rows: NDArray[np.int64]) -> NDArray[np.int64
     from embcheck.vocabulary import CONTINUATION, TokenKind
 
     starts = table.of_kind(TokenKind.WORD_START)
-    single = np.array([len(table.token(int(row)).strip().removeprefix(CONTINUATION)) < 2 for row in rows], dtype=bool)
-    return rows[np.lexsort((rows, ~np.isin(rows, starts), single))]
-
-
-def _words(table: EmbeddingTable, among: tuple[str, ...] | None) -> tuple[str, ...]:
-    def find() -> tuple[str, ...]:
-        if among is not None:
-            return tuple(word for word, row in zip(among, table.rows(among), strict=True) if row is not None)
-        rows = _rows(table, "word")
-        texts = [table.token(int(row)).strip() for row in rows]
-        return tuple(text for text, row, own in zip(texts, table.rows(texts), rows, strict=True) if row == own)
-
-    return _kept(table, ("words", among), find, "such word that is a single token")
+    texts, named = table.tokens, len(table.tokens)
+    single = [row >= named or len(texts[row].strip().removeprefix(CONTINUATION)) < 2 for row in rows.tolist()]
+    return rows[np.lexsort((rows, ~np.isin(rows, starts), np.array(single, dtype=np.bool_)))]
 
 
 def _related(table: EmbeddingTable, relation: Relation) -> list[tuple[int, int]]:
