@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import embcheck
 from embcheck import lexicons, strategies
 from embcheck.errors import NotMeasurable, UsageError
+from embcheck.strategies._choices import rows_of
 from embcheck.table import EmbeddingTable, Provenance
 from embcheck.vocabulary import TokenKind, classify
 
@@ -80,7 +81,7 @@ def test_tokens_are_those_of_the_population(table):
 
 def test_simplest_first(table):
     """Words come first, single characters last, each by row id."""
-    order = [TEXTS[row] for row in strategies._rows(table, None)]
+    order = [TEXTS[row] for row in rows_of(table, None)]
     words = [" dog", " Dog", " cats", " cat", " dogs"]
     assert order == [*words, "<0x00>", "dog", "12", "ing", " a", "!", "é", "\n"]
 

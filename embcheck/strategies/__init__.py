@@ -14,13 +14,13 @@ from __future__ import annotations
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
-from unittest import SkipTest
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from embcheck.errors import NotMeasurable, UsageError
+from embcheck.errors import UsageError
+from embcheck.strategies._choices import Absent, Kind, check_kind, listed_words, related, rows_of, rows_of_variants
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import numpy as np
     from hypothesis.strategies import DrawFn, SearchStrategy
@@ -33,15 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["Kind", "Token", "pairs", "tables", "tokens", "using", "variants", "vectors", "words"]
 
 T = TypeVar("T")
-Kind = Literal["word", "inside", "ascii", "byte", "control", "other"]
-_KINDS = {
-    "word": "WORD_START",
-    "inside": "WORD_INSIDE",
-    "ascii": "ASCII_CHARACTER",
-    "byte": "BYTE",
-    "control": "CONTROL",
-    "other": "OTHER",
-}
 _PARTS = 4  # entries are quarters from -4 to 4: small sums of products are exact, and only a zero row is very short
 _SIMPLE = 1_000
 _in_force: ContextVar[EmbeddingTable] = ContextVar("embcheck_strategies_table")
@@ -53,10 +44,6 @@ class Token:
 
     text: str
     id: int
-
-
-class _Absent(NotMeasurable, SkipTest):
-    """The table has nothing to draw. Hypothesis lets it through at once, and test runners skip the test."""
 
 
 @contextmanager
@@ -85,8 +72,8 @@ def tokens(table: EmbeddingTable | None = None, *, kind: Kind | None = None) -> 
     UsageError
         The kind is unknown, ``table`` is no table, or hypothesis is not installed.
     """
-    _check_kind(kind)
-    return _drawn(table, lambda draw, found: _token(found, _pick(draw, _rows(found, kind))))
+    check_kind(kind)
+    return _drawn(table, lambda draw, found: _token(found, _pick(draw, rows_of(found, kind))))
 
 
 def words(table: EmbeddingTable | None = None, *, among: Sequence[str] | None = None) -> SearchStrategy[str]:
@@ -107,7 +94,9 @@ def words(table: EmbeddingTable | None = None, *, among: Sequence[str] | None = 
     if isinstance(among, str):
         raise UsageError(f"strategies.words(): among must be a list of words, got {among!r}")
     listed = None if among is None else tuple(among)
-    return _drawn(table, lambda draw, found: _word(draw, found) if listed is None else _listed(draw, found, listed))
+    return _drawn(
+        table, lambda draw, found: _word(draw, found) if listed is None else _pick(draw, listed_words(found, listed))
+    )
 
 
 def pairs(
@@ -129,12 +118,12 @@ def pairs(
     UsageError
         As ``tokens``; or both ``kind`` and ``relation`` are given.
     """
-    _check_kind(kind)
+    check_kind(kind)
     if relation is not None and kind is not None:
         raise UsageError("strategies.pairs() takes a kind or a relation, not both")
     if relation is not None:
-        return _drawn(table, lambda draw, found: _two(found, _pick(draw, _related(found, relation))))
-    return _drawn(table, lambda draw, found: _two(found, _different(draw, _rows(found, kind))))
+        return _drawn(table, lambda draw, found: _two(found, _pick(draw, related(found, relation))))
+    return _drawn(table, lambda draw, found: _two(found, _different(draw, rows_of(found, kind))))
 
 
 def variants(table: EmbeddingTable | None = None) -> SearchStrategy[tuple[Token, Token]]:
@@ -150,7 +139,7 @@ def variants(table: EmbeddingTable | None = None) -> SearchStrategy[tuple[Token,
     UsageError
         ``table`` is no table, or hypothesis is not installed.
     """
-    return _drawn(table, lambda draw, found: _two(found, _different(draw, _pick(draw, _variants(found)))))
+    return _drawn(table, lambda draw, found: _two(found, _different(draw, _pick(draw, rows_of_variants(found)))))
 
 
 def vectors(table: EmbeddingTable | None = None, *, width: int | None = None) -> SearchStrategy[Tensor]:
@@ -253,26 +242,19 @@ def _pick(draw: DrawFn, choices: Sequence[T] | NDArray[np.int64]) -> T:
 def _different(draw: DrawFn, rows: NDArray[np.int64]) -> tuple[int, int]:
     """Two different rows, in any order."""
     if len(rows) < 2:
-        raise _Absent(f"only one such token is here (#{rows[0]}): a pair needs two")
+        raise Absent(f"only one such token is here (#{rows[0]}): a pair needs two")
     first, second = _place(draw, len(rows)), _place(draw, len(rows) - 1)
     return int(rows[first]), int(rows[second + (second >= first)])
 
 
 def _word(draw: DrawFn, table: EmbeddingTable) -> str:
-    """A token that begins a word, where its text alone leads back to it: looked up one by one, as encoding takes long."""
+    """A token that begins a word and is found by its text; looked up one by one, for encoding all takes long."""
     from hypothesis import assume
 
-    row = _pick(draw, _rows(table, "word"))
+    row: int = _pick(draw, rows_of(table, "word"))
     word = table.token(int(row)).strip()
     assume(table.rows([word]) == [row])
     return word
-
-
-def _listed(draw: DrawFn, table: EmbeddingTable, listed: tuple[str, ...]) -> str:
-    def find() -> tuple[str, ...]:
-        return tuple(word for word, row in zip(listed, table.rows(listed), strict=True) if row is not None)
-
-    return _pick(draw, _kept(table, ("words", listed), find, "such word that is a single token"))
 
 
 def _token(table: EmbeddingTable, row: int) -> Token:
@@ -297,74 +279,3 @@ def _vectors(width: int) -> SearchStrategy[Tensor]:
     from hypothesis import strategies as st
 
     return _matrices((width,), fill=st.just(0.0)).filter(lambda vector: bool(vector.any())).map(torch.from_numpy)
-
-
-# --- what there is to draw, found once a table ------------------------------------------------------------------
-
-
-def _check_kind(kind: str | None) -> None:
-    if kind is not None and kind not in _KINDS:
-        raise UsageError(f"unknown kind of token {kind!r}; choose one of {', '.join(_KINDS)}")
-
-
-def _kept(table: EmbeddingTable, key: Hashable, find: Callable[[], T], lacking: str) -> T:
-    """What ``find`` finds in a table, kept there.
-
-    Raises
-    ------
-    _Absent
-        It is empty.
-    """
-    memo = ("strategies", key)
-    if memo not in table.memo:
-        table.memo[memo] = find()
-    found = cast("T", table.memo[memo])
-    if not len(found):  # type: ignore[arg-type] # sequences and arrays
-        raise _Absent(f"{table.provenance.spec!r} has no {lacking}")
-    return found
-
-
-def _rows(table: EmbeddingTable, kind: Kind | None) -> NDArray[np.int64]:
-    """Rows of a kind, simplest first."""
-    from embcheck.vocabulary import TokenKind
-
-    def find() -> NDArray[np.int64]:
-        return _ordered(table, table.population if kind is None else table.of_kind(TokenKind[_KINDS[kind]]))
-
-    return _kept(table, kind, find, f"token of kind {kind!r}")
-
-
-def _ordered(table: EmbeddingTable, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Words first, single characters last, by row id."""
-    import numpy as np
-
-    from embcheck.vocabulary import CONTINUATION, TokenKind
-
-    starts = table.of_kind(TokenKind.WORD_START)
-    texts, named = table.tokens, len(table.tokens)
-    single = [row >= named or len(texts[row].strip().removeprefix(CONTINUATION)) < 2 for row in rows.tolist()]
-    return rows[np.lexsort((rows, ~np.isin(rows, starts), np.array(single, dtype=np.bool_)))]
-
-
-def _related(table: EmbeddingTable, relation: Relation) -> list[tuple[int, int]]:
-    def find() -> list[tuple[int, int]]:
-        ends = (table.rows(words) for words in zip(*relation.pairs, strict=True))
-        return [(a, b) for a, b in zip(*ends, strict=True) if a is not None and b is not None]
-
-    return _kept(table, ("relation", relation), find, f"pair of {relation.name!r} that is two single tokens")
-
-
-def _variants(table: EmbeddingTable) -> list[NDArray[np.int64]]:
-    """Rows of each word that several tokens write, words simplest first."""
-
-    def find() -> list[NDArray[np.int64]]:
-        import numpy as np
-
-        from embcheck.vocabulary import word_key
-
-        groups: dict[str, list[int]] = {}
-        for row in _rows(table, None):
-            groups.setdefault(word_key(table.token(int(row))), []).append(int(row))
-        return [np.array(rows) for rows in groups.values() if len(rows) > 1]
-
-    return _kept(table, "variants", find, "word that two tokens write")
