@@ -129,7 +129,7 @@ def test_commands_that_are_not_run_are_right(page: Path, block: Block) -> None:
             command = program.commands[name]
             while hasattr(command, "commands"):
                 command = command.commands[arguments.pop(0)]
-            command.make_context(name, arguments)
+            assert command.make_context(name, arguments)
 
 
 @pytest.mark.parametrize(("page", "block"), SETTINGS, ids=named(SETTINGS))
