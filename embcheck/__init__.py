@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from embcheck import lexicons, measures, nulls, published
+    from embcheck import lexicons, measures, nulls, published, strategies
     from embcheck.api import check, load
     from embcheck.claims import Verdict, above, agrees, beats, below, claim, within
     from embcheck.errors import EmbcheckError, NotMeasurable
@@ -36,6 +36,7 @@ __all__ = [
     "measures",
     "nulls",
     "published",
+    "strategies",
     "within",
 ]
 
@@ -54,7 +55,7 @@ _HOME = {
     "load": "api",
     "within": "claims",
 }
-_MODULES = frozenset({"lexicons", "measures", "nulls", "published"})
+_MODULES = frozenset({"lexicons", "measures", "nulls", "published", "strategies"})
 
 
 def __getattr__(name: str) -> Any:

@@ -89,10 +89,18 @@ def check(  # noqa: PLR0913 - the options of the command line, all by keyword
         Globs over property ids, or functions declared with ``@claim``; by default every property that is found.
     tokenizer
         A live model's tokenizer, or a list of its tokens.
-    seed, confidence_level, probes
-        As in ``embcheck.settings.Settings``.
-    device, dtype, population
-        As in ``load``. An ``EmbeddingTable`` keeps its own where they are not given.
+    seed
+        Every random choice derives from it.
+    confidence_level
+        Of every interval, strictly between 0.5 and 1.
+    probes
+        Number of probe tokens, or ``"all"``; by default all of a population of up to 32,000 rows, else 1,000.
+    device
+        As in ``load``. An ``EmbeddingTable`` stays where it is if none is given.
+    dtype
+        As in ``load``; by default as stored.
+    population
+        As in ``load``; by default ``known``, or what an ``EmbeddingTable`` has.
     control
         Also run each check on 20 random tables, where it must not hold.
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Coverage", "EmbeddingTable", "Provenance", "WordVectors", "dtype_name", "weights_sha256"]
 
 BLOCK_BYTES = 16 * 2**20  # of float32 rows handled at once: small beside any table, large enough for full speed
+_SHOWN_ENTRIES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,16 @@ class EmbeddingTable:
     """What was worked out once for this table, such as probe order and surface forms."""
     only: NDArray[np.int64] | None = None
     """Where it is set, the population has none but these rows."""
+
+    def __repr__(self) -> str:
+        """One line: what it is, or how to make it again where it is small and of no source."""
+        rows, width = self.vectors.shape
+        if self.provenance.source == "memory" and rows * width <= _SHOWN_ENTRIES:
+            return f"EmbeddingTable.from_arrays({self.vectors.tolist()}, {list(self.tokens)})"
+        return f"<EmbeddingTable {self.provenance.spec!r}: {rows} x {width} {dtype_name(self.vectors)}>"
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: FBT001 - IPython's protocol, and hypothesis'
+        printer.text("..." if cycle else repr(self))
 
     @classmethod
     def from_arrays(cls, vectors: Any, tokens: Sequence[str], *, device: str = "cpu") -> EmbeddingTable:
@@ -206,17 +217,19 @@ class EmbeddingTable:
         for start in range(0, length, step):
             yield slice(start, min(start + step, length))
 
-    def gather(self, rows: NDArray[np.int64] | slice) -> Tensor:
+    def gather(self, rows: NDArray[np.int64] | Sequence[int] | slice) -> Tensor:
         """(n, d) float32 rows on the table's device. Consecutive rows are read as one slice."""
         if isinstance(rows, slice):
             return self.vectors[rows].float()
         if len(rows) and rows[-1] - rows[0] == len(rows) - 1 and bool((np.diff(rows) == 1).all()):
             return self.vectors[int(rows[0]) : int(rows[-1]) + 1].float()
-        return self.vectors[torch.from_numpy(np.ascontiguousarray(rows)).to(self.vectors.device)].float()
+        return self.vectors[
+            torch.from_numpy(np.ascontiguousarray(rows, dtype=np.int64)).to(self.vectors.device)
+        ].float()
 
-    def units(self, rows: NDArray[np.int64]) -> Tensor:
+    def units(self, rows: NDArray[np.int64] | Sequence[int]) -> Tensor:
         """(n, d) float32 rows scaled to length 1."""
-        lengths = self.norms[torch.from_numpy(np.ascontiguousarray(rows)).to(self.vectors.device)]
+        lengths = self.norms[torch.from_numpy(np.ascontiguousarray(rows, dtype=np.int64)).to(self.vectors.device)]
         return self.gather(rows) / lengths.float()[:, None]
 
     # --- words --------------------------------------------------------------------------------------------------

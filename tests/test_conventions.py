@@ -26,6 +26,7 @@ PUBLIC = {
     "measures",
     "nulls",
     "published",
+    "strategies",
     "within",
 }
 

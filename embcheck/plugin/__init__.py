@@ -222,7 +222,9 @@ def _kept(config: pytest.Config, items: list[pytest.Item]) -> list[pytest.Item]:
 
 @pytest.fixture(scope="session")
 def embcheck_table(request: pytest.FixtureRequest) -> Iterator[EmbeddingTable]:
-    """The embedding table of each model in turn, for tests with plain asserts and for hypothesis."""
+    """The embedding table of each model in turn, for tests with plain asserts and for hypothesis' strategies."""
+    from embcheck import strategies
+
     if request.param is None:
         no_model()
     state = request.config.stash[_STATE]
@@ -233,7 +235,7 @@ def embcheck_table(request: pytest.FixtureRequest) -> Iterator[EmbeddingTable]:
         problem = str(error)
     if problem is not None:
         pytest.fail(printable(problem), pytrace=False)
-    with settings.using(state.config.settings):
+    with settings.using(state.config.settings), strategies.using(table):
         yield table
 
 

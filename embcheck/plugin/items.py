@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
 from itertools import combinations
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -156,7 +158,7 @@ def distinct(items: Sequence[pytest.Item]) -> list[pytest.Item]:
 
 
 def chosen(items: Sequence[pytest.Item], globs: Sequence[str]) -> list[pytest.Item]:
-    """The items without the declared ones that no glob matches; plain tests stay.
+    """The items without the declared ones that no glob matches. Plain tests stay, but those that came with embcheck.
 
     Raises
     ------
@@ -165,8 +167,13 @@ def chosen(items: Sequence[pytest.Item], globs: Sequence[str]) -> list[pytest.It
     """
     checks = {item: check_of(item) for item in items if isinstance(item, pytest.Function) and declaration_of(item)}
     select(checks.values(), globs)
+    if not globs:
+        return list(items)
+    shipped = {Path(folder) for folder in importlib.import_module("embcheck.properties").__path__}
     return [
-        item for item in items if item not in checks or not globs or any(matches(checks[item], glob) for glob in globs)
+        item
+        for item in items
+        if (any(matches(checks[item], glob) for glob in globs) if item in checks else item.path.parent not in shipped)
     ]
 
 

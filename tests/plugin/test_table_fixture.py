@@ -58,3 +58,64 @@ def test_settings_are_restored(alone, write, model):
     from embcheck import settings
 
     assert settings.current() == settings.Settings()
+
+
+UNIVERSAL = """
+from hypothesis import given
+from embcheck import strategies
+
+@given(strategies.tokens(kind="word"))
+def test_norms(embcheck_table, token):
+    assert float(embcheck_table.norms[token.id]) < LIMIT
+
+@given(strategies.tokens(kind="byte"))
+def test_bytes(embcheck_table, token):
+    raise AssertionError
+"""
+ITSELF = "own_nearest_neighbor"
+
+
+def test_strategies_draw_from_the_fixtures_table(run, write, model, second):
+    """A one-line test draws from each model's table in turn; where there is nothing to draw it is skipped."""
+    write("test_it.py", UNIVERSAL.replace("LIMIT", "100"))
+    run(model, second).assert_outcomes(passed=2, skipped=2)
+
+
+def test_a_counterexample_names_the_token(alone, write, model):
+    """What fails is shown as a token with its text and row, and the table in one line."""
+    write("test_it.py", UNIVERSAL.replace("LIMIT", "0"))
+    result = alone(model, "-k", "norms")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["*embcheck_table=<EmbeddingTable 'random:300x16': 300 x 16 float32>,", "*token=Token(text='*', id=*),*"]
+    )
+
+
+def test_the_universal_property_that_ships(alone, model, second):
+    """Every token of a sound table is its own nearest neighbor."""
+    alone("--pyargs", "embcheck.properties", model, second, "-k", ITSELF).assert_outcomes(passed=2)
+
+
+def test_the_universal_property_finds_a_fault(alone, write, model):
+    """Lengths that do not belong to the rows are found."""
+    lines = ["import pytest", "@pytest.fixture(autouse=True)", "def broken(embcheck_table):"]
+    write("conftest.py", "\n".join([*lines, "    embcheck_table.norms[:] *= 0.9"]))
+    result = alone("--pyargs", "embcheck.properties", model, "-k", ITSELF)
+    result.assert_outcomes(failed=1)
+
+
+def test_globs_leave_the_universal_property_out(alone, model):
+    """Where properties are chosen by name, the plain test that ships beside them does not run."""
+    result = alone("--pyargs", "embcheck.properties", model, "--embcheck-property=random_baseline")
+    result.assert_outcomes(passed=1)
+
+
+def test_shipped_properties_without_hypothesis(project, write, model):
+    """Without hypothesis the declared properties run as ever, and the universal ones are skipped with a reason."""
+    write("conftest.py", "import sys\nsys.modules['hypothesis'] = None\n")
+    found = project.runpytest_subprocess(
+        *("-p", "no:hypothesispytest", "-p", "no:cacheprovider", "-rs"),
+        *("--pyargs", "embcheck.properties", model, "-k", "random_baseline"),
+    )
+    found.assert_outcomes(passed=1, skipped=1)
+    assert "embcheck[hypothesis]" in str(found.stdout)

@@ -1,0 +1,281 @@
+"""Hypothesis strategies over an embedding table, for claims that are to hold for every token, word or pair.
+
+Half of what is drawn comes from the 1,000 simplest tokens, and a failing test is shrunk towards the simplest: words of
+two letters and more, then the other tokens (vocabularies put alphabets and bytes first), single characters last, each
+by ascending row id. Row ids stand in for frequency, as vocabularies are ordered by it; nothing is counted.
+
+Strategies without a ``table`` draw from the one in force when they are drawn: that of the fixture ``embcheck_table``,
+or of ``using``. Where a table has nothing to draw, the test is skipped. Needs hypothesis, which the extra
+``hypothesis`` installs and nothing imports before a strategy is made.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from embcheck.errors import UsageError
+from embcheck.strategies._choices import Absent, Kind, check_kind, listed_words, related, rows_of, rows_of_variants
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    import numpy as np
+    from hypothesis.strategies import DrawFn, SearchStrategy
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from embcheck.lexicons import Relation
+    from embcheck.table import EmbeddingTable
+
+__all__ = ["Kind", "Token", "pairs", "tables", "tokens", "using", "variants", "vectors", "words"]
+
+T = TypeVar("T")
+_PARTS = 4  # entries are quarters from -4 to 4: small sums of products are exact, and only a zero row is very short
+_SIMPLE = 1_000
+_in_force: ContextVar[EmbeddingTable] = ContextVar("embcheck_strategies_table")
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A drawn token: its surface form, and its row in ``table.vectors``."""
+
+    text: str
+    id: int
+
+
+@contextmanager
+def using(table: EmbeddingTable) -> Iterator[EmbeddingTable]:
+    """Let strategies draw from ``table`` for the ``with`` block, as the fixture ``embcheck_table`` does for a test."""
+    token = _in_force.set(table)
+    try:
+        yield table
+    finally:
+        _in_force.reset(token)
+
+
+def tokens(table: EmbeddingTable | None = None, *, kind: Kind | None = None) -> SearchStrategy[Token]:
+    """Tokens of the population.
+
+    Parameters
+    ----------
+    table
+        To draw from; by default the one in force.
+    kind
+        Only ``word`` (letters that begin a word), ``inside`` (letters that continue one), ``ascii`` (one visible ASCII
+        character), ``byte``, ``control`` or ``other``.
+
+    Raises
+    ------
+    UsageError
+        The kind is unknown, ``table`` is no table, or hypothesis is not installed.
+    """
+    check_kind(kind)
+    return _drawn(table, lambda draw, found: _token(found, _pick(draw, rows_of(found, kind))))
+
+
+def words(table: EmbeddingTable | None = None, *, among: Sequence[str] | None = None) -> SearchStrategy[str]:
+    """Words that are one token of the population, as ``table.rows`` and ``table.directions`` take them.
+
+    Parameters
+    ----------
+    table
+        To draw from; by default the one in force.
+    among
+        Words to choose among, simplest first; by default the tokens that begin a word.
+
+    Raises
+    ------
+    UsageError
+        ``table`` is no table, ``among`` is one text instead of several, or hypothesis is not installed.
+    """
+    if isinstance(among, str):
+        raise UsageError(f"strategies.words(): among must be a list of words, got {among!r}")
+    listed = None if among is None else tuple(among)
+    return _drawn(
+        table, lambda draw, found: _word(draw, found) if listed is None else _pick(draw, listed_words(found, listed))
+    )
+
+
+def pairs(
+    table: EmbeddingTable | None = None, *, kind: Kind | None = None, relation: Relation | None = None
+) -> SearchStrategy[tuple[Token, Token]]:
+    """Two different tokens: any of the population, or a pair of a relation whose words are single tokens.
+
+    Parameters
+    ----------
+    table
+        To draw from; by default the one in force.
+    kind
+        Both are of this kind, as in ``tokens``.
+    relation
+        Word pairs such as ``lexicons.relations("plural")[0]``, simplest first.
+
+    Raises
+    ------
+    UsageError
+        As ``tokens``; or both ``kind`` and ``relation`` are given.
+    """
+    check_kind(kind)
+    if relation is not None and kind is not None:
+        raise UsageError("strategies.pairs() takes a kind or a relation, not both")
+    if relation is not None:
+        return _drawn(table, lambda draw, found: _two(found, _pick(draw, related(found, relation))))
+    return _drawn(table, lambda draw, found: _two(found, _different(draw, rows_of(found, kind))))
+
+
+def variants(table: EmbeddingTable | None = None) -> SearchStrategy[tuple[Token, Token]]:
+    """Two different tokens that write one word: its case and space variants, as ``vocabulary.word_key`` folds them.
+
+    Parameters
+    ----------
+    table
+        To draw from; by default the one in force.
+
+    Raises
+    ------
+    UsageError
+        ``table`` is no table, or hypothesis is not installed.
+    """
+    return _drawn(table, lambda draw, found: _two(found, _different(draw, _pick(draw, rows_of_variants(found)))))
+
+
+def vectors(table: EmbeddingTable | None = None, *, width: int | None = None) -> SearchStrategy[Tensor]:
+    """(d,) float32 vectors on the table's device: sparse, not zero, their entries quarters from -4 to 4.
+
+    Parameters
+    ----------
+    table
+        Its width d and its device are taken; by default the table in force.
+    width
+        d, where no table is needed; then on the CPU.
+
+    Raises
+    ------
+    UsageError
+        Both are given, the width is not positive, ``table`` is no table, or hypothesis is not installed.
+    """
+    if width is None:
+        return _drawn(table, lambda draw, found: draw(_vectors(found.width)).to(found.vectors.device))
+    if table is not None or width < 1:
+        raise UsageError(f"strategies.vectors() takes a table or a width of 1 or more, got width {width}")
+    _require_hypothesis()
+    return _vectors(width)
+
+
+def tables(*, rows: tuple[int, int] = (2, 12), width: tuple[int, int] = (1, 6)) -> SearchStrategy[EmbeddingTable]:
+    """Small synthetic tables, shrunk towards few rows and small numbers, under words of the lexicons.
+
+    Entries are quarters from -4 to 4. Rows may be zero or equal; two at least have a direction.
+
+    Parameters
+    ----------
+    rows
+        The fewest and the most rows.
+    width
+        The fewest and the most columns.
+
+    Raises
+    ------
+    UsageError
+        A range is empty, has fewer than 2 rows or 1 column, or more rows than there are words.
+    """
+    from embcheck import lexicons
+
+    names = lexicons.words()
+    for what, (low, high), least, most in (("rows", rows, 2, len(names)), ("width", width, 1, 4096)):
+        if not least <= low <= high <= most:
+            raise UsageError(f"strategies.tables(): {what} must be a range within {least} to {most}, got {(low, high)}")
+    _require_hypothesis()
+    from hypothesis import strategies as st
+
+    from embcheck.table import EmbeddingTable
+
+    shapes = st.tuples(st.integers(*rows), st.integers(*width))
+    matrices = shapes.flatmap(_matrices).filter(lambda matrix: int(matrix.any(axis=1).sum()) > 1)
+    return matrices.map(lambda matrix: EmbeddingTable.from_arrays(matrix, names[: len(matrix)]))
+
+
+# --- drawing ----------------------------------------------------------------------------------------------------
+
+
+def _drawn(table: EmbeddingTable | None, draw_from: Callable[[DrawFn, EmbeddingTable], T]) -> SearchStrategy[T]:
+    """A strategy that asks for its table when it is drawn: the one in force changes from test to test."""
+    if table is not None and not hasattr(type(table), "population"):
+        raise UsageError(f"a strategy draws from an EmbeddingTable, got {table!r}; give kind and the like by name")
+    _require_hypothesis()
+    from hypothesis import strategies as st
+
+    def drawn(draw: DrawFn) -> T:
+        found = _in_force.get(None) if table is None else table
+        if found is None:
+            raise UsageError(
+                "no table to draw from: let the test take the fixture embcheck_table, give the strategy a table, "
+                "or draw inside strategies.using(table)"
+            )
+        return draw_from(draw, found)
+
+    return st.composite(drawn)()
+
+
+def _require_hypothesis() -> None:
+    try:
+        import hypothesis  # noqa: F401 - only asked whether it is there
+    except ImportError:
+        raise UsageError("embcheck.strategies needs hypothesis: pip install 'embcheck[hypothesis]'") from None
+
+
+def _place(draw: DrawFn, count: int) -> int:
+    """A place in a list, half of the time among the first 1,000: there a common counterexample is found, if any is."""
+    from hypothesis import strategies as st
+
+    return draw(st.sampled_from(range(min(count, _SIMPLE))) | st.sampled_from(range(count)))
+
+
+def _pick(draw: DrawFn, choices: Sequence[T] | NDArray[np.int64]) -> T:
+    """One of the choices, shrunk towards the first."""
+    return cast("T", choices[_place(draw, len(choices))])
+
+
+def _different(draw: DrawFn, rows: NDArray[np.int64]) -> tuple[int, int]:
+    """Two different rows, in any order."""
+    if len(rows) < 2:
+        raise Absent(f"only one such token is here (#{rows[0]}): a pair needs two")
+    first, second = _place(draw, len(rows)), _place(draw, len(rows) - 1)
+    return int(rows[first]), int(rows[second + (second >= first)])
+
+
+def _word(draw: DrawFn, table: EmbeddingTable) -> str:
+    """A token that begins a word and is found by its text; looked up one by one, for encoding all takes long."""
+    from hypothesis import assume
+
+    row: int = _pick(draw, rows_of(table, "word"))
+    word = table.token(int(row)).strip()
+    assume(table.rows([word]) == [row])
+    return word
+
+
+def _token(table: EmbeddingTable, row: int) -> Token:
+    return Token(table.token(int(row)), int(row))
+
+
+def _two(table: EmbeddingTable, rows: tuple[int, int]) -> tuple[Token, Token]:
+    return _token(table, rows[0]), _token(table, rows[1])
+
+
+def _matrices(shape: tuple[int, ...], **how: Any) -> SearchStrategy[NDArray[np.float32]]:
+    """Float32 arrays of quarters from -4 to 4."""
+    import numpy as np
+    from hypothesis import strategies as st
+    from hypothesis.extra.numpy import arrays
+
+    return arrays(np.float32, shape, elements=st.integers(-4 * _PARTS, 4 * _PARTS).map(lambda n: n / _PARTS), **how)
+
+
+def _vectors(width: int) -> SearchStrategy[Tensor]:
+    import torch
+    from hypothesis import strategies as st
+
+    return _matrices((width,), fill=st.just(0.0)).filter(lambda vector: bool(vector.any())).map(torch.from_numpy)

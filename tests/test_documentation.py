@@ -1,0 +1,187 @@
+"""What the README and the pages of docs/ show is what happens: each is followed from top to bottom.
+
+A block is run, or checked, by its language. ``console``: each line after ``$ `` is run and prints what follows.
+``python``: run without an error, and prints the ``text`` block that comes next, if one does. Any block below a line
+that is only a file name in backquotes: written to that file. ``sh``: commands of embcheck are parsed, not run.
+``toml``: read as pyproject.toml. ``yaml``: read. Run as a program, this file writes what is printed now into the pages
+that it is given.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import yaml
+
+from embcheck.cli import program
+from embcheck.collect import collect
+from embcheck.config import resolve
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
+_FENCE = re.compile(
+    r"(?:^`(?P<file>[\w./-]+)`:\n\n)?^```(?P<kind>\w*)[^\n]*\n(?P<body>.*?)^```$", re.DOTALL | re.MULTILINE
+)
+_COMMAND = re.compile(r"^\$ (?P<command>.*)\n(?P<output>(?:(?!\$ ).*\n)*)", re.MULTILINE)
+_SECONDS = re.compile(r"in \d+\.\d+s(?: \(\d:\d\d:\d\d\))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One fenced block. ``file`` is set where the text above names a file that the block is the content of."""
+
+    kind: str
+    body: str
+    file: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Something to run, and what it prints; ``None`` where the page does not say."""
+
+    command: list[str] | str
+    output: str | None
+
+
+def blocks(page: Path) -> list[Block]:
+    """All fenced blocks, in order."""
+    return [Block(m["kind"], m["body"], m["file"]) for m in _FENCE.finditer(page.read_text(encoding="utf-8"))]
+
+
+def steps(page: Path) -> list[Block | Step]:
+    """Files to write and commands to run, in order."""
+    found: list[Block | Step] = []
+    for block, after in pairwise([*blocks(page), Block("", "", None)]):
+        if block.file:
+            found.append(block)
+        elif block.kind == "console":
+            found += [Step(match["command"], match["output"]) for match in _COMMAND.finditer(block.body)]
+        elif block.kind == "python":
+            found.append(Step([sys.executable, "-c", block.body], after.body if after.kind == "text" else None))
+    return found
+
+
+def run(command: list[str] | str, where: Path) -> str:
+    """Standard output of a command in a project folder, with the environment's own scripts first on the path."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {k: v for k, v in os.environ.items() if k != "CI" and not k.startswith(("EMBCHECK_", "PYTEST_"))}
+    done = subprocess.run(
+        command,
+        cwd=where,
+        env=environment | {"PATH": path},
+        shell=isinstance(command, str),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode in ({0, 1} if isinstance(command, str) else {0}), f"{command}\n{done.stdout}{done.stderr}"
+    return _SECONDS.sub("in N s", done.stdout)
+
+
+def write(block: Block, where: Path) -> None:
+    """Write a file that a page shows."""
+    target = where / str(block.file)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(block.body, encoding="utf-8")
+
+
+def of_kind(*kinds: str) -> list[tuple[Path, Block]]:
+    """Blocks that are no files, of the given languages, with their pages."""
+    return [(page, block) for page in PAGES for block in blocks(page) if block.kind in kinds and not block.file]
+
+
+def named(found: list[tuple[Path, Block]]) -> list[str]:
+    """Ids of such blocks."""
+    return [f"{page.stem}-{block.body.splitlines()[0]}" for page, block in found]
+
+
+FOLLOWED = [page for page in PAGES if steps(page)]
+COMMANDS = of_kind("sh")
+SETTINGS = of_kind("toml", "yaml")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", FOLLOWED, ids=[page.stem for page in FOLLOWED])
+def test_a_reader_who_follows_a_page_sees_what_it_shows(page: Path, tmp_path: Path) -> None:
+    """Each file written and each command run, in order and in one project, a page's commands print what it shows."""
+    for step in steps(page):
+        if isinstance(step, Step):
+            printed = run(step.command, tmp_path)
+            if step.output is not None:
+                assert printed == _SECONDS.sub("in N s", step.output), step.command
+        else:
+            write(step, tmp_path)
+
+
+@pytest.mark.parametrize(("page", "block"), COMMANDS, ids=named(COMMANDS))
+def test_commands_that_are_not_run_are_right(page: Path, block: Block) -> None:
+    """A command of embcheck that a page only names has a subcommand and options that exist."""
+    for line in block.body.splitlines():
+        if line.startswith("embcheck "):
+            name, *arguments = line.partition(" #")[0].split()[1:]
+            command = program.commands[name]
+            while hasattr(command, "commands"):
+                command = command.commands[arguments.pop(0)]
+            assert command.make_context(name, arguments)
+
+
+@pytest.mark.parametrize(("page", "block"), SETTINGS, ids=named(SETTINGS))
+def test_settings_are_right(page: Path, block: Block, tmp_path: Path) -> None:
+    """Settings that a page shows are read without complaint."""
+    if block.kind == "toml":
+        (tmp_path / "pyproject.toml").write_text(block.body, encoding="utf-8")
+        assert resolve({}, root=tmp_path).configured
+    else:
+        assert yaml.safe_load(block.body)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])
+def test_every_block_says_what_it_is(page: Path) -> None:
+    """Every fenced block has a language that these tests know, so that none goes unchecked."""
+    assert {block.kind for block in blocks(page)} <= {"console", "python", "text", "toml", "yaml", "sh"}
+    assert page.read_text(encoding="utf-8").count("\n```") == 2 * len(blocks(page))
+
+
+def test_the_readme_names_every_property_that_ships() -> None:
+    """The README's table of properties is the list of those that ship."""
+    shipped = {check.declaration.id for check in collect([])}
+    assert set(re.findall(r"^\| `(\w+)` \|", PAGES[0].read_text(encoding="utf-8"), re.MULTILINE)) == shipped
+
+
+def test_the_tutorial_keeps_its_promise() -> None:
+    """The property of the tutorial is under 30 lines of code."""
+    (listing,) = (
+        block for block in blocks(ROOT / "docs" / "write-a-property.md") if block.file and block.kind == "python"
+    )
+    assert len([line for line in listing.body.splitlines() if line.strip()]) < 30
+
+
+def refill(page: Path, where: Path) -> None:
+    """Write what a page's commands print now into the page."""
+    text = page.read_text(encoding="utf-8")
+    for step in steps(page):
+        if isinstance(step, Step) and step.output is not None:
+            printed = run(step.command, where)
+            shown = f"$ {step.command}\n" if isinstance(step.command, str) else f"{step.command[-1]}```\n\n```text\n"
+            assert shown + step.output in text, step.command
+            text = text.replace(shown + step.output, shown + printed, 1)
+        elif isinstance(step, Step):
+            run(step.command, where)
+        else:
+            write(step, where)
+    page.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    for name in sys.argv[1:]:
+        with tempfile.TemporaryDirectory() as folder:
+            refill(Path(name).resolve(), Path(folder))
