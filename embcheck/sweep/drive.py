@@ -91,7 +91,7 @@ class _Sweep:
                 yield _Job(one, mark, tuple(labels[start : start + size]))
 
     def task(self, job: _Job) -> Task:
-        done = {table for table in set(self.held.values()) if self._complete(table, job.labels)}
+        done = {table for table in self.store.known if self._complete(table, job.labels)}
         return Task(job.checkpoint.spec, job.labels, self.how, job.slot, frozenset(done))
 
     def _complete(self, table: str, labels: Sequence[str]) -> bool:

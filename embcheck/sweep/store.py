@@ -92,6 +92,8 @@ class Store:
         self._lock = filelock.FileLock(self.parts / "lock")
         self.finished: dict[str, dict[str, Any]] = {}
         """By key, the row of each finished result."""
+        self.known: set[str] = set()
+        """Tables that something finished is about."""
         self.tables: dict[str, str] = {}
         """By fingerprint of a checkpoint's files, which table they hold."""
 
@@ -123,6 +125,7 @@ class Store:
         for row in rows:
             if row["verdict"] != "error":  # those are tried again
                 self.finished.setdefault(row["key"], row)
+                self.known.add(row["table"])
                 if row["fingerprint"]:
                     self.tables[row["fingerprint"]] = row["table"]
 

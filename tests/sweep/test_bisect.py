@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import checkpoints
 import pytest
+import training_runs
 
 from embcheck.cli import main
 from embcheck.collect import collect
@@ -18,12 +18,12 @@ ROWS, WIDTH = 300, 16
 def long_run(tmp_path_factory):
     """200 checkpoints; the claim breaks at step 1,370."""
     folder = tmp_path_factory.mktemp("long")
-    return checkpoints.write(folder, list(range(0, 2000, 10)), 1370, rows=ROWS, width=WIDTH)
+    return training_runs.write(folder, list(range(0, 2000, 10)), 1370, rows=ROWS, width=WIDTH)
 
 
 def test_names_the_right_one_of_two_hundred(long_run):
     """And looks at no more than nine more than the two ends need."""
-    (check,) = collect(globs=[checkpoints.PROPERTY])
+    (check,) = collect(globs=[training_runs.PROPERTY])
     found = between(str(long_run / "checkpoint-0"), str(long_run / "checkpoint-1990"))
     assert len(found) == 200
     broken = bisect(found, check, Settings())
@@ -34,8 +34,8 @@ def test_names_the_right_one_of_two_hundred(long_run):
 @pytest.mark.parametrize("breaks_at", [10, 110, 60])
 def test_every_place_is_found(tmp_path, breaks_at):
     """The first after the good end, the last, and one between."""
-    folder = checkpoints.write(tmp_path, list(range(0, 120, 10)), breaks_at, rows=ROWS, width=WIDTH)
-    (check,) = collect(globs=[checkpoints.PROPERTY])
+    folder = training_runs.write(tmp_path, list(range(0, 120, 10)), breaks_at, rows=ROWS, width=WIDTH)
+    (check,) = collect(globs=[training_runs.PROPERTY])
     found = between(str(folder / "checkpoint-0"), str(folder / "checkpoint-110"))
     broken = bisect(found, check, Settings())
     assert (broken.last_good.step, broken.first_bad.step) == (breaks_at - 10, breaks_at)
@@ -44,7 +44,7 @@ def test_every_place_is_found(tmp_path, breaks_at):
 def test_command_says_where(run, capsys):
     """The two neighbours, with their estimates."""
     ends = [str(run / "checkpoint-0"), str(run / "checkpoint-110")]
-    assert main(["bisect", *ends, "--property", checkpoints.PROPERTY]) == 0
+    assert main(["bisect", *ends, "--property", training_runs.PROPERTY]) == 0
     good, bad, count = capsys.readouterr().out.splitlines()
     assert "last good" in good
     assert "checkpoint-60" in good
@@ -56,12 +56,12 @@ def test_command_says_where(run, capsys):
 @pytest.mark.parametrize(
     ("good", "bad", "options", "says"),
     [
-        (110, 0, [checkpoints.PROPERTY], "must be an earlier checkpoint"),
-        (80, 110, [checkpoints.PROPERTY], "does not hold on"),
-        (0, 50, [checkpoints.PROPERTY], "was to be the bad one"),
+        (110, 0, [training_runs.PROPERTY], "must be an earlier checkpoint"),
+        (80, 110, [training_runs.PROPERTY], "does not hold on"),
+        (0, 50, [training_runs.PROPERTY], "was to be the bad one"),
         (0, 110, ["analogy*"], "must select one check"),
-        (0, 110, [checkpoints.PROPERTY, "--glob", "nothing-*"], "matches nothing"),
-        (0, 999, [checkpoints.PROPERTY], "no such"),
+        (0, 110, [training_runs.PROPERTY, "--glob", "nothing-*"], "matches nothing"),
+        (0, 999, [training_runs.PROPERTY], "no such"),
     ],
 )
 def test_wrong_ends_are_refused(run, capsys, good, bad, options, says):

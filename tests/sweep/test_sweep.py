@@ -7,9 +7,9 @@ import os
 import shutil
 from concurrent.futures import Future, ThreadPoolExecutor
 
-import checkpoints
 import pyarrow.parquet as pq
 import pytest
+import training_runs
 
 from embcheck import sources
 from embcheck.cli import main
@@ -22,7 +22,7 @@ from embcheck.sweep import drive, sweep
 from embcheck.sweep.store import read
 from embcheck.sweep.worker import measure
 
-NAMES = (checkpoints.PROPERTY, "isotropy")
+NAMES = (training_runs.PROPERTY, "isotropy")
 FREE = {"seconds"}
 
 
@@ -44,8 +44,8 @@ def serial(run, tmp_path_factory):
 def test_rows_are_what_single_checks_find(run, serial):
     """One row for each checkpoint and check; the numbers are those of checking one checkpoint."""
     assert serial.computed == len(serial.rows) == 24
-    row = next(r for r in serial.rows if r["step"] == 70 and r["property"] == checkpoints.PROPERTY)
-    (check,) = collect(globs=[checkpoints.PROPERTY])
+    row = next(r for r in serial.rows if r["step"] == 70 and r["property"] == training_runs.PROPERTY)
+    (check,) = collect(globs=[training_runs.PROPERTY])
     table = sources.load(parse(row["spec"]), device="cpu")
     alone = evaluate(check, table, Settings()).record
     assert row["value"] == pytest.approx(alone["estimate"]["value"], abs=1e-12)
@@ -57,7 +57,7 @@ def test_rows_are_what_single_checks_find(run, serial):
 def test_file_is_what_was_returned(serial):
     """The Parquet file holds the same rows, and no parts are left."""
     assert numbers(read(serial.path)) == numbers(serial.rows)
-    assert os.listdir(serial.path.parent) == ["sweep.parquet"]
+    assert [file.name for file in serial.path.parent.iterdir()] == ["sweep.parquet"]
 
 
 @pytest.mark.parametrize("executor", ["process", "thread"])
@@ -68,7 +68,7 @@ def test_executors_give_the_same_numbers(run, serial, tmp_path, executor):
 
 
 def test_nothing_finished_is_computed_again(run, serial, tmp_path):
-    """A second sweep computes nothing; a copied checkpoint is recognised by its tensor; another seed is another result."""
+    """A second sweep computes nothing; a copied checkpoint is known by its tensor; another seed is another result."""
     out = tmp_path / "sweep.parquet"
     shutil.copy(serial.path, out)
     assert swept(run, out).computed == 0
@@ -83,7 +83,7 @@ def test_nothing_finished_is_computed_again(run, serial, tmp_path):
 class Interrupting(ThreadPoolExecutor):
     """Runs some tasks, then behaves as if Ctrl-C was pressed."""
 
-    def submit(self, function, /, *arguments):
+    def submit(self, function, /, *arguments):  # noqa: D102
         if self.left == 0:
             raise KeyboardInterrupt
         self.left -= 1
@@ -107,7 +107,7 @@ def test_interrupted_sweep_goes_on(run, serial, tmp_path):
 class Dying(ThreadPoolExecutor):
     """Loses the first ``losses`` tasks of one checkpoint, as a cluster whose worker was killed does."""
 
-    def submit(self, function, task, /):
+    def submit(self, function, task, /):  # noqa: D102
         if task.spec.text.endswith("checkpoint-30") and self.losses:
             self.losses -= 1
             lost = Future()

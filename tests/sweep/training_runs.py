@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ROWS, WIDTH = 2_000, 32
 PROPERTY = "positive_cosine_bias"
