@@ -1,0 +1,126 @@
+"""Where did a claim break? Evaluate about log2(n) of the checkpoints between one that holds and one that doesn't."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from embcheck import sources
+from embcheck.errors import UsageError
+from embcheck.run import evaluate
+from embcheck.spec import parse
+from embcheck.sweep.plan import Checkpoint, checkpoints
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from embcheck.run import Check, Result
+    from embcheck.settings import Settings
+
+__all__ = ["Broken", "between", "bisect"]
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """Two neighbouring checkpoints: the property holds on the first, and not on the second."""
+
+    last_good: Checkpoint
+    first_bad: Checkpoint
+    evaluated: tuple[tuple[Checkpoint, Result], ...]
+    """What was looked at, in order."""
+
+
+def between(good: str, bad: str, pattern: str | None = None) -> tuple[Checkpoint, ...]:
+    """The checkpoints from one to another of a training run, by step.
+
+    Parameters
+    ----------
+    good, bad
+        Specs of the two ends.
+    pattern
+        Glob of the checkpoints; by default what stands beside the two and whose name differs only in its number.
+
+    Raises
+    ------
+    UsageError
+        An end is not among the checkpoints, or they stand in the wrong order.
+    """
+    ends = [parse(good), parse(bad)]
+    for end in ends:
+        sources.check(end)
+    found = checkpoints(globs=[pattern or _siblings(ends[0].target)])
+    places = []
+    for end in ends:
+        same = [i for i, one in enumerate(found) if _path(one.spec.target) == _path(end.target)]
+        if not same:
+            raise UsageError(f"{end.text!r} is not among the {len(found)} checkpoints; name them with --glob")
+        places.append(same[0])
+    first, last = places
+    if found[first].model != found[last].model:
+        raise UsageError(f"{good!r} and {bad!r} belong to different runs; bisect one of them")
+    if first >= last:
+        raise UsageError(
+            f"{good!r} must be an earlier checkpoint than {bad!r}; their steps are "
+            f"{found[first].step} and {found[last].step}"
+        )
+    return found[first : last + 1]
+
+
+def _siblings(target: str) -> str:
+    import re
+
+    head, _, name = target.rstrip("/").rpartition("/")
+    return f"{head or '.'}/" + re.sub(r"\d+", "[0-9]*", name)
+
+
+def _path(target: str) -> Path:
+    return Path(target).expanduser().resolve()
+
+
+def bisect(
+    found: Sequence[Checkpoint],
+    check: Check,
+    settings: Settings,
+    *,
+    seen: Callable[[Checkpoint, Result], None] = lambda _one, _result: None,
+    device: str = "auto",
+    dtype: str | None = None,
+) -> Broken:
+    """Find two neighbouring checkpoints between which a check stops holding.
+
+    Evaluates both ends and then the middle of what is left: 2 + ceil(log2(n - 1)) checkpoints. Only a verdict of
+    ``holds`` counts as good. Where the claim breaks and mends several times, one of the breaks is found.
+
+    Parameters
+    ----------
+    found
+        Checkpoints by step; the check holds on the first and not on the last.
+    check, settings, device, dtype
+        What is measured, and how.
+    seen
+        Called with each checkpoint and what was found on it.
+
+    Raises
+    ------
+    UsageError
+        The check doesn't hold on the first checkpoint, or holds on the last.
+    """
+    evaluated: list[tuple[Checkpoint, Result]] = []
+
+    def holds(i: int) -> bool:
+        one = found[i]
+        result = evaluate(check, sources.load(one.spec, device=device, dtype=dtype), settings)
+        evaluated.append((one, result))
+        seen(one, result)
+        return bool(result.verdict == "holds")
+
+    low, high = 0, len(found) - 1
+    if not holds(low):
+        raise UsageError(f"{check.label} does not hold on {found[low].spec.text}, which was to be the good one")
+    if holds(high):
+        raise UsageError(f"{check.label} holds on {found[high].spec.text}, which was to be the bad one")
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if holds(middle) else (low, middle)
+    return Broken(found[low], found[high], tuple(evaluated))

@@ -1,0 +1,82 @@
+"""Where tasks run: processes, threads, a Dask cluster, or any `concurrent.futures.Executor` that is handed in."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from embcheck.errors import EmbcheckError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Pool", "pool_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """How to get an executor, again if need be, and how many tasks it runs at once."""
+
+    make: Callable[[], Executor]
+    slots: int
+    owned: bool = True
+    """Whether it is ours to shut down, and to make anew when its workers died."""
+    close: Callable[[], None] = lambda: None
+    here: bool = True
+    """Whether its workers share this machine's memory."""
+
+
+def pool_of(executor: str | Executor, workers: int | None) -> Pool:
+    """The pool that a name or an executor stands for.
+
+    Parameters
+    ----------
+    executor
+        ``process``, ``thread``, ``dask://HOST:PORT``, or an executor.
+    workers
+        How many tasks at once; by default one a core, or as many as the cluster has threads.
+
+    Raises
+    ------
+    UsageError
+        The name is unknown, or no number of workers.
+    EmbcheckError
+        The cluster can't be reached, or its client is not installed.
+    """
+    if workers is not None and workers < 1:
+        raise UsageError(f"workers must be at least 1, got {workers}")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if isinstance(executor, Executor):
+        return Pool(lambda: executor, workers or int(getattr(executor, "_max_workers", cores)), owned=False)
+    count = workers or cores
+    if executor == "process":
+        fresh = multiprocessing.get_context("spawn")
+        return Pool(lambda: ProcessPoolExecutor(count, mp_context=fresh), count)
+    if executor == "thread":
+        return Pool(lambda: ThreadPoolExecutor(count), count)
+    if executor.startswith("dask://"):
+        return _dask(executor.removeprefix("dask://"), workers)
+    raise UsageError(f"unknown executor {executor!r}; choose process, thread or dask://HOST:PORT")
+
+
+def _dask(address: str, workers: int | None) -> Pool:
+    try:
+        import distributed
+    except ImportError:
+        raise EmbcheckError("executor dask:// needs the package distributed: pip install 'embcheck[dask]'") from None
+    try:
+        dask: Any = distributed
+        client = dask.Client(f"tcp://{address}", timeout="10s", set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise EmbcheckError(
+            f"no Dask scheduler answers at {address!r} ({type(error).__name__}); start one, and name its HOST:PORT"
+        ) from error
+    running = sum(one["nthreads"] for one in client.scheduler_info(n_workers=-1)["workers"].values())
+    if not running:
+        client.close()
+        raise EmbcheckError(f"the Dask scheduler at {address!r} has no workers; start some")
+    # Retrying is ours: what the scheduler tried again by itself would not be counted.
+    return Pool(lambda: client.get_executor(pure=False, retries=0), workers or running, close=client.close, here=False)

@@ -1,0 +1,77 @@
+"""Where a claim broke."""
+
+from __future__ import annotations
+
+import pytest
+import training_runs
+
+from embcheck.cli import main
+from embcheck.collect import collect
+from embcheck.errors import UsageError
+from embcheck.settings import Settings
+from embcheck.sweep.bisect import between, bisect
+
+ROWS, WIDTH = 300, 16
+
+
+@pytest.fixture(scope="module")
+def long_run(tmp_path_factory):
+    """200 checkpoints; the claim breaks at step 1,370."""
+    folder = tmp_path_factory.mktemp("long")
+    return training_runs.write(folder, list(range(0, 2000, 10)), 1370, rows=ROWS, width=WIDTH)
+
+
+def test_names_the_right_one_of_two_hundred(long_run):
+    """And looks at no more than nine more than the two ends need."""
+    (check,) = collect(globs=[training_runs.PROPERTY])
+    found = between(str(long_run / "checkpoint-0"), str(long_run / "checkpoint-1990"))
+    assert len(found) == 200
+    broken = bisect(found, check, Settings())
+    assert (broken.last_good.step, broken.first_bad.step) == (1360, 1370)
+    assert len(broken.evaluated) <= 2 + 8
+
+
+@pytest.mark.parametrize("breaks_at", [10, 110, 60])
+def test_every_place_is_found(tmp_path, breaks_at):
+    """The first after the good end, the last, and one between."""
+    folder = training_runs.write(tmp_path, list(range(0, 120, 10)), breaks_at, rows=ROWS, width=WIDTH)
+    (check,) = collect(globs=[training_runs.PROPERTY])
+    found = between(str(folder / "checkpoint-0"), str(folder / "checkpoint-110"))
+    broken = bisect(found, check, Settings())
+    assert (broken.last_good.step, broken.first_bad.step) == (breaks_at - 10, breaks_at)
+
+
+def test_command_says_where(run, capsys):
+    """The two neighbours, with their estimates."""
+    ends = [str(run / "checkpoint-0"), str(run / "checkpoint-110")]
+    assert main(["bisect", *ends, "--property", training_runs.PROPERTY]) == 0
+    good, bad, count = capsys.readouterr().out.splitlines()
+    assert "last good" in good
+    assert "checkpoint-60" in good
+    assert "first bad" in bad
+    assert "checkpoint-70" in bad
+    assert count == "6 checkpoints evaluated"
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "options", "says"),
+    [
+        (110, 0, [training_runs.PROPERTY], "must be an earlier checkpoint"),
+        (80, 110, [training_runs.PROPERTY], "does not hold on"),
+        (0, 50, [training_runs.PROPERTY], "was to be the bad one"),
+        (0, 110, ["analogy*"], "must select one check"),
+        (0, 110, [training_runs.PROPERTY, "--glob", "nothing-*"], "matches nothing"),
+        (0, 999, [training_runs.PROPERTY], "no such"),
+    ],
+)
+def test_wrong_ends_are_refused(run, capsys, good, bad, options, says):
+    """One line that says why."""
+    ends = [str(run / f"checkpoint-{step}") for step in (good, bad)]
+    assert main(["bisect", *ends, "--property", *options]) == 4
+    assert says in capsys.readouterr().err
+
+
+def test_end_outside_the_glob_is_refused(run):
+    """Rather than bisecting something else."""
+    with pytest.raises(UsageError, match="is not among the 1 checkpoints"):
+        between(str(run / "checkpoint-0"), str(run / "checkpoint-110"), str(run / "checkpoint-0"))

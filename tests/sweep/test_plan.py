@@ -1,0 +1,64 @@
+"""Which checkpoints are meant."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from embcheck.errors import UsageError
+from embcheck.spec import parse
+from embcheck.sweep.plan import checkpoints, fingerprint
+
+
+@pytest.mark.parametrize(
+    ("text", "model", "step"),
+    [
+        ("./runs/a/checkpoint-500", "runs/a", 500),
+        ("/data/x/step_0200-v2", "/data/x", 200),
+        ("./runs/a/epoch=3", "runs/a", 3),
+        ("./runs/model-17b-200", "runs", 200),
+        ("EleutherAI/pythia-70m@step3000", "EleutherAI/pythia-70m", 3000),
+        ("gguf:./out/ckpt-12.gguf", "out", 12),
+        ("random:100x8", "random-100x8", 0),
+        ("./a/final", "a", 0),
+    ],
+)
+def test_steps_and_models_are_read_from_names(text, model, step):
+    """The number that names the step is the step; the folder above, or the repository, is the model."""
+    (found,) = checkpoints([text])
+    assert (found.model, found.step) == (model, step)
+
+
+def test_globs_find_checkpoints_by_step(run):
+    """By number, not by name; a checkpoint that is also named alone counts once."""
+    pattern = str(run / "checkpoint-*")
+    found = checkpoints([str(run / "checkpoint-100")], [pattern])
+    assert [one.step for one in found] == list(range(0, 120, 10))
+    assert {one.model for one in found} == {str(run)}
+
+
+@pytest.mark.parametrize(
+    ("specs", "globs", "says"),
+    [
+        ([], [], "no checkpoints"),
+        ([], ["nowhere-*"], "'nowhere-\\*' matches nothing"),
+        (["./a/step-5", "./a/checkpoint-5"], [], "step 5"),
+        (["bad\x00spec"], [], "control characters"),
+    ],
+)
+def test_what_names_no_sweep_is_refused(specs, globs, says):
+    """One line that says what is wrong."""
+    with pytest.raises(UsageError, match=says):
+        checkpoints(specs, globs)
+
+
+def test_fingerprints_change_with_the_files(tmp_path):
+    """A file that was written again is another; without files, only the tensor can tell."""
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(b"one")
+    before = fingerprint(parse(str(tmp_path)))
+    assert before == fingerprint(parse(str(tmp_path)))
+    os.utime(file, ns=(1, 1))
+    assert fingerprint(parse(str(tmp_path))) != before
+    assert fingerprint(parse("demo")) is None

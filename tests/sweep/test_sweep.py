@@ -1,0 +1,237 @@
+"""Sweeps: every result once, whatever dies on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pyarrow.parquet as pq
+import pytest
+import training_runs
+
+from embcheck import sources
+from embcheck.cli import main
+from embcheck.collect import collect
+from embcheck.errors import EmbcheckError, UsageError
+from embcheck.run import evaluate
+from embcheck.settings import Settings
+from embcheck.spec import parse
+from embcheck.sweep import drive, sweep
+from embcheck.sweep.store import read
+from embcheck.sweep.worker import measure
+
+NAMES = (training_runs.PROPERTY, "isotropy")
+FREE = {"seconds"}
+
+
+def swept(run, out, **options):
+    options = {"executor": "thread", "workers": 1, "properties": NAMES} | options
+    return sweep(globs=[str(run / "checkpoint-*")], out=out, **options)
+
+
+def numbers(rows):
+    return [{k: v for k, v in row.items() if k not in FREE} for row in rows]
+
+
+@pytest.fixture(scope="module")
+def serial(run, tmp_path_factory):
+    """The sweep of the run, one task after the other."""
+    return swept(run, tmp_path_factory.mktemp("serial") / "sweep.parquet")
+
+
+def test_rows_are_what_single_checks_find(run, serial):
+    """One row for each checkpoint and check; the numbers are those of checking one checkpoint."""
+    assert serial.computed == len(serial.rows) == 24
+    row = next(r for r in serial.rows if r["step"] == 70 and r["property"] == training_runs.PROPERTY)
+    (check,) = collect(globs=[training_runs.PROPERTY])
+    table = sources.load(parse(row["spec"]), device="cpu")
+    alone = evaluate(check, table, Settings()).record
+    assert row["value"] == pytest.approx(alone["estimate"]["value"], abs=1e-12)
+    assert (row["verdict"], row["outcome"]) == (alone["verdict"], "fail")
+    assert json.loads(row["claims"])[0]["bound"] == 0.51
+    assert [r["verdict"] for r in serial.rows if r["property"] == row["property"]] == ["holds"] * 7 + ["refuted"] * 5
+
+
+def test_file_is_what_was_returned(serial):
+    """The Parquet file holds the same rows, and no parts are left."""
+    assert numbers(read(serial.path)) == numbers(serial.rows)
+    assert [file.name for file in serial.path.parent.iterdir()] == ["sweep.parquet"]
+
+
+@pytest.mark.parametrize("executor", ["process", "thread"])
+def test_executors_give_the_same_numbers(run, serial, tmp_path, executor):
+    """Two tasks at once, in groups of one check: nothing but the seconds differs."""
+    found = swept(run, tmp_path / "sweep.parquet", executor=executor, workers=2, group=1)
+    assert numbers(found.rows) == numbers(serial.rows)
+
+
+def test_nothing_finished_is_computed_again(run, serial, tmp_path):
+    """A second sweep computes nothing; a copied checkpoint is known by its tensor; another seed is another result."""
+    out = tmp_path / "sweep.parquet"
+    shutil.copy(serial.path, out)
+    assert swept(run, out).computed == 0
+    copy = shutil.copytree(run / "checkpoint-0", tmp_path / "b" / "checkpoint-7")
+    os.utime(copy / "model.safetensors", ns=(1, 1))
+    again = sweep(globs=[str(copy)], out=out, executor="thread", properties=NAMES)
+    assert again.computed == 0
+    assert len(again.rows) == 26  # what the file had stays in it
+    assert swept(run, out, settings=Settings(seed=1), properties=NAMES[:1]).computed == 12
+
+
+class Interrupting(ThreadPoolExecutor):
+    """Runs some tasks, then behaves as if Ctrl-C was pressed."""
+
+    def submit(self, function, /, *arguments):  # noqa: D102
+        if self.left == 0:
+            raise KeyboardInterrupt
+        self.left -= 1
+        return super().submit(function, *arguments)
+
+
+def test_interrupted_sweep_goes_on(run, serial, tmp_path):
+    """What was finished before the interruption is not computed again, and nothing is missing."""
+    out = tmp_path / "sweep.parquet"
+    pool = Interrupting(1)
+    pool.left = 5
+    with pytest.raises(KeyboardInterrupt):
+        swept(run, out, executor=pool)
+    kept = sum(pq.read_metadata(part).num_rows for part in (tmp_path / "sweep.parquet.parts").glob("*.parquet"))
+    assert kept in {8, 10}  # the task that was running may be lost
+    found = swept(run, out)
+    assert found.computed == 24 - kept
+    assert numbers(found.rows) == numbers(serial.rows)
+
+
+class Dying(ThreadPoolExecutor):
+    """Loses the first ``losses`` tasks of one checkpoint, as a cluster whose worker was killed does."""
+
+    def submit(self, function, task, /):  # noqa: D102
+        if task.spec.text.endswith("checkpoint-30") and self.losses:
+            self.losses -= 1
+            lost = Future()
+            lost.set_exception(RuntimeError("worker died"))
+            return lost
+        return super().submit(function, task)
+
+
+@pytest.mark.parametrize(("losses", "errors"), [(2, 0), (3, 2)])
+def test_dead_tasks_are_tried_again(run, serial, tmp_path, losses, errors):
+    """Up to three times; then the checks are errors, never passes, and a later sweep makes up for them."""
+    pool = Dying(2)
+    pool.losses = losses
+    out = tmp_path / "sweep.parquet"
+    found = swept(run, out, executor=pool)
+    assert len(found.errors) == errors
+    assert all("the task died 3 times: RuntimeError: worker died" in row["reason"] for row in found.errors)
+    assert found.computed == 24 - errors
+    again = swept(run, out)
+    assert again.computed == errors
+    assert numbers(again.rows) == numbers(serial.rows)
+
+
+KILLER = '''
+import os, signal
+from pathlib import Path
+from embcheck import Estimate, above, claim
+
+@claim(above(0.0), on_noise="any")
+def deadly(table):
+    """Its first run in a process kills it."""
+    mark = Path({mark!r})
+    if not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return Estimate.exact(1.0)
+'''
+
+
+def test_killed_process_is_replaced(run, tmp_path):
+    """A worker process that is killed breaks its pool; the sweep makes a new one and ends complete."""
+    file = tmp_path / "deadly.py"
+    file.write_text(KILLER.format(mark=str(tmp_path / "mark")))
+    found = swept(run, tmp_path / "out.parquet", executor="process", property_files=[file], properties=["deadly"])
+    assert [row["verdict"] for row in found.rows] == ["holds"] * 12
+    assert (tmp_path / "mark").exists()
+
+
+def test_checkpoint_that_cannot_be_read_is_an_error(run, tmp_path, capsys):
+    """The others are measured; the command exits 4 and names it."""
+    bad = tmp_path / "r" / "checkpoint-1"
+    shutil.copytree(run / "checkpoint-0", bad)
+    (bad / "model.safetensors").unlink()
+    (bad / "model.safetensors").write_bytes(b"\0" * 9)
+    shutil.copytree(run / "checkpoint-10", tmp_path / "r" / "checkpoint-2")
+    out = tmp_path / "out.parquet"
+    arguments = ["sweep", "--glob", str(tmp_path / "r" / "*"), "--property", "isotropy", "--executor", "thread"]
+    assert main([*arguments, "--out", str(out)]) == 4
+    first, second = read(out)
+    assert (first["verdict"], second["verdict"]) == ("error", "holds")
+    assert "model.safetensors" in first["reason"]
+    assert "error" in capsys.readouterr().out
+
+
+def test_tasks_wait_for_memory(run, tmp_path, monkeypatch):
+    """No two tasks run at once where memory holds one table; all do in the end."""
+    running, most = set(), []
+
+    def counted(task):
+        running.add(task.spec.text)
+        most.append(len(running))
+        try:
+            return measure(task)
+        finally:
+            running.remove(task.spec.text)
+
+    monkeypatch.setattr(drive, "measure", counted)
+    found = swept(run, tmp_path / "out.parquet", workers=4, memory=1, properties=NAMES[1:])
+    assert found.computed == 12
+    assert max(most) == 1
+
+
+def test_two_sweeps_do_not_share_a_file(run, tmp_path):
+    """The second is told of the first."""
+    out = tmp_path / "sweep.parquet"
+    with drive.Store(out), pytest.raises(EmbcheckError, match="another sweep is writing"):
+        swept(run, out)
+
+
+@pytest.mark.parametrize("text", [b"", b"PAR1 nothing", None])
+def test_file_that_is_no_sweep_is_left_alone(run, tmp_path, text):
+    """It may be somebody's data."""
+    out = tmp_path / "other.parquet"
+    if text is None:
+        import pyarrow as pa
+
+        pq.write_table(pa.table({"a": [1]}), out)
+    else:
+        out.write_bytes(text)
+    before = out.read_bytes()
+    with pytest.raises(EmbcheckError, match=r"other\.parquet"):
+        swept(run, out)
+    assert out.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"executor": "ray"}, "unknown executor 'ray'"),
+        ({"executor": "dask://127.0.0.1:1"}, "no Dask scheduler answers"),
+        ({"workers": 0}, "at least 1"),
+        ({"group": 0}, "at least 1"),
+        ({"properties": ["nothing"]}, "no property matches"),
+    ],
+)
+def test_wrong_options_are_refused(run, tmp_path, options, says):
+    """One line each, and no file is left."""
+    with pytest.raises((UsageError, EmbcheckError), match=says):
+        swept(run, tmp_path / "out.parquet", **options)
+    assert not (tmp_path / "out.parquet").exists()
+
+
+def test_missing_folder_is_refused(run, tmp_path, capsys):
+    """Before anything is measured."""
+    out = tmp_path / "no" / "sweep.parquet"
+    assert main(["sweep", str(run / "checkpoint-0"), "--property", "isotropy", "--out", str(out)]) == 4
+    assert "can't write beside" in capsys.readouterr().err

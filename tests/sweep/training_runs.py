@@ -1,0 +1,42 @@
+"""Training runs in miniature: directories with a matrix whose rows share a direction, until it breaks."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors.torch import save_file
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ROWS, WIDTH = 2_000, 32
+PROPERTY = "positive_cosine_bias"
+
+
+def words(rows: int) -> list[str]:
+    return [f"w{i:05d}" for i in range(rows)]
+
+
+def write(folder: Path, steps: list[int], breaks_at: int, *, rows: int = ROWS, width: int = WIDTH) -> Path:
+    """One checkpoint a step in ``folder/checkpoint-STEP``: from ``breaks_at`` on, rows have no direction in common."""
+    first = folder / f"checkpoint-{steps[0]}"
+    first.mkdir(parents=True)
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words(rows))}, unk_token=words(1)[0]))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.save(str(first / "tokenizer.json"))
+    config = {"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "vocab_size": rows, "n_embd": width}
+    (first / "config.json").write_text(json.dumps(config))
+    for step in steps:
+        place = folder / f"checkpoint-{step}"
+        place.mkdir(exist_ok=True)
+        for name in ("tokenizer.json", "config.json"):
+            if place != first:
+                os.link(first / name, place / name)
+        noise = torch.randn(rows, width, generator=torch.Generator().manual_seed(step))
+        matrix = noise if step >= breaks_at else noise + 0.5
+        save_file({"wte.weight": matrix}, place / "model.safetensors")
+    return folder
