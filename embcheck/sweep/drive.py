@@ -245,11 +245,13 @@ def _drive(state: _Sweep, jobs: Sequence[_Job], pool: Pool, memory: int | None) 
                 else:
                     waiting.append(job)
             if broken:
-                executor.shutdown(wait=False, cancel_futures=True)
+                executor.shutdown(wait=False)
                 executor = _anew(pool)
     finally:
+        for future in running:
+            future.cancel()
         if pool.owned:
-            executor.shutdown(wait=False, cancel_futures=True)
+            executor.shutdown(wait=False)
 
 
 def _settle(state: _Sweep, job: _Job, future: Future[Answer]) -> bool:
