@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from embcheck import record, sources
+from embcheck import display, record, sources
 from embcheck.checkpoint import entry_of
 from embcheck.errors import EmbcheckError
 from embcheck.gate import settle
@@ -61,6 +61,24 @@ class Run:
         from embcheck.reports import json_file
 
         json_file.write(self.document, Path(path))
+
+    def save_html(self, path: str | Path) -> None:
+        """Write the report to a file as one HTML page.
+
+        Raises
+        ------
+        UsageError
+            The extra ``html`` is not installed, or the path is none for a file.
+        EmbcheckError
+            It can't be written.
+        """
+        from embcheck.reports import html
+
+        html.write(self.document, Path(path))
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return display.as_html("run", self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,9 +83,6 @@ def analogy_rank(table: EmbeddingTable, analogy: Analogy) -> Estimate:
     sources = words[:3]
     ranks = {name: ranking.rank(analogy.target, sources) for name, ranking in found.items()}
     main = found["3cosadd"]
-    few = (
-        f"only {forms.count} forms to rank; {ENOUGH_FORMS} are needed to decide" if forms.count < ENOUGH_FORMS else None
-    )
     return Estimate.exact(
         float(ranks["3cosadd"]),
         n=forms.count,
@@ -104,9 +101,13 @@ def analogy_rank(table: EmbeddingTable, analogy: Analogy) -> Estimate:
             "summary": _summary(analogy, ranks),
         },
         counterexamples=_ahead(table, scores[0], main, analogy),
-        reason=few,
+        reason=_too_few(forms.count),
         compared_as=("reciprocal rank", 1 / ranks["3cosadd"]),
     )
+
+
+def _too_few(forms: int) -> str | None:
+    return f"only {forms} forms to rank; {ENOUGH_FORMS} are needed to decide" if forms < ENOUGH_FORMS else None
 
 
 def _scores(table: EmbeddingTable, queries: Tensor) -> Tensor:
