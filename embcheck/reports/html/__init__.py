@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["check_ready", "page", "write"]
+__all__ = ["check_ready", "render", "write"]
 
 
 def check_ready(path: Path) -> None:
@@ -32,7 +32,7 @@ def check_ready(path: Path) -> None:
     need_library()
 
 
-def page(document: Mapping[str, Any]) -> str:
+def render(document: Mapping[str, Any]) -> str:
     """The page of a report document.
 
     Raises
@@ -40,9 +40,9 @@ def page(document: Mapping[str, Any]) -> str:
     UsageError
         The library that draws is not installed.
     """
-    from embcheck.reports.html.page import render
+    from embcheck.reports.html import page
 
-    return render(document)
+    return page.render(document)
 
 
 def write(document: Mapping[str, Any], path: Path) -> None:
@@ -56,7 +56,7 @@ def write(document: Mapping[str, Any], path: Path) -> None:
         The file can't be written.
     """
     check_ready(path)
-    text = page(document)
+    text = render(document)
     try:
         if path.exists() and not path.is_file():  # a pipe or /dev/stdout: nothing to replace
             path.write_text(text, encoding="utf-8")

@@ -75,6 +75,7 @@ class Row:
     nulls: tuple[tuple[str, str, str, str], ...]
     effect: str
     method: str
+    seed: int
     reason: str
     note: str
     change: str
@@ -202,6 +203,7 @@ def row(document: Mapping[str, Any], index: int, result: Mapping[str, Any], axis
         expected=expected,
         failed=result["outcome"] == "fail",
         **numbers,
+        seed=document["run"]["seed"],
         range=range_of(result, axis),
         claims=tuple((bound_text(claim), str(claim["verdict"])) for claim in result["claims"]),
         nulls=tuple(_null(null) for null in result["nulls"]),
