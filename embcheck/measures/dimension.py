@@ -91,7 +91,8 @@ def gaussian_participation(rows: int, width: int, count: int, rng: np.random.Gen
 def _scree(eigenvalues: NDArray[np.float64], rows: int) -> dict[str, list[float]]:
     """Shares of the variance of up to 60 components, and those of noise of the same shape."""
     width = len(eigenvalues)
-    places = np.unique(np.geomspace(1, width, min(_DRAWN, width)).round().astype(np.int64))
+    spaced = np.geomspace(1, width, _DRAWN).round() if width > _DRAWN else np.arange(1, width + 1)
+    places = np.unique(spaced.astype(np.int64))
     noise = spectrum.marchenko_pastur(rows, width)
     return {
         "component": places.tolist(),
