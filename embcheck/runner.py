@@ -192,7 +192,8 @@ def _run_model(
         failed = tuple(error_result(c, str(error), expected=expected(alias, c)) for c in checks)
         return _Found(record.model_record(model.spec, None, [r.record for r in failed]), failed, {}, error=error)
     loaded = time.perf_counter() - started
-    results = tuple(_evaluate(alias, c, table, settings, control=control, policy=policy) for c in track(checks, alias))
+    named = track(checks, alias, naming=lambda check: check.label)
+    results = tuple(_evaluate(alias, c, table, settings, control=control, policy=policy) for c in named)
     timing = {
         "load_seconds": loaded,
         "bytes_read": table.provenance.bytes_read,

@@ -92,7 +92,7 @@ def _figures(document: Mapping[str, Any]) -> dict[str, dict[str, tuple[Figure, .
             rows, width = model["shape"] or (0, 1)
             shown[result["property"]].append(pictures.Shown(model["alias"], index, (rows, width), result))
     found: dict[str, dict[str, tuple[Figure, ...]]] = {}
-    for name, each in track(shown.items(), "pictures", len(shown)):
+    for name, each in track(shown.items(), "pictures", len(shown), lambda one: one[0]):
         groups: dict[str, list[Figure]] = defaultdict(list)
         groups[""] = pictures.drawn_together(each)
         for title, drawn in _by_parameter(each).items():
