@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["overlap", "published"]
 
+_MOST, _FAR = 60, 5.0
+
 
 @picture("neighbor_overlap", together=True)
 def overlap(results: Sequence[Shown]) -> Iterator[Figure]:
@@ -49,17 +51,12 @@ def overlap(results: Sequence[Shown]) -> Iterator[Figure]:
 @picture("reproduces_published_figures")
 def published(shown: Shown) -> Iterator[Figure]:
     """Published figures and ours, each within its tolerance or not."""
-    found = next(
-        value
-        for _, value in sorted(shown.details.items())
-        if isinstance(value, list) and value and "theirs" in value[0]
-    )
     rows = []
-    for entry in found[:40]:
-        ours, theirs, tolerance = (float(entry[key]) for key in ("ours", "theirs", "tolerance"))
-        off = (ours - theirs) / (tolerance or 1.0)
-        tip = f"{vega.token(entry['figure'], 60)}: {number(ours)}, published {number(theirs)} +- {number(tolerance)}"
-        rows.append({"y": vega.token(entry["figure"], 30), "v": max(-5.0, min(5.0, off)), "tip": tip})
+    for entry in shown.details["published_figures"][:_MOST]:
+        ours, printed, tolerance = (float(entry[key]) for key in ("ours", "published", "tolerance"))
+        off = (ours - printed) / tolerance
+        tip = f"{vega.token(entry['figure'], 60)}: {number(ours)}, published {number(printed)} +- {number(tolerance)}"
+        rows.append({"y": vega.token(entry["figure"], 30), "v": max(-_FAR, min(_FAR, off)), "tip": tip})
     layers = [
         vega.layer(
             {"type": "rect", "color": "var(--noise)", "opacity": 0.25},
