@@ -12,10 +12,10 @@ from embcheck.errors import EmbcheckError
 from embcheck.reports import json_file
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["check_ready", "render", "write"]
+__all__ = ["check_ready", "render", "write", "write_trends"]
 
 
 def check_ready(path: Path) -> None:
@@ -56,7 +56,26 @@ def write(document: Mapping[str, Any], path: Path) -> None:
         The file can't be written.
     """
     check_ready(path)
-    text = render(document)
+    _write(path, render(document))
+
+
+def write_trends(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Write the page of a sweep's rows: each check over steps.
+
+    Raises
+    ------
+    UsageError
+        The library that draws is not installed, or the path is none for a file.
+    EmbcheckError
+        The file can't be written.
+    """
+    from embcheck.reports.html import trends
+
+    check_ready(path)
+    _write(path, trends.render(rows))
+
+
+def _write(path: Path, text: str) -> None:
     try:
         if path.exists() and not path.is_file():  # a pipe or /dev/stdout: nothing to replace
             path.write_text(text, encoding="utf-8")

@@ -26,29 +26,37 @@ if TYPE_CHECKING:
 
     from embcheck.reports.html.pictures import Figure, Shown
 
-__all__ = ["asset", "environment", "render"]
+__all__ = ["asset", "environment", "filled", "render"]
 
 
 def render(document: Mapping[str, Any]) -> str:
     """The page of a report document."""
+    results = [result for model in document["models"] for result in model["results"]]
+    return filled(
+        "page.html.jinja",
+        run=document["run"],
+        models=view.models(document),
+        sections=view.sections(document, _figures(document)),
+        changes=[one for model in document["models"] for one in moved(model)],
+        counts=view.verdict_counts(results),
+        results=results,
+        libs=", ".join(f"{name} {version}" for name, version in sorted(document["run"]["libs"].items())),
+    )
+
+
+def filled(template: str, **values: Any) -> str:
+    """A page's template with its values, the style sheet, and the one script, which a policy allows by its hash."""
     script = asset("script.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    results = [result for model in document["models"] for result in model["results"]]
     return (
         environment()
-        .get_template("page.html.jinja")
+        .get_template(template)
         .render(
             style=Markup(asset("palette.css") + asset("plots.css") + asset("style.css")),  # noqa: S704 - ours, as the script
             script=Markup(script),  # noqa: S704
             policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; "
             "base-uri 'none'; form-action 'none'",
-            run=document["run"],
-            models=view.models(document),
-            sections=view.sections(document, _figures(document)),
-            changes=[one for model in document["models"] for one in moved(model)],
-            counts=view.verdict_counts(results),
-            results=results,
-            libs=", ".join(f"{name} {version}" for name, version in sorted(document["run"]["libs"].items())),
+            **values,
         )
     )
 
