@@ -220,7 +220,7 @@ class _Session:
         table = loaded.table
         timing = {
             "load_seconds": loaded.seconds,
-            "bytes_read": table.provenance.bytes_read,
+            "bytes_read": table.bytes_read,
             "results": {result.check.label: result.seconds for result in results},
         }
         place = record.model_record(model.spec, table, [r.record for r in results])
