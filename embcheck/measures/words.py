@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from embcheck import units
 from embcheck.measures import kernels
-from embcheck.units import KEPT, part
 from embcheck.vocabulary import TokenKind
 
 if TYPE_CHECKING:
@@ -111,6 +111,6 @@ def scores(table: EmbeddingTable, queries: NDArray[np.float64]) -> Tensor:
 
 def tokens_part(table: EmbeddingTable, rows: NDArray[np.int64], values: NDArray[Any]) -> Part:
     """The units of a mean over all of some rows, (n,) sorted: the first 1,000 in hash order tell which tokens moved."""
-    drawn = table.probes(KEPT, among=rows)
+    drawn = table.probes(units.KEPT, among=rows)
     labels = [table.token(int(row)) for row in drawn]
-    return part(labels, values[np.searchsorted(rows, drawn)], population=len(rows))
+    return units.part(labels, values[np.searchsorted(rows, drawn)], population=len(rows))
