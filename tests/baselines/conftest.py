@@ -43,6 +43,17 @@ def table():
 
 
 @pytest.fixture(scope="module")
+def small(table):
+    """A tenth of the demo model's tokens, with all that the word lists ask for."""
+    import numpy as np
+
+    from embcheck import lexicons
+
+    words = [row for row in table.rows(lexicons.words()) if row is not None]
+    return table.subset(np.unique(np.concatenate([table.probes(2_000), np.array(words)])))
+
+
+@pytest.fixture(scope="module")
 def compared():
     """The checks that state a margin; most gains, which take half of the time, only where TEST_EMBCHECK_FULL is set."""
     from embcheck import collect

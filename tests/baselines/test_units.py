@@ -23,15 +23,6 @@ pytestmark = pytest.mark.usefixtures("quick")
 
 
 @pytest.fixture(scope="module")
-def small(table):
-    """A tenth of the demo model's tokens, with all that the word lists ask for."""
-    from embcheck import lexicons
-
-    words = [row for row in table.rows(lexicons.words()) if row is not None]
-    return table.subset(np.unique(np.concatenate([table.probes(2_000), np.array(words)])))
-
-
-@pytest.fixture(scope="module")
 def snapshots(small, compared):
     """What each check keeps, where it can be measured."""
     settings = Settings(probes=500, seed=1)  # by seed 0 the small table was drawn
