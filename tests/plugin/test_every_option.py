@@ -45,6 +45,7 @@ RUNS = {
         "baseline_dir": "nowhere",
         "missing_baseline": "fail",
         "summary": "out.md",
+        "html": "out.html",
         "show": "all",
     },
     "writing": {
@@ -95,6 +96,7 @@ LOOK = {
     "missing_baseline": lambda runs: not runs["measuring"].results["how_else"]["change"]["passes"],
     "update": lambda runs: runs["writing"].results["here"]["change"]["passes"],
     "summary": lambda runs: runs["measuring"].files["out.md"].startswith("### embcheck: 1 of 2 checks failed"),
+    "html": lambda runs: "how_else" in runs["measuring"].files["out.html"],
     "json": lambda runs: all(run.document["schema"] for run in runs.values()),
     "show": lambda runs: "It holds, and is not compared." in runs["measuring"].out,
 }
@@ -121,7 +123,7 @@ def files(project):
     return {
         str(path.relative_to(project.path)): path.read_text(encoding="utf-8")
         for path in project.path.rglob("*")
-        if path.suffix in {".md", ".json"}
+        if path.suffix in {".md", ".json", ".html"}
     }
 
 
