@@ -243,7 +243,9 @@ class EmbeddingTable:
         single = sum(len(ids) == 1 for ids in usable.values())
         coverage = Coverage(single, len(usable) - single, tuple(w for w in found if w not in usable))
         chosen = {w: ids for w, ids in usable.items() if pooling == "mean" or len(ids) == 1}
-        vectors = [self.gather(np.array(ids)).to(self.accumulator).mean(0) for ids in chosen.values()]
+        ids = np.concatenate([np.zeros(0, dtype=np.int64), *(np.array(found) for found in chosen.values())])
+        parts = torch.split(self.gather(ids).to(self.accumulator), [len(found) for found in chosen.values()])
+        vectors = [part.mean(0) for part in parts]
         stacked = torch.stack(vectors) if vectors else self.vectors.new_zeros((0, self.width), dtype=self.accumulator)
         return WordVectors(tuple(chosen), tuple(chosen.values()), stacked, coverage)
 

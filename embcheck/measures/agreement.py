@@ -58,6 +58,7 @@ def metric_agreement(table: EmbeddingTable) -> Estimate:
     return Estimate.from_units(
         raw,
         unit="probe tokens",
+        labels=[table.token(int(row)) for row in probes],
         population=size if size <= PROBES else None,
         bounds=(-1.0, 1.0),
         name="rank correlation of cosine and Euclidean neighbors",

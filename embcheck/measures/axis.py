@@ -14,6 +14,7 @@ from embcheck.measures import axis_projections
 from embcheck.measures.words import resolve, unit
 from embcheck.nulls.relabel import axis_pool
 from embcheck.settings import current
+from embcheck.units import part
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -83,6 +84,7 @@ def axis_accuracy(table: EmbeddingTable, axis: Axis, *, rng: np.random.Generator
         effect={"name": "the same for vectors as stored", "value": _raw_accuracy(poles)},
         draws={"random_axes": _random_axes(table, axis, poles, rng)},
         units=pseudo,
+        parts=(part([">".join(pair) for pair in poles.pairs], pseudo, pseudo=True),),
         details={
             "coverage": poles.coverage.record(),
             **axis_projections.of_words(table, axis, units, poles.pairs, poles.away),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +62,8 @@ def neighbor_count_skewness(table: EmbeddingTable, *, rng: np.random.Generator) 
     count = min(SAMPLES, size // SAMPLE) if size >= 2 * SAMPLE else 1
     rows = SAMPLE if count > 1 else size
     with kernels.full_precision():
-        found = [_counts(table.units(order[i * rows : (i + 1) * rows])) for i in range(count)]
+        samples = [order[i * rows : (i + 1) * rows] for i in range(count)]
+        found = [_counts(table.units(sample)) for sample in samples]
         draws, noise = _null(rows, table.width, count, table.vectors.device, rng)
     statistics = [count_statistics(n, NEIGHBORS) for n in found]
     values = [s["skewness"] for s in statistics]
@@ -78,7 +80,15 @@ def neighbor_count_skewness(table: EmbeddingTable, *, rng: np.random.Generator) 
     }
     if count == 1:
         return Estimate.exact(values[0], n=rows, unit="rows", **about)
-    return Estimate.from_units(values, unit=f"samples of {rows} rows", **about)
+    labels = [_label(table, sample) for sample in samples]
+    return Estimate.from_units(values, unit=f"samples of {rows} rows", labels=labels, **about)
+
+
+def _label(table: EmbeddingTable, sample: NDArray[np.int64]) -> str:
+    """A name that another sample, or one of another vocabulary, does not have."""
+    tokens = [table.token(int(row)) for row in sample]
+    digest = hashlib.sha256("\0".join(tokens).encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{tokens[0]} and {len(tokens) - 1} more ({digest})"
 
 
 def _counts(unit: Tensor) -> NDArray[np.int64]:

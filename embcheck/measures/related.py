@@ -14,9 +14,10 @@ from embcheck.intervals import logit_jackknife_interval
 from embcheck.measures import related_details
 from embcheck.measures.words import Words, resolve, unit
 from embcheck.settings import current
+from embcheck.units import part
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -67,7 +68,7 @@ def related_pair_auc(table: EmbeddingTable, relation: Relation, *, rng: np.rando
     words, pairs = resolved_pairs(table, relation)
     first, second = words.of_pairs(pairs)
     cosines = unit(first) @ unit(second).T
-    found = area_estimate(cosines, rng)
+    found = area_estimate(cosines, rng, ["-".join(pair) for pair in pairs])
     details = {
         "coverage": words.coverage.record(),
         "mann_whitney": _mann_whitney(cosines, found.value, found.draws["shuffled_pairs"]),
@@ -108,7 +109,7 @@ def too_few(pairs: int) -> str | None:
     )
 
 
-def area_estimate(cells: NDArray[np.float64], rng: np.random.Generator) -> Estimate:
+def area_estimate(cells: NDArray[np.float64], rng: np.random.Generator, labels: Sequence[str] = ()) -> Estimate:
     """The area of (n, n) cells, related ones on the diagonal: interval over pairs, and draws of ``shuffled_pairs``."""
     n, value, level = len(cells), area(cells), current().confidence_level
     left_out = without_each_pair(cells, area)
@@ -123,6 +124,7 @@ def area_estimate(cells: NDArray[np.float64], rng: np.random.Generator) -> Estim
         "word pairs",
         draws={"shuffled_pairs": shuffled(cells, rng)},
         units=pseudo,
+        parts=(part(labels, pseudo, pseudo=True),) if labels else (),
         reason=too_few(n),
     )
 

@@ -12,6 +12,7 @@ from embcheck.intervals import stratified_jackknife_interval
 from embcheck.measures.histograms import rounded
 from embcheck.measures.words import resolve, unit
 from embcheck.settings import current
+from embcheck.units import part
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -76,6 +77,7 @@ def category_separation(table: EmbeddingTable, categories: Categories, *, rng: n
         effect={"name": "mean silhouette", "value": float(silhouette.mean())},
         draws={"shuffled_categories": _shuffled(cosines, labels, rng)},
         units=pseudo,
+        parts=(part(names.tolist(), pseudo, pseudo=True),),
         details={
             "coverage": words.coverage.record(),
             "categories": _by_category(categories, cosines, labels, silhouette),
