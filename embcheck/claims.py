@@ -220,6 +220,8 @@ class Declaration:
     """Whether it is about two models: it takes ``tables`` instead of ``table``."""
     applies: Callable[[ModelSpec], bool] | None = None
     """Tells of a model's spec whether it has the property's checks at all; every model has them where it is not set."""
+    planted: Callable[..., Any] | None = None
+    """``(table, parameters, rng) -> table`` with the structure that the property looks for."""
 
     def applies_to(self, spec: ModelSpec) -> bool:
         """Whether a model has this property's checks."""
@@ -252,6 +254,7 @@ def claim(
     margin: float | None = None,
     bad: Direction = "both",
     applies: Callable[[ModelSpec], bool] | None = None,
+    planted: Callable[..., Any] | None = None,
     **parameters: Any,
 ) -> Callable[[Callable[..., Estimate]], Callable[..., Estimate]]:
     """Declare a function ``(table, [parameters], rng) -> Estimate`` as a property.
@@ -276,6 +279,9 @@ def claim(
     applies
         Given a model's spec, whether the property is about that model. The others don't have its checks, rather than
         skipped ones.
+    planted
+        ``(table, parameters, rng) -> table``: puts the structure that is claimed into a table of noise, for `embcheck
+        selftest`. What ``rng`` draws is the same for every table.
     parameters
         Values for further arguments. A list or tuple makes one check a value; several make their product.
 
@@ -311,6 +317,7 @@ def claim(
             bad=bad,
             of_pairs=of_pairs,
             applies=applies,
+            planted=planted,
         )
         function.__embcheck__ = declaration  # type: ignore[attr-defined]
         function.__test__ = True  # type: ignore[attr-defined]

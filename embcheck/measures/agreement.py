@@ -11,6 +11,7 @@ from scipy import stats
 from embcheck.errors import NotMeasurable
 from embcheck.estimate import Estimate
 from embcheck.measures import products
+from embcheck.settings import current
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,7 +50,7 @@ def metric_agreement(table: EmbeddingTable) -> Estimate:
     size = len(order)
     if size < 4:
         raise NotMeasurable(f"{size} rows have too few others to rank; at least 4 are needed")
-    probes = order[:PROBES]
+    probes = order[: current().sampled(PROBES)]
     others = _others(order, len(probes))
     rows = [_correlations(table, probes[part], others[part]) for part in _parts(len(probes), others.shape[1], table)]
     raw, length = np.concatenate(rows, axis=1)
@@ -69,7 +70,7 @@ def metric_agreement(table: EmbeddingTable) -> Estimate:
             "at_unit_length": unit,
             "distance_with_length": float(length.mean()),
             "quantiles": dict(zip(("5%", "50%", "95%"), np.quantile(raw, (0.05, 0.5, 0.95)).tolist(), strict=True)),
-            "top": _overlap(table, order[:TOP_PROBES]),
+            **({"top": _overlap(table, probes[:TOP_PROBES])} if current().details else {}),
         },
         counterexamples=_lowest(table, probes, raw),
     )

@@ -12,6 +12,7 @@ from embcheck.errors import NotMeasurable
 from embcheck.estimate import Estimate
 from embcheck.measures import kernels, spectrum
 from embcheck.progress import track
+from embcheck.settings import current
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -62,7 +63,7 @@ def mean_cosine(table: EmbeddingTable, *, rng: np.random.Generator) -> Estimate:
         unit="rows",
         name="mean cosine over all pairs",
         effect={"name": "mean cosine of centred rows", "value": centred},
-        draws={"gaussian": gaussian_mean_cosine(size, width, DRAWS, rng)},
+        draws={"gaussian": gaussian_mean_cosine(size, width, current().drawn(DRAWS), rng)},
         details={
             "summary": _NOTE,
             "partition_isotropy": partition_isotropy(table),

@@ -62,7 +62,7 @@ def related_pair_auc(table: EmbeddingTable, relation: Relation, *, rng: np.rando
     first, second = (words.vectors[[words.place[pair[k]] for pair in pairs]] for k in (0, 1))
     cosines = unit(first) @ unit(second).T
     value, level = area(cosines), current().confidence_level
-    left_out = np.array([area(np.delete(np.delete(cosines, i, 0), i, 1)) for i in range(n)])
+    left_out = areas_left_out(cosines)
     low, high, pseudo, method = logit_jackknife_interval(value, left_out, level, 0.5 / (n * n * (n - 1)))
     draws = shuffled(cosines, rng)
     return Estimate(
@@ -80,12 +80,21 @@ def related_pair_auc(table: EmbeddingTable, relation: Relation, *, rng: np.rando
         details={
             "coverage": words.coverage.record(),
             "mann_whitney": _mann_whitney(cosines, value, draws),
-            **related_details.of_pairs(relation, pairs, first, second),
-            **related_details.beside(table, rng),
+            **(_beside(table, relation, pairs, (first, second), rng) if current().details else {}),
         },
         counterexamples=_against(words, pairs, cosines),
         reason=f"only {n} pairs are single tokens; {ENOUGH_PAIRS} are needed to decide" if n < ENOUGH_PAIRS else None,
     )
+
+
+def _beside(
+    table: EmbeddingTable,
+    relation: Relation,
+    pairs: list[tuple[str, str]],
+    vectors: tuple[NDArray[np.float64], NDArray[np.float64]],
+    rng: np.random.Generator,
+) -> dict[str, Any]:
+    return {**related_details.of_pairs(relation, pairs, *vectors), **related_details.beside(table, rng)}
 
 
 def area(cells: NDArray[np.float64]) -> float:
@@ -97,6 +106,29 @@ def area(cells: NDArray[np.float64]) -> float:
     return float(_area_of(np.trace(ranks), n))
 
 
+def areas_left_out(cells: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The area without each row and column in turn.
+
+    Of the comparisons of the diagonal's cells with those off it, those of cell i, and those with cells of row i or
+    column i, fall away.
+    """
+    n = len(cells)
+    own, off = np.diag(cells), cells[~np.eye(n, dtype=np.bool_)]
+
+    def exceeds(cell: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+        ordered = np.sort(others)
+        below: NDArray[np.float64] = np.searchsorted(ordered, cell) + np.searchsorted(ordered, cell, "right")
+        return below / 2
+
+    crossing = n - exceeds(cells, own)  # how many of the diagonal's cells exceed each cell
+    np.fill_diagonal(crossing, 0)
+    won = exceeds(own, off)
+    beside = [exceeds(own[i], np.concatenate([np.delete(cells[i], i), np.delete(cells[:, i], i)])) for i in range(n)]
+    kept = won.sum() - won - crossing.sum(0) - crossing.sum(1) + np.array(beside)
+    found: NDArray[np.float64] = kept / ((n - 1) ** 2 * (n - 2)) if n > 2 else np.full(n, 0.5)
+    return found
+
+
 def _area_of(rank_sums: NDArray[np.float64], n: int) -> NDArray[np.float64]:
     return (rank_sums - n * (n + 1) / 2) / (n * n * (n - 1))
 
@@ -105,9 +137,10 @@ def shuffled(cells: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np
     """The area under permuted partners: the ranks of all cells stay, other cells count as related."""
     n = len(cells)
     ranks = stats.rankdata(cells).reshape(n, n)
-    sums = np.empty(PERMUTATIONS)
-    for start in range(0, PERMUTATIONS, _CHUNK):
-        count = min(_CHUNK, PERMUTATIONS - start)
+    permutations = current().drawn(PERMUTATIONS)
+    sums = np.empty(permutations)
+    for start in range(0, permutations, _CHUNK):
+        count = min(_CHUNK, permutations - start)
         order = rng.permuted(np.broadcast_to(np.arange(n), (count, n)), axis=1)
         sums[start : start + count] = ranks[np.arange(n), order].sum(1)
     return _area_of(sums, n)

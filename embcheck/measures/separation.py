@@ -128,9 +128,10 @@ def _shuffled(cosines: NDArray[np.float64], labels: NDArray[np.int64], rng: np.r
     total, pairs, inside = float(cosines.sum() - np.trace(cosines)), n * (n - 1), int(same.sum())
     members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
     diagonal = np.diag(cosines)
-    draws = np.empty(PERMUTATIONS)
-    for start in range(0, PERMUTATIONS, _CHUNK):
-        count = min(_CHUNK, PERMUTATIONS - start)
+    permutations = current().drawn(PERMUTATIONS)
+    draws = np.empty(permutations)
+    for start in range(0, permutations, _CHUNK):
+        count = min(_CHUNK, permutations - start)
         order = rng.permuted(np.broadcast_to(np.arange(n), (count, n)), axis=1)
         within = np.zeros(count)
         for group in members:
