@@ -37,10 +37,9 @@ def neighbor_count_skewness(table: EmbeddingTable, *, rng: np.random.Generator) 
     (Radovanovic, Nanopoulos and Ivanovic, "Hubs in space", JMLR 2010). The estimate is the mean of its skewness over up
     to ten disjoint samples of 500 rows in hash order. Unit: samples; interval: Student t; one sample, exact, where the
     population has fewer than 1,000 rows. The null ``gaussian`` repeats the design on iid Gaussian rows of the same
-    width, since noise has hubs too: 199 simulated samples, each draw the mean of as many of them and of the measured ones as
-    the estimate has.
-    Details: the figures of the whole vocabulary with its largest hubs named, exact up to 8,000 rows or with
-    ``--probes all``, otherwise from 1,000 sampled queries (``sampled_skewness``).
+    width, since noise has hubs too: 199 simulated samples; each draw is the mean of as many of these and the measured
+    ones as the estimate has. Details: the figures of the whole vocabulary with its largest hubs named, exact up to
+    8,000 rows or with ``--probes all``, otherwise from 1,000 sampled queries (``sampled_skewness``).
 
     Parameters
     ----------

@@ -99,9 +99,7 @@ def neighbor_category_share(
     )
 
 
-def _in_vocabulary(
-    table: EmbeddingTable, words: Words, inside: NDArray[np.bool_], group: Category
-) -> dict[str, Any]:
+def _in_vocabulary(table: EmbeddingTable, words: Words, inside: NDArray[np.bool_], group: Category) -> dict[str, Any]:
     return neighbor_lists.in_vocabulary(table, [words.words[i] for i in np.flatnonzero(inside)], group)
 
 

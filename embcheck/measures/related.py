@@ -117,8 +117,8 @@ def areas_left_out(cells: NDArray[np.float64]) -> NDArray[np.float64]:
 
     def exceeds(cell: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
         ordered = np.sort(others)
-        below: NDArray[np.float64] = np.searchsorted(ordered, cell) + np.searchsorted(ordered, cell, "right")
-        return below / 2
+        below: NDArray[np.float64] = (np.searchsorted(ordered, cell) + np.searchsorted(ordered, cell, "right")) / 2
+        return below
 
     crossing = n - exceeds(cells, own)  # how many of the diagonal's cells exceed each cell
     np.fill_diagonal(crossing, 0)

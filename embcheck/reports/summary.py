@@ -34,10 +34,7 @@ def deliver(document: Mapping[str, Any], path: Path | None) -> None:
         return
     text = markdown(document)
     if path is not None:
-        try:
-            atomic.replace(path.resolve(), text, encoding="utf-8")
-        except OSError as error:
-            raise EmbcheckError(f"can't write {str(path)!r}: {error.strerror or error}") from error
+        atomic.write(path, text)
     if job and document["models"]:
         try:
             with Path(job).open("a", encoding="utf-8", newline="\n") as file:

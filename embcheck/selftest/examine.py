@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from scipy import stats
 
 from embcheck.claims import Verdict
@@ -16,11 +18,11 @@ from embcheck.progress import track
 from embcheck.run import evaluate
 from embcheck.selftest.limits import coverage_limits, faults, most_passes
 from embcheck.selftest.planted import plant_of
-from embcheck.selftest.stage import stage_of
+from embcheck.selftest.stage import ROWS, WIDTH, stage_of
 from embcheck.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -64,16 +66,29 @@ def examine(checks: Sequence[Check], plan: Plan) -> dict[str, Any]:
         ``embcheck-selftest/1``, in plain JSON types: limits, and a row for each property.
     """
     groups = [list(group) for _, group in groupby(checks, key=lambda check: check.declaration.id)]
-    rows = [_row(cases, plan) for cases in track(groups, "selftest")]
+    with _one_thread():
+        rows = [_row(cases, plan) for cases in track(groups, "selftest")]
     low, high = coverage_limits(plan.redraws)
     return {
         "schema": SCHEMA,
         "tables": plan.tables,
         "redraws": plan.redraws,
         "seed": plan.seed,
+        "design": {"rows": ROWS, "width": WIDTH, "probes": PROBES, "draws": DRAWS, "redrawn": REDRAWN},
         "limits": {"false_passes": most_passes(plan.tables), "coverage": [low, high]},
         "properties": rows,
     }
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Products of tables this small are fastest on one thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _row(cases: list[Check], plan: Plan) -> dict[str, Any]:
@@ -82,6 +97,7 @@ def _row(cases: list[Check], plan: Plan) -> dict[str, Any]:
         "property": declaration.id,
         "on_noise": declaration.on_noise,
         "cases": [],
+        "uniform": None,
         "coverage": _no_coverage("not simulated"),
         "reason": _unfit(cases[0]),
     }
@@ -91,9 +107,10 @@ def _row(cases: list[Check], plan: Plan) -> dict[str, Any]:
             measured = [i for i, case in enumerate(row["cases"]) if case["noise"]["reason"] is None]
             row["coverage"] = _coverage(cases[measured[0]], plan) if measured else row["coverage"]
         except EmbcheckError as error:
-            return row | {"reason": str(error), "faults": [f"can't be run: {error}"], "calibrated": False}
+            return row | {"reason": f"can't be run: {error}", "faults": [str(error)], "calibrated": False}
     if row["cases"] and all(case["noise"]["reason"] for case in row["cases"]):
         row["reason"] = row["cases"][0]["noise"]["reason"]
+    row["uniform"] = _least([p for case in row["cases"] for p in (case["noise"]["uniform"] or {}).values()])
     row["faults"] = list(faults(row))
     return row | {"calibrated": not row["faults"]}
 
@@ -142,6 +159,11 @@ def _p_value(estimate: Estimate, null: str, rng: np.random.Generator) -> float:
 def _uniform(p_values: list[float]) -> float:
     """p-value of Kolmogorov and Smirnov's test against the uniform distribution."""
     return float(stats.kstest(p_values, "uniform").pvalue)
+
+
+def _least(p_values: list[float]) -> float | None:
+    """The smallest of the property's p-values, adjusted for how many there are (Bonferroni)."""
+    return min(1.0, len(p_values) * min(p_values)) if p_values else None
 
 
 # --- planted structure ----------------------------------------------------------------------------------------------
@@ -200,7 +222,7 @@ def _coverage(check: Check, plan: Plan) -> dict[str, Any]:
     return {"share": share, "redraws": len(ends), "target": target, "name": check.label, "reason": None}
 
 
-_Redraws = tuple["NDArray[np.float64]", "NDArray[np.float64] | np.float64", str]
+_Redraws = tuple["NDArray[np.float64]", "NDArray[np.float64]", str]
 
 
 def _probes_redrawn(check: Check, stage: Stage, plan: Plan) -> _Redraws | None:
@@ -221,12 +243,10 @@ def _probes_redrawn(check: Check, stage: Stage, plan: Plan) -> _Redraws | None:
 
 def _tables_redrawn(check: Check, stage: Stage, plan: Plan) -> _Redraws:
     """Intervals on tables of their own, and the mean of all values."""
-    found = [
-        _measured(check, _structured(check, stage, plan, _REDRAWN, i), plan.seed + i) for i in range(plan.redraws)
-    ]
+    found = [_measured(check, _structured(check, stage, plan, _REDRAWN, i), plan.seed + i) for i in range(plan.redraws)]
     kept = [estimate for estimate in found if estimate is not None]
     ends = np.array([(estimate.low, estimate.high) for estimate in kept])
-    return ends, np.mean([estimate.value for estimate in kept]), "the mean of all redraws"
+    return ends, np.full(len(kept), np.mean([estimate.value for estimate in kept])), "the mean of all redraws"
 
 
 def _measured(check: Check, table: EmbeddingTable, seed: int) -> Estimate | None:

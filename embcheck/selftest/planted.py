@@ -55,8 +55,8 @@ def _sides(table: EmbeddingTable, pairs: Sequence[tuple[str, str]]) -> tuple[NDA
 
 def _directions(table: EmbeddingTable, rng: np.random.Generator, count: int = 1) -> NDArray[np.float32]:
     """(count, d) orthogonal directions, each as long as a row of noise."""
-    found = np.linalg.qr(rng.standard_normal((table.width, count)))[0].T * np.sqrt(table.width)
-    return found.astype(np.float32)
+    axes = np.linalg.qr(rng.standard_normal((table.width, count)))[0].T
+    return np.asarray(axes * np.sqrt(table.width), dtype=np.float32)
 
 
 def _shifted(by: float) -> Plant:

@@ -24,7 +24,7 @@ __all__ = ["ROWS", "WIDTH", "Stage", "stage_of"]
 
 ROWS, WIDTH = 1_500, 32
 BYTES = tuple(f"<0x{byte:02X}>" for byte in range(0x80, 0xA0))
-_ROUNDS = 3  # of asking: what a check asks for may depend on what it found
+_ROUNDS = 20  # of asking: a check may ask for the next words only once it has found the first
 
 
 class _Vocabulary(WordVocabulary):
