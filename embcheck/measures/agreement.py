@@ -132,11 +132,13 @@ def _kendall(x: Tensor, y: Tensor) -> NDArray[np.float64]:
 def _at_unit_length(table: EmbeddingTable, probes: NDArray[np.int64], others: NDArray[np.int64]) -> float:
     """Mean correlation of cosine with nearness after scaling all rows to length 1."""
     found = []
-    for row, rest in zip(probes, others, strict=False):
-        unit = table.units(np.append(rest, row)).to(table.accumulator)
-        cosine, distance = unit[:-1] @ unit[-1], torch.linalg.vector_norm(unit[:-1] - unit[-1], dim=1)
-        found.append(_cosine(_ranks(cosine[None]), -_ranks(distance[None]))[0])
-    return float(np.mean(found))
+    for part in _parts(len(probes), others.shape[1], table):
+        rest = others[: len(probes)][part]
+        a = table.units(probes[part]).to(table.accumulator)[:, None]
+        b = table.units(rest.ravel()).to(table.accumulator).reshape(*rest.shape, table.width)
+        cosine, distance = (b @ a.mT)[..., 0], torch.linalg.vector_norm(a - b, dim=2)
+        found.append(_cosine(_ranks(cosine), -_ranks(distance)))
+    return float(np.concatenate(found).mean())
 
 
 def _ranks(values: Tensor) -> NDArray[np.float64]:

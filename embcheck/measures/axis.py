@@ -102,7 +102,8 @@ def _resolve(table: EmbeddingTable, axis: Axis) -> _Poles:
             f"at least {MIN_PAIRS} are needed"
         )
     away = None if axis.orthogonal_to is None else _direction(table, axis, axis.orthogonal_to)
-    kept = [words.place[pair[k]] for k in (0, 1) for pair in pairs]
+    place = words.place
+    kept = [place[pair[k]] for k in (0, 1) for pair in pairs]
     return _Poles(pairs, words.rows[kept], words.vectors[kept], away, words.coverage)
 
 

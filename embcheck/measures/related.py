@@ -59,7 +59,8 @@ def related_pair_auc(table: EmbeddingTable, relation: Relation, *, rng: np.rando
             f"{n} of {len(relation.pairs)} {relation.name} pairs are two single tokens here; "
             f"at least {MIN_PAIRS} are needed"
         )
-    first, second = (words.vectors[[words.place[pair[k]] for pair in pairs]] for k in (0, 1))
+    place = words.place
+    first, second = (words.vectors[[place[pair[k]] for pair in pairs]] for k in (0, 1))
     cosines = unit(first) @ unit(second).T
     value, level = area(cosines), current().confidence_level
     left_out = areas_left_out(cosines)
