@@ -1,0 +1,25 @@
+"""Every property that ships, simulated in a reduced form: noise, planted structure and coverage.
+
+The limits are those that so many tables allow (binomial quantiles); `embcheck selftest` with its defaults, whose table
+is in docs/calibration.md, has the narrow ones.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from embcheck import collect
+from embcheck.run import checks_of
+from embcheck.selftest import Plan, examine
+
+pytestmark = pytest.mark.slow
+PLAN = Plan(tables=20, redraws=40)
+
+
+@pytest.mark.parametrize("function", collect.functions(), ids=lambda function: function.__name__)
+def test_every_property_is_calibrated(function):
+    """It holds on no more noise than it may, sees what is planted, its intervals cover and its p-values are uniform."""
+    (row,) = examine(checks_of([function]), PLAN)["properties"]
+    assert row["faults"] == []
+    simulated = [case for case in row["cases"] if case["noise"]["reason"] is None]
+    assert len(simulated) == len(row["cases"])
