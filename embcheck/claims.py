@@ -247,6 +247,15 @@ def check_margin(margin: float | None, bad: str) -> None:
         raise UsageError(f"bad must be 'both', 'down' or 'up', got {bad!r}")
 
 
+def _check_claims(claims: tuple[Bound, ...], on_noise: str) -> None:
+    if not claims or not all(hasattr(c, "verdict") for c in claims):
+        raise UsageError(
+            "@claim needs at least one of above(), below(), within(), agrees() or beats() before its parameters"
+        )
+    if on_noise not in {"fails", "holds", "any"}:
+        raise UsageError(f"on_noise must be 'fails', 'holds' or 'any', got {on_noise!r}")
+
+
 def claim(
     *claims: Bound,
     on_noise: Literal["fails", "holds", "any"] = "fails",
@@ -291,12 +300,7 @@ def claim(
         No claim, an argument too many or too few, no docstring to say what is claimed, or a margin that is no positive
         number.
     """
-    if not claims or not all(hasattr(c, "verdict") for c in claims):
-        raise UsageError(
-            "@claim needs at least one of above(), below(), within(), agrees() or beats() before its parameters"
-        )
-    if on_noise not in {"fails", "holds", "any"}:
-        raise UsageError(f"on_noise must be 'fails', 'holds' or 'any', got {on_noise!r}")
+    _check_claims(claims, on_noise)
     check_margin(margin, bad)
 
     def declare(function: Callable[..., Estimate]) -> Callable[..., Estimate]:
