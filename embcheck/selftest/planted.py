@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Plant = Callable[[EmbeddingTable, Mapping[str, Any], np.random.Generator], EmbeddingTable]
 
-__all__ = ["PLANTED", "Plant", "plant_of"]
+__all__ = ["PLANTED", "plant_of"]
 
 _DECOYS = 3  # rows near what the words of a pair share, so that no word of the question is near enough
 

