@@ -218,6 +218,8 @@ def _coverage(check: Check, plan: Plan) -> dict[str, Any]:
         return _no_coverage("no interval")
     found = _probes_redrawn(check, stage, plan) or _tables_redrawn(check, stage, plan)
     ends, targets, target = found
+    if not len(ends):
+        return _no_coverage("not measured")
     share = float(((ends[:, 0] <= targets) & (targets <= ends[:, 1])).mean())
     return {"share": share, "redraws": len(ends), "target": target, "name": check.label, "reason": None}
 
