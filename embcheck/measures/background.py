@@ -71,7 +71,7 @@ def background_cosine(table: EmbeddingTable) -> Estimate:
                 "distance": _spread(distances),
                 "percentile": {str(t): 100 * float((cosines < t).mean()) for t in THRESHOLDS},
             },
-            "probes": against_all(table, table.probes(min(PROBES, len(drawn)))),
+            **({"probes": against_all(table, table.probes(PROBES))} if current().details else {}),
         },
         counterexamples=_farthest_from_orthogonal(table, pairs, cosines),
     )

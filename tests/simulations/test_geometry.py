@@ -11,7 +11,7 @@ from embcheck.selftest.limits import coverage_limits
 from embcheck.settings import Settings, using
 
 pytestmark = pytest.mark.slow
-REDRAWS = 300
+REDRAWS = 200
 
 
 @pytest.fixture(scope="module")
