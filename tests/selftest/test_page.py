@@ -8,11 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from embcheck import Estimate, above, claim
 from embcheck.cli import main
 from embcheck.reports import calibration
-from embcheck.run import checks_of
-from embcheck.selftest import Plan, examine
 
 DOCS = Path(__file__).parents[2] / "docs" / "calibration.md"
 TOYS = '''
@@ -137,14 +134,3 @@ def test_the_page_in_docs_has_a_row_for_every_property(shipped):
     rows = dict(re.findall(r"^\| `(\w+)` \|.*\| (\S+) \|$", page, re.MULTILINE))
     assert set(rows) == {check.declaration.id for check in shipped}
     assert set(rows.values()) <= {"ok", "-"}
-
-
-def test_the_example_in_the_docs_is_calibrated():
-    """The property that docs/statistics.md plants something for is found calibrated, and sees it."""
-    (example,) = re.findall(
-        r"```python\n(def brothers.*?)```", DOCS.with_name("statistics.md").read_text("utf-8"), re.DOTALL
-    )
-    names = {"Estimate": Estimate, "above": above, "claim": claim}
-    exec(example, names)  # noqa: S102 - our own page
-    (row,) = examine(checks_of([names["king_is_near_queen"]]), Plan(20, 20))["properties"]
-    assert (row["faults"], row["cases"][0]["planted"]["found"]) == ([], 5)
