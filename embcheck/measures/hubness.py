@@ -11,7 +11,7 @@ from scipy import stats
 
 from embcheck.errors import NotMeasurable
 from embcheck.estimate import Estimate
-from embcheck.measures import kernels, products
+from embcheck.measures import histograms, kernels, products
 from embcheck.progress import track
 from embcheck.settings import current
 
@@ -38,8 +38,9 @@ def neighbor_count_skewness(table: EmbeddingTable, *, rng: np.random.Generator) 
     to ten disjoint samples of 500 rows in hash order. Unit: samples; interval: Student t; one sample, exact, where the
     population has fewer than 1,000 rows. The null ``gaussian`` repeats the design on iid Gaussian rows of the same
     width, since noise has hubs too: 199 simulated samples; each draw is the mean of as many of these and the measured
-    ones as the estimate has. Details: the figures of the whole vocabulary with its largest hubs named, exact up to
-    8,000 rows or with ``--probes all``, otherwise from 1,000 sampled queries (``sampled_skewness``).
+    ones as the estimate has. Details: in how many lists how large a share of the samples' rows stands, and of noise's;
+    the figures of the whole vocabulary with its largest hubs named, exact up to 8,000 rows or with ``--probes all``,
+    otherwise from 1,000 sampled queries (``sampled_skewness``).
 
     Parameters
     ----------
@@ -61,7 +62,7 @@ def neighbor_count_skewness(table: EmbeddingTable, *, rng: np.random.Generator) 
     rows = SAMPLE if count > 1 else size
     with kernels.full_precision():
         found = [_counts(table.units(order[i * rows : (i + 1) * rows])) for i in range(count)]
-        simulated = _simulated(rows, table.width, table.vectors.device, rng)
+        simulated, noise = _simulated(rows, table.width, table.vectors.device, rng)
     statistics = [count_statistics(n, NEIGHBORS) for n in found]
     values = [s["skewness"] for s in statistics]
     about: dict[str, Any] = {
@@ -70,6 +71,7 @@ def neighbor_count_skewness(table: EmbeddingTable, *, rng: np.random.Generator) 
         "details": {
             "neighbors": NEIGHBORS,
             "rows_a_sample": rows,
+            "in_lists": _distribution(np.concatenate(found), noise),
             "samples": {name: float(np.mean([s[name] for s in statistics])) for name in statistics[0]},
             **({"whole_vocabulary": _whole(table, order)} if current().details else {}),
         },
@@ -87,14 +89,15 @@ def _counts(unit: Tensor) -> NDArray[np.int64]:
     return torch.bincount(lists.flatten(), minlength=len(unit)).cpu().numpy()
 
 
-def _simulated(rows: int, width: int, device: torch.device, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Skewness of N_k on 199 samples of Gaussian rows."""
-    return np.array(
-        [
-            stats.skew(_counts(torch.from_numpy(gaussian_directions(rows, width, rng)).to(device)))
-            for _ in track(list(range(current().drawn(DRAWS))), "hubness of noise")
-        ]
-    )
+def _simulated(
+    rows: int, width: int, device: torch.device, rng: np.random.Generator
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Skewness of N_k on 199 samples of Gaussian rows, and their N_k."""
+    counts = [
+        _counts(torch.from_numpy(gaussian_directions(rows, width, rng)).to(device))
+        for _ in track(list(range(current().drawn(DRAWS))), "hubness of noise")
+    ]
+    return np.array([stats.skew(one) for one in counts]), np.concatenate(counts)
 
 
 def _means(values: list[float], simulated: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
@@ -105,6 +108,20 @@ def _means(values: list[float], simulated: NDArray[np.float64], rng: np.random.G
     """
     pooled = np.concatenate([values, simulated])
     return np.array([rng.choice(pooled, len(values), replace=False).mean() for _ in simulated])
+
+
+def _distribution(counts: NDArray[np.int64], noise: NDArray[np.int64]) -> dict[str, list[float]]:
+    """Shares of the rows that stand in so many lists; beyond 40 in bins that grow, each named by its first number."""
+    top = int(max(counts.max(), noise.max())) + 1
+    edges = np.unique(np.concatenate([np.arange(41), np.geomspace(41, max(top, 42), 20).round()])).astype(np.int64)
+    edges = np.append(edges[edges < top], top)
+    shares = [np.histogram(values, edges)[0] / len(values) for values in (counts, noise)]
+    return {
+        "from": edges[:-1].tolist(),
+        "to": edges[1:].tolist(),
+        "share": histograms.rounded(shares[0]),
+        "noise": histograms.rounded(shares[1]),
+    }
 
 
 def gaussian_directions(rows: int, width: int, rng: np.random.Generator) -> NDArray[np.float32]:

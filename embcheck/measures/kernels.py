@@ -44,7 +44,7 @@ _PROBE_CHUNK = 1_024
 class ProbeStatistics:
     """Per probe, over all other rows of the population: counts and statistics of the cosine.
 
-    All are float64 NumPy arrays of shape (probes,), ``quantiles`` of shape (probes, len(levels)); NaN where not asked.
+    All but ``histogram`` are NumPy arrays of shape (probes,), ``quantiles`` of shape (probes, len(levels)).
     """
 
     non_negative: NDArray[np.int64]
@@ -54,6 +54,8 @@ class ProbeStatistics:
     mean: NDArray[np.float64]
     quantiles: NDArray[np.float64]
     levels: tuple[float, ...]
+    histogram: NDArray[np.int64]
+    """(2000,) counts of all probes' cosines in bins over [-1, 1]; empty where no levels were asked for."""
 
     @property
     def share(self) -> NDArray[np.float64]:
@@ -134,8 +136,9 @@ def probe_statistics(
     ]
     stacked = [np.concatenate([chunk[i] for chunk in chunks]) for i in range(5)]
     counts, minimum, maximum, mean, quantiles = stacked
+    histogram: NDArray[np.int64] = np.add.reduce([chunk[5] for chunk in chunks]).astype(np.int64)
     return ProbeStatistics(
-        counts.astype(np.int64), len(table.population) - 1, minimum, maximum, mean, quantiles, levels
+        counts.astype(np.int64), len(table.population) - 1, minimum, maximum, mean, quantiles, levels, histogram
     )
 
 
@@ -172,7 +175,9 @@ def _probe_chunk(
     others = len(table.population) - 1
     quantiles = _quantiles(histogram, count, levels)
     mean = (total / others).cpu().double().numpy()
-    return (counted.cpu().double().numpy(), low.cpu().double().numpy(), high.cpu().double().numpy(), mean, quantiles)
+    lowest, highest = low.cpu().double().numpy(), high.cpu().double().numpy()
+    pooled = np.zeros(0) if histogram is None else histogram.view(count, BINS).sum(0).cpu().numpy()
+    return (counted.cpu().double().numpy(), lowest, highest, mean, quantiles, pooled)
 
 
 def _product_slices(rows: int, probes: int) -> Iterator[slice]:
