@@ -12,6 +12,7 @@ from embcheck.errors import NotMeasurable
 from embcheck.estimate import Estimate
 from embcheck.measures import histograms, kernels, products
 from embcheck.measures.shares import rayleigh
+from embcheck.settings import current
 from embcheck.units import KEPT
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def background_cosine(table: EmbeddingTable) -> Estimate:
     NotMeasurable
         Fewer than four rows in the population, which make no two pairs.
     """
-    drawn = table.probes(2 * PAIRS)
+    drawn = table.probes(2 * current().sampled(PAIRS))
     count = len(drawn) // 2
     if count < 2:
         raise NotMeasurable(f"{len(drawn)} rows make {count} disjoint pairs; at least 2 are needed")
@@ -73,7 +74,7 @@ def background_cosine(table: EmbeddingTable) -> Estimate:
                 "distance": _spread(distances),
                 "percentile": {str(t): 100 * float((cosines < t).mean()) for t in THRESHOLDS},
             },
-            "probes": against_all(table, table.probes(PROBES)),
+            **({"probes": against_all(table, table.probes(PROBES))} if current().details else {}),
         },
         counterexamples=_farthest_from_orthogonal(table, pairs, cosines),
     )

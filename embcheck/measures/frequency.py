@@ -50,7 +50,7 @@ def norm_frequency_correlation(table: EmbeddingTable, *, frequency: str = "id") 
     UsageError
         The file can't be read.
     """
-    found = counted(table, frequency, WORDS)
+    found = counted(table, frequency, current().sampled(WORDS))
     n = len(found.rows)
     if n < ENOUGH:
         raise NotMeasurable(f"{n} words have a frequency ({frequency}); at least {ENOUGH} are needed")

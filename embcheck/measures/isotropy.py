@@ -13,6 +13,7 @@ from embcheck.estimate import Estimate
 from embcheck.measures import kernels, spectrum
 from embcheck.measures.words import tokens_part
 from embcheck.progress import track
+from embcheck.settings import current
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -65,7 +66,7 @@ def mean_cosine(table: EmbeddingTable, *, rng: np.random.Generator) -> Estimate:
         name="mean cosine over all pairs",
         parts=(tokens_part(table, table.population, of_rows),),
         effect={"name": "mean cosine of centred rows", "value": centred},
-        draws={"gaussian": gaussian_mean_cosine(size, width, DRAWS, rng)},
+        draws={"gaussian": gaussian_mean_cosine(size, width, current().drawn(DRAWS), rng)},
         details={
             "summary": _NOTE,
             "partition_isotropy": partition_isotropy(table),

@@ -17,7 +17,7 @@ from embcheck.units import part
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from embcheck.lexicons import Categories
+    from embcheck.lexicons import Categories, Category
     from embcheck.measures.words import Words
     from embcheck.table import EmbeddingTable
 
@@ -95,7 +95,7 @@ def neighbor_category_share(
         details={
             "coverage": words.coverage.record(),
             "words": len(inside),
-            **neighbor_lists.in_vocabulary(table, queries, group),
+            **(neighbor_lists.in_vocabulary(table, queries, group) if current().details else {}),
         },
         counterexamples=_against(words, near, inside),
         reason=f"only {m} words are single tokens; {ENOUGH_WORDS} are needed to decide" if m < ENOUGH_WORDS else None,
@@ -130,9 +130,10 @@ def _excess(near: NDArray[np.bool_], inside: NDArray[np.bool_]) -> float:
 def _shuffled(near: NDArray[np.bool_], m: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """The excess of m words drawn at random: permuted labels, with the same neighbors."""
     size, counts = len(near), near.astype(np.float32)
-    draws = np.empty(PERMUTATIONS)
-    for start in range(0, PERMUTATIONS, _CHUNK):
-        count = min(_CHUNK, PERMUTATIONS - start)
+    permutations = current().drawn(PERMUTATIONS)
+    draws = np.empty(permutations)
+    for start in range(0, permutations, _CHUNK):
+        count = min(_CHUNK, permutations - start)
         order = rng.permuted(np.broadcast_to(np.arange(size), (count, size)), axis=1)[:, :m]
         chosen = np.zeros((count, size), dtype=np.float32)
         np.put_along_axis(chosen, order, 1.0, axis=1)

@@ -13,6 +13,7 @@ from scipy import stats
 from embcheck.errors import NotMeasurable
 from embcheck.estimate import Estimate
 from embcheck.measures.words import resolve
+from embcheck.settings import current
 from embcheck.units import part
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def _orders(n: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """Orders to compare with: all but the true one, or 9,999 uniform draws."""
     if n <= EXACT_UP_TO:
         return np.array(list(permutations(range(n)))[1:], dtype=np.int64)
-    return rng.permuted(np.broadcast_to(np.arange(n), (PERMUTATIONS, n)), axis=1)
+    return rng.permuted(np.broadcast_to(np.arange(n), (current().drawn(PERMUTATIONS), n)), axis=1)
 
 
 def _near_and_far(gaps: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
