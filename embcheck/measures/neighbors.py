@@ -17,7 +17,7 @@ from embcheck.units import part
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from embcheck.lexicons import Categories, Category
+    from embcheck.lexicons import Categories
     from embcheck.measures.words import Words
     from embcheck.table import EmbeddingTable
 
