@@ -324,7 +324,7 @@ def _command(document: Mapping[str, Any], model: Mapping[str, Any], result: Mapp
         return f"embcheck.check(model, tokenizer=tokenizer, properties={label(result)!r})"
     other = result["params"].get("other")
     both = [model, *(one for one in document["models"] if one["alias"] == other)]
-    words = ["embcheck", "check", *map(_spec, both), "--property", label(result)]
+    words = ["embcheck", "check", *map(_spec, both), "--property", _selection(result)]
     words += ["--seed", str(document["run"]["seed"])] if document["run"]["seed"] else []
     estimate, population = result["estimate"], model["population"]
     if estimate and estimate["confidence_level"] != 0.95:
@@ -332,6 +332,11 @@ def _command(document: Mapping[str, Any], model: Mapping[str, Any], result: Mapp
     if population and population["kind"] != "known":
         words += ["--population", population["kind"]]
     return shlex.join(words)
+
+
+def _selection(result: Mapping[str, Any]) -> str:
+    """What selects the result; all of the property's where a report, whose keys are sorted, lost their order."""
+    return label(result) if len(result["params"]) < 2 else str(result["property"])
 
 
 def _spec(model: Mapping[str, Any]) -> str:
