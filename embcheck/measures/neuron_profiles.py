@@ -68,7 +68,7 @@ def profile_agreement(
     """
     found = profiles_of_pairs(table, relation, weights, layer)
     cells = centred(found.first) @ centred(found.second).T
-    estimate = area_estimate(cells, rng)
+    estimate = area_estimate(cells, rng, [f"{a}>{b}" for a, b in found.pairs])
     off = ~np.eye(len(cells), dtype=np.bool_)
     details = {
         "coverage": found.words.coverage.record(),
