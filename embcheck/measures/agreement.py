@@ -11,6 +11,7 @@ from scipy import stats
 from embcheck.errors import NotMeasurable
 from embcheck.estimate import Estimate
 from embcheck.measures import products
+from embcheck.measures.nearest import nearest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -154,7 +155,7 @@ def _cosine(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float6
 def _overlap(table: EmbeddingTable, probes: NDArray[np.int64]) -> dict[str, Any]:
     """How many of a probe's ten nearest by cosine are also among its ten nearest by distance."""
     k = min(TOP, len(table.population) - 1)
-    by_cosine, by_distance = (products.nearest(table, probes, k, by=by) for by in ("cosine", "distance"))
+    by_cosine, by_distance = (nearest(table, probes, k, by=by) for by in ("cosine", "distance"))
     shared = [len(np.intersect1d(a, b)) / k for a, b in zip(by_cosine, by_distance, strict=True)]
     norms, own = products.lengths(table, table.population).cpu().numpy(), products.lengths(table, probes).cpu().numpy()
     return {
