@@ -41,7 +41,7 @@ __all__ = [
 KEPT_COSINES = 128 * 2**20  # bytes of 16-bit cosines kept at once for quantiles
 COPY_BYTES = 512 * 2**20  # up to which all-pairs products keep a copy of rows that can't be multiplied as they are
 PRODUCT_BYTES = 2 * 2**20  # of a product with probes: inside the cache of a CPU core
-TILE, _DEVICE_TILE = 1_024, 4_096
+TILE, DEVICE_TILE = 1_024, 4_096
 _PROBE_CHUNK = 1_024
 _STEPS = 32_767  # of a cosine between 0 and 1, where it is kept in 16 bits
 _MODERATE = 1e12  # lengths up to it, and down to its inverse, whose products stay inside the range of float32
@@ -133,7 +133,9 @@ def raw_blocks(
         if _moderate(lengths):
             yield part, rows, 1 / lengths
         else:
-            unit = torch.nn.functional.normalize(rows, dim=1, eps=1e-30) if center is not None else rows / lengths[:, None]
+            unit = (
+                torch.nn.functional.normalize(rows, dim=1, eps=1e-30) if center is not None else rows / lengths[:, None]
+            )
             yield part, unit, torch.ones_like(lengths)
 
 
@@ -252,7 +254,7 @@ def all_pairs_counts(table: EmbeddingTable) -> NDArray[np.int64]:
     """
     population, device = table.population, table.vectors.device
     size = len(population)
-    tile = TILE if device.type == "cpu" else _DEVICE_TILE
+    tile = TILE if device.type == "cpu" else DEVICE_TILE
     counts = np.zeros(size, dtype=np.int64)
     with full_precision():
         rows_of, lengths = _factors(table)

@@ -55,7 +55,9 @@ def test_counts_are_those_of_exact_arithmetic(monkeypatch, nearly_orthogonal, dt
     assert (len(table.population) - 1 - negative).tolist() == expected
 
 
-@pytest.mark.parametrize("vectors", [torch.eye(30), torch.eye(30).repeat(2, 1) - 0.5 * torch.eye(30).repeat(2, 1).roll(1, 0)])
+@pytest.mark.parametrize(
+    "vectors", [torch.eye(30), torch.eye(30).repeat(2, 1) - 0.5 * torch.eye(30).repeat(2, 1).roll(1, 0)]
+)
 def test_sparse_rows_tie_at_zero(words, vectors):
     """Products that are exactly zero count as zero, in tables where nearly all of them are."""
     table = EmbeddingTable.from_arrays(vectors, words(len(vectors)))
@@ -94,7 +96,9 @@ def test_fast_products_are_closer_than_their_tolerance(rng, dtype, width, shift)
     rows = torch.from_numpy(rng.standard_normal((600, width)).astype(np.float32) + np.float32(shift)).to(dtype)
     wide = rows.double()
     truth, lengths = wide @ wide.T, wide.norm(dim=1)
-    near = truth.abs() < 0.01 * torch.outer(lengths, lengths) if shift == 0 else torch.ones_like(truth, dtype=torch.bool)
+    near = (
+        truth.abs() < 0.01 * torch.outer(lengths, lengths) if shift == 0 else torch.ones_like(truth, dtype=torch.bool)
+    )
     found = (rows.float() @ rows.float().T).double()  # what bfloat16 products are before they are rounded to store them
     errors = ((found - truth).abs() / torch.outer(lengths, lengths))[near]
     assert errors.max() < signs.tolerance(width, torch.device("cpu")) / 3
