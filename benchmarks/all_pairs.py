@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from benchmarks.registry import Row, Run
 from benchmarks.tables import noise
 from embcheck.measures import kernels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from benchmarks.registry import Row, Run
 
 SHAPES = (
     ("Gemma 3 270M's width", 16_384, 640, torch.float32),

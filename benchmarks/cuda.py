@@ -43,7 +43,8 @@ def rows(run: Run) -> Iterator[Row]:
         for times in run.alternate(_synchronised(lambda: kernels.all_pairs_counts(there)), _synchronised(products))
     )
     rate = width * size * (size + 1) / other / 1e12
-    note = f"{torch.cuda.get_device_name()}: bare products at {rate:.0f} TFLOP/s; counts of {len(small)} rows equal the CPU's"
+    card = torch.cuda.get_device_name()
+    note = f"{card}: bare products at {rate:.0f} TFLOP/s; counts of {len(small)} rows equal the CPU's"
     yield Row(*about, ours=mine, theirs=other, target=0.7, repeats=run.repeats, note=note)
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from benchmarks.registry import Missing, Row, Run, alternative
 from benchmarks.tables import noise
 from embcheck.measures.nearest import top_k
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import numpy as np
 
 K = 10
 

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from benchmarks.registry import Row, Run
 from benchmarks.tables import noise
 from embcheck.measures import kernels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from benchmarks.registry import Row, Run
 
 PROBES, TIMED = 50, 2
 

@@ -6,11 +6,11 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 __all__ = ["embcheck", "python", "seconds"]
 
@@ -36,7 +36,7 @@ class Watch(threading.Thread):
 
 
 def python(code: str, *arguments: str) -> list[float]:
-    """The numbers that a piece of code prints last, run in a process of its own. It may use ``megabytes``, ``Watch``."""
+    """The numbers that a piece of code prints last, in a process of its own. It may use ``megabytes`` and ``Watch``."""
     command = [sys.executable, "-c", _WATCH + code, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=_environment())
     if done.returncode:
@@ -60,5 +60,6 @@ def embcheck(*arguments: str) -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    """Without configuration, and away from CI's rules: what is timed is the work."""
-    return {k: v for k, v in os.environ.items() if not k.startswith("EMBCHECK_") and k != "CI"}
+    """Without configuration, away from CI's rules, and with compiled modules kept: what is timed is the work."""
+    left_out = {"CI", "PYTHONDONTWRITEBYTECODE"}
+    return {k: v for k, v in os.environ.items() if not k.startswith("EMBCHECK_") and k not in left_out}

@@ -83,7 +83,7 @@ class Estimate:
         return cls(value, value, value, level, "exact", n, unit, is_exact=True, **about)
 
     @classmethod
-    def from_units(
+    def from_units(  # noqa: PLR0913 - what an interval may need, all by keyword
         cls,
         values: Any,
         *,

@@ -145,7 +145,7 @@ class EmbeddingTable:
     def norms(self) -> Tensor:
         """(V,) Euclidean length of every row, in the accumulator's dtype."""
         step = max(16, _NORM_CELLS // self.width) if self.vectors.device.type == "cpu" else BLOCK_BYTES // self.width
-        parts = [torch.linalg.vector_norm(part.to(self.accumulator), dim=1) for part in self.vectors.split(step)]
+        parts = [torch.linalg.vector_norm(part.to(self.accumulator), dim=1) for part in torch.split(self.vectors, step)]
         return torch.cat(parts)
 
     @cached_property

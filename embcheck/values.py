@@ -94,7 +94,9 @@ def _number(value: object) -> float:
 
 
 def _probes(value: object) -> int | Literal["all", "auto"]:
-    return value if value in ("all", "auto") else _integer(value)  # type: ignore[return-value]
+    if value == "all":
+        return "all"
+    return "auto" if value == "auto" else _integer(value)
 
 
 def _device(value: object) -> str:

@@ -89,7 +89,7 @@ def _others(order: NDArray[np.int64], count: int) -> NDArray[np.int64]:
 
 
 def _parts(count: int, others: int, table: EmbeddingTable) -> list[slice]:
-    step = max(1, _CELLS // (others * table.width))
+    step = max(1, _CELLS // (others * max(table.width, others)))
     return [slice(start, min(start + step, count)) for start in range(0, count, step)]
 
 
@@ -123,9 +123,9 @@ def _spearman(x: Tensor, y: Tensor, size: int) -> NDArray[np.float64]:
 
 def _kendall(x: Tensor, y: Tensor) -> NDArray[np.float64]:
     """(m,) Kendall's tau of each row: the share of concordant pairs less that of discordant ones."""
-    signs = [(v[:, :, None] > v[:, None]).to(torch.int8) - (v[:, :, None] < v[:, None]).to(torch.int8) for v in (x, y)]
+    first, second = ((v[:, :, None] - v[:, None]).sign_().float() for v in (x, y))
     n = x.shape[1]
-    tau: NDArray[np.float64] = (signs[0] * signs[1]).sum((1, 2)).cpu().double().numpy() / (n * (n - 1))
+    tau: NDArray[np.float64] = first.mul_(second).sum((1, 2)).cpu().double().numpy() / (n * (n - 1))  # whole numbers
     return tau
 
 

@@ -10,7 +10,7 @@ import math
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -178,7 +178,7 @@ def probe_statistics(
 
 def _probe_chunk(
     table: EmbeddingTable, probes: NDArray[np.int64], levels: tuple[float, ...], center: Tensor | None
-) -> tuple[NDArray[np.float64], ...]:
+) -> tuple[NDArray[Any], ...]:
     device, count = table.vectors.device, len(probes)
     position = np.searchsorted(table.population, probes)
     with full_precision():
@@ -199,7 +199,7 @@ def _probe_chunk(
                 low = torch.minimum(low, cosine.amin(1))
                 cosine[own] = -2.0  # from here on the probe itself is negative, and less than any other cosine
                 high = torch.maximum(high, cosine.amax(1))
-                mask = signs.non_negative(cosine, limits, lambda rows=rows[piece]: (own_rows, rows))
+                mask = signs.non_negative(cosine, limits, partial(_pair, own_rows, rows[piece]))
                 mask[own[0].cpu().numpy(), own[1].cpu().numpy()] = False
                 counted += _on_host(signs.row_totals(mask))
                 cosine[own] = 0.0
@@ -209,6 +209,15 @@ def _probe_chunk(
                     kept[:, at] = cosine.mul_(_STEPS).round_().clamp_(-_STEPS - 1, _STEPS).to(torch.int16)
     mean = (total / (len(table.population) - 1)).cpu().double().numpy()
     return (counted, low.cpu().double().numpy(), high.cpu().double().numpy(), mean, _quantiles(kept, count, levels))
+
+
+def _pair(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    return first, second
+
+
+def _stored(table: EmbeddingTable, first: slice, second: slice) -> tuple[Tensor, Tensor]:
+    """Rows of two slices of the population, as they are stored."""
+    return table.stored(table.population[first]), table.stored(table.population[second])
 
 
 def _on_host(found: Any) -> NDArray[Any]:
@@ -267,7 +276,7 @@ def all_pairs_counts(table: EmbeddingTable) -> NDArray[np.int64]:
                 mask = signs.non_negative(
                     rows @ (rows if other == start else rows_of(second)).T,
                     near[first] * lengths[second].max(),
-                    lambda pair=(first, second): tuple(table.stored(population[part]) for part in pair),
+                    partial(_stored, table, first, second),
                 )
                 if other == start:
                     mask[np.arange(len(rows)), np.arange(len(rows))] = False
@@ -288,15 +297,21 @@ def _factors(table: EmbeddingTable) -> tuple[Callable[[slice], Tensor], Tensor]:
     kind = _fast_type(stored)
     if not _moderate(lengths) or (kind == torch.float16 and bool(lengths.max() > 64)):
         kind, lengths = torch.float32, torch.ones_like(lengths)
-        make = lambda part: table.units(population[part])  # noqa: E731
+        make = partial(_made, table, None)
     else:
-        make = lambda part: table.stored(population[part]).to(kind)  # noqa: E731
+        make = partial(_made, table, kind)
         if isinstance(row_index(population, stored.device), slice) and kind == stored.dtype:
             return make, lengths
     if kind.itemsize * len(population) * table.width > COPY_BYTES:
         return make, lengths
     kept = torch.cat([make(part) for part in table.slices(len(population))])
-    return kept.__getitem__, lengths
+    return partial(torch.Tensor.__getitem__, kept), lengths
+
+
+def _made(table: EmbeddingTable, kind: torch.dtype | None, part: slice) -> Tensor:
+    """Rows of a slice of the population in a type, or scaled to length 1."""
+    rows = table.population[part]
+    return table.units(rows) if kind is None else table.stored(rows).to(kind)
 
 
 def _fast_type(stored: Tensor) -> torch.dtype:
@@ -308,7 +323,10 @@ def _fast_type(stored: Tensor) -> torch.dtype:
 
 @cache
 def bfloat16_pays() -> bool:
-    """Whether this CPU multiplies bfloat16 faster than float32, by a trial of a few milliseconds. No count depends on it."""
+    """Whether this CPU multiplies bfloat16 faster than float32, by a trial of a few milliseconds.
+
+    No count depends on it.
+    """
     rows = torch.ones((256, 512))
     best = []
     for kind in (torch.float32, torch.bfloat16):
@@ -330,6 +348,6 @@ def row_counts(table: EmbeddingTable, anchors: NDArray[np.int64]) -> NDArray[np.
         for _, rows, scale in raw_blocks(table, what="negative cosines"):
             for piece in _product_slices(len(rows), len(anchors)):
                 cosine = (query @ rows[piece].T).mul_(scale[piece])
-                mask = signs.non_negative(cosine, limits, lambda rows=rows[piece]: (stored, rows))
+                mask = signs.non_negative(cosine, limits, partial(_pair, stored, rows[piece]))
                 found.append(len(anchors) - _on_host(signs.column_totals(mask)))
     return np.concatenate(found)

@@ -44,7 +44,7 @@ def top_k(table: EmbeddingTable, queries: Tensor, k: int) -> tuple[NDArray[np.in
         How many; at most the size of the population.
     """
     wide = queries.to(table.accumulator)
-    found = [_search(table, part, k, None, "cosine") for part in wide.split(QUERIES)]
+    found = [_search(table, part, k, None, "cosine") for part in torch.split(wide, QUERIES)]
     where, cosines = (np.concatenate(parts) for parts in zip(*found, strict=True))
     return table.population[where], cosines
 

@@ -8,9 +8,9 @@ import numpy as np
 
 from embcheck.errors import NotMeasurable, UsageError
 from embcheck.estimate import Estimate
-from embcheck.measures import products
 from embcheck.measures.alignment import align
 from embcheck.measures.cka import linear_cka
+from embcheck.measures.nearest import nearest
 from embcheck.progress import track
 from embcheck.settings import DEFAULT_PROBES, current
 
@@ -106,7 +106,7 @@ def _lists(
     found = []
     for table, rows in zip(tables, (shared.first, shared.second), strict=True):
         order = np.argsort(rows)  # neighbors are found as places among ascending rows
-        found.append(order[products.nearest(table.among(rows), rows[probes], k)])
+        found.append(order[nearest(table.among(rows), rows[probes], k)])
     return found
 
 

@@ -47,12 +47,15 @@ def non_negative(product: Tensor, limits: Tensor, stored: Callable[[], tuple[Ten
     stored
         Gives the rows, (m, d) and (n, d), as they are stored; asked only where a sign is in doubt.
     """
+    mask: Mask
+    first: Any
+    second: Any
     if product.device.type == "cpu":
         mask, near = _split(product, limits)
         first, second = np.divmod(np.flatnonzero(near), product.shape[1])  # many times faster than nonzero
     else:
         mask = product >= 0
-        first, second = torch.nonzero(product.abs() < limits[:, None].to(product.dtype), as_tuple=True)
+        first, second = torch.nonzero(product.abs() < _above(limits, product.dtype)[:, None], as_tuple=True)
     if len(first) > _DENSE * product.numel():
         dense = _dense(*stored())
         return dense.numpy() if isinstance(mask, np.ndarray) else dense
@@ -69,9 +72,15 @@ def _split(product: Tensor, limits: Tensor) -> tuple[NDArray[np.bool_], NDArray[
         return cells >= 0, np.abs(cells) < limits.numpy()[:, None]
     # 16-bit floats as whole numbers: the sign is theirs, and without it they are ordered as their sizes are
     bits = product.view(torch.int16).numpy()
-    upper = torch.nextafter(limits.to(product.dtype), torch.tensor(torch.inf, dtype=product.dtype))
-    sizes = bits.view(np.uint16) << np.uint16(1)
-    return bits >= 0, sizes < (upper.view(torch.int16).numpy().view(np.uint16) << np.uint16(1))[:, None]
+    upper = _above(limits, product.dtype).view(torch.int16).numpy().view(np.uint16)
+    return bits >= 0, (bits.view(np.uint16) << np.uint16(1)) < (upper << np.uint16(1))[:, None]
+
+
+def _above(limits: Tensor, dtype: torch.dtype) -> Tensor:
+    """Limits in another type, not rounded below what they are."""
+    if dtype == torch.float32:
+        return limits
+    return torch.nextafter(limits.to(dtype), torch.tensor(torch.inf, dtype=dtype, device=limits.device))
 
 
 def _cells(first: Tensor, second: Tensor, i: Tensor, j: Tensor) -> Tensor:

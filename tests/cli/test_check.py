@@ -128,7 +128,7 @@ def test_probes_population_and_dtype_reach_the_measurement(embcheck, project):
 
 
 def test_auto_probes_stop_where_the_claim_is_decided(embcheck, project):
-    """With --probes auto the estimate says how many probes its claim took; noise is refuted by the first 200 or more."""
+    """With --probes auto the estimate says how many probes its claim took; no other one decides it."""
     noise = "random:9000x64"
     embcheck("check", noise, "--probes", "auto", "--property", "positive_cosine_bias", "--json", "out.json")
     result = json.loads((project / "out.json").read_text())["models"][0]["results"][0]

@@ -1,4 +1,5 @@
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -131,14 +132,8 @@ def test_other_devices_count_alike(monkeypatch, nearly_orthogonal, dtype):
     product, limits = rows @ rows.T, signs.tolerance(16, rows.device) * rows.float().norm(dim=1) * 10
     here = signs.non_negative(product, limits, lambda: (rows, rows))
 
-    class Elsewhere:
-        """A product that says it is on CUDA."""
-
-        device, dtype = torch.device("cuda"), product.dtype
-        __ge__ = lambda self, other: product >= other
-        abs = lambda self: product.abs()
-        numel = lambda self: product.numel()
-
-    there = signs.non_negative(Elsewhere(), limits, lambda: (rows, rows))
+    says_so = type("Product", (SimpleNamespace,), {"__ge__": lambda _, other: product >= other})
+    elsewhere = says_so(device=torch.device("cuda"), dtype=dtype, abs=product.abs, numel=product.numel)
+    there = signs.non_negative(elsewhere, limits, lambda: (rows, rows))
     assert isinstance(there, torch.Tensor)
     assert there.tolist() == here.tolist()
