@@ -94,7 +94,7 @@ def neighbor_overlap(tables: tuple[EmbeddingTable, ...], k: int = 20, *, rng: np
 def _probes(table: EmbeddingTable, shared: Alignment) -> NDArray[np.int64]:
     """Places among the shared tokens of those that are probed, in hash order."""
     asked = current().probes
-    count = len(shared) if asked == "all" else DEFAULT_PROBES if asked is None else asked
+    count = asked if isinstance(asked, int) else len(shared) if asked == "all" else DEFAULT_PROBES
     found: NDArray[np.int64] = np.searchsorted(shared.first, table.probes(count, among=shared.first))
     return found
 

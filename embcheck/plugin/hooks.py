@@ -33,6 +33,7 @@ from embcheck.plugin.items import (
     over_models,
     parametrize,
     runs_on_its_model,
+    spec_of,
     specs_of,
     wrapped_by_hypothesis,
 )
@@ -148,7 +149,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Mark a declared property, and excuse a known exception."""
+    """Mark a declared property, excuse a known exception, and keep a model's checks on one worker where xdist can."""
+    spec = spec_of(item)
+    if spec is not None and item.config.pluginmanager.has_plugin("xdist"):
+        item.add_marker(pytest.mark.xdist_group(f"embcheck-{spec.alias}"))  # which --dist loadgroup heeds
     if isinstance(item, pytest.Function) and declaration_of(item) is not None:
         item.add_marker(pytest.mark.embcheck)
         excuse(item, item.config.stash[_STATE].config)
