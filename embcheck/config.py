@@ -59,6 +59,7 @@ class Config:
     """More property files or folders."""
     control: bool
     json: Path | None
+    html: Path | None
     show: Literal["fail", "all", "none"]
     configured: bool
     """Whether a ``[tool.embcheck]`` table was found."""

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from embcheck import display
 from embcheck.errors import NotMeasurable
 from embcheck.settings import current
 from embcheck.units import Snapshot, part
@@ -58,6 +59,10 @@ class Estimate:
     reason: str | None = None
     parts: tuple[Part, ...] = ()
     compared_as: tuple[str, float] | None = None
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return display.as_html("estimate", self)
 
     def snapshot(self) -> Snapshot:
         """What a baseline keeps of it, on the scale on which it is compared."""

@@ -138,6 +138,7 @@ OPTIONS = (
     ),
     Option("summary", "path", None, "Write a summary to this file as Markdown.", metavar="PATH"),
     Option("json", "path", None, "Write the report to this file as JSON.", metavar="PATH"),
+    Option("html", "path", None, "Write the report to this file as one HTML page with pictures.", metavar="PATH"),
     Option("show", "text", "fail", "Which checks to show in detail.", choices=("fail", "all", "none")),
 )
 

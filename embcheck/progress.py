@@ -7,7 +7,7 @@ from collections.abc import Sized
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 __all__ = ["track"]
 
@@ -15,7 +15,12 @@ _Item = TypeVar("_Item")
 _DELAY = 2.0
 
 
-def track(iterable: Iterable[_Item], description: str = "", total: int | None = None) -> Iterator[_Item]:
+def track(
+    iterable: Iterable[_Item],
+    description: str = "",
+    total: int | None = None,
+    naming: Callable[[_Item], str] | None = None,
+) -> Iterator[_Item]:
     """The items of ``iterable``, with a bar that shows how far they are.
 
     Parameters
@@ -26,6 +31,8 @@ def track(iterable: Iterable[_Item], description: str = "", total: int | None = 
         What it is, in a few words.
     total
         How many pieces; by default what ``len`` says.
+    naming
+        What a piece is called while it is worked on.
     """
     if not sys.stderr.isatty():  # most of the time: spare the import
         yield from iterable
@@ -34,4 +41,8 @@ def track(iterable: Iterable[_Item], description: str = "", total: int | None = 
 
     if total is None and isinstance(iterable, Sized):
         total = len(iterable)
-    yield from tqdm(iterable, desc=description or None, total=total, delay=_DELAY, disable=None, leave=False)
+    bar = tqdm(iterable, desc=description or None, total=total, delay=_DELAY, disable=None, leave=False)
+    for item in bar:
+        if naming is not None:
+            bar.set_postfix_str(naming(item))
+        yield item

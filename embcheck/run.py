@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from embcheck import nulls
+from embcheck import display, nulls
 from embcheck.claims import Verdict, beats, combine, decides
 from embcheck.errors import NotMeasurable, UsageError
 from embcheck.estimate import Estimate
@@ -97,6 +97,10 @@ class Result:
         if self.change is None or self.gate == "claims" or self.verdict is Verdict.ERROR:
             return claims
         return bool(self.change["passes"]) and (claims or self.gate == "regressions")
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return display.as_html("result", self)
 
     @property
     def record(self) -> dict[str, Any]:

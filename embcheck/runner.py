@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from embcheck import record, sources
+from embcheck import display, record, sources
 from embcheck.checkpoint import entry_of
 from embcheck.errors import EmbcheckError
 from embcheck.gate import settle
@@ -62,6 +62,24 @@ class Run:
         from embcheck.reports import json_file
 
         json_file.write(self.document, Path(path))
+
+    def save_html(self, path: str | Path) -> None:
+        """Write the report to a file as one HTML page.
+
+        Raises
+        ------
+        UsageError
+            The extra ``html`` is not installed, or the path is none for a file.
+        EmbcheckError
+            It can't be written.
+        """
+        from embcheck.reports import html
+
+        html.write(self.document, Path(path))
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return display.as_html("run", self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,16 +212,15 @@ class _Session:
             failed = tuple(self._error(alias, check, error) for check in adapted)
             return _Found(record.model_record(model.spec, None, [r.record for r in failed]), failed, {}, error=error)
         by_place = [c for other in (None, *later) for c in adapted if c.other == other]
-        results = tuple(
-            self._evaluate(c, model, *([] if c.other is None else [later[c.other]])) for c in track(by_place, alias)
-        )
+        named = track(by_place, alias, naming=lambda check: check.label)
+        results = tuple(self._evaluate(c, model, *([] if c.other is None else [later[c.other]])) for c in named)
         return self._found(model, loaded, results)
 
     def _found(self, model: Model, loaded: _Loaded, results: tuple[Result, ...]) -> _Found:
         table = loaded.table
         timing = {
             "load_seconds": loaded.seconds,
-            "bytes_read": table.provenance.bytes_read,
+            "bytes_read": table.bytes_read,
             "results": {result.check.label: result.seconds for result in results},
         }
         place = record.model_record(model.spec, table, [r.record for r in results])

@@ -12,16 +12,27 @@ import numpy as np
 import torch
 
 from embcheck.errors import NotMeasurable, UsageError
+from embcheck.layers import GivenLayers, read
 from embcheck.provenance import Provenance, dtype_name, weights_sha256
 from embcheck.settings import current
-from embcheck.vocabulary import RowStatus, SubsetVocabulary, TokenKind, WordVocabulary, tokens_sha256, word_key
+from embcheck.vocabulary import (
+    Coverage,
+    RowStatus,
+    SubsetVocabulary,
+    TokenKind,
+    WordVectors,
+    WordVocabulary,
+    tokens_sha256,
+    word_key,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from embcheck.layers import Layers
     from embcheck.vocabulary import Vocabulary
 
 __all__ = ["Coverage", "EmbeddingTable", "Provenance", "WordVectors", "dtype_name", "row_index", "weights_sha256"]
@@ -29,34 +40,6 @@ __all__ = ["Coverage", "EmbeddingTable", "Provenance", "WordVectors", "dtype_nam
 BLOCK_BYTES = 16 * 2**20  # of float32 rows handled at once: small beside any table, large enough for full speed
 _SHOWN_ENTRIES = 100
 _NORM_CELLS = 2**16  # numbers widened at once: 512 KB, inside the cache of a CPU core
-
-
-@dataclass(frozen=True, slots=True)
-class Coverage:
-    """How the words of a list resolved. Words pooled from several tokens are used only where asked for."""
-
-    single: int
-    pooled: int
-    missing: tuple[str, ...]
-
-    def record(self) -> dict[str, Any]:
-        """Counts, and up to 20 of the missing words, as JSON types."""
-        return {
-            "single": self.single,
-            "pooled": self.pooled,
-            "missing": len(self.missing),
-            "missing_words": list(self.missing[:20]),
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class WordVectors:
-    """Vectors of the words that resolved: ``vectors`` is (n, d) float32 or better, ``rows`` their token rows."""
-
-    words: tuple[str, ...]
-    rows: tuple[tuple[int, ...], ...]
-    vectors: Tensor
-    coverage: Coverage
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +67,8 @@ class EmbeddingTable:
     """What was worked out once for this table, such as probe order and surface forms."""
     only: NDArray[np.int64] | None = None
     """Where it is set, the population has none but these rows."""
+    layers: Layers | None = field(default=None, repr=False)
+    """The other weights of the model that the table belongs to; none where it belongs to none."""
 
     def __repr__(self) -> str:
         """One line: what it is, or how to make it again where it is small and of no source."""
@@ -277,6 +262,37 @@ class EmbeddingTable:
         """For each population row, the form under which its case and space variants are counted once."""
         return [word_key(self.token(int(row))) for row in self.population]
 
+    # --- the model around it ------------------------------------------------------------------------------------
+
+    def tensor(self, role: str, layer: int) -> Tensor:
+        """Weights of one layer of the table's model: (n, d), every row in the space of the table's rows.
+
+        Only that tensor is read, from where the table was read. Numbers are as stored, on the table's device.
+
+        Parameters
+        ----------
+        role
+            ``mlp_in``, ``mlp_gate``, ``mlp_out``, ``value`` or ``attention_out``, as ``embcheck.layers`` tells them.
+        layer
+            Number of the layer, the first being 0; negative numbers count from the end.
+
+        Raises
+        ------
+        UsageError
+            There is no such role, or the layer is no whole number.
+        NotMeasurable
+            The table belongs to no model, or the model has no such layer or weights in a form that can be read.
+        SourceError
+            A file is damaged, or can't be had.
+        """
+        found = read(self.layers, role, layer, width=self.width, source=self.provenance.source)
+        return found.to(self.vectors.device)
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes of the table itself and of the layers' tensors that were read so far."""
+        return self.provenance.bytes_read + (0 if self.layers is None else self.layers.bytes_read)
+
     # --- sampling -----------------------------------------------------------------------------------------------
 
     def probes(self, count: int | None = None, *, among: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
@@ -326,6 +342,10 @@ class EmbeddingTable:
         """Other vectors under the same tokens, as whole-table nulls need."""
         return replace(self, vectors=vectors, memo={})
 
+    def with_tensors(self, tensors: Mapping[tuple[str, int], Tensor]) -> EmbeddingTable:
+        """The same rows with other weights of layers: (n, d) by role and layer; those not given stay as they are."""
+        return replace(self, layers=GivenLayers.of(tensors, self.layers), memo={})
+
     def subset(self, rows: NDArray[np.int64]) -> EmbeddingTable:
         """Some rows only, renumbered in the order given."""
         vectors = self.vectors[torch.from_numpy(np.ascontiguousarray(rows)).to(self.vectors.device)]
@@ -334,7 +354,8 @@ class EmbeddingTable:
         )
         named = rows[rows < len(self.tokens)]
         only = None if self.only is None else np.flatnonzero(np.isin(rows, self.only))
-        return EmbeddingTable(vectors, SubsetVocabulary(self.vocabulary, named), origin, self.kind, only=only)
+        words = SubsetVocabulary(self.vocabulary, named)
+        return EmbeddingTable(vectors, words, origin, self.kind, only=only, layers=self.layers)
 
     @cached_property
     def tokens_sha256(self) -> str:

@@ -71,14 +71,14 @@ def _series(rows: Sequence[Mapping[str, Any]]) -> Series:
 def changes(one: Series) -> tuple[int, ...]:
     """Steps at which a series changed.
 
-    That is where its verdict differs from the one before; and where its interval has moved away from that of the last
+    That is where it begins or ceases to pass; and where its interval has moved away from that of the last
     change (or of the first step) by more than the property's margin: the gap between the two intervals is larger.
     """
     found = []
     anchor: Point | None = None
     before: Point | None = None
     for point in one.points:
-        turned = before is not None and point.verdict != before.verdict
+        turned = before is not None and point.passed != before.passed
         if turned or (anchor is not None and _gap(anchor, point) > (one.margin or float("inf"))):
             found.append(point.step)
             anchor = None

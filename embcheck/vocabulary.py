@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -14,12 +15,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
+    from torch import Tensor
 
 __all__ = [
+    "Coverage",
     "RowStatus",
     "SubsetVocabulary",
     "TokenKind",
     "Vocabulary",
+    "WordVectors",
     "WordVocabulary",
     "classify",
     "is_unused",
@@ -85,6 +89,34 @@ class Vocabulary(Protocol):
     def encode(self, words: Sequence[str]) -> list[tuple[int, ...]]:
         """Rows of each word, the form with a leading space first; empty where it can't be written."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How the words of a list resolved. Words pooled from several tokens are used only where asked for."""
+
+    single: int
+    pooled: int
+    missing: tuple[str, ...]
+
+    def record(self) -> dict[str, Any]:
+        """Counts, and up to 20 of the missing words, as JSON types."""
+        return {
+            "single": self.single,
+            "pooled": self.pooled,
+            "missing": len(self.missing),
+            "missing_words": list(self.missing[:20]),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class WordVectors:
+    """Vectors of the words that resolved: ``vectors`` is (n, d) float32 or better, ``rows`` their token rows."""
+
+    words: tuple[str, ...]
+    rows: tuple[tuple[int, ...], ...]
+    vectors: Tensor
+    coverage: Coverage
 
 
 class WordVocabulary:

@@ -31,9 +31,10 @@ def test_long_work_shows_a_bar_and_removes_it(monkeypatch):
     """Longer work shows what it is and how far, and cleans up after itself."""
     monkeypatch.setattr(sys, "stderr", Terminal())
     monkeypatch.setattr(progress, "_DELAY", 1e-9)
-    for _ in progress.track(range(3), "work"):
+    for _ in progress.track(range(3), "work", naming=lambda piece: f"piece {piece}"):
         time.sleep(0.12)  # tqdm draws at most ten times a second
     shown = sys.stderr.getvalue()
     assert "work" in shown
     assert "/3" in shown
+    assert "piece 1" in shown
     assert shown.endswith("\r")

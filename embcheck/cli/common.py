@@ -59,7 +59,7 @@ def notice(message: str) -> None:
 def show_lines(make: Callable[[str], Iterable[Line]]) -> None:
     """Print lines, coloured where stdout is a terminal. A reader that has gone away is no error."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    color = False if os.environ.get("NO_COLOR") else None
+    color = False if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" else None
     try:
         for line in make(encoding):
             text = line.text.encode(encoding, "backslashreplace").decode(encoding)

@@ -8,7 +8,7 @@ from embcheck import collect, sources
 from embcheck.cli.common import notice
 from embcheck.config import check_exceptions
 from embcheck.gate import Gate, keys_of
-from embcheck.reports import github, json_file, summary
+from embcheck.reports import files, github, html, summary
 from embcheck.run import checks_of
 
 if TYPE_CHECKING:
@@ -37,9 +37,7 @@ def prepare(config: Config, models: Sequence[ModelSpec]) -> None:
     """
     for spec in models:
         sources.check(spec)
-    for path in (config.json, config.summary):
-        if path is not None:
-            json_file.check_writable(path)
+    files.check(json=config.json, summary=config.summary, page=config.html)
     gate = gate_of(config)
     for spec in () if gate.is_open else models:
         gate.baseline(spec.alias)
@@ -119,6 +117,8 @@ def finish(config: Config, run: Run) -> int:
             unused |= int(gate.fails_missing())
     if config.json:
         run.save(config.json)
+    if config.html:
+        html.write(run.document, config.html)
     summary.deliver(run.document, config.summary)
     github.annotate(run.document)
     return unused

@@ -101,7 +101,7 @@ def bisect(good: str, bad: str, pattern: str | None, **given: Any) -> int:
     from embcheck.sweep.bisect import between
 
     config = resolve(given, root=Path.cwd())
-    checks = chosen(config)
+    checks = [check for check in chosen(config, ()) if check.is_whole]
     if len(checks) != 1:
         names = ", ".join(check.label for check in checks[:8])
         raise UsageError(f"--property must select one check, and selects {len(checks)}: {names}")

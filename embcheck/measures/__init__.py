@@ -12,12 +12,14 @@ if TYPE_CHECKING:
     from embcheck.measures.axis import axis_accuracy
     from embcheck.measures.background import background_cosine
     from embcheck.measures.classes import negative_share_difference
+    from embcheck.measures.concentration import middle_men
     from embcheck.measures.dimension import participation_share
     from embcheck.measures.frequency import norm_frequency_correlation
     from embcheck.measures.gaussian import gaussian_share
     from embcheck.measures.hubness import neighbor_count_skewness
     from embcheck.measures.isotropy import mean_cosine
     from embcheck.measures.neighbors import neighbor_category_share
+    from embcheck.measures.neuron_profiles import profile_agreement
     from embcheck.measures.normalization import unit_length_share
     from embcheck.measures.offsets import offset_consistency
     from embcheck.measures.order import order_agreement
@@ -39,6 +41,7 @@ _HOME = {
     "mean_cosine": "isotropy",
     "metric_agreement": "agreement",
     "negative_share_difference": "classes",
+    "middle_men": "concentration",
     "neighbor_category_share": "neighbors",
     "neighbor_count_skewness": "hubness",
     "neighbor_overlap": "overlap",
@@ -48,6 +51,7 @@ _HOME = {
     "order_agreement": "order",
     "participation_share": "dimension",
     "published_deviation": "reproduction",
+    "profile_agreement": "neuron_profiles",
     "related_pair_auc": "related",
     "unit_length_share": "normalization",
     "untrained_share": "untrained",
@@ -63,6 +67,7 @@ __all__ = [
     "gaussian_share",
     "mean_cosine",
     "metric_agreement",
+    "middle_men",
     "negative_share_difference",
     "neighbor_category_share",
     "neighbor_count_skewness",
@@ -72,6 +77,7 @@ __all__ = [
     "offset_consistency",
     "order_agreement",
     "participation_share",
+    "profile_agreement",
     "published_deviation",
     "related_pair_auc",
     "unit_length_share",

@@ -10,7 +10,7 @@ from scipy import stats
 
 from embcheck.errors import NotMeasurable
 from embcheck.estimate import Estimate
-from embcheck.measures import products
+from embcheck.measures import histograms, products
 from embcheck.measures.nearest import nearest
 
 if TYPE_CHECKING:
@@ -33,8 +33,9 @@ def metric_agreement(table: EmbeddingTable) -> Estimate:
     order. Unit: probe tokens; interval: Student t. Up to 1,000 rows every row is compared with all others: exact. On
     rows of unit length :math:`|a - b|^2 = 2 - 2 \cos(a, b)` and the two agree entirely, so all disagreement is due to
     lengths; the effect is that share, measured. Details: the same correlation on unit rows, that of distance with the
-    other row's length, and the overlap of the ten nearest by either over the whole population, for 200 probes. The
-    comparison is that of the notebook "Word Embeddings: From Tokens to Geometry" (2026), section 8c.
+    other row's length, the points of the probe whose agreement is the median one, and the overlap of the ten nearest by
+    either over the whole population, for 200 probes. The comparison is that of the notebook "Word Embeddings: From
+    Tokens to Geometry" (2026), section 8c.
 
     Parameters
     ----------
@@ -70,6 +71,7 @@ def metric_agreement(table: EmbeddingTable) -> Estimate:
             "at_unit_length": unit,
             "distance_with_length": float(length.mean()),
             "quantiles": dict(zip(("5%", "50%", "95%"), np.quantile(raw, (0.05, 0.5, 0.95)).tolist(), strict=True)),
+            "scatter": _scatter(table, probes, others, raw),
             "top": _overlap(table, order[:TOP_PROBES]),
         },
         counterexamples=_lowest(table, probes, raw),
@@ -150,6 +152,27 @@ def _cosine(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float6
     spread = np.sqrt((x**2).sum(1) * (y**2).sum(1))
     found: NDArray[np.float64] = np.divide((x * y).sum(1), spread, out=np.full(len(x), np.nan), where=spread > 0)
     return found
+
+
+def _scatter(
+    table: EmbeddingTable, probes: NDArray[np.int64], others: NDArray[np.int64], values: NDArray[np.float64]
+) -> dict[str, Any]:
+    """Cosine and distance of the probe with the median correlation to at most 200 of its others, and their lengths."""
+    median = int(np.argsort(values, kind="stable")[len(values) // 2])
+    chosen = others[median][:OTHERS]
+    a, b = (table.gather(rows).to(table.accumulator) for rows in (probes[median : median + 1], chosen))
+    drawn = {
+        "cosine": torch.cosine_similarity(a, b, dim=1, eps=1e-30),
+        "distance": torch.linalg.vector_norm(a - b, dim=1),
+        "norm": torch.linalg.vector_norm(b, dim=1),
+    }
+    return {
+        "probe": table.token(int(probes[median])),
+        "probe_norm": float(torch.linalg.vector_norm(a)),
+        "correlation": float(values[median]),
+        "tokens": [table.token(int(row)) for row in chosen],
+        **{name: histograms.rounded(column.cpu().double().numpy()) for name, column in drawn.items()},
+    }
 
 
 def _overlap(table: EmbeddingTable, probes: NDArray[np.int64]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from embcheck.estimate import Estimate
-from embcheck.measures import kernels, quadruples
+from embcheck.measures import histograms, kernels, quadruples
 from embcheck.measures.forms import forms_of
 from embcheck.vocabulary import word_key
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["analogy_gain", "analogy_rank"]
 
 ENOUGH_FORMS = 1_000  # below it, rank 10 is reached by chance more often than once in a hundred
+DRAWN = 20
 EPSILON = 1e-3  # of 3CosMul, as Levy and Goldberg chose it
 
 
@@ -52,7 +53,8 @@ def analogy_rank(table: EmbeddingTable, analogy: Analogy) -> Estimate:
     3CosAdd on unit vectors, :math:`\cos(x, \hat a - \hat b + \hat c)` (Mikolov, Yih and Zweig 2013; Levy and Goldberg
     2014); case and space variants of one word are counted once, at the best of them. Exact: the whole population is
     ranked. Details give the rank with source words kept, 3CosAdd on raw vectors, 3CosMul, the rank among the
-    candidates, and the controls that Linzen (2016) asks for: nearest to a, nearest to c, and a + c, which ignores b.
+    candidates, and the controls that Linzen (2016) asks for: nearest to a, nearest to c, and a + c, which ignores b;
+    also the 20 nearest forms, sources kept, and a histogram of the cosines with all forms.
 
     Parameters
     ----------
@@ -81,9 +83,6 @@ def analogy_rank(table: EmbeddingTable, analogy: Analogy) -> Estimate:
     sources = words[:3]
     ranks = {name: ranking.rank(analogy.target, sources) for name, ranking in found.items()}
     main = found["3cosadd"]
-    few = (
-        f"only {forms.count} forms to rank; {ENOUGH_FORMS} are needed to decide" if forms.count < ENOUGH_FORMS else None
-    )
     return Estimate.exact(
         float(ranks["3cosadd"]),
         n=forms.count,
@@ -93,15 +92,22 @@ def analogy_rank(table: EmbeddingTable, analogy: Analogy) -> Estimate:
             "ranks": ranks,
             "rank_with_sources_kept": main.rank(analogy.target),
             "rank_among_candidates": _among_candidates(main, analogy, found["3cosadd_raw"]),
+            "words": list(words),
+            "nearest": [entry for _, entry in _nearest(table, scores[0], main, analogy)[:DRAWN]],
+            "cosine_histogram": histograms.of_values(main.best.cpu().double().numpy()),
             "cosines": {w: main.score(w) for w in words},
             "cosines_raw": {w: found["3cosadd_raw"].score(w) for w in words},
             "angle_degrees": _angle(raw[0] - raw[1], raw[3] - raw[2]),
             "summary": _summary(analogy, ranks),
         },
         counterexamples=_ahead(table, scores[0], main, analogy),
-        reason=few,
+        reason=_too_few(forms.count),
         compared_as=("reciprocal rank", 1 / ranks["3cosadd"]),
     )
+
+
+def _too_few(forms: int) -> str | None:
+    return f"only {forms} forms to rank; {ENOUGH_FORMS} are needed to decide" if forms < ENOUGH_FORMS else None
 
 
 def _scores(table: EmbeddingTable, queries: Tensor) -> Tensor:
@@ -146,15 +152,23 @@ def _summary(analogy: Analogy, ranks: dict[str, int]) -> str:
 def _ahead(table: EmbeddingTable, scores: Tensor, ranking: _Ranking, analogy: Analogy) -> list[dict[str, Any]]:
     """The forms nearest to a - b + c, source words left out; the target is among them where it ranks high."""
     excluded = {ranking.forms.find(w) for w in (analogy.a, analogy.b, analogy.c)}
-    rows = []
-    seen: set[int] = set()
+    nearest = _nearest(table, scores, ranking, analogy)
+    kept = [entry for form, entry in nearest if form not in excluded][:10]
+    return [{key: entry[key] for key in ("id", "token", "value")} for entry in kept]
+
+
+def _nearest(
+    table: EmbeddingTable, scores: Tensor, ranking: _Ranking, analogy: Analogy
+) -> list[tuple[int, dict[str, Any]]]:
+    """Forms among the 200 nearest rows, nearest first, each with its nearest variant and its role in the analogy."""
+    words = {"source": (analogy.a, analogy.b, analogy.c), "target": (analogy.target,)}
+    roles = {ranking.forms.find(word): role for role, listed in words.items() for word in listed}
+    found: dict[int, dict[str, Any]] = {}
     for position in torch.argsort(scores, descending=True, stable=True)[:200].tolist():
-        form = int(ranking.forms.of_position[position])
-        if form not in seen and form not in excluded:
-            row = int(table.population[position])
-            rows.append({"id": row, "token": table.token(row), "value": float(scores[position])})
-        seen.add(form)
-    return rows[:10]
+        form, row = int(ranking.forms.of_position[position]), int(table.population[position])
+        entry = {"id": row, "token": table.token(row), "value": float(scores[position]), "role": roles.get(form)}
+        found.setdefault(form, entry)
+    return list(found.items())
 
 
 def analogy_gain(table: EmbeddingTable, relation: Relation) -> Estimate:

@@ -10,7 +10,7 @@ import torch
 
 from embcheck.errors import NotMeasurable
 from embcheck.estimate import Estimate
-from embcheck.measures import kernels, products
+from embcheck.measures import histograms, kernels, products
 from embcheck.measures.shares import rayleigh
 
 if TYPE_CHECKING:
@@ -33,10 +33,10 @@ def background_cosine(table: EmbeddingTable) -> Estimate:
 
     :math:`\sqrt{d} \, \overline{\cos(x_i, x_j)}`: cosines of directions drawn at random in d dimensions have mean 0 and
     standard deviation :math:`1 / \sqrt{d}`. Unit: random pairs of rows, 5,000 or as many as there are, no row in two of
-    them, so that the pairs are independent draws; interval: Student t. The effect is the mean cosine itself. Details:
-    quantiles of cosine and Euclidean distance, over the pairs and over 200 probe tokens against every other row, and
-    the percentile at which a cosine of 0.2 and one of 0.5 stand. The 5,000 pairs, 0.2 and 0.5 are those of the notebook
-    "Word Embeddings: From Tokens to Geometry" (2026), section 4.
+    them, so that the pairs are independent draws; interval: Student t. The effect is the mean cosine itself. Details: a
+    histogram of the pairs' cosines; quantiles of cosine and Euclidean distance, over the pairs and over 200 probe
+    tokens against every other row, and the percentile at which a cosine of 0.2 and one of 0.5 stand. The 5,000 pairs,
+    0.2 and 0.5 are those of the notebook "Word Embeddings: From Tokens to Geometry" (2026), section 4.
 
     Parameters
     ----------
@@ -63,6 +63,7 @@ def background_cosine(table: EmbeddingTable) -> Estimate:
         effect={"name": "mean cosine", "value": math.fsum(cosines) / count},
         details={
             "cosine_of_noise": {"mean": 0.0, "sd": 1 / scale},
+            "cosine_histogram": histograms.of_values(cosines),
             "exact_mean_cosine": rayleigh(table)["mean_cosine"],
             "levels": list(LEVELS),
             "pairs": {

@@ -10,7 +10,7 @@ import torch
 
 from embcheck.errors import NotMeasurable
 from embcheck.estimate import Estimate
-from embcheck.measures import spectrum
+from embcheck.measures import histograms, spectrum
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,6 +23,7 @@ __all__ = ["gaussian_participation", "participation_share"]
 DRAWS = 9_999
 SAMPLE = 1_000  # rows whose weight in the participation ratio is looked at
 LEADING = 10
+_DRAWN = 60  # components of the scree plot, evenly spaced on a logarithmic scale
 
 
 def participation_share(table: EmbeddingTable, *, rng: np.random.Generator) -> Estimate:
@@ -30,10 +31,10 @@ def participation_share(table: EmbeddingTable, *, rng: np.random.Generator) -> E
 
     :math:`-\frac{1}{d} (\sum \lambda)^2 / \sum \lambda^2`, :math:`\lambda` the eigenvalues of the population's
     covariance, so a shift of the mean plays no part. Every row is measured: exact. The null ``gaussian`` has iid
-    standard normal rows of the same N and d; its participation ratio depends on nothing else, lies near
-    :math:`d / (1 + d / N)` and is drawn in closed form (``gaussian_participation``). Details: components for 90% of the
-    variance, entropy rank and participation ratio, about the mean and about zero, beside those of Marchenko and
-    Pastur's law.
+    standard normal rows of the same N and d; its participation ratio depends on nothing else, lies near :math:`d / (1 +
+    d / N)` and is drawn in closed form (``gaussian_participation``). Details: components for 90% of the variance, a
+    scree plot's numbers, entropy rank and participation ratio, about the mean and about zero, beside those of Marchenko
+    and Pastur's law.
 
     Parameters
     ----------
@@ -66,6 +67,7 @@ def participation_share(table: EmbeddingTable, *, rng: np.random.Generator) -> E
                 **_dimensions(spectrum.marchenko_pastur(size, width)),
                 "participation_ratio": width / (1 + width / size),
             },
+            "scree": _scree(found.centred, size),
             "leading_shares": (found.centred[:LEADING] / found.centred.sum()).tolist(),
             "top_component": _poles(table, found),
         },
@@ -84,6 +86,19 @@ def gaussian_participation(rows: int, width: int, count: int, rng: np.random.Gen
     statistic = rng.chisquare((width**2 + width - 2) / 2, size=count)
     draws: NDArray[np.float64] = width / (1 + 2 * statistic / ((rows - 1) * width + 2))
     return draws
+
+
+def _scree(eigenvalues: NDArray[np.float64], rows: int) -> dict[str, list[float]]:
+    """Shares of the variance of up to 60 components, and those of noise of the same shape."""
+    width = len(eigenvalues)
+    spaced = np.geomspace(1, width, _DRAWN).round() if width > _DRAWN else np.arange(1, width + 1)
+    places = np.unique(spaced.astype(np.int64))
+    noise = spectrum.marchenko_pastur(rows, width)
+    return {
+        "component": places.tolist(),
+        "share": histograms.rounded(eigenvalues[places - 1] / eigenvalues.sum()),
+        "noise": histograms.rounded(noise[places - 1] / noise.sum()),
+    }
 
 
 def _dimensions(eigenvalues: NDArray[np.float64]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from scipy import stats
 from embcheck.errors import NotMeasurable
 from embcheck.estimate import Estimate
 from embcheck.intervals import jackknife_interval
+from embcheck.measures import histograms
 from embcheck.measures.word_counts import counted
 from embcheck.settings import current
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["norm_frequency_correlation", "spearman_jackknife"]
 
 WORDS, ENOUGH = 1_000, 20
-_BANDS = 10
+_BANDS, _DRAWN = 10, 300
 
 
 def norm_frequency_correlation(table: EmbeddingTable, *, frequency: str = "id") -> Estimate:
@@ -31,8 +32,9 @@ def norm_frequency_correlation(table: EmbeddingTable, *, frequency: str = "id") 
 
     Over at most 1,000 tokens that begin a word, in hash order. Unit: words; interval: delete-one-word jackknife-t.
     Frequency is measured (``"wordfreq"``, or a file of counts), or read off the row id (``"id"``): a proxy, good where
-    a tokenizer numbers its tokens by frequency and worthless where it numbers them otherwise. Asked for by the notebook
-    "Word Embeddings: From Tokens to Geometry" (2026), suggested extensions.
+    a tokenizer numbers its tokens by frequency and worthless where it numbers them otherwise. Details hold the first
+    300 words as points to draw. Asked for by the notebook "Word Embeddings: From Tokens to Geometry" (2026), suggested
+    extensions.
 
     Parameters
     ----------
@@ -108,6 +110,11 @@ def _details(table: EmbeddingTable, found: Counted, norms: NDArray[np.float64]) 
         "mean_norm_by_frequency_band": [float(norms[band].mean()) for band in bands],  # most frequent first
         "most_frequent": [table.token(int(found.rows[i])) for i in order[:5]],
         "least_frequent": [table.token(int(found.rows[i])) for i in order[-5:]],
+        "points": {
+            "tokens": [table.token(int(row)) for row in found.rows[:_DRAWN]],
+            "frequency_percentile": histograms.rounded(100 * stats.rankdata(found.frequency)[:_DRAWN] / len(norms)),
+            "norm": histograms.rounded(norms[:_DRAWN]),
+        },
         "kendall": float(stats.kendalltau(norms, found.frequency).statistic),
     }
 

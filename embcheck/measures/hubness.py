@@ -11,7 +11,7 @@ from scipy import stats
 
 from embcheck.errors import NotMeasurable
 from embcheck.estimate import Estimate
-from embcheck.measures import kernels
+from embcheck.measures import histograms, kernels
 from embcheck.measures.nearest import nearest
 from embcheck.progress import track
 from embcheck.settings import current
@@ -39,8 +39,9 @@ def neighbor_count_skewness(table: EmbeddingTable, *, rng: np.random.Generator) 
     to ten disjoint samples of 500 rows in hash order. Unit: samples; interval: Student t; one sample, exact, where the
     population has fewer than 1,000 rows. The null ``gaussian`` repeats the design on iid Gaussian rows of the same
     width, since noise has hubs too: 199 simulated samples, each draw the mean of as many of them as the estimate has.
-    Details: the figures of the whole vocabulary with its largest hubs named, exact up to 8,000 rows or with
-    ``--probes all``, otherwise from 1,000 sampled queries (``sampled_skewness``).
+    Details: in how many lists how large a share of the samples' rows stands, and of noise's; the figures of the whole
+    vocabulary with its largest hubs named, exact up to 8,000 rows or with ``--probes all``, otherwise from 1,000
+    sampled queries (``sampled_skewness``).
 
     Parameters
     ----------
@@ -62,7 +63,7 @@ def neighbor_count_skewness(table: EmbeddingTable, *, rng: np.random.Generator) 
     rows = SAMPLE if count > 1 else size
     with kernels.full_precision():
         found = [_counts(table.units(order[i * rows : (i + 1) * rows])) for i in range(count)]
-        draws = _null(rows, table.width, count, table.vectors.device, rng)
+        draws, noise = _null(rows, table.width, count, table.vectors.device, rng)
     statistics = [count_statistics(n, NEIGHBORS) for n in found]
     values = [s["skewness"] for s in statistics]
     about: dict[str, Any] = {
@@ -71,6 +72,7 @@ def neighbor_count_skewness(table: EmbeddingTable, *, rng: np.random.Generator) 
         "details": {
             "neighbors": NEIGHBORS,
             "rows_a_sample": rows,
+            "in_lists": _distribution(np.concatenate(found), noise),
             "samples": {name: float(np.mean([s[name] for s in statistics])) for name in statistics[0]},
             "whole_vocabulary": _whole(table, order),
         },
@@ -88,17 +90,32 @@ def _counts(unit: Tensor) -> NDArray[np.int64]:
     return torch.bincount(lists.flatten(), minlength=len(unit)).cpu().numpy()
 
 
-def _null(rows: int, width: int, count: int, device: torch.device, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Skewness of N_k on Gaussian rows: means of ``count`` out of 199 simulated samples, 199 times."""
-    simulated = np.array(
-        [
-            stats.skew(_counts(torch.from_numpy(gaussian_directions(rows, width, rng)).to(device)))
-            for _ in track(list(range(DRAWS)), "hubness of noise")
-        ]
-    )
+def _null(
+    rows: int, width: int, count: int, device: torch.device, rng: np.random.Generator
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Skewness of N_k on Gaussian rows: means of ``count`` out of 199 simulated samples, 199 times; and their N_k."""
+    counts = [
+        _counts(torch.from_numpy(gaussian_directions(rows, width, rng)).to(device))
+        for _ in track(list(range(DRAWS)), "hubness of noise")
+    ]
+    simulated, pooled = np.array([stats.skew(one) for one in counts]), np.concatenate(counts)
     if count == 1:
-        return simulated
-    return np.array([rng.choice(simulated, count, replace=False).mean() for _ in range(DRAWS)])
+        return simulated, pooled
+    return np.array([rng.choice(simulated, count, replace=False).mean() for _ in range(DRAWS)]), pooled
+
+
+def _distribution(counts: NDArray[np.int64], noise: NDArray[np.int64]) -> dict[str, list[float]]:
+    """Shares of the rows that stand in so many lists; beyond 40 in bins that grow, each named by its first number."""
+    top = int(max(counts.max(), noise.max())) + 1
+    edges = np.unique(np.concatenate([np.arange(41), np.geomspace(41, max(top, 42), 20).round()])).astype(np.int64)
+    edges = np.append(edges[edges < top], top)
+    shares = [np.histogram(values, edges)[0] / len(values) for values in (counts, noise)]
+    return {
+        "from": edges[:-1].tolist(),
+        "to": edges[1:].tolist(),
+        "share": histograms.rounded(shares[0]),
+        "noise": histograms.rounded(shares[1]),
+    }
 
 
 def gaussian_directions(rows: int, width: int, rng: np.random.Generator) -> NDArray[np.float32]:

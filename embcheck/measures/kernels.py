@@ -43,6 +43,7 @@ COPY_BYTES = 512 * 2**20  # up to which all-pairs products keep a copy of rows t
 PRODUCT_BYTES = 2 * 2**20  # of a product with probes: inside the cache of a CPU core
 TILE, DEVICE_TILE = 1_024, 4_096
 _PROBE_CHUNK = 1_024
+BINS = 2_000  # of the histogram of all probes' cosines
 _STEPS = 32_767  # of a cosine between 0 and 1, where it is kept in 16 bits
 _MODERATE = 1e12  # lengths up to it, and down to its inverse, whose products stay inside the range of float32
 
@@ -51,7 +52,7 @@ _MODERATE = 1e12  # lengths up to it, and down to its inverse, whose products st
 class ProbeStatistics:
     """Per probe, over all other rows of the population: counts and statistics of the cosine.
 
-    All are float64 NumPy arrays of shape (probes,), ``quantiles`` of shape (probes, len(levels)); NaN where not asked.
+    All but ``histogram`` are NumPy arrays of shape (probes,), ``quantiles`` of shape (probes, len(levels)).
     """
 
     non_negative: NDArray[np.int64]
@@ -61,6 +62,8 @@ class ProbeStatistics:
     mean: NDArray[np.float64]
     quantiles: NDArray[np.float64]
     levels: tuple[float, ...]
+    histogram: NDArray[np.int64]
+    """(2000,) counts of all probes' cosines in bins over [-1, 1]; empty where no levels were asked for."""
 
     @property
     def share(self) -> NDArray[np.float64]:
@@ -173,7 +176,8 @@ def probe_statistics(
     step = min(_PROBE_CHUNK, max(50, KEPT_COSINES // (2 * size))) if levels else _PROBE_CHUNK
     chunks = [_probe_chunk(table, probes[i : i + step], levels, center) for i in range(0, len(probes), step)]
     counts, minimum, maximum, mean, quantiles = (np.concatenate([chunk[i] for chunk in chunks]) for i in range(5))
-    return ProbeStatistics(counts.astype(np.int64), size - 1, minimum, maximum, mean, quantiles, levels)
+    histogram: NDArray[np.int64] = np.add.reduce([chunk[5] for chunk in chunks]).astype(np.int64)
+    return ProbeStatistics(counts.astype(np.int64), size - 1, minimum, maximum, mean, quantiles, levels, histogram)
 
 
 def _probe_chunk(
@@ -208,7 +212,8 @@ def _probe_chunk(
                     cosine[own] = -2.0
                     kept[:, at] = cosine.mul_(_STEPS).round_().clamp_(-_STEPS - 1, _STEPS).to(torch.int16)
     mean = (total / (len(table.population) - 1)).cpu().double().numpy()
-    return (counted, low.cpu().double().numpy(), high.cpu().double().numpy(), mean, _quantiles(kept, count, levels))
+    ends = (low.cpu().double().numpy(), high.cpu().double().numpy())
+    return (counted, *ends, mean, _quantiles(kept, count, levels), _histogram(kept))
 
 
 def _pair(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
@@ -237,6 +242,17 @@ def _own_cells(position: NDArray[np.int64], start: int, stop: int, device: torch
     inside = np.flatnonzero((position >= start) & (position < stop))
     columns = position[inside] - start
     return torch.from_numpy(inside).to(device), torch.from_numpy(columns).to(device)
+
+
+def _histogram(kept: Tensor | None) -> NDArray[np.int64]:
+    """Counts of rounded cosines, all probes together, in equal bins over [-1, 1]; a probe's own is in none."""
+    if kept is None:
+        return np.zeros(0, dtype=np.int64)
+    counts = np.zeros(2 * _STEPS + 2, dtype=np.int64)
+    for cosines in kept:
+        counts += torch.bincount(cosines.long() + (_STEPS + 1), minlength=len(counts)).cpu().numpy()
+    bins = np.minimum((np.arange(2 * _STEPS + 1) * BINS) // (2 * _STEPS), BINS - 1)  # the first count is the own ones
+    return np.bincount(bins, weights=counts[1:], minlength=BINS).astype(np.int64)
 
 
 def _quantiles(kept: Tensor | None, probes: int, levels: tuple[float, ...]) -> NDArray[np.float64]:

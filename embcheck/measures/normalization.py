@@ -9,7 +9,7 @@ import numpy as np
 from scipy import stats
 
 from embcheck.estimate import Estimate
-from embcheck.measures import kernels
+from embcheck.measures import histograms, kernels
 from embcheck.vocabulary import RowStatus, TokenKind
 
 if TYPE_CHECKING:
@@ -26,10 +26,10 @@ _MEAN_KS = math.sqrt(math.pi / 2) * math.log(2)  # mean of Kolmogorov's limiting
 def unit_length_share(table: EmbeddingTable, *, unit_tolerance: float = 0.01, mean_tolerance: float = 0.05) -> Estimate:
     r"""Share of the population's rows whose length is 1 within a tolerance.
 
-    :math:`\#\{i : | |x_i| - 1 | \le \tau\} / N`. Every row is measured: exact. Details: quantiles of the lengths by
-    token class and of the rows left out; column means against ``mean_tolerance``; the departure of the lengths from the
-    chi distribution. The tolerances are those of the notebook "Word Embeddings: From Tokens to Geometry" (2026),
-    section 3.
+    :math:`\#\{i : | |x_i| - 1 | \le \tau\} / N`. Every row is measured: exact. Details: a histogram and quantiles of
+    the lengths by token class and of the rows left out; column means against ``mean_tolerance``; the departure of the
+    lengths from the chi distribution. The tolerances are those of the notebook "Word Embeddings: From Tokens to
+    Geometry" (2026), section 3.
 
     Parameters
     ----------
@@ -58,6 +58,7 @@ def unit_length_share(table: EmbeddingTable, *, unit_tolerance: float = 0.01, me
             "unit_length": bool(unit.all()),
             "mean_norm": float(norms[population].mean()),
             "norm_sd": float(norms[population].std()),
+            "norm_histogram": histograms.of_values(norms[population]),
             "norm_quantiles": _by_class(table, norms),
             "columns": _columns(table, mean_tolerance),
             "chi": chi_departure(norms[population], table.width),

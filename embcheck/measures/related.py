@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,12 +16,24 @@ from embcheck.measures.words import Words, resolve, unit
 from embcheck.settings import current
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from embcheck.lexicons import Relation
     from embcheck.table import EmbeddingTable
 
-__all__ = ["related_pair_auc"]
+__all__ = [
+    "against",
+    "area",
+    "area_estimate",
+    "related_pair_auc",
+    "resolved_pairs",
+    "shuffled",
+    "shuffled_traces",
+    "too_few",
+    "without_each_pair",
+]
 
 PERMUTATIONS = 9_999
 MIN_PAIRS, ENOUGH_PAIRS = 3, 20
@@ -51,20 +64,55 @@ def related_pair_auc(table: EmbeddingTable, relation: Relation, *, rng: np.rando
     NotMeasurable
         Fewer than 3 pairs resolve to single tokens. From 3 to 19 the estimate is given, and decides nothing.
     """
+    words, pairs = resolved_pairs(table, relation)
+    first, second = words.of_pairs(pairs)
+    cosines = unit(first) @ unit(second).T
+    found = area_estimate(cosines, rng)
+    details = {
+        "coverage": words.coverage.record(),
+        "mann_whitney": _mann_whitney(cosines, found.value, found.draws["shuffled_pairs"]),
+        **related_details.of_pairs(relation, pairs, first, second),
+        **related_details.beside(table, rng),
+    }
+    return replace(
+        found,
+        name="AUC of related against unrelated cosines",
+        effect={"name": "AUC of dot products", "value": area(first @ second.T)},
+        details=details,
+        counterexamples=against(words, pairs, cosines),
+    )
+
+
+def resolved_pairs(table: EmbeddingTable, relation: Relation) -> tuple[Words, list[tuple[str, str]]]:
+    """The words of a relation that are single tokens, and the pairs of two such words.
+
+    Raises
+    ------
+    NotMeasurable
+        There are fewer than 3 pairs.
+    """
     words = resolve(table, relation.words)
     pairs = [pair for pair in relation.pairs if set(pair) <= set(words.words)]
-    n = len(pairs)
-    if n < MIN_PAIRS:
+    if len(pairs) < MIN_PAIRS:
         raise NotMeasurable(
-            f"{n} of {len(relation.pairs)} {relation.name} pairs are two single tokens here; "
+            f"{len(pairs)} of {len(relation.pairs)} {relation.name} pairs are two single tokens here; "
             f"at least {MIN_PAIRS} are needed"
         )
-    first, second = (words.vectors[[words.place[pair[k]] for pair in pairs]] for k in (0, 1))
-    cosines = unit(first) @ unit(second).T
-    value, level = area(cosines), current().confidence_level
-    left_out = np.array([area(np.delete(np.delete(cosines, i, 0), i, 1)) for i in range(n)])
+    return words, pairs
+
+
+def too_few(pairs: int) -> str | None:
+    """Why so many pairs decide nothing, ``None`` where they may."""
+    return (
+        f"only {pairs} pairs are single tokens; {ENOUGH_PAIRS} are needed to decide" if pairs < ENOUGH_PAIRS else None
+    )
+
+
+def area_estimate(cells: NDArray[np.float64], rng: np.random.Generator) -> Estimate:
+    """The area of (n, n) cells, related ones on the diagonal: interval over pairs, and draws of ``shuffled_pairs``."""
+    n, value, level = len(cells), area(cells), current().confidence_level
+    left_out = without_each_pair(cells, area)
     low, high, pseudo, method = logit_jackknife_interval(value, left_out, level, 0.5 / (n * n * (n - 1)))
-    draws = shuffled(cosines, rng)
     return Estimate(
         value,
         low,
@@ -73,19 +121,17 @@ def related_pair_auc(table: EmbeddingTable, relation: Relation, *, rng: np.rando
         f"{method} over word-disjoint pairs",
         n,
         "word pairs",
-        name="AUC of related against unrelated cosines",
-        effect={"name": "AUC of dot products", "value": area(first @ second.T)},
-        draws={"shuffled_pairs": draws},
+        draws={"shuffled_pairs": shuffled(cells, rng)},
         units=pseudo,
-        details={
-            "coverage": words.coverage.record(),
-            "mann_whitney": _mann_whitney(cosines, value, draws),
-            **related_details.of_pairs(relation, pairs, first, second),
-            **related_details.beside(table, rng),
-        },
-        counterexamples=_against(words, pairs, cosines),
-        reason=f"only {n} pairs are single tokens; {ENOUGH_PAIRS} are needed to decide" if n < ENOUGH_PAIRS else None,
+        reason=too_few(n),
     )
+
+
+def without_each_pair(
+    cells: NDArray[np.float64], statistic: Callable[[NDArray[np.float64]], float]
+) -> NDArray[np.float64]:
+    """(n,) values of a statistic of (n, n) cells when a row is left out with its column."""
+    return np.array([statistic(np.delete(np.delete(cells, i, 0), i, 1)) for i in range(len(cells))])
 
 
 def area(cells: NDArray[np.float64]) -> float:
@@ -104,13 +150,18 @@ def _area_of(rank_sums: NDArray[np.float64], n: int) -> NDArray[np.float64]:
 def shuffled(cells: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
     """The area under permuted partners: the ranks of all cells stay, other cells count as related."""
     n = len(cells)
-    ranks = stats.rankdata(cells).reshape(n, n)
+    return _area_of(shuffled_traces(stats.rankdata(cells).reshape(n, n), rng), n)
+
+
+def shuffled_traces(cells: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Sums of the n cells that count as related under permuted partners."""
+    n = len(cells)
     sums = np.empty(PERMUTATIONS)
     for start in range(0, PERMUTATIONS, _CHUNK):
         count = min(_CHUNK, PERMUTATIONS - start)
         order = rng.permuted(np.broadcast_to(np.arange(n), (count, n)), axis=1)
-        sums[start : start + count] = ranks[np.arange(n), order].sum(1)
-    return _area_of(sums, n)
+        sums[start : start + count] = cells[np.arange(n), order].sum(1)
+    return sums
 
 
 def _mann_whitney(cosines: NDArray[np.float64], value: float, draws: NDArray[np.float64]) -> dict[str, Any]:
@@ -124,8 +175,8 @@ def _mann_whitney(cosines: NDArray[np.float64], value: float, draws: NDArray[np.
     }
 
 
-def _against(words: Words, pairs: list[tuple[str, str]], cosines: NDArray[np.float64]) -> list[dict[str, Any]]:
-    """The pairs that the fewest cross pairs lie below: cosine, and percentile among the cross pairs."""
+def against(words: Words, pairs: list[tuple[str, str]], cosines: NDArray[np.float64]) -> list[dict[str, Any]]:
+    """The pairs that the fewest cross pairs lie below: value, and percentile among the cross pairs."""
     n = len(pairs)
     cross = np.sort(cosines[~np.eye(n, dtype=np.bool_)])
     below = np.searchsorted(cross, np.diag(cosines)) / len(cross)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from embcheck.measures.words import RandomPairs
     from embcheck.table import EmbeddingTable
 
-__all__ = ["beside", "of_pairs"]
+__all__ = ["beside", "centred", "compared", "of_pairs"]
 
 BACKGROUND = 5_000  # random pairs, as many as the source draws
 RANDOM_TOKENS = 300
@@ -58,21 +58,22 @@ def _comparisons(first: NDArray[np.float64], second: NDArray[np.float64]) -> dic
     cells = {
         "cosine": unit(first) @ unit(second).T,
         "dot": dots,
-        "pearson": _centred(first) @ _centred(second).T,
-        "spearman": (_centred(ranks[0]) @ _centred(ranks[1]).T).round(12),  # equal sums of ranks stay equal
+        "pearson": centred(first) @ centred(second).T,
+        "spearman": (centred(ranks[0]) @ centred(ranks[1]).T).round(12),  # equal sums of ranks stay equal
         "euclidean": np.sqrt(np.maximum(squares, 0)),
     }
-    found = {name: _compared(np.diag(c), c[off], nearer_is_less=name == "euclidean") for name, c in cells.items()}
+    found = {name: compared(np.diag(c), c[off], nearer_is_less=name == "euclidean") for name, c in cells.items()}
     kendall = [np.array([stats.kendalltau(first[i], second[(i + k) % n]).statistic for i in range(n)]) for k in (0, 1)]
     finite = [tau[np.isfinite(tau)] for tau in kendall]  # a constant vector has no ranks
-    return found if not all(map(len, finite)) else {**found, "kendall": _compared(*finite)}
+    return found if not all(map(len, finite)) else {**found, "kendall": compared(*finite)}
 
 
-def _centred(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+def centred(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rows less their own mean, scaled to length 1: their products are Pearson's correlations."""
     return unit(vectors - vectors.mean(1, keepdims=True))
 
 
-def _compared(
+def compared(
     related: NDArray[np.float64], unrelated: NDArray[np.float64], *, nearer_is_less: bool = False
 ) -> dict[str, Any]:
     """Means, and the share of (related, unrelated) in which the related pair is the nearer, ties counting one half."""
@@ -164,6 +165,6 @@ def _sizes(
     upper = np.triu_indices(n, 1)
     return {
         "words": list(found.words),
-        "cosine": _compared((unit(own) @ unit(own).T)[upper], (unit(own) @ unit(others).T).ravel()),
-        "dot": _compared((own @ own.T)[upper], (own @ others.T).ravel()),
+        "cosine": compared((unit(own) @ unit(own).T)[upper], (unit(own) @ unit(others).T).ravel()),
+        "dot": compared((own @ own.T)[upper], (own @ others.T).ravel()),
     }

@@ -9,6 +9,7 @@ import numpy as np
 from embcheck.errors import NotMeasurable
 from embcheck.estimate import Estimate
 from embcheck.intervals import stratified_jackknife_interval
+from embcheck.measures.histograms import rounded
 from embcheck.measures.words import resolve, unit
 from embcheck.settings import current
 
@@ -35,7 +36,7 @@ def category_separation(table: EmbeddingTable, categories: Categories, *, rng: n
     categories being strata. Null: ``shuffled_categories`` permutes the labels. The effect is the mean silhouette at
     the distance 1 - cosine (Rousseeuw 1987). Details give it by category, the share of each word's 5 nearest words
     that are of its category, and the category-by-category matrix of the notebook "Word Embeddings: From Tokens to
-    Geometry" (2026), which also names the eight categories.
+    Geometry" (2026), which also names the eight categories; and the words on their first two principal components.
 
     Parameters
     ----------
@@ -80,6 +81,7 @@ def category_separation(table: EmbeddingTable, categories: Categories, *, rng: n
             "categories": _by_category(categories, cosines, labels, silhouette),
             "neighbors_of_own_category": _purity(cosines, labels),
             "matrix": _matrix(cosines, labels).round(4).tolist(),
+            "projection": _projection(categories, names, labels, words.units[kept]),
             "as_source": _as_source(table, categories),
         },
         counterexamples=_against(categories, names, rows, labels, silhouette),
@@ -189,6 +191,22 @@ def _by_category(
             "silhouette": float(silhouette[labels == label].mean()),
         }
         for i, label in enumerate(np.unique(labels))
+    }
+
+
+def _projection(
+    categories: Categories, names: NDArray[np.str_], labels: NDArray[np.int64], units: NDArray[np.float64]
+) -> dict[str, Any]:
+    """The unit vectors on their first two principal components; each points to where its largest entry is positive."""
+    left, scale, _ = np.linalg.svd(units - units.mean(0), full_matrices=False)
+    places = left[:, :2] * scale[:2]
+    places *= np.where(places[np.abs(places).argmax(0), np.arange(places.shape[1])] < 0, -1, 1)
+    return {
+        "words": names.tolist(),
+        "category": [categories.groups[label].name for label in labels],
+        "x": rounded(places[:, 0]),
+        "y": rounded(places[:, -1]),
+        "explained": rounded(scale[:2] ** 2 / (scale**2).sum()),
     }
 
 

@@ -43,6 +43,12 @@ class Words:
         """Position of each word."""
         return {word: i for i, word in enumerate(self.words)}
 
+    def of_pairs(self, pairs: Sequence[tuple[str, str]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(n, d) vectors of the first words, and of the second words."""
+        place = self.place
+        first, second = (self.vectors[[place[pair[k]] for pair in pairs]] for k in (0, 1))
+        return first, second
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RandomPairs:

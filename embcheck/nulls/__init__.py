@@ -17,7 +17,15 @@ from embcheck.nulls.relabel import (
     shuffled_order,
     shuffled_pairs,
 )
-from embcheck.nulls.tables import column_shuffled, control_subset, gaussian, gaussian_like, rotated, row_shuffled
+from embcheck.nulls.tables import (
+    column_shuffled,
+    control_subset,
+    gaussian,
+    gaussian_like,
+    rotated,
+    rotated_neurons,
+    row_shuffled,
+)
 
 __all__ = [
     "column_shuffled",
@@ -28,6 +36,7 @@ __all__ = [
     "gaussian_like",
     "random_axes",
     "rotated",
+    "rotated_neurons",
     "row_shuffled",
     "shuffled_alignment",
     "shuffled_categories",

@@ -13,7 +13,16 @@ if TYPE_CHECKING:
 
     from embcheck.table import EmbeddingTable
 
-__all__ = ["column_shuffled", "control_subset", "gaussian", "gaussian_like", "rotated", "row_shuffled"]
+__all__ = [
+    "column_shuffled",
+    "control_subset",
+    "gaussian",
+    "gaussian_like",
+    "haar",
+    "rotated",
+    "rotated_neurons",
+    "row_shuffled",
+]
 
 
 def gaussian(
@@ -81,19 +90,44 @@ def column_shuffled(
 def rotated(
     table: EmbeddingTable, parameters: Mapping[str, Any], rng: np.random.Generator
 ) -> tuple[EmbeddingTable, Mapping[str, Any]]:
-    """All rows under one random orthogonal map, uniform (Haar); float32. It changes no length and no cosine.
-
-    The map is the Q of a Gaussian matrix, signed by the diagonal of R (Mezzadri 2007).
-    """
-    import numpy as np
+    """All rows under one random orthogonal map, uniform (Haar); float32. It changes no length and no cosine."""
     import torch
 
-    q, r = np.linalg.qr(rng.standard_normal((table.width, table.width)))
-    turn = torch.from_numpy(q * np.sign(np.diag(r))).to(table.accumulator).to(table.vectors.device)
+    turn = torch.from_numpy(haar(table.width, table.width, rng)).to(table.accumulator).to(table.vectors.device)
     parts: list[Tensor] = [
         (table.vectors[rows].to(table.accumulator) @ turn).float() for rows in table.slices(len(table.vectors))
     ]
     return table.with_vectors(torch.cat(parts)), parameters
+
+
+def rotated_neurons(
+    table: EmbeddingTable, parameters: Mapping[str, Any], rng: np.random.Generator
+) -> tuple[EmbeddingTable, Mapping[str, Any]]:
+    """The basis of the neurons of ``parameters["weights"]`` and ``["layer"]`` turned by a uniform orthogonal map Q.
+
+    W becomes QW, which is equal in law to U R for W = Q_0 R and a uniform frame U. Every cosine, dot product and
+    distance of two words' profiles stays; what single neurons have to do with them does not.
+    """
+    import numpy as np
+    import torch
+
+    role, layer = parameters["weights"], parameters["layer"]
+    weights = table.tensor(role, layer).cpu().double().numpy()
+    small = np.linalg.qr(weights, mode="r")
+    turned = haar(len(weights), len(small), rng) @ small
+    return table.with_tensors({(role, layer): torch.from_numpy(turned).to(table.accumulator)}), parameters
+
+
+def haar(rows: int, columns: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """A uniform (rows, columns) frame of orthonormal columns.
+
+    It is the Q of a Gaussian matrix, signed by the diagonal of R (Mezzadri 2007).
+    """
+    import numpy as np
+
+    q, r = np.linalg.qr(rng.standard_normal((rows, columns)))
+    found: NDArray[np.float64] = q * np.sign(np.diag(r))
+    return found
 
 
 def control_subset(

@@ -38,7 +38,7 @@ from embcheck.plugin.items import (
     wrapped_by_hypothesis,
 )
 from embcheck.plugin.results import PROBLEM, Results
-from embcheck.reports import json_file
+from embcheck.reports import files
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -76,9 +76,7 @@ def pytest_configure(config: pytest.Config) -> None:
         for path in resolved.properties:
             if not path.exists():
                 raise UsageError(f"properties {str(path)!r}: no such file or folder")
-        for written in (resolved.json, resolved.summary):
-            if written is not None:
-                json_file.check_writable(written)
+        files.check(json=resolved.json, summary=resolved.summary, page=resolved.html)
         tables = Tables(resolved)
         for spec in () if tables.gate.is_open else resolved.models:
             tables.gate.baseline(spec.alias)

@@ -17,7 +17,7 @@ from embcheck.gate import Gate, keys_of, settle
 from embcheck.plugin.checks import NO_MODEL
 from embcheck.plugin.items import is_whole
 from embcheck.record import document, model_record
-from embcheck.reports import github, json_file, summary, terminal
+from embcheck.reports import github, html, json_file, summary, terminal
 from embcheck.run import checks_of
 
 if TYPE_CHECKING:
@@ -106,6 +106,8 @@ class Results:
         written = self._document()
         if self._config.json is not None:
             json_file.write(written, self._config.json)
+        if self._config.html is not None:
+            html.write(written, self._config.html)
         summary.deliver(written, self._config.summary)
 
     def _update(self) -> None:

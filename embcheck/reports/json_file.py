@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from embcheck import atomic
 from embcheck.errors import EmbcheckError, UsageError
+from embcheck.reports.text import safe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["check_writable", "dumps", "schema", "write"]
+__all__ = ["check_writable", "dumps", "read", "schema", "write"]
 
 
 def dumps(document: Mapping[str, Any]) -> str:
@@ -44,6 +45,40 @@ def write(document: Mapping[str, Any], path: Path) -> None:
             atomic.replace(path.resolve(), text)
     except OSError as error:
         raise EmbcheckError(f"can't write {str(path)!r}: {error.strerror or error}") from error
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A report from a file, held against the schema.
+
+    Raises
+    ------
+    EmbcheckError
+        The file can't be read, or holds no report.
+    """
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import best_match
+
+    try:
+        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refused)
+        wrong = best_match(Draft202012Validator(schema()).iter_errors(document))
+    except OSError as error:
+        raise EmbcheckError(f"can't read {str(path)!r}: {error.strerror or error}") from error
+    except RecursionError:
+        raise EmbcheckError(f"{str(path)!r} is no embcheck report: it is nested too deeply") from None
+    except ValueError as error:
+        raise EmbcheckError(f"{str(path)!r} is no embcheck report: {_short(str(error))}") from None
+    if wrong is not None:
+        raise EmbcheckError(f"{str(path)!r} is no embcheck report: {_short(wrong.json_path)}: {_short(wrong.message)}")
+    return document
+
+
+def _refused(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _short(text: str) -> str:
+    """One line of a message that may quote the whole file."""
+    return safe(text, 200)
 
 
 def check_writable(path: Path) -> None:

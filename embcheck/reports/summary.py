@@ -15,7 +15,7 @@ from embcheck.reports.text import number, safe
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["deliver", "markdown", "statistics_line", "why"]
+__all__ = ["deliver", "markdown", "statistics_line", "why", "write"]
 
 _TOKEN = 24
 _MOVED = 5
@@ -32,18 +32,28 @@ def deliver(document: Mapping[str, Any], path: Path | None) -> None:
     job = os.environ.get("GITHUB_STEP_SUMMARY")
     if path is None and not job:
         return
-    text = markdown(document)
     if path is not None:
-        try:
-            atomic.replace(path.resolve(), text, encoding="utf-8")
-        except OSError as error:
-            raise EmbcheckError(f"can't write {str(path)!r}: {error.strerror or error}") from error
+        write(document, path)
     if job and document["models"]:
         try:
             with Path(job).open("a", encoding="utf-8", newline="\n") as file:
-                file.write(text + "\n")
+                file.write(markdown(document) + "\n")
         except OSError as error:
             raise EmbcheckError(f"can't append to GITHUB_STEP_SUMMARY {job!r}: {error.strerror or error}") from error
+
+
+def write(document: Mapping[str, Any], path: Path) -> None:
+    """Write the summary to a file.
+
+    Raises
+    ------
+    EmbcheckError
+        It can't be written.
+    """
+    try:
+        atomic.replace(path.resolve(), markdown(document), encoding="utf-8")
+    except OSError as error:
+        raise EmbcheckError(f"can't write {str(path)!r}: {error.strerror or error}") from error
 
 
 def markdown(document: Mapping[str, Any]) -> str:

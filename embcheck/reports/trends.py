@@ -11,6 +11,7 @@ from embcheck.trends import failures, series
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from embcheck.reports.terminal import Style
     from embcheck.trends import Failure, Point, Series
 
 __all__ = ["lines"]
@@ -25,14 +26,17 @@ def lines(rows: Iterable[Mapping[str, Any]], *, encoding: str = "utf-8") -> Iter
         text = _says(one, failure)
         who = safe(f"{one.label}  {one.model}", 200, encoding=encoding)
         pieces = [who, safe(text, 300, encoding=encoding)]
-        for line in wrap(pieces, width=WIDTH, first="FAIL  " if failure else "pass  ", indent=" " * 6):
-            yield Line(line, "fail" if failure else "pass")
+        skipped = one.points[-1].verdict == "skipped"
+        style: Style = "fail" if failure else "dim" if skipped else "pass"
+        word = {"fail": "FAIL", "dim": "skip", "pass": "pass"}[style]
+        for line in wrap(pieces, width=WIDTH, first=f"{word}  ", indent=" " * 6):
+            yield Line(line, style)
 
 
 def _says(one: Series, failure: Failure | None) -> str:
     span = f"steps {one.points[0].step}-{one.points[-1].step}"
     if failure is None:
-        return f"passes at all {len(one.points)} {span}: last {_estimate(one.points[-1])}"
+        return f"{len(one.points)} checkpoints, {span}: last {_estimate(one.points[-1])}"
     since = "from the first checkpoint" if failure.before is None else f"after step {failure.before}"
     failing = sum(not point.passed for point in one.points)
     return (

@@ -23,7 +23,7 @@ _LEAVES = frozenset(
         "word_embeddings", "wte",
     }
 )  # fmt: skip
-_OTHER_TABLES = re.compile(
+OTHER_TABLES = re.compile(
     r"vision|visual|image|pixel|patch|video|audio|speech|acoustic|position|pos_emb|token_type|segment|per_layer|mtp|codec"
 )
 _TEXT_PARTS = re.compile(r"text|language|llm|thinker|encoder")
@@ -78,7 +78,7 @@ def choose(
     if len(found.shape) != 2 or min(found.shape) < 1:
         raise SourceError(f"{weights.origin}: tensor {found} is not a matrix; choose another with tensor=NAME")
     if found.dtype not in FLOATS:
-        raise _quantized(weights, config, str(found))
+        raise quantized(weights, config, str(found))
     return found, notes
 
 
@@ -96,7 +96,7 @@ def _guessed(weights: Checkpoint, config: dict[str, Any]) -> tuple[Stored, tuple
     if len(candidates) == 1:
         return candidates[0], ()
     if packed := [n for n in weights.file_of if _is_packed(n)]:
-        raise _quantized(weights, config, str(weights.stored(packed[:1])[0]))
+        raise quantized(weights, config, str(weights.stored(packed[:1])[0]))
     if (found := _by_code(weights, config, candidates)) is not None:
         return found
     if candidates:
@@ -160,7 +160,8 @@ def _heads(weights: Checkpoint, sizes: tuple[int, ...]) -> list[Stored]:
     return _narrow([s for s in found if len(s.shape) == 2 and s.shape[0] >= least], sizes)
 
 
-def _quantized(weights: Checkpoint, config: dict[str, Any], tensor: str) -> SourceError:
+def quantized(weights: Checkpoint, config: dict[str, Any], tensor: str) -> SourceError:
+    """The error that a tensor deserves whose numbers are no floats."""
     methods = [config.get("quantization_config"), config.get("quantization")]
     named = next((m["quant_method"] for m in methods if isinstance(m, dict) and "quant_method" in m), None)
     how = f" with {one_line(named)}" if named is not None else ""
@@ -195,7 +196,7 @@ def vocab_sizes(config: dict[str, Any], depth: int = 3) -> tuple[int, ...]:
 
 def _is_table(name: str) -> bool:
     parts = name.split(".")
-    return _leaf(name) in _LEAVES and not any(p.isdigit() or _OTHER_TABLES.search(p) for p in parts)
+    return _leaf(name) in _LEAVES and not any(p.isdigit() or OTHER_TABLES.search(p) for p in parts)
 
 
 def _is_packed(name: str) -> bool:
@@ -208,7 +209,7 @@ def _is_head(name: str) -> bool:
     parts = name.split(".")
     known = parts[-2:-1] != ["dense"] and not _HEADS.isdisjoint(parts)
     return (known or _HEAD_NAMES.fullmatch(name) is not None) and not any(
-        p.isdigit() or _OTHER_TABLES.search(p) for p in parts
+        p.isdigit() or OTHER_TABLES.search(p) for p in parts
     )
 
 

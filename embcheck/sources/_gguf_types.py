@@ -94,6 +94,18 @@ def load(access: RandomAccess, tensor: TensorInfo) -> Tensor:
     return _dequantized(access, tensor)
 
 
+def refuse_undequantizable(access: RandomAccess, tensor: TensorInfo) -> None:
+    """Refuse a tensor whose numbers are of a type that can't be dequantized here.
+
+    Raises
+    ------
+    SourceError
+        They are.
+    """
+    if tensor.kind.name not in _PLAIN:
+        _dequantizer(access, tensor)
+
+
 def _plain(access: RandomAccess, tensor: TensorInfo) -> Tensor:
     """The stored bytes as numbers, without a copy where they lie as a processor wants them."""
     numpy_type, torch_type = _PLAIN[tensor.kind.name]

@@ -9,11 +9,14 @@ from tokenizers import Tokenizer
 from torch import nn
 
 from embcheck.errors import SourceError, UsageError
+from embcheck.sources._layers import NamedLayers
 from embcheck.sources._tokenizer import RustErrors, TokenizerVocabulary
 from embcheck.table import EmbeddingTable, Provenance, dtype_name
 from embcheck.vocabulary import WordVocabulary
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from torch import Tensor
 
 __all__ = ["from_module"]
@@ -46,7 +49,55 @@ def from_module(model: nn.Module, tokenizer: Any) -> EmbeddingTable:
         weights=weight,
         notes=vocabulary.notes if isinstance(vocabulary, TokenizerVocabulary) else (),
     )
-    return EmbeddingTable(weight, vocabulary, origin)
+    layers = NamedLayers(_Parameters(model), _config(model), embedding=_name(model, weight))
+    return EmbeddingTable(weight, vocabulary, origin, layers=layers)
+
+
+class _Parameters:
+    """Those of a model in memory, as they are when they are asked for."""
+
+    bytes_read = 0
+
+    def __init__(self, model: nn.Module) -> None:
+        self.origin = type(model).__name__
+        self._model = model
+
+    @property
+    def names(self) -> Collection[str]:
+        """All of them."""
+        return self._all().keys()
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Rows first."""
+        return tuple(self._all()[name].shape)
+
+    def refusal(self, name: str) -> str | None:
+        """That it is quantized or not in memory, if it is so."""
+        parameter = self._all()[name]
+        if parameter.is_meta:
+            return f"{self.origin}: {name} is on the meta device; load it first"
+        if not parameter.is_floating_point() or parameter.element_size() < 2:
+            return f"{self.origin}: {name} is quantized ({dtype_name(parameter)}); give the model in floats"
+        return None
+
+    def read(self, name: str) -> Tensor:
+        """Not copied."""
+        return self._all()[name].detach()
+
+    def _all(self) -> dict[str, nn.Parameter]:
+        return dict(self._model.named_parameters(remove_duplicate=False))
+
+
+def _config(model: nn.Module) -> dict[str, Any]:
+    """What the model's config says, empty where it has none."""
+    config: Any = getattr(model, "config", None)
+    found = config.to_dict() if hasattr(config, "to_dict") else config
+    return found if isinstance(found, dict) else {}
+
+
+def _name(model: nn.Module, weight: Tensor) -> str:
+    named = model.named_parameters(remove_duplicate=False)
+    return next((name for name, one in named if one.data_ptr() == weight.data_ptr()), "")
 
 
 def _words_or_tokenizer(tokenizer: Any) -> list[str] | Tokenizer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from embcheck.errors import SourceError
@@ -9,6 +10,8 @@ from embcheck.sources._assemble import assemble
 from embcheck.sources._checkpoint import Checkpoint, open_checkpoint
 from embcheck.sources._choose import choose, wanted_matrix
 from embcheck.sources._files import read_json, refuse_unknown_options
+from embcheck.sources._layer_tensors import CheckpointTensors
+from embcheck.sources._layers import NamedLayers
 from embcheck.sources._load_tokenizer import load_vocabulary, tokenizer_files
 from embcheck.sources._scale import embedding_scale
 from embcheck.sources._tensors import FLOATS
@@ -26,7 +29,7 @@ _LARGEST_CONFIG = 16 * 2**20
 
 
 def read_model(spec: ModelSpec, folder: Folder, file: str | None = None) -> EmbeddingTable:
-    """Read the input embedding and the tokenizer of a model; nothing else of it is read.
+    """Read the input embedding and the tokenizer of a model; nothing else of it is read before somebody asks for it.
 
     Parameters
     ----------
@@ -45,18 +48,21 @@ def read_model(spec: ModelSpec, folder: Folder, file: str | None = None) -> Embe
     SpecError
         An option that models don't have.
     """
-    checkpoint, stored, notes, scale = _find(spec, folder, file)
+    checkpoint, stored, notes, config = _find(spec, folder, file)
+    output = wanted_matrix(spec) == "output"
     vocabulary = load_vocabulary(folder.fetch_tokenizer(), rows=stored.shape[0])  # first, for it is small
     matrix = checkpoint.load(stored)
-    return assemble(
+    layers = NamedLayers(CheckpointTensors(checkpoint, config), config, embedding=stored.name, last=output)
+    table = assemble(
         spec,
         matrix,
         vocabulary,
         bytes_read=matrix.nbytes,
         tensor=stored.name,
-        scale=scale,
+        scale=None if output else embedding_scale(config),
         notes=(*notes, *vocabulary.notes),
     )
+    return replace(table, layers=layers)
 
 
 def describe_model(spec: ModelSpec, folder: Folder, file: str | None = None) -> dict[str, object]:
@@ -82,14 +88,14 @@ def describe_model(spec: ModelSpec, folder: Folder, file: str | None = None) -> 
 
 def _find(
     spec: ModelSpec, folder: Folder, file: str | None
-) -> tuple[Checkpoint, Stored, tuple[str, ...], float | None]:
+) -> tuple[Checkpoint, Stored, tuple[str, ...], dict[str, Any]]:
     refuse_unknown_options(spec, "tensor", "matrix")
     checkpoint = open_checkpoint(folder) if file is None else Checkpoint.of_file(folder, file)
     if "embeddings" in checkpoint.file_of and not {"mapping", "weights"}.isdisjoint(checkpoint.file_of):
         raise SourceError(f"{folder.origin} is a model2vec model, which weighs its rows; write model2vec:{spec.target}")
-    config, matrix = _config(folder), wanted_matrix(spec)
-    stored, notes = choose(checkpoint, config, name=spec.option("tensor"), matrix=matrix)
-    return checkpoint, stored, notes, embedding_scale(config) if matrix == "input" else None
+    config = _config(folder)
+    stored, notes = choose(checkpoint, config, name=spec.option("tensor"), matrix=wanted_matrix(spec))
+    return checkpoint, stored, notes, config
 
 
 def _config(folder: Folder) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from embcheck.sources._gguf import Header
 
-__all__ = ["embedding_scale", "gguf_scale"]
+__all__ = ["embedding_scale", "gguf_scale", "text_part"]
 
 _FACTORS = (  # of Granite and Falcon-H1; MiniCPM; HRM; Grok; Phi-3 small
     "embedding_multiplier", "scale_emb", "embedding_scale", "embedding_multiplier_scale", "mup_embedding_multiplier",
@@ -21,19 +21,15 @@ _TEXT_PARTS = ("text_config", "llm_config", "language_config", "thinker_config",
 _DEEPEST = 3
 
 
-def embedding_scale(config: dict[str, Any], depth: int = _DEEPEST) -> float | None:
+def embedding_scale(config: dict[str, Any]) -> float | None:
     """The factor between a model's table and what its first layer gets, ``None`` where it is 1 or not known.
 
     Parameters
     ----------
     config
         A config.json. Of a model of several parts the text part counts.
-    depth
-        How many levels of parts are looked into.
     """
-    for part in (config.get(key) for key in _TEXT_PARTS):
-        if isinstance(part, dict) and depth:
-            return embedding_scale(part, depth - 1)
+    config = text_part(config)
     for key in _FACTORS:
         if (factor := _positive(config.get(key))) is not None:
             return factor if factor != 1 else None
@@ -42,6 +38,14 @@ def embedding_scale(config: dict[str, Any], depth: int = _DEEPEST) -> float | No
         width = next((w for key in _WIDTHS if (w := _positive(config.get(key))) is not None), None)
         return None if width is None else math.sqrt(width)
     return None
+
+
+def text_part(config: dict[str, Any], depth: int = _DEEPEST) -> dict[str, Any]:
+    """What a config says of the model of text, which may stand a few levels down in it."""
+    for part in (config.get(key) for key in _TEXT_PARTS):
+        if isinstance(part, dict) and depth:
+            return text_part(part, depth - 1)
+    return config
 
 
 def gguf_scale(header: Header) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from embcheck.errors import SourceError
@@ -12,6 +13,8 @@ from embcheck.sources._files import local_file, refuse_disguise, refuse_unknown_
 from embcheck.sources._gguf import Header, TensorInfo, check_matrix, read_header
 from embcheck.sources._gguf_types import dtype_of, load
 from embcheck.sources._gguf_vocabulary import vocabulary
+from embcheck.sources._layer_tensors import GgufTensors, gguf_config
+from embcheck.sources._layers import NamedLayers
 from embcheck.sources._scale import gguf_scale
 
 if TYPE_CHECKING:
@@ -67,8 +70,11 @@ def read_from(spec: ModelSpec, access: RandomAccess) -> EmbeddingTable:
         notes = (*notes, f"stored as {tensor.kind.name}, dequantized to {stored}")
     matrix = load(access, tensor)
     scale = gguf_scale(header) if wanted_matrix(spec) == "input" and tensor.name == _INPUT else None
+    last = wanted_matrix(spec) == "output"
+    layers = NamedLayers(GgufTensors(access, header), gguf_config(header), embedding=tensor.name, last=last)
     notes = (*notes, *more)
-    return assemble(spec, matrix, words, bytes_read=tensor.nbytes, tensor=tensor.name, scale=scale, notes=notes)
+    table = assemble(spec, matrix, words, bytes_read=tensor.nbytes, tensor=tensor.name, scale=scale, notes=notes)
+    return replace(table, layers=layers)
 
 
 def describe_from(spec: ModelSpec, access: RandomAccess) -> dict[str, object]:

@@ -76,6 +76,10 @@ class _Sweep:
     """Which table each checkpoint turned out to be, by spec."""
     computed: int = 0
 
+    def labels(self, one: Checkpoint) -> list[str]:
+        """The checks that a checkpoint has."""
+        return [label for label, check in self.checks.items() if check.declaration.applies_to(one.spec)]
+
     def key(self, table: str, label: str) -> str:
         return key_of(table, self.checks[label].declaration.version, label, self.how)
 
@@ -86,7 +90,7 @@ class _Sweep:
             table = self.store.tables.get(mark or "")
             if table:
                 self.held[one.spec.text] = table
-            labels = [c for c in self.checks if not table or self.key(table, c) not in self.store.finished]
+            labels = [c for c in self.labels(one) if not table or self.key(table, c) not in self.store.finished]
             for start in range(0, len(labels), size):
                 yield _Job(one, mark, tuple(labels[start : start + size]))
 
@@ -136,7 +140,7 @@ class _Sweep:
         found = {}
         for one in self.plan:
             table, mark = self.held.get(one.spec.text, ""), self.marks[one.spec.text]
-            for label in self.checks:
+            for label in self.labels(one):
                 row = self.failed.get((one.spec.text, label)) or self.store.finished[self.key(table, label)]
                 found[one.model, one.step, label] = self._stamped(row, one, mark, label, table)
         for row in self.store.finished.values():
@@ -199,7 +203,8 @@ def sweep(  # noqa: PLR0913 - the options of the command, all by keyword
     for one in plan:
         sources.check(one.spec)
     files = tuple(str(Path(file).resolve()) for file in property_files)
-    checks = collect.collect([Path(file) for file in files], globs=properties)
+    found = collect.collect([Path(file) for file in files], globs=properties)
+    checks = [check for check in found if check.is_whole]  # not those of two models
     if not checks:
         raise UsageError("nothing to check: no properties were found")
     if group is not None and group < 1:

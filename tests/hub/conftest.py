@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import accumulate
 from types import SimpleNamespace
 from urllib.parse import unquote
 
@@ -293,10 +294,11 @@ def sharded(embedding, shards):
     return files
 
 
-def pickled(embedding, *, legacy=False):
+def pickled(embedding, *, legacy=False, more=()):
     """The bytes of a pytorch_model.bin with the embedding among other tensors."""
     tensors = {f"layer.{i}.weight": torch.full((256, 512), float(i)) for i in range(30)}
     tensors["embeddings.word_embeddings.weight"] = embedding
+    tensors |= dict(more)
     buffer = io.BytesIO()
     torch.save(tensors, buffer, _use_new_zipfile_serialization=not legacy)
     return buffer.getvalue()
@@ -316,8 +318,14 @@ def publish(hub):
     return put
 
 
-def gguf(embedding):
-    """The bytes of a GGUF file with an embedding of 32-bit floats, and another tensor, and few tokens."""
+def safetensors(tensors):
+    """The bytes of a safetensors file with these tensors among others."""
+    others = {f"model.layers.1.{i}.weight": torch.full((256, 512), float(i)) for i in range(8)}
+    return save({**others, **tensors}, {"format": "pt"})
+
+
+def gguf(embedding, more=()):
+    """The bytes of a GGUF file with an embedding of 32-bit floats, another tensor and those given, and few tokens."""
 
     def text(value):
         return struct.pack("<Q", len(value)) + value.encode()
@@ -325,18 +333,18 @@ def gguf(embedding):
     tokens = [f"word{i}" for i in range(10)]
     listed = text("tokenizer.ggml.tokens") + struct.pack("<IIQ", 9, 8, len(tokens)) + b"".join(map(text, tokens))
     kind = text("tokenizer.ggml.model") + struct.pack("<I", 8) + text("unheard-of")
-    other = torch.zeros(4096, 64)
-    offset = other.nbytes
+    held = {"blk.0.weight": torch.zeros(4096, 64), "token_embd.weight": embedding, **dict(more)}
+    starts = [0, *accumulate(matrix.nbytes for matrix in held.values())]
     tensors = b"".join(
         text(name) + struct.pack("<IQQIQ", 2, matrix.shape[1], matrix.shape[0], 0, at)
-        for name, matrix, at in (("blk.0.weight", other, 0), ("token_embd.weight", embedding, offset))
+        for (name, matrix), at in zip(held.items(), starts, strict=False)
     )
-    head = b"GGUF" + struct.pack("<IQQ", 3, 2, 2) + kind + listed + tensors
+    head = b"GGUF" + struct.pack("<IQQ", 3, len(held), 2) + kind + listed + tensors
     head += b"\0" * (-len(head) % 32)
-    return head + bytes(other.numpy().data.cast("B")) + bytes(embedding.numpy().data.cast("B"))
+    return head + b"".join(bytes(matrix.numpy().data.cast("B")) for matrix in held.values())
 
 
 @pytest.fixture
 def make():
-    """Make the parts of models: ``make.matrix``, ``make.pickled`` and ``make.gguf``."""
-    return SimpleNamespace(matrix=matrix, pickled=pickled, gguf=gguf)
+    """Make the parts of models: ``make.matrix``, ``make.safetensors``, ``make.pickled`` and ``make.gguf``."""
+    return SimpleNamespace(matrix=matrix, safetensors=safetensors, pickled=pickled, gguf=gguf)

@@ -224,3 +224,26 @@ def test_a_directory_comes_before_the_hub(hub, client, publish, tmp_path, monkey
         load("org/model")
     assert not hub.requests
     assert torch.equal(load("hf:org/model@main").vectors, stored)
+
+
+@pytest.mark.parametrize("files", ["safetensors", "pickled", "gguf"])
+def test_one_layers_weights_move_little_more_than_themselves(hub, client, publish, make, files):
+    """Weights of a layer come by their own byte range, from safetensors, pickled weights or GGUF, and only once."""
+    embedding, up = make.matrix(dtype=torch.float32), make.matrix(1024, 128, torch.float32)
+    name, table_name = "model.layers.1.mlp.up_proj.weight", "model.embed_tokens.weight"
+    if files == "safetensors":
+        publish(files={"model.safetensors": make.safetensors({name: up, table_name: embedding})})
+    elif files == "pickled":
+        publish(files={"pytorch_model.bin": make.pickled(embedding, more={name: up})})
+    else:
+        publish(files={"q.gguf": make.gguf(embedding, {"blk.1.ffn_up.weight": up})})
+    table = load("org/model")
+    before, read = hub.weights_moved(), table.bytes_read
+    assert before <= embedding.nbytes + 300 * KB
+    for _ in range(2):
+        assert torch.equal(table.tensor("mlp_in", 1), up)
+    assert up.nbytes <= hub.weights_moved() - before <= up.nbytes + 64 * KB
+    assert table.bytes_read == read + up.nbytes
+    moved = hub.weights_moved()
+    assert torch.equal(load("org/model").tensor("mlp_in", -1), up)
+    assert hub.weights_moved() == moved

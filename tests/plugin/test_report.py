@@ -1,10 +1,22 @@
 import json
+from xml.etree import ElementTree as ET
 
 import jsonschema
 import pytest
 
 import embcheck
-from embcheck.reports import json_file
+from embcheck.reports import html, json_file
+
+HOSTILE = """
+from embcheck import Estimate, above, claim
+
+
+@claim(above(5))
+def hostile(table):
+    '''Tokens do no harm.'''
+    worst = [{{"token": token, "id": i, "value": 0.5}} for i, token in enumerate({tokens})]
+    return Estimate.from_units([1.0, 1.1, 0.9], unit="toys", counterexamples=worst)
+"""
 
 
 def without_timing(path):
@@ -137,3 +149,26 @@ def test_exit_code(alone, toys, write, model, globs, plain, code):
     if plain:
         write("test_plain.py", "def test_plain(): pass")
     assert alone(model, *(f"--embcheck-property={glob}" for glob in globs)).ret == code
+
+
+def test_page(run, toys, project, model, second):
+    """``--embcheck-html`` writes the page of the report, by the controlling process, workers or not."""
+    run(model, second, "--embcheck-json=out.json", "--embcheck-html=out.html", "properties")
+    document = json.loads((project.path / "out.json").read_text(encoding="utf-8"))
+    assert (project.path / "out.html").read_text(encoding="utf-8") == html.render(document)
+
+
+def test_page_that_cannot_be_written(alone, toys, model, usage_error):
+    """A folder that is missing is wrong usage, told before anything runs."""
+    assert "does not exist" in usage_error(alone(model, "--embcheck-html=none/out.html", "properties"))
+
+
+def test_hostile_tokens_in_junit_xml(run, toys, project, model, write):
+    """Tokens that hold markup, escapes or no text leave JUnit's XML well-formed, and are seen in it."""
+    hostile = ["</failure><x>", "]]>", "\x1b[31m", "\u202e", "\ud800", "\x00", "&amp;", "y" * 10_000]
+    write("properties/hostile.py", HOSTILE.format(tokens=ascii(hostile)))
+    run(model, "--junitxml=out.xml", "properties/hostile.py")
+    (case,) = ET.parse(project.path / "out.xml").getroot().iter("testcase")  # noqa: S314 - what pytest wrote
+    (failure,) = case.iter("failure")
+    assert "</failure><x>" in failure.text
+    assert "y" * 1_000 not in failure.text

@@ -1,0 +1,104 @@
+"""Weights of a model's layers beside its embedding: what may be asked for, and of whom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from embcheck.errors import NotMeasurable, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+__all__ = ["ROLES", "GivenLayers", "Layers", "read"]
+
+ROLES = {
+    "mlp_in": "what its MLP reads (of a gated one, the up projection): a row a neuron",
+    "mlp_gate": "what the gate of its MLP reads: a row a neuron",
+    "mlp_out": "what its MLP writes: a row a neuron",
+    "value": "what the values of its attention read: a row a coordinate of a head",
+    "attention_out": "what its attention writes: a row a coordinate of a head",
+}
+
+
+class Layers(Protocol):
+    """The layers of one model. Nothing is read before it is asked for."""
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes of the tensors that were read so far."""
+        ...
+
+    @property
+    def kv_heads(self) -> int | None:
+        """Heads that the rows of ``value`` belong to, in equal parts; ``None`` where the model does not say."""
+        ...
+
+    def read(self, role: str, layer: int, width: int) -> Tensor:
+        """The (n, width) weights of one layer, as stored; `NotMeasurable` where there are none of that width."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class GivenLayers:
+    """Weights in memory, by role and layer; what is not among them is asked of the layers behind, if any."""
+
+    tensors: Mapping[tuple[str, int], Tensor]
+    behind: Layers | None = None
+
+    @classmethod
+    def of(cls, tensors: Mapping[tuple[str, int], Tensor], behind: Layers | None) -> GivenLayers:
+        """Weights by roles that there are, and layers that are numbers; `UsageError` for others."""
+        for role, layer in tensors:
+            _check_asked(role, layer)
+        return cls(dict(tensors), behind)
+
+    @property
+    def bytes_read(self) -> int:
+        """What the layers behind have read."""
+        return 0 if self.behind is None else self.behind.bytes_read
+
+    @property
+    def kv_heads(self) -> int | None:
+        """As the layers behind say."""
+        return None if self.behind is None else self.behind.kv_heads
+
+    def read(self, role: str, layer: int, width: int) -> Tensor:
+        """The weights that were given."""
+        found = self.tensors.get((role, layer))
+        if found is None and self.behind is not None:
+            return self.behind.read(role, layer, width)
+        if found is None:
+            given = ", ".join(f"{name} of layer {number}" for name, number in self.tensors) or "none"
+            raise NotMeasurable(f"{role} of layer {layer} is not among the weights that were given ({given})")
+        if found.ndim != 2 or found.shape[1] != width:
+            raise NotMeasurable(f"{role} of layer {layer} has shape {tuple(found.shape)}, not (rows, {width})")
+        return found
+
+
+def read(layers: Layers | None, role: str, layer: int, *, width: int, source: str) -> Tensor:
+    """The (n, width) weights of one layer, as stored, of a table from this source.
+
+    Raises
+    ------
+    UsageError
+        There is no such role, or the layer is no whole number.
+    NotMeasurable
+        There are no layers at all, or not these weights.
+    """
+    _check_asked(role, layer)
+    if layers is None:
+        raise NotMeasurable(
+            f"{role} of layer {layer}: a table of source {source!r} has no layers; "
+            "a model directory, a model on the hub, a GGUF file or a model in memory has"
+        )
+    return layers.read(role, layer, width)
+
+
+def _check_asked(role: str, layer: object) -> None:
+    if role not in ROLES:
+        raise UsageError(f"unknown role {role!r} of a layer's weights; choose one of {', '.join(ROLES)}")
+    if type(layer) is not int:
+        raise UsageError(f"layer must be a whole number, got {layer!r}; 0 is the first, -1 the last")

@@ -1,0 +1,79 @@
+"use strict";
+(() => {
+  const tip = document.getElementById("tip");
+  const say = (text, x, y) => {
+    tip.textContent = text;
+    tip.hidden = false;
+    const box = tip.getBoundingClientRect();
+    tip.style.left = Math.max(4, Math.min(x + 12, innerWidth - box.width - 4)) + "px";
+    tip.style.top = (y + 18 + box.height > innerHeight ? y - box.height - 8 : y + 18) + "px";
+  };
+  const hush = () => { tip.hidden = true; };
+  const cells = new WeakMap();
+  const read = (image) => {
+    if (!cells.has(image)) {
+      const bytes = Uint8Array.from(atob(image.dataset.cells), (c) => c.charCodeAt(0));
+      cells.set(image, { names: JSON.parse(image.dataset.names), bytes, limit: Number(image.dataset.limit) });
+    }
+    return cells.get(image);
+  };
+  const cell = (image, row, column) => {
+    const { names, bytes, limit } = read(image);
+    const level = bytes[row * names.length + column];
+    const size = ((level - 127) / 127 * limit).toFixed(2);
+    const more = level === 254 ? "at least " : level === 0 ? "at most " : "";
+    return names[row] + " and " + names[column] + ": " + more + size;
+  };
+  const point = (event) => {
+    const target = event.target;
+    if (!(target instanceof Element)) return hush();
+    if (target.matches("img.heat")) {
+      const box = target.getBoundingClientRect(), n = read(target).names.length;
+      const at = (p, from, size) => Math.max(0, Math.min(n - 1, Math.floor((p - from) / size * n)));
+      return say(cell(target, at(event.clientY, box.top, box.height), at(event.clientX, box.left, box.width)), event.clientX, event.clientY);
+    }
+    const mark = target.closest("[data-tip]");
+    return mark ? say(mark.dataset.tip, event.clientX, event.clientY) : hush();
+  };
+  document.addEventListener("pointermove", point);
+  document.addEventListener("pointerdown", point);
+  document.addEventListener("scroll", hush, { passive: true });
+  const STEPS = { ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowDown: [1, 0], ArrowUp: [-1, 0] };
+  const place = new WeakMap();
+  document.addEventListener("keydown", (event) => {
+    const target = event.target, step = STEPS[event.key];
+    if (event.key === "Escape") return hush();
+    if (!step || !(target instanceof Element) || !target.matches("svg.chart, img.heat")) return undefined;
+    event.preventDefault();
+    if (target.matches("img.heat")) {
+      const box = target.getBoundingClientRect(), n = read(target).names.length;
+      const [row, column] = place.get(target) || [0, -step[1]];
+      const to = [row + step[0], column + step[1]].map((p) => Math.max(0, Math.min(n - 1, p)));
+      place.set(target, to);
+      return say(cell(target, ...to), box.left + (to[1] + 0.5) / n * box.width, box.top + (to[0] + 0.5) / n * box.height);
+    }
+    const marks = [...target.querySelectorAll("[data-tip]")];
+    if (!marks.length) return undefined;
+    const old = place.has(target) ? place.get(target) : -1;
+    const next = Math.max(0, Math.min(marks.length - 1, old + step[0] + step[1]));
+    if (old >= 0) marks[old].classList.remove("here");
+    marks[next].classList.add("here");
+    place.set(target, next);
+    const box = marks[next].getBoundingClientRect();
+    return say(marks[next].dataset.tip, box.right, box.top);
+  });
+  document.addEventListener("focusout", hush);
+  const reveal = () => {
+    const at = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    for (let open = at && at.closest("details"); open; open = open.parentElement.closest("details")) open.open = true;
+    if (at) at.scrollIntoView();
+  };
+  addEventListener("hashchange", reveal);
+  if (location.hash) reveal();
+  let closed = [];
+  addEventListener("beforeprint", () => {
+    closed = [...document.querySelectorAll("details:not([open])")];
+    for (const one of closed) one.open = true;
+  });
+  addEventListener("afterprint", () => { for (const one of closed) one.open = false; });
+})();

@@ -1,0 +1,90 @@
+"""Estimates, results and runs in a notebook."""
+
+from __future__ import annotations
+
+import sys
+
+import html5lib
+import numpy as np
+import pytest
+
+import embcheck
+from embcheck import EmbeddingTable, Estimate, NotMeasurable, above, claim
+
+XHTML = "{http://www.w3.org/1999/xhtml}"
+EVIL = "</td><script>alert(1)</script>\x1b\u202e\ud800"
+
+
+@claim(above(0.5))
+def toy(table):
+    """Everything is a toy."""
+    worst = [{"token": EVIL, "id": 1, "value": 0.25}]
+    histogram = {"low": 0.0, "high": 1.0, "counts": [1, 2, 3], "below": 0, "above": 0}
+    values = [0.70, 0.75, 0.80, 0.75]
+    return Estimate.from_units(values, unit="toys", name=EVIL, counterexamples=worst, details={"histogram": histogram})
+
+
+@claim(above(0.5))
+def absent(table):
+    """Something is never there."""
+    raise NotMeasurable("no toys")
+
+
+@pytest.fixture
+def run():
+    table = EmbeddingTable.from_arrays(np.eye(4, 3) + 1, list("abcd"))
+    return embcheck.check(table, properties=[toy, absent])
+
+
+def parsed(fragment):
+    """The fragment's elements: well-formed, without scripts, with styles that reach no further than itself."""
+    tree = html5lib.HTMLParser(strict=True).parseFragment(fragment)
+    assert not list(tree.iter(f"{XHTML}script"))
+    assert all(character.isprintable() or character == "\n" for character in fragment)
+    for style in tree.iter(f"{XHTML}style"):
+        assert ":root" not in style.text
+        assert "body" not in style.text
+    return tree
+
+
+def words(tree):
+    return " ".join("".join(tree.itertext()).split())
+
+
+def test_an_estimate(run):
+    """An estimate shows its value, interval, units and method."""
+    shown = words(parsed(run.results[0].estimate._repr_html_()))
+    for said in ("0.75 (0.69 to 0.81)", "4 toys", "Student t"):
+        assert said in shown
+
+
+def test_a_result(run):
+    """A result shows its verdict and the tokens against it, inert."""
+    tree = parsed(run.results[0]._repr_html_())
+    assert "holds" in words(tree)
+    assert "</td><script>alert(1)</script>\\x1b" in words(tree)
+    assert "no toys" in words(parsed(run.results[1]._repr_html_()))
+
+
+def test_a_run(run):
+    """A run shows a row a result, and the pictures of a small one."""
+    tree = parsed(run._repr_html_())
+    (table,) = tree.iter(f"{XHTML}table")
+    assert len(table.findall(f"{XHTML}tbody/{XHTML}tr")) == 2
+    assert "1 holds, 1 skipped" in words(tree).replace("1 hold,", "1 holds,")
+    charts = [element for element in tree.iter() if str(element.get("class")) == "chart"]
+    assert len(charts) == 2
+
+
+def test_a_run_without_the_library_that_draws(run, monkeypatch):
+    """Without the extra a run shows its table all the same."""
+    monkeypatch.setitem(sys.modules, "vl_convert", None)
+    tree = parsed(run._repr_html_())
+    assert not [element for element in tree.iter() if str(element.get("class")) == "chart"]
+    assert "toy" in words(tree)
+
+
+def test_a_run_saves_its_page(run, tmp_path):
+    """``save_html`` writes the page."""
+    run.save_html(tmp_path / "run.html")
+    assert "Everything is a toy." in (tmp_path / "run.html").read_text(encoding="utf-8")

@@ -1,0 +1,150 @@
+"""The page as parsers see it: well-formed, self-contained, and inert whatever the tokens are."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import hashlib
+import json
+import re
+import unicodedata
+
+import html5lib
+import pytest
+
+from embcheck.reports import html, json_file, summary, terminal
+from embcheck.reports.html import pictures
+from embcheck.reports.html.page import asset
+
+XHTML = "{http://www.w3.org/1999/xhtml}"
+
+
+@pytest.fixture(scope="session")
+def tree(page):
+    return html5lib.HTMLParser(strict=True).parse(page)
+
+
+def text_of(element):
+    return " ".join("".join(element.itertext()).split())
+
+
+def test_the_page_is_well_formed(tree):
+    """A strict parser finds no error in the page, and every model and property in it."""
+    assert tree.find(f"{XHTML}body") is not None
+    assert text_of(tree.find(f".//{XHTML}h1"))
+
+
+def test_tokens_make_no_elements(tree):
+    """The page's one script is its own; there is no handler, no link but to itself, no image but data."""
+    scripts = list(tree.iter(f"{XHTML}script"))
+    assert [script.text for script in scripts] == [asset("script.js")]
+    for element in tree.iter():
+        if isinstance(element.tag, str):
+            assert not [name for name in element.attrib if name.lower().startswith("on")], element.attrib
+            assert element.get("href", "#").startswith("#")
+            assert element.get("src", "data:image/png;base64,").startswith("data:image/png;base64,")
+    assert "bold" not in {element.text for element in tree.iter(f"{XHTML}b")}
+
+
+def test_the_page_asks_nothing_of_the_network(page):
+    """Its policy forbids every request; its script is allowed by hash; no address stands in it but names of formats."""
+    digest = base64.b64encode(hashlib.sha256(asset("script.js").encode()).digest()).decode()
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)[1].replace("&#39;", "'")
+    assert policy.startswith("default-src 'none'; ")
+    assert f"script-src 'sha256-{digest}'" in policy
+    named = {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
+    assert set(re.findall(r"https?://[^\s\"'<)]+", page)) <= named
+
+
+def test_nothing_in_the_page_acts_on_who_reads_its_source(page):
+    """The file holds no control character, bidi mark or lone surrogate, and can be written as UTF-8."""
+    page.encode("utf-8")
+    allowed = {"\n"}
+    assert {c for c in set(page) - allowed if unicodedata.category(c) in {"Cc", "Cf", "Cs", "Zl", "Zp"}} == set()
+    assert "x" * 2_001 not in page
+
+
+def test_the_summary_gives_every_verdict(tree, document):
+    """Under each model the summary says the verdict of each property of one check, and how many of several hold."""
+    table = next(t for t in tree.iter(f"{XHTML}table") if t.get("class") == "summary")
+    rows = table.findall(f"{XHTML}tbody/{XHTML}tr")
+    names = sorted({result["property"] for result in document["models"][0]["results"]})
+    assert [text_of(row.find(f"{XHTML}th/{XHTML}a")) for row in rows] == names
+    for row, name in zip(rows, names, strict=True):
+        for cell, model in zip(row.findall(f"{XHTML}td"), document["models"], strict=True):
+            found = [result["verdict"] for result in model["results"] if result["property"] == name]
+            if not found:
+                assert text_of(cell) == "not checked"
+                continue
+            said = found[0] if len(found) == 1 else f"{found.count('holds')} of {len(found)} hold"
+            assert said in text_of(cell)
+
+
+def test_tables_say_what_their_cells_are_about(tree):
+    """Every header cell has a scope, every table a caption, every picture a text."""
+    for header in tree.iter(f"{XHTML}th"):
+        assert header.get("scope") in {"row", "col", "rowgroup"}
+    for table in tree.iter(f"{XHTML}table"):
+        assert table.find(f"{XHTML}caption") is not None
+    for drawn in (e for e in tree.iter() if isinstance(e.tag, str) and e.get("role") == "img"):
+        assert (drawn.get("aria-label") or drawn.get("alt")).strip()
+
+
+def test_every_picture_is_drawn(document):
+    """What is registered for a property draws each of its measured results: nothing is missing without being said."""
+    drawn = set()
+    for result in document["models"][0]["results"]:
+        shown = pictures.Shown("m", 0, tuple(document["models"][0]["shape"]), result)
+        if result["estimate"] is not None:
+            assert pictures.drawn_each(shown) or result["property"] == "semantic_axes"
+            for function in pictures._EACH[result["property"]]:
+                assert list(function(shown)), (result["property"], function)
+                drawn.add(function)
+    found = [result for result in document["models"][0]["results"] if result["property"] == "semantic_axes"]
+    together = [pictures.Shown("m", 0, (9, 9), result) for result in found]
+    assert pictures.drawn_together(together)
+    waiting = {"published"}  # for results that the catalogue has with more than one model or other data only
+    registered = {function for functions in pictures._EACH.values() for function in functions}
+    assert {function.__name__ for function in registered - drawn} <= waiting
+
+
+def test_the_same_report_gives_the_same_page(measured):
+    """The page is made from the JSON alone: what was written and read again gives the same bytes."""
+    one = {**measured, "models": [measured["models"][0] | {"results": measured["models"][0]["results"][-4:]}]}
+    again = json.loads(json_file.dumps(one))
+    assert html.render(one) == html.render(again)
+
+
+JUNK = [
+    {},
+    {"cosine_histogram": 3, "matrix": [[1]], "pairs": "ab", "words": None},
+    {"cosine_histogram": {"low": 0, "high": 0, "counts": []}, "norm_histogram": {"low": 1, "high": 1, "counts": [0]}},
+    {"matrix": [[0.0] * 401] * 401, "pairs": ["p"] * 401, "words": ["w"] * 401, "nearest": [{}], "by_token": [{}]},
+    {"scree": {"component": [0], "share": ["x"], "noise": []}, "in_lists": [], "points": {}, "scatter": [1]},
+]
+
+
+@pytest.mark.parametrize("details", JUNK, ids=range(len(JUNK)))
+def test_details_of_another_shape_cost_only_the_picture(measured, details):
+    """Reports are untrusted: details that no measure gave leave a page without that picture, and no error."""
+    first = copy.deepcopy(measured["models"][0])
+    chosen = {result["property"]: result | {"details": details} for result in first["results"]}
+    text = html.render({**measured, "models": [first | {"results": list(chosen.values())}]})
+    html5lib.HTMLParser(strict=True).parse(text)
+    assert text.count("<section id=") == len(chosen)
+
+
+def test_the_whole_catalogue_fits_two_megabytes(measured):
+    """What pictures need is compact: the JSON of the whole catalogue on one model is under 2 MB."""
+    assert len(json_file.dumps(measured)) < 2_000_000
+
+
+def test_terminal_and_markdown_are_inert_too(document):
+    """The same report shows no control character on a terminal, and makes no element as Markdown."""
+    lines = terminal.lines(document, show="all")
+    assert all(line.text.isprintable() for line in lines)
+    text = summary.markdown(document)
+    assert all(c.isprintable() for c in text.replace("\n", ""))
+    elements = {e.tag for e in html5lib.parse(text).iter() if isinstance(e.tag, str)}
+    known = ("html", "head", "body", "code", "details", "summary")
+    assert elements <= {f"{XHTML}{name}" for name in known}
