@@ -1,7 +1,8 @@
 """The pytest plugin's door: options, the marker and the fixture. The rest is imported once a run asks for it.
 
 A run asks by an option, an environment variable, a ``[tool.embcheck]`` table, a path to properties, a declared property
-or the fixture. Others pay for nothing but this module. `embcheck.plugin.hooks` has the hooks of those that ask.
+or the fixture. Others pay for nothing but this module, except for controllers of xdist, which see no tests.
+`embcheck.plugin.hooks` has the hooks of those that ask.
 """
 
 from __future__ import annotations
@@ -60,6 +61,8 @@ def _asks(config: pytest.Config) -> bool:
     """Whether anything in the command line, the environment or the project's files speaks of embcheck."""
     if any(config.getoption(f"embcheck_{option.name}") is not None for option in OPTIONS):
         return True
+    if config.getoption("dist", "no") != "no":
+        return True  # this process will collect nothing, and so never see a property
     if any(name.startswith("EMBCHECK_") for name in os.environ) or any("embcheck" in str(arg) for arg in config.args):
         return True
     root = config.rootpath.resolve()
