@@ -1,81 +1,54 @@
-"""Time the kernels side by side with what they replace: ``python -m benchmarks [--rows V] [--width D]``."""
+"""Run the benchmarks: ``python -m benchmarks [--only NAME ...] [--json FILE] [--markdown FILE]``."""
 
 from __future__ import annotations
 
 import argparse
-import platform
-import statistics
+import json
+import tempfile
 import time
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from pathlib import Path
 
-import numpy as np
-import torch
-
-from embcheck import EmbeddingTable
-from embcheck.measures import kernels
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-REPEATS = 5
+from benchmarks import tabulate
+from benchmarks.machine import description
+from benchmarks.registry import NAMES, Row, Run, rows_of
 
 
-def one_probe_at_a_time(matrix: torch.Tensor, probes: list[int]) -> list[float]:
-    """Share of non-negative cosines as a notebook computes it: for each probe a copy of all other rows, then norms."""
-    shares = []
-    for probe in probes:
-        rest = torch.cat([matrix[:probe], matrix[probe + 1 :]])
-        cosine = (rest @ matrix[probe]) / (torch.linalg.vector_norm(rest, dim=1) * matrix[probe].norm())
-        (cosine.min(), cosine.max(), cosine.mean(), cosine.median())
-        shares.append(float((cosine >= 0).float().mean()))
-    return shares
+def arguments(given: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--only", action="append", choices=NAMES, metavar="NAME", help=f"one of {', '.join(NAMES)}")
+    parser.add_argument("--small", action="store_true", help="sizes of a few seconds, which say nothing of speed")
+    parser.add_argument("--repeats", type=int, default=5, help="alternating repeats of which medians are taken")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write rows and machine to this file")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="put the table between the markers of this page")
+    found = parser.parse_args(given)
+    if found.repeats < 1:
+        parser.error(f"--repeats must be at least 1, got {found.repeats}")
+    return found
 
 
-def side_by_side(ours: Callable[[], object], theirs: Callable[[], object]) -> tuple[float, float]:
-    """Median seconds of both over alternating repeats, after one warm-up of ours."""
-    ours()
-    spent: tuple[list[float], list[float]] = ([], [])
-    for _ in range(REPEATS):
-        for run, times in zip((ours, theirs), spent, strict=True):
-            started = time.perf_counter()
-            run()
-            times.append(time.perf_counter() - started)
-    return statistics.median(spent[0]), statistics.median(spent[1])
-
-
-def main() -> None:
-    """Print one row a comparison."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=60_000)
-    parser.add_argument("--width", type=int, default=640)
-    given = parser.parse_args()
-    matrix = torch.from_numpy(np.random.default_rng(0).standard_normal((given.rows, given.width), dtype=np.float32))
-    table = EmbeddingTable.from_arrays(matrix, [f"t{i}" for i in range(given.rows)])
-    probes = table.probes(50)
-    small = table.subset(np.arange(min(given.rows, 16_384)))
-    unit = small.units(small.population)
-    out = torch.empty(1_024, 1_024)
-
-    def product() -> None:
-        for start in range(0, len(unit) - 1_023, 1_024):
-            for other in range(start, len(unit) - 1_023, 1_024):
-                torch.mm(unit[start : start + 1_024], unit[other : other + 1_024].T, out=out)
-
-    print(f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
-    print(f"{given.rows} x {given.width} float32, medians of {REPEATS} alternating repeats\n")
-    print(f"{'what':<34}{'embcheck':>10}{'other':>10}  ratio  against")
-    for what, against, ours, theirs in (
-        (
-            "statistics of 50 probes",
-            "one probe at a time",
-            lambda: kernels.probe_statistics(table, probes, levels=(0.5,)),
-            lambda: one_probe_at_a_time(matrix, probes.tolist()),
-        ),
-        ("all-pairs counts, 16,384 rows", "the bare products", lambda: kernels.all_pairs_counts(small), product),
-    ):
-        mine, other = side_by_side(ours, theirs)
-        print(f"{what:<34}{mine:>9.3f}s{other:>9.3f}s {other / mine:>6.2f}  {against}")
+def main(given: list[str] | None = None) -> int:
+    """Print the rows as they come, and write what was asked for."""
+    options = arguments(given)
+    machine, found = description(), list[Row]()
+    print(tabulate.machine_line(machine), flush=True)
+    for name in options.only or NAMES:
+        started = time.perf_counter()
+        with tempfile.TemporaryDirectory() as scratch:
+            for measured in rows_of(name, Run(options.small, options.repeats, Path(scratch))):
+                row = replace(measured, target=None) if options.small else measured
+                found.append(row)
+                print(tabulate.text(row), flush=True)
+        print(f"  ({name} took {time.perf_counter() - started:.0f} s)", flush=True)
+    document = {"schema": "embcheck-benchmarks/1", "small": options.small, "machine": machine}
+    document["rows"] = [row.record for row in found]
+    if options.json:
+        options.json.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    if options.markdown:
+        tabulate.replace_table(options.markdown, machine, found)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

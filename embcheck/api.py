@@ -72,7 +72,7 @@ def check(  # noqa: PLR0913 - the options of the command line, all by keyword
     tokenizer: Any = None,
     seed: int = 0,
     confidence_level: float = 0.95,
-    probes: int | Literal["all"] | None = None,
+    probes: int | Literal["all", "auto"] | None = None,
     device: str = "auto",
     dtype: str | None = None,
     population: Population | None = None,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from embcheck.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from embcheck.estimate import Estimate
     from embcheck.spec import ModelSpec
@@ -32,6 +32,7 @@ __all__ = [
     "check_margin",
     "claim",
     "combine",
+    "decides",
     "within",
 ]
 
@@ -198,6 +199,15 @@ def combine(verdicts: list[Verdict]) -> Verdict:
     if any(v is Verdict.REFUTED for v in verdicts):
         return Verdict.REFUTED
     return Verdict.HOLDS if all(v is Verdict.HOLDS for v in verdicts) else Verdict.INCONCLUSIVE
+
+
+def decides(claims: Iterable[Bound], low: float, high: float) -> bool:
+    """Whether an interval decides all claims that are about an interval."""
+    from embcheck.estimate import Estimate
+
+    seen = Estimate((low + high) / 2, low, high, math.nan, "", 0, "")
+    about = [bound for bound in claims if isinstance(bound, above | below | within)]
+    return all(bound.verdict(seen) is not Verdict.INCONCLUSIVE for bound in about)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

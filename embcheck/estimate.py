@@ -88,7 +88,7 @@ class Estimate:
         return cls(value, value, value, level, "exact", n, unit, is_exact=True, **about)
 
     @classmethod
-    def from_units(
+    def from_units(  # noqa: PLR0913 - what an interval may need, all by keyword
         cls,
         values: Any,
         *,
@@ -98,6 +98,7 @@ class Estimate:
         bounds: tuple[float, float] | None = None,
         skewness: float = 0.0,
         labels: Sequence[str] = (),
+        interval: tuple[float, float, str] | None = None,
         **about: Any,
     ) -> Estimate:
         """The mean of independent units, with its interval.
@@ -121,6 +122,8 @@ class Estimate:
         labels
             Names of the units, such as their tokens, by which a later checkpoint's units find theirs. The first
             1,000 serve.
+        interval
+            Low, high and the method's name, where the units were drawn in a way that needs an interval of its own.
 
         Raises
         ------
@@ -143,7 +146,7 @@ class Estimate:
             return cls.exact(value, n=len(units), unit=unit, units=units, **about)
         level = current().confidence_level
         ordered = units if rng is None else rng.permutation(units)
-        low, high, method = mean_interval(ordered, level, population, bounds, skewness)
+        low, high, method = interval or mean_interval(ordered, level, population, bounds, skewness)
         if math.isnan(low):
             about.setdefault(
                 "reason", f"all {len(units)} {unit} have the same value, so there is no spread to judge by"

@@ -83,8 +83,9 @@ OPTIONS = (
         "probes",
         "probes",
         None,
-        "Number of probe tokens, or all; by default all of up to 32,000 rows, else 1,000.",
-        metavar="N|all",
+        "Number of probe tokens, or all, or auto: as many as claims take to be decided, 200 to 4,000; "
+        "by default all of up to 32,000 rows, else 1,000.",
+        metavar="N|all|auto",
     ),
     Option(
         "population",

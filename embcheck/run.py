@@ -14,11 +14,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from embcheck import display, nulls
-from embcheck.claims import Verdict, beats, combine
+from embcheck.claims import Verdict, beats, combine, decides
 from embcheck.errors import NotMeasurable, UsageError
 from embcheck.estimate import Estimate
 from embcheck.record import estimate_record, plain
-from embcheck.settings import Settings, in_ci, using
+from embcheck.settings import Settings, deciding, in_ci, using
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -183,7 +183,7 @@ def evaluate(
         The property was written or called wrongly. What the table lacks makes a skipped result instead.
     """
     started = time.perf_counter()
-    with using(settings):
+    with using(settings), deciding(lambda low, high: decides(check.declaration.claims, low, high)):
         try:
             estimate = _measure(check, table, check.params, rng_for(settings.seed, check))
             estimate = _draw_missing_nulls(check, table, estimate, settings)

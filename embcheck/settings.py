@@ -11,9 +11,19 @@ from typing import TYPE_CHECKING, Literal
 from embcheck.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-__all__ = ["DEFAULT_PROBES", "EXACT_UP_TO", "Settings", "current", "in_ci", "patient_threads", "using"]
+__all__ = [
+    "DEFAULT_PROBES",
+    "EXACT_UP_TO",
+    "Settings",
+    "current",
+    "decided",
+    "deciding",
+    "in_ci",
+    "patient_threads",
+    "using",
+]
 
 DEFAULT_PROBES = 1_000
 EXACT_UP_TO = 32_000  # populations up to this size are measured whole unless --probes says otherwise
@@ -30,7 +40,9 @@ class Settings:
     confidence_level
         Of every interval, strictly between 0.5 and 1.
     probes
-        Number of probe tokens, ``"all"``, or ``None``: all rows of a population of up to 32,000, else 1,000.
+        Number of probe tokens, ``"all"``, or ``None``: all rows of a population of up to 32,000, else 1,000. With
+        ``"auto"``, shares over probe tokens are measured on as many as their claims take to be decided, from 200 to
+        4,000 (`embcheck.sequential`); everything else is as with ``None``.
     draws
         The most draws of a null, where fewer than a measure makes by itself will do: p-values stay valid, in coarser
         steps of 1 / (draws + 1).
@@ -45,7 +57,7 @@ class Settings:
 
     seed: int = 0
     confidence_level: float = 0.95
-    probes: int | Literal["all"] | None = None
+    probes: int | Literal["all", "auto"] | None = None
     draws: int | None = None
     details: bool = True
 
@@ -63,9 +75,10 @@ class Settings:
 
     def probe_count(self, population: int) -> int:
         """How many of ``population`` rows are probed."""
-        if self.probes == "all" or (self.probes is None and population <= EXACT_UP_TO):
-            return population
-        return min(DEFAULT_PROBES if self.probes is None else self.probes, population)
+        if isinstance(self.probes, int):
+            return min(self.probes, population)
+        whole = self.probes == "all" or population <= EXACT_UP_TO
+        return population if whole else DEFAULT_PROBES
 
     def sampled(self, usual: int) -> int:
         """How many units a measure samples that usually takes ``usual``, however large the population is."""
@@ -93,6 +106,25 @@ def using(settings: Settings) -> Iterator[Settings]:
         yield settings
     finally:
         _current.reset(token)
+
+
+_rule: ContextVar[Callable[[float, float], bool]] = ContextVar("embcheck_rule")
+
+
+@contextmanager
+def deciding(rule: Callable[[float, float], bool]) -> Iterator[None]:
+    """Put a rule in force for the ``with`` block: whether an interval decides all claims on it."""
+    token = _rule.set(rule)
+    try:
+        yield
+    finally:
+        _rule.reset(token)
+
+
+def decided(low: float, high: float) -> bool:
+    """Whether an interval decides the claims in force; outside a run there are none, and nothing does."""
+    rule = _rule.get(None)
+    return rule is not None and rule(low, high)
 
 
 def in_ci() -> bool:

@@ -35,10 +35,11 @@ if TYPE_CHECKING:
     from embcheck.layers import Layers
     from embcheck.vocabulary import Vocabulary
 
-__all__ = ["Coverage", "EmbeddingTable", "Provenance", "WordVectors", "dtype_name", "weights_sha256"]
+__all__ = ["Coverage", "EmbeddingTable", "Provenance", "WordVectors", "dtype_name", "row_index", "weights_sha256"]
 
 BLOCK_BYTES = 16 * 2**20  # of float32 rows handled at once: small beside any table, large enough for full speed
 _SHOWN_ENTRIES = 100
+_NORM_CELLS = 2**16  # numbers widened at once: 512 KB, inside the cache of a CPU core
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,10 +129,8 @@ class EmbeddingTable:
     @cached_property
     def norms(self) -> Tensor:
         """(V,) Euclidean length of every row, in the accumulator's dtype."""
-        parts = [
-            torch.linalg.vector_norm(self.vectors[rows], dim=1, dtype=self.accumulator)
-            for rows in self.slices(len(self.vectors))
-        ]
+        step = max(16, _NORM_CELLS // self.width) if self.vectors.device.type == "cpu" else BLOCK_BYTES // self.width
+        parts = [torch.linalg.vector_norm(part.to(self.accumulator), dim=1) for part in torch.split(self.vectors, step)]
         return torch.cat(parts)
 
     @cached_property
@@ -202,20 +201,17 @@ class EmbeddingTable:
         for start in range(0, length, step):
             yield slice(start, min(start + step, length))
 
+    def stored(self, rows: NDArray[np.int64] | Sequence[int] | slice) -> Tensor:
+        """(n, d) rows as they are stored. Consecutive ones are a view of the matrix."""
+        return self.vectors[row_index(rows, self.vectors.device)]
+
     def gather(self, rows: NDArray[np.int64] | Sequence[int] | slice) -> Tensor:
-        """(n, d) float32 rows on the table's device. Consecutive rows are read as one slice."""
-        if isinstance(rows, slice):
-            return self.vectors[rows].float()
-        if len(rows) and rows[-1] - rows[0] == len(rows) - 1 and bool((np.diff(rows) == 1).all()):
-            return self.vectors[int(rows[0]) : int(rows[-1]) + 1].float()
-        return self.vectors[
-            torch.from_numpy(np.ascontiguousarray(rows, dtype=np.int64)).to(self.vectors.device)
-        ].float()
+        """(n, d) float32 rows on the table's device. Consecutive ones that are stored so are a view of the matrix."""
+        return self.stored(rows).float()
 
     def units(self, rows: NDArray[np.int64] | Sequence[int]) -> Tensor:
         """(n, d) float32 rows scaled to length 1."""
-        lengths = self.norms[torch.from_numpy(np.ascontiguousarray(rows, dtype=np.int64)).to(self.vectors.device)]
-        return self.gather(rows) / lengths.float()[:, None]
+        return self.gather(rows) / self.norms[row_index(rows, self.vectors.device)].float()[:, None]
 
     # --- words --------------------------------------------------------------------------------------------------
 
@@ -367,6 +363,15 @@ class EmbeddingTable:
     def tokens_sha256(self) -> str:
         """Hash over the surface forms of the known rows in row order."""
         return tokens_sha256(self.tokens[int(r)] for r in np.flatnonzero(self.status == RowStatus.KNOWN))
+
+
+def row_index(rows: NDArray[np.int64] | Sequence[int] | slice, device: torch.device) -> Tensor | slice:
+    """Rows as an index on a device; consecutive ones as a slice, which copies nothing."""
+    if isinstance(rows, slice):
+        return rows
+    if len(rows) and rows[-1] - rows[0] == len(rows) - 1 and bool((np.diff(rows) == 1).all()):
+        return slice(int(rows[0]), int(rows[-1]) + 1)
+    return torch.from_numpy(np.ascontiguousarray(rows, dtype=np.int64)).to(device)
 
 
 def _representable(norms: NDArray[Any]) -> NDArray[np.bool_]:

@@ -93,8 +93,10 @@ def _number(value: object) -> float:
     return float(value)
 
 
-def _probes(value: object) -> int | Literal["all"]:
-    return "all" if value == "all" else _integer(value)
+def _probes(value: object) -> int | Literal["all", "auto"]:
+    if value == "all":
+        return "all"
+    return "auto" if value == "auto" else _integer(value)
 
 
 def _device(value: object) -> str:
@@ -129,7 +131,7 @@ _EXPECTED = {
     "flag": "true or false",
     "integer": "a whole number",
     "number": "a number",
-    "probes": "a whole number or 'all'",
+    "probes": "a whole number, 'all' or 'auto'",
     "device": "auto, cpu, cuda, cuda:N or mps",
     "updates": "new, changed or prune, or several of them parted by commas",
 }

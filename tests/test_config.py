@@ -129,7 +129,7 @@ def test_paths_in_the_file_start_from_the_file(configured, monkeypatch):
         ('confidence = "high"', "confidence: expected a number, got 'high'"),
         ("control = 1", "control: expected true or false, got 1"),
         ('control = "yes"', "control: expected true or false, got 'yes'"),
-        ("probes = 1.5", "probes: expected a whole number or 'all', got 1.5"),
+        ("probes = 1.5", "probes: expected a whole number, 'all' or 'auto', got 1.5"),
         ('show = "al"', r"show: expected fail, all or none, got 'al' \(did you mean all\?\)"),
         ('device = "gpu"', "device: expected auto, cpu, cuda, cuda:N or mps, got 'gpu'"),
         ("models = 3", "models: expected text, or a list of them, got 3"),
@@ -161,7 +161,7 @@ def test_table_must_be_a_table(tmp_path):
     ("given", "kind", "says"),
     [
         ({"sede": 1}, ConfigError, "no option 'sede'; did you mean 'seed'"),
-        ({"probes": "some"}, ConfigError, "option probes: expected a whole number or 'all'"),
+        ({"probes": "some"}, ConfigError, "option probes: expected a whole number, 'all' or 'auto'"),
         ({"control": "maybe"}, ConfigError, "option control: expected true or false"),
         ({"json": ""}, ConfigError, "option json: expected a path, got ''"),
         ({"confidence": "0.3"}, UsageError, "between 0.5 and 1"),

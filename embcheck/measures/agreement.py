@@ -11,6 +11,7 @@ from scipy import stats
 from embcheck.errors import NotMeasurable
 from embcheck.estimate import Estimate
 from embcheck.measures import histograms, products
+from embcheck.measures.nearest import nearest
 from embcheck.settings import current
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def _others(order: NDArray[np.int64], count: int) -> NDArray[np.int64]:
 
 
 def _parts(count: int, others: int, table: EmbeddingTable) -> list[slice]:
-    step = max(1, _CELLS // (others * table.width))
+    step = max(1, _CELLS // (others * max(table.width, others)))
     return [slice(start, min(start + step, count)) for start in range(0, count, step)]
 
 
@@ -126,9 +127,9 @@ def _spearman(x: Tensor, y: Tensor, size: int) -> NDArray[np.float64]:
 
 def _kendall(x: Tensor, y: Tensor) -> NDArray[np.float64]:
     """(m,) Kendall's tau of each row: the share of concordant pairs less that of discordant ones."""
-    signs = [(v[:, :, None] > v[:, None]).to(torch.int8) - (v[:, :, None] < v[:, None]).to(torch.int8) for v in (x, y)]
+    first, second = ((v[:, :, None] - v[:, None]).sign_().float() for v in (x, y))
     n = x.shape[1]
-    tau: NDArray[np.float64] = (signs[0] * signs[1]).sum((1, 2)).cpu().double().numpy() / (n * (n - 1))
+    tau: NDArray[np.float64] = first.mul_(second).sum((1, 2)).cpu().double().numpy() / (n * (n - 1))  # whole numbers
     return tau
 
 
@@ -181,7 +182,7 @@ def _scatter(
 def _overlap(table: EmbeddingTable, probes: NDArray[np.int64]) -> dict[str, Any]:
     """How many of a probe's ten nearest by cosine are also among its ten nearest by distance."""
     k = min(TOP, len(table.population) - 1)
-    by_cosine, by_distance = (products.nearest(table, probes, k, by=by) for by in ("cosine", "distance"))
+    by_cosine, by_distance = (nearest(table, probes, k, by=by) for by in ("cosine", "distance"))
     shared = [len(np.intersect1d(a, b)) / k for a, b in zip(by_cosine, by_distance, strict=True)]
     norms, own = products.lengths(table, table.population).cpu().numpy(), products.lengths(table, probes).cpu().numpy()
     return {

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from embcheck.measures import kernels, products
+from embcheck.measures.nearest import nearest
 from embcheck.vocabulary import RowStatus
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def _near_another(table: EmbeddingTable) -> Fingerprint:
         note = f"in {table.width} dimensions random rows come as near"
         return Fingerprint(name, population[:0], {"not_used": note})
     probes = table.probes(min(NEAR_PROBES, len(population)))
-    closest = population[products.nearest(table, probes, 1, by="distance")[:, 0]]
+    closest = population[nearest(table, probes, 1, by="distance")[:, 0]]
     apart = torch.linalg.vector_norm(table.gather(probes) - table.gather(closest), dim=1)
     centres = probes[(apart <= NEAR * products.lengths(table, probes)).cpu().numpy()]
     near = np.zeros(len(population), dtype=np.bool_)

@@ -12,7 +12,8 @@ from scipy import stats
 
 from embcheck.errors import NotMeasurable
 from embcheck.estimate import Estimate
-from embcheck.measures import histograms, kernels, products
+from embcheck.measures import histograms, kernels
+from embcheck.measures.nearest import nearest
 from embcheck.progress import track
 from embcheck.settings import current
 
@@ -203,7 +204,7 @@ def _whole(table: EmbeddingTable, order: NDArray[np.int64]) -> dict[str, Any]:
     size = len(order)
     exact = size <= EXACT_ROWS or current().probes == "all"
     queries = order if exact else order[:QUERIES]
-    lists = products.nearest(table, queries, NEIGHBORS)
+    lists = nearest(table, queries, NEIGHBORS)
     counts = np.bincount(lists.ravel(), minlength=size)
     scale = size / len(queries)
     largest = np.argsort(-counts, kind="stable")[:_NAMED]

@@ -1,22 +1,27 @@
 """Blockwise kernels that the measures share: one pass over the matrix, never V x V, on the table's device.
 
-Products run in float32 (never TF32 or bfloat16), whatever dtype the rows are stored in; sums of unit vectors run in the
-widest float that the device has. Counts are integers.
+Products run in float32 (never TF32), whatever dtype the rows are stored in, save where only signs are wanted and those
+in doubt are worked out again; sums of unit vectors run in the widest float that the device has. Counts are integers.
 """
 
 from __future__ import annotations
 
+import math
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from embcheck.measures import signs
 from embcheck.progress import track
+from embcheck.table import row_index
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -30,14 +35,17 @@ __all__ = [
     "mean_vector",
     "probe_statistics",
     "row_counts",
-    "top_k",
     "unit_sum",
 ]
 
-BINS = 2_000  # of cosine over [-1, 1]: quantiles are interpolated inside a bin of width 0.001
-NORMALISED_COPY = 512 * 2**20  # bytes up to which all-pairs products keep a float32 copy of the unit rows
-_TILE = 1_024
+KEPT_COSINES = 128 * 2**20  # bytes of 16-bit cosines kept at once for quantiles
+COPY_BYTES = 512 * 2**20  # up to which all-pairs products keep a copy of rows that can't be multiplied as they are
+PRODUCT_BYTES = 2 * 2**20  # of a product with probes: inside the cache of a CPU core
+TILE, DEVICE_TILE = 1_024, 4_096
 _PROBE_CHUNK = 1_024
+BINS = 2_000  # of the histogram of all probes' cosines
+_STEPS = 32_767  # of a cosine between 0 and 1, where it is kept in 16 bits
+_MODERATE = 1e12  # lengths up to it, and down to its inverse, whose products stay inside the range of float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +76,15 @@ def full_precision() -> Iterator[None]:
     """Products in full float32 inside the block, whatever the program around it has chosen for speed."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
+    cuda = torch.backends.cuda.matmul  # sums of 16-bit products stay in float32 to the end there
+    reduced = cuda.allow_bf16_reduced_precision_reduction, cuda.allow_fp16_reduced_precision_reduction
+    cuda.allow_bf16_reduced_precision_reduction = cuda.allow_fp16_reduced_precision_reduction = False
     try:
         with torch.inference_mode():
             yield
     finally:
         torch.set_float32_matmul_precision(before)
+        cuda.allow_bf16_reduced_precision_reduction, cuda.allow_fp16_reduced_precision_reduction = reduced
 
 
 def blocks(table: EmbeddingTable, center: Tensor | None = None, what: str = "") -> Iterator[tuple[slice, Tensor]]:
@@ -105,6 +117,35 @@ def unit_sum(table: EmbeddingTable, center: Tensor | None = None) -> Tensor:
     return total
 
 
+def raw_blocks(
+    table: EmbeddingTable, center: Tensor | None = None, what: str = ""
+) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """Rows of the population in blocks, and what scales them to length 1: the slice, (n, d) float32 and (n,) float32.
+
+    Cosines come from scaling a product, which is smaller than the rows; rows stored as float32 are not even copied.
+    Rows so long or short that products of them could leave the range of float32 come scaled.
+    """
+    population = table.population
+    for part in track(list(table.slices(len(population))), what):
+        rows = table.gather(population[part])
+        if center is None:
+            lengths = table.norms[row_index(population[part], rows.device)].float()
+        else:
+            rows = rows - center
+            lengths = torch.linalg.vector_norm(rows, dim=1)
+        if _moderate(lengths):
+            yield part, rows, 1 / lengths
+        else:
+            unit = (
+                torch.nn.functional.normalize(rows, dim=1, eps=1e-30) if center is not None else rows / lengths[:, None]
+            )
+            yield part, unit, torch.ones_like(lengths)
+
+
+def _moderate(lengths: Tensor) -> bool:
+    return bool(lengths.min() > 1 / _MODERATE) and bool(lengths.max() < _MODERATE)
+
+
 def probe_statistics(
     table: EmbeddingTable,
     probes: NDArray[np.int64],
@@ -121,68 +162,77 @@ def probe_statistics(
     probes
         Row ids in the population.
     levels
-        Quantiles to read off a histogram of 2,000 bins over [-1, 1]; the error is at most one bin, 0.001.
+        Quantiles to find: those of the cosines rounded to multiples of 1/32,767, without interpolation.
     center
         (d,) vector to subtract from every row first.
 
     Notes
     -----
-    The mean over the others is exact: :math:`(u_i \cdot \sum_j u_j - 1) / (N - 1)`. Work is O(m N d) for m probes;
-    memory beyond the table is one block of rows and one of products.
+    Counts are exact (`embcheck.measures.signs`); the other figures are those of float32 products, right to about 1e-7.
+    Work is O(m N d) for m probes. Memory beyond the table is one block of rows, one of products, and with levels
+    2 m N bytes, at most 128 MB.
     """
-    chunks = [
-        _probe_chunk(table, probes[start : start + _PROBE_CHUNK], levels, center)
-        for start in range(0, len(probes), _PROBE_CHUNK)
-    ]
-    stacked = [np.concatenate([chunk[i] for chunk in chunks]) for i in range(5)]
-    counts, minimum, maximum, mean, quantiles = stacked
+    size = len(table.population)
+    step = min(_PROBE_CHUNK, max(50, KEPT_COSINES // (2 * size))) if levels else _PROBE_CHUNK
+    chunks = [_probe_chunk(table, probes[i : i + step], levels, center) for i in range(0, len(probes), step)]
+    counts, minimum, maximum, mean, quantiles = (np.concatenate([chunk[i] for chunk in chunks]) for i in range(5))
     histogram: NDArray[np.int64] = np.add.reduce([chunk[5] for chunk in chunks]).astype(np.int64)
-    return ProbeStatistics(
-        counts.astype(np.int64), len(table.population) - 1, minimum, maximum, mean, quantiles, levels, histogram
-    )
+    return ProbeStatistics(counts.astype(np.int64), size - 1, minimum, maximum, mean, quantiles, levels, histogram)
 
 
 def _probe_chunk(
     table: EmbeddingTable, probes: NDArray[np.int64], levels: tuple[float, ...], center: Tensor | None
-) -> tuple[NDArray[np.float64], ...]:
+) -> tuple[NDArray[Any], ...]:
     device, count = table.vectors.device, len(probes)
     position = np.searchsorted(table.population, probes)
     with full_precision():
-        query = (
-            table.units(probes)
-            if center is None
-            else torch.nn.functional.normalize(table.gather(probes) - center, dim=1, eps=1e-30)
-        )
-        counted = torch.zeros(count, dtype=table.accumulator, device=device)
+        own_rows = table.gather(probes) if center is None else table.gather(probes) - center
+        query = table.units(probes) if center is None else torch.nn.functional.normalize(own_rows, dim=1, eps=1e-30)
+        counted = np.zeros(count, dtype=np.int64)
         low = torch.full((count,), 2.0, device=device)
         high = torch.full((count,), -2.0, device=device)
-        sums = torch.zeros(table.width, dtype=table.accumulator, device=device)
-        histogram = torch.zeros(count * BINS, dtype=torch.int64, device=device) if levels else None
-        for part, unit in blocks(table, center, "cosines of probes"):
-            sums += unit.sum(0, dtype=table.accumulator)
-            for rows in _product_slices(len(unit), count):
-                cosine = query @ unit[rows].T
-                own = _own_cells(position, part.start + rows.start, part.start + rows.stop, device)
+        total = torch.zeros(count, dtype=table.accumulator, device=device)
+        kept = torch.empty((count, len(table.population)), dtype=torch.int16, device=device) if levels else None
+        limits = torch.full((count,), signs.tolerance(table.width, device), device=device)
+        for part, rows, scale in raw_blocks(table, center, "cosines of probes"):
+            for piece in _product_slices(len(rows), count):
+                cosine = (query @ rows[piece].T).mul_(scale[piece])
+                at = slice(part.start + piece.start, part.start + piece.stop)
+                own = _own_cells(position, at.start, at.stop, device)
                 cosine[own] = 2.0
                 low = torch.minimum(low, cosine.amin(1))
-                cosine[own] = -2.0  # from here on the probe itself is negative, and in a bin of no other cosine
+                cosine[own] = -2.0  # from here on the probe itself is negative, and less than any other cosine
                 high = torch.maximum(high, cosine.amax(1))
-                if histogram is not None:
-                    histogram += _histogram(cosine, own)
-                counted += torch.ge(cosine, 0, out=cosine).sum(1)
-        squares = (query.to(table.accumulator) ** 2).sum(1)
-        total = query.to(table.accumulator) @ sums - squares
-    others = len(table.population) - 1
-    quantiles = _quantiles(histogram, count, levels)
-    mean = (total / others).cpu().double().numpy()
-    lowest, highest = low.cpu().double().numpy(), high.cpu().double().numpy()
-    pooled = np.zeros(0) if histogram is None else histogram.view(count, BINS).sum(0).cpu().numpy()
-    return (counted.cpu().double().numpy(), lowest, highest, mean, quantiles, pooled)
+                mask = signs.non_negative(cosine, limits, partial(_pair, own_rows, rows[piece]))
+                mask[own[0].cpu().numpy(), own[1].cpu().numpy()] = False
+                counted += _on_host(signs.row_totals(mask))
+                cosine[own] = 0.0
+                total += cosine.sum(1)
+                if kept is not None:
+                    cosine[own] = -2.0
+                    kept[:, at] = cosine.mul_(_STEPS).round_().clamp_(-_STEPS - 1, _STEPS).to(torch.int16)
+    mean = (total / (len(table.population) - 1)).cpu().double().numpy()
+    ends = (low.cpu().double().numpy(), high.cpu().double().numpy())
+    return (counted, *ends, mean, _quantiles(kept, count, levels), _histogram(kept))
+
+
+def _pair(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    return first, second
+
+
+def _stored(table: EmbeddingTable, first: slice, second: slice) -> tuple[Tensor, Tensor]:
+    """Rows of two slices of the population, as they are stored."""
+    return table.stored(table.population[first]), table.stored(table.population[second])
+
+
+def _on_host(found: Any) -> NDArray[Any]:
+    """An array as NumPy's, wherever it was worked out."""
+    return found.cpu().numpy() if isinstance(found, torch.Tensor) else np.asarray(found)
 
 
 def _product_slices(rows: int, probes: int) -> Iterator[slice]:
-    """Cut a block so that its product with the probes stays near 8 MB, inside the cache of a CPU core."""
-    step = max(256, (8 * 2**20) // (4 * max(1, probes)))
+    """Cut a block so that its product with the probes stays near 2 MB, inside the cache of a CPU core."""
+    step = max(256, PRODUCT_BYTES // (4 * max(1, probes)))
     for start in range(0, rows, step):
         yield slice(start, min(start + step, rows))
 
@@ -194,95 +244,126 @@ def _own_cells(position: NDArray[np.int64], start: int, stop: int, device: torch
     return torch.from_numpy(inside).to(device), torch.from_numpy(columns).to(device)
 
 
-def _histogram(cosine: Tensor, own: tuple[Tensor, Tensor]) -> Tensor:
-    """Counts per probe and bin of cosine, flattened; the probe's own cell is taken out again."""
-    probes = cosine.shape[0]
-    bins = cosine.add(1).mul_(BINS / 2).clamp_(0, BINS - 1).to(torch.int32)
-    bins += torch.arange(probes, dtype=torch.int32, device=cosine.device)[:, None] * BINS
-    counts = torch.bincount(bins.flatten(), minlength=probes * BINS)
-    counts[own[0] * BINS] -= 1
-    return counts
+def _histogram(kept: Tensor | None) -> NDArray[np.int64]:
+    """Counts of rounded cosines, all probes together, in equal bins over [-1, 1]; a probe's own is in none."""
+    if kept is None:
+        return np.zeros(0, dtype=np.int64)
+    counts = np.zeros(2 * _STEPS + 2, dtype=np.int64)
+    for cosines in kept:
+        counts += torch.bincount(cosines.long() + (_STEPS + 1), minlength=len(counts)).cpu().numpy()
+    bins = np.minimum((np.arange(2 * _STEPS + 1) * BINS) // (2 * _STEPS), BINS - 1)  # the first count is the own ones
+    return np.bincount(bins, weights=counts[1:], minlength=BINS).astype(np.int64)
 
 
-def _quantiles(histogram: Tensor | None, probes: int, levels: tuple[float, ...]) -> NDArray[np.float64]:
-    if histogram is None:
+def _quantiles(kept: Tensor | None, probes: int, levels: tuple[float, ...]) -> NDArray[np.float64]:
+    """Order statistics of (m, N) rounded cosines; a probe's own is the smallest, and none of them."""
+    if kept is None:
         return np.full((probes, 0), np.nan)
-    counts = histogram.view(probes, BINS).cpu().numpy()
-    cumulative = np.cumsum(counts, axis=1)
-    found = np.empty((probes, len(levels)))
-    for column, level in enumerate(levels):
-        wanted = level * cumulative[:, -1]
-        bin_of = np.minimum((cumulative < wanted[:, None]).sum(1), BINS - 1)
-        rows = np.arange(probes)
-        inside = counts[rows, bin_of]
-        before = cumulative[rows, bin_of] - inside
-        fraction = np.clip((wanted - before) / np.maximum(inside, 1), 0, 1)
-        found[:, column] = -1 + (bin_of + fraction) * 2 / BINS
-    return found
+    others = kept.shape[1] - 1
+    ranks = [max(1, math.ceil(level * others)) for level in levels]
+    if kept.device.type == "cpu":
+        cells = kept.numpy()
+        cells.partition(sorted(set(ranks)), axis=1)
+        found = cells[:, ranks]
+    else:
+        found = kept.sort(dim=1).values[:, ranks].cpu().numpy()
+    return np.asarray(found / _STEPS, dtype=np.float64)
 
 
 def all_pairs_counts(table: EmbeddingTable) -> NDArray[np.int64]:
     """For every population row, how many others it has a cosine of zero or more with. Exact, in half the products.
 
-    The product of two tiles of rows serves both: its row sums count for the one, its column sums for the other. A copy
-    of the unit rows is kept only where it fits 512 MB; otherwise tiles are scaled as they come.
+    The product of two tiles of rows serves both: its row sums count for the one, its column sums for the other. Rows
+    are multiplied as they are stored, since their lengths change no sign: float32 ones in float32, bfloat16 ones
+    natively where a trial finds that this machine is faster at it, float16 ones natively on CUDA.
     """
     population, device = table.population, table.vectors.device
     size = len(population)
-    starts = list(range(0, size, _TILE))
-    counts = torch.zeros(size, dtype=table.accumulator, device=device)
+    tile = TILE if device.type == "cpu" else DEVICE_TILE
+    counts = np.zeros(size, dtype=np.int64)
     with full_precision():
-        kept = torch.cat([unit for _, unit in blocks(table)]) if 4 * size * table.width <= NORMALISED_COPY else None
-
-        def tile(start: int) -> Tensor:
-            stop = min(start + _TILE, size)
-            return table.units(population[start:stop]) if kept is None else kept[start:stop]
-
-        for start in track(starts, "all pairs"):
-            rows = tile(start)
-            for other in range(start, size, _TILE):
-                signs = rows @ (rows if other == start else tile(other)).T
-                torch.ge(signs, 0, out=signs)
+        rows_of, lengths = _factors(table)
+        near = signs.tolerance(table.width, device) * lengths
+        for start in track(list(range(0, size, tile)), "all pairs"):
+            first = slice(start, min(start + tile, size))
+            rows = rows_of(first)
+            for other in range(start, size, tile):
+                second = slice(other, min(other + tile, size))
+                mask = signs.non_negative(
+                    rows @ (rows if other == start else rows_of(second)).T,
+                    near[first] * lengths[second].max(),
+                    partial(_stored, table, first, second),
+                )
                 if other == start:
-                    signs.fill_diagonal_(0)
+                    mask[np.arange(len(rows)), np.arange(len(rows))] = False
                 else:
-                    counts[other : other + signs.shape[1]] += signs.sum(0)
-                counts[start : start + len(rows)] += signs.sum(1)
-    return counts.cpu().numpy().astype(np.int64)
+                    counts[second] += _on_host(signs.column_totals(mask))
+                counts[first] += _on_host(signs.row_totals(mask))
+    return counts
+
+
+def _factors(table: EmbeddingTable) -> tuple[Callable[[slice], Tensor], Tensor]:
+    """How to get rows of the population to multiply, in the type to do it in, and (N,) float32 bounds on their lengths.
+
+    Consecutive rows of the right type are views of the matrix. Others are kept as a copy where it fits 512 MB, and
+    made tile by tile otherwise. Very long or short rows are scaled, so that no product leaves the range of the type.
+    """
+    population, stored = table.population, table.vectors
+    lengths = table.norms[row_index(population, stored.device)].float()
+    kind = _fast_type(stored)
+    if not _moderate(lengths) or (kind == torch.float16 and bool(lengths.max() > 64)):
+        kind, lengths = torch.float32, torch.ones_like(lengths)
+        make = partial(_made, table, None)
+    else:
+        make = partial(_made, table, kind)
+        if isinstance(row_index(population, stored.device), slice) and kind == stored.dtype:
+            return make, lengths
+    if kind.itemsize * len(population) * table.width > COPY_BYTES:
+        return make, lengths
+    kept = torch.cat([make(part) for part in table.slices(len(population))])
+    return partial(torch.Tensor.__getitem__, kept), lengths
+
+
+def _made(table: EmbeddingTable, kind: torch.dtype | None, part: slice) -> Tensor:
+    """Rows of a slice of the population in a type, or scaled to length 1."""
+    rows = table.population[part]
+    return table.units(rows) if kind is None else table.stored(rows).to(kind)
+
+
+def _fast_type(stored: Tensor) -> torch.dtype:
+    """The type to multiply in: the stored one where that is faster and sums run in float32, else float32."""
+    if stored.dtype == torch.bfloat16 and (stored.device.type == "cuda" or bfloat16_pays()):
+        return torch.bfloat16
+    return torch.float16 if stored.dtype == torch.float16 and stored.device.type == "cuda" else torch.float32
+
+
+@cache
+def bfloat16_pays() -> bool:
+    """Whether this CPU multiplies bfloat16 faster than float32, by a trial of a few milliseconds.
+
+    No count depends on it.
+    """
+    rows = torch.ones((256, 512))
+    best = []
+    for kind in (torch.float32, torch.bfloat16):
+        one, times = rows.to(kind), []
+        for _ in range(4):
+            started = time.perf_counter()
+            torch.mm(one, one.T)
+            times.append(time.perf_counter() - started)
+        best.append(min(times))
+    return best[1] < best[0]
 
 
 def row_counts(table: EmbeddingTable, anchors: NDArray[np.int64]) -> NDArray[np.int64]:
     """For every population row, with how many of the anchors (row ids) it has a negative cosine."""
     found = []
     with full_precision():
-        query = table.units(anchors)
-        for _, unit in blocks(table, what="negative cosines"):
-            for rows in _product_slices(len(unit), len(anchors)):
-                product = query @ unit[rows].T
-                found.append(torch.lt(product, 0, out=product).sum(0).to(torch.int64).cpu().numpy())
+        query, stored = table.units(anchors), table.gather(anchors)
+        limits = torch.full((len(anchors),), signs.tolerance(table.width, query.device), device=query.device)
+        for _, rows, scale in raw_blocks(table, what="negative cosines"):
+            for piece in _product_slices(len(rows), len(anchors)):
+                cosine = (query @ rows[piece].T).mul_(scale[piece])
+                mask = signs.non_negative(cosine, limits, partial(_pair, stored, rows[piece]))
+                found.append(len(anchors) - _on_host(signs.column_totals(mask)))
     return np.concatenate(found)
-
-
-def top_k(table: EmbeddingTable, queries: Tensor, k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The k population rows nearest to each query by cosine, nearest first: row ids and cosines, both (q, k).
-
-    Parameters
-    ----------
-    queries
-        (q, d) vectors, of any length but zero.
-    k
-        How many; at most the size of the population.
-    """
-    population = table.population
-    k = min(k, len(population))
-    with full_precision():
-        query = torch.nn.functional.normalize(queries.to(table.accumulator), dim=1).float()
-        best = torch.full((len(query), 0), -2.0, device=query.device)
-        where = torch.zeros((len(query), 0), dtype=torch.int64, device=query.device)
-        for part, unit in blocks(table):
-            cosine = query @ unit.T
-            values, columns = cosine.topk(min(k, cosine.shape[1]), dim=1)
-            best, where = torch.cat([best, values], 1), torch.cat([where, columns + part.start], 1)
-            best, order = best.topk(min(k, best.shape[1]), dim=1)
-            where = where.gather(1, order)
-    return population[where.cpu().numpy()], best.cpu().double().numpy()

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from embcheck.measures import kernels
 from embcheck.measures.forms import forms_of
+from embcheck.measures.nearest import top_k
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,7 +64,7 @@ def in_vocabulary(table: EmbeddingTable, queries: Sequence[str], category: Categ
 def _ranked(table: EmbeddingTable, forms: Forms, seeds: list[int]) -> list[_Ranked]:
     """The rows nearest to each seed."""
     rows = np.array(seeds, dtype=np.int64)
-    near, cosines = kernels.top_k(table, table.units(rows), DEPTH + 1)
+    near, cosines = top_k(table, table.units(rows), DEPTH + 1)
     position = np.searchsorted(table.population, near)
     found = []
     for i, seed in enumerate(seeds):

@@ -8,9 +8,9 @@ import numpy as np
 
 from embcheck.errors import NotMeasurable, UsageError
 from embcheck.estimate import Estimate
-from embcheck.measures import products
 from embcheck.measures.alignment import align
 from embcheck.measures.cka import linear_cka
+from embcheck.measures.nearest import nearest
 from embcheck.progress import track
 from embcheck.settings import DEFAULT_PROBES, current
 
@@ -94,7 +94,7 @@ def neighbor_overlap(tables: tuple[EmbeddingTable, ...], k: int = 20, *, rng: np
 def _probes(table: EmbeddingTable, shared: Alignment) -> NDArray[np.int64]:
     """Places among the shared tokens of those that are probed, in hash order."""
     asked = current().probes
-    count = len(shared) if asked == "all" else DEFAULT_PROBES if asked is None else asked
+    count = asked if isinstance(asked, int) else len(shared) if asked == "all" else DEFAULT_PROBES
     found: NDArray[np.int64] = np.searchsorted(shared.first, table.probes(count, among=shared.first))
     return found
 
@@ -106,7 +106,7 @@ def _lists(
     found = []
     for table, rows in zip(tables, (shared.first, shared.second), strict=True):
         order = np.argsort(rows)  # neighbors are found as places among ascending rows
-        found.append(order[products.nearest(table.among(rows), rows[probes], k)])
+        found.append(order[nearest(table.among(rows), rows[probes], k)])
     return found
 
 

@@ -11,7 +11,7 @@ import torch
 from embcheck.errors import NotMeasurable
 from embcheck.estimate import Estimate
 from embcheck.intervals import jackknife_interval
-from embcheck.measures import kernels
+from embcheck.measures import kernels, signs
 from embcheck.settings import current
 from embcheck.units import part
 
@@ -36,7 +36,7 @@ METHODS = {
     "a_plus_c": (1.0, 0.0, 1.0),
 }
 """Weights of a_j, a_i and b_i in the query of each method."""
-_CELLS = 2**20  # scores of all analogies with one block of rows: 4 MB, inside the cache of a CPU core
+_CELLS = 2**18  # cosines of all words with one block of rows: 1 MB, inside the cache of a CPU core
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,12 +138,13 @@ def ranks(
         for name, weights in METHODS.items():
             scores = _combine(small, weights).expand(n, n, len(apart))
             targets[name], counts[name] = _start(_by_form(scores, index, len(distinct)), place, n)
+        ranked = {name: 1 + found.cpu().numpy().astype(np.int64) for name, found in counts.items()}
         for block in _rest(table, query, forms, apart):
             for name, weights in METHODS.items():
-                scores = _combine(block, weights).amax(2)
-                counts[name] += torch.ge(scores, targets[name][: len(scores), :, None], out=scores).sum(2)
-    eye = np.eye(n, dtype=np.int64)
-    return {name: np.where(eye == 1, 1, 1 + found.cpu().numpy().astype(np.int64)) for name, found in counts.items()}
+                ranked[name] += _ahead(block, weights, targets[name])
+    for found in ranked.values():
+        np.fill_diagonal(found, 1)
+    return ranked
 
 
 def _combine(scores: Tensor, weights: tuple[float, float, float]) -> Tensor:
@@ -153,6 +154,26 @@ def _combine(scores: Tensor, weights: tuple[float, float, float]) -> Tensor:
     if minus == plus == 0:
         return own * scores[None, :n]
     return own * scores[None, :n] + (minus * scores[:n] + plus * scores[n:])[:, None]
+
+
+def _ahead(block: Tensor, weights: tuple[float, float, float], targets: Any) -> NDArray[np.int64]:
+    """How many forms of a block score at least as high as the target of each analogy: (n, n), or (1, n) as above.
+
+    One i at a time: n rows of scores stay in the cache from the sum to the count.
+    """
+    n = len(block) // 2
+    own, minus, plus = weights
+    base: Any = own * block[:n]
+    added: Any = minus * block[:n] + plus * block[n:]
+    if on_host := block.device.type == "cpu":  # in NumPy, which compares and counts several times faster there
+        base, added, targets = base.numpy(), added.numpy(), targets.numpy()
+    found = []
+    for i in range(1 if minus == plus == 0 else n):
+        scores = base if minus == plus == 0 else base + added[i]
+        scores = (scores.max(1) if on_host else scores.amax(1)) if block.shape[1] > 1 else scores[:, 0]
+        ahead = signs.row_totals(scores >= targets[i, :, None])
+        found.append(ahead if on_host else ahead.cpu().numpy())
+    return np.stack(found)
 
 
 def _by_form(scores: Tensor, index: Tensor, count: int) -> Tensor:
@@ -179,7 +200,7 @@ def _rest(table: EmbeddingTable, query: Tensor, forms: Forms, apart: NDArray[np.
     positions = np.flatnonzero(keep)
     positions = positions[np.argsort(forms.of_position[positions], kind="stable")]
     _, first, sizes = np.unique(forms.of_position[positions], return_index=True, return_counts=True)
-    cells = max(64, _CELLS // (len(query) // 2) ** 2)
+    cells = max(64, _CELLS // len(query))
     for variants in np.unique(sizes).tolist():
         starts = first[sizes == variants]
         step = max(1, cells // variants)

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import stats
 
+from embcheck import sequential
 from embcheck.estimate import Estimate, Reference
 from embcheck.measures import histograms, kernels
+from embcheck.settings import current
 from embcheck.units import KEPT
 
 if TYPE_CHECKING:
@@ -30,7 +32,8 @@ def non_negative_share(table: EmbeddingTable) -> Estimate:
     over all pairs, so probes drawn without replacement give an unbiased estimate of it. Unit: probe tokens; interval:
     Student t with the finite-population correction (betting where the shares are very skewed, in the sample or as seen
     by 200 anchors over the whole population); exact where every row
-    is probed, which is the default up to 32,000 rows. Details hold a histogram of the cosines of 1,000 probes.
+    is probed, which is the default up to 32,000 rows. With ``--probes auto``, drawn until the claims are decided.
+    Details hold a histogram of the cosines of 1,000 probes.
 
     Parameters
     ----------
@@ -43,14 +46,10 @@ def non_negative_share(table: EmbeddingTable) -> Estimate:
         Fewer than two rows in the population.
     """
     population = table.population
-    probes = table.probes()
+    probes, shares, interval = _drawn(table)
     sample = probes[: min(len(probes), DETAIL_PROBES)]
     statistics = kernels.probe_statistics(table, sample, levels=(0.5,))
-    if len(probes) == len(population):
-        shares = (kernels.all_pairs_counts(table) / (len(population) - 1))[np.searchsorted(population, probes)]
-    elif len(probes) > len(sample):
-        shares = kernels.probe_statistics(table, probes).share
-    else:
+    if shares is None:
         shares = statistics.share
     centred = float(kernels.probe_statistics(table, sample, center=kernels.mean_vector(table)).share.mean())
     share = float(shares.mean())
@@ -60,7 +59,8 @@ def non_negative_share(table: EmbeddingTable) -> Estimate:
         labels=[table.token(int(row)) for row in probes[:KEPT]],
         population=len(population),
         bounds=(0.0, 1.0),
-        skewness=0.0 if len(probes) == len(population) else _skewness(table, probes[:ANCHORS]),
+        skewness=0.0 if len(probes) == len(population) or interval else _skewness(table, probes[:ANCHORS]),
+        interval=interval,
         name="share of non-negative cosines",
         effect={"name": "share of the effect that a mean shift explains", "value": _explained(share, centred)},
         references={"isotropic": Reference(0.5, 0.0)},
@@ -72,6 +72,26 @@ def non_negative_share(table: EmbeddingTable) -> Estimate:
         },
         counterexamples=_lowest(table, probes, shares),
     )
+
+
+def _drawn(
+    table: EmbeddingTable,
+) -> tuple[NDArray[np.int64], NDArray[np.float64] | None, tuple[float, float, str] | None]:
+    """Probe tokens, the share of each, and with ``--probes auto`` the interval that stopped the drawing.
+
+    No shares where the probes are few enough for the statistics of the details to give them.
+    """
+    population = table.population
+    if current().probes == "auto":
+        order = table.probes(len(population))
+        shares, low, high = sequential.draw(order, lambda rows: kernels.probe_statistics(table, rows).share)
+        method = f"betting confidence sequence, without replacement, stopped after {len(shares)}"
+        return order[: len(shares)], shares, (low, high, method)
+    probes = table.probes()
+    if len(probes) == len(population):
+        counts = kernels.all_pairs_counts(table)[np.searchsorted(population, probes)]
+        return probes, counts / (len(population) - 1), None
+    return probes, kernels.probe_statistics(table, probes).share if len(probes) > DETAIL_PROBES else None, None
 
 
 def _skewness(table: EmbeddingTable, anchors: NDArray[np.int64]) -> float:

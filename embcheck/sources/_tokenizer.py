@@ -108,10 +108,11 @@ class TokenizerVocabulary:
         try:
             with RustErrors("the tokenizer"):
                 return [e.ids for e in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
-        except SourceError:  # it has no token for unknown text: find the texts that it can write
+        except SourceError:  # it has no token for unknown text: find the texts that it can write, by halving
             if len(texts) == 1:
                 return [[]]
-        return [ids for text in texts for ids in self._ids([text])]
+        middle = len(texts) // 2
+        return self._ids(texts[:middle]) + self._ids(texts[middle:])
 
     @cached_property
     def _unknown(self) -> frozenset[int]:

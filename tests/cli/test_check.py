@@ -127,6 +127,16 @@ def test_probes_population_and_dtype_reach_the_measurement(embcheck, project):
     embcheck("check", NOISE, *options[:-2], *toys("holds"), "--probes", "all", "--device", "cpu")
 
 
+def test_auto_probes_stop_where_the_claim_is_decided(embcheck, project):
+    """With --probes auto the estimate says how many probes its claim took; no other one decides it."""
+    noise = "random:9000x64"
+    embcheck("check", noise, "--probes", "auto", "--property", "positive_cosine_bias", "--json", "out.json")
+    result = json.loads((project / "out.json").read_text())["models"][0]["results"][0]
+    assert result["verdict"] in {"refuted", "inconclusive"}
+    assert result["estimate"]["n"] in {200, 400, 800, 1600, 3200, 4000}
+    assert result["estimate"]["method"].startswith("betting confidence sequence, without replacement, stopped after ")
+
+
 @pytest.mark.parametrize(
     ("show", "row", "detail"), [("none", False, False), ("fail", True, False), ("all", True, True)]
 )

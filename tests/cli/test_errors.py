@@ -15,7 +15,7 @@ NOISE = "random:300x16"
         (["check", NOISE, "--seed", "x"], "option seed: expected a whole number, got 'x'"),
         (["check", NOISE, "--seed", "-1"], "seed must not be negative, got -1"),
         (["check", NOISE, "--confidence", "2"], "confidence level must lie between 0.5 and 1, got 2.0"),
-        (["check", NOISE, "--probes", "most"], "option probes: expected a whole number or 'all', got 'most'"),
+        (["check", NOISE, "--probes", "most"], "option probes: expected a whole number, 'all' or 'auto', got 'most'"),
         (["check", NOISE, "--probes", "1"], "at least 2 probes"),
         (["check", NOISE, "--device", "tpu"], "expected auto, cpu, cuda, cuda:N or mps, got 'tpu'"),
         (["check", NOISE, "--device", "cuda:99"], "cuda:99"),

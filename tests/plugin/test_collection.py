@@ -265,3 +265,35 @@ def test_fixtures_marks_and_classes(run, write, model, report):
         "skipped_by_a_mark": ("skipped", "pass", "not today"),
         "without_its_fixture": ("error", "fail", "RuntimeError: no such luck"),
     }
+
+
+def test_a_run_that_asks_for_nothing_imports_nothing(pytester):
+    """Without options, configuration, declared property or fixture, only the plugin's door is imported."""
+    pytester.makepyfile(
+        """
+        import sys
+
+        def test_plain():
+            loaded = {name for name in sys.modules if name.startswith("embcheck")}
+            assert loaded <= {"embcheck", "embcheck.plugin", "embcheck.options"}
+        """
+    )
+    pytester.runpytest_subprocess("-q", "-p", "no:cacheprovider").assert_outcomes(passed=1)
+
+
+def test_a_declared_property_or_the_fixture_wakes_the_plugin(pytester):
+    """A property or a test that takes the fixture is skipped for want of a model, in a project that configures none."""
+    pytester.makepyfile(
+        test_a="def test_fixture(embcheck_table):\n    pass\n",
+        test_b="""
+        from embcheck import above, claim, measures
+
+        @claim(above(0.5))
+        def share(table):
+            "Most."
+            return measures.non_negative_share(table)
+        """,
+    )
+    result = pytester.runpytest_subprocess("-q", "-rs", "-p", "no:cacheprovider")
+    result.assert_outcomes(skipped=2)
+    result.stdout.fnmatch_lines(["*no model to check*"])

@@ -1,0 +1,158 @@
+"""The rows nearest to some vectors, streamed: what is no longer among the best costs a comparison, no sorting.
+
+Candidates come from float32 products, with some to spare; the order among them is that of float64 cosines or distances,
+rounded to twelve digits, and of row ids where those are equal. So ranks do not depend on blocks, threads or devices.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+
+from embcheck.measures import kernels
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from embcheck.table import EmbeddingTable
+
+__all__ = ["nearest", "top_k"]
+
+SPARE = 16  # candidates beyond the k that are asked for: float32 may misplace near ties
+QUERIES = 512
+_CELLS, _DEVICE_CELLS = 2**19, 2**25  # of a product: 2 MB, inside the cache of a CPU core; 128 MB elsewhere
+_REFINED = 2**20  # numbers gathered at once for candidates: 8 MB
+_DIGITS = 12
+
+By = Literal["cosine", "distance"]
+
+
+def top_k(table: EmbeddingTable, queries: Tensor, k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The k population rows nearest to each query by cosine, nearest first: row ids and cosines, both (q, k).
+
+    Parameters
+    ----------
+    queries
+        (q, d) vectors, of any length but zero.
+    k
+        How many; at most the size of the population.
+    """
+    wide = queries.to(table.accumulator)
+    found = [_search(table, part, k, None, "cosine") for part in torch.split(wide, QUERIES)]
+    where, cosines = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return table.population[where], cosines
+
+
+def nearest(table: EmbeddingTable, rows: NDArray[np.int64], k: int, by: By = "cosine") -> NDArray[np.int64]:
+    """Positions in the population of the k rows nearest to each given row, itself left out: (m, k), nearest first.
+
+    Parameters
+    ----------
+    rows
+        Row ids in the population.
+    k
+        How many; at most the size of the population less one.
+    by
+        Largest cosine, or smallest Euclidean distance.
+    """
+    position = np.searchsorted(table.population, rows)
+    parts = [slice(start, start + QUERIES) for start in range(0, len(rows), QUERIES)]
+    found = [_search(table, table.gather(rows[p]).to(table.accumulator), k, position[p], by)[0] for p in parts]
+    return np.concatenate([np.zeros((0, min(k, len(table.population) - 1)), dtype=np.int64), *found])
+
+
+def _search(
+    table: EmbeddingTable, queries: Tensor, k: int, own: NDArray[np.int64] | None, by: By
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Positions and cosines, or distances, of the k nearest rows; ``own`` are the queries' places, to leave out."""
+    k = min(k, len(table.population) - (own is not None))
+    query = torch.nn.functional.normalize(queries, dim=1, eps=1e-300).float()
+    lengths = torch.linalg.vector_norm(queries, dim=1).float()[:, None]
+    best = _Best(len(queries), min(k + SPARE, len(table.population)), query.device)
+    with kernels.full_precision():
+        for part, cosine in _tiles(table, query):
+            score = cosine
+            if by == "distance":  # the squared distance less |query|^2, negated: it has the same order
+                length = table.norms[torch.from_numpy(table.population[part]).to(query.device)].float()
+                score = (2 * lengths * cosine).sub_(length).mul_(length)
+            if own is not None:
+                inside = np.flatnonzero((own >= part.start) & (own < part.stop))
+                score[torch.from_numpy(inside), torch.from_numpy(own[inside] - part.start)] = -math.inf
+            best.add(score, part.start)
+        return _refined(table, queries, best.where.cpu().numpy(), k, own, by)
+
+
+def _tiles(table: EmbeddingTable, query: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    cells = _CELLS if query.device.type == "cpu" else _DEVICE_CELLS
+    step = max(256, cells // len(query))
+    for part, rows, scale in kernels.raw_blocks(table, what="nearest rows"):
+        for first in range(0, len(rows), step):
+            cosine = (query @ rows[first : first + step].T).mul_(scale[first : first + step])
+            yield slice(part.start + first, part.start + first + cosine.shape[1]), cosine
+
+
+class _Best:
+    """The largest scores so far of each query, and where they stand."""
+
+    def __init__(self, queries: int, k: int, device: torch.device) -> None:
+        self._k = k
+        self.values = torch.full((queries, 0), -math.inf, device=device)
+        self.where = torch.zeros((queries, 0), dtype=torch.int64, device=device)
+
+    def add(self, score: Tensor, start: int) -> None:
+        """Take in the scores of the next rows, from position ``start`` on."""
+        full = self.values.shape[1] == self._k
+        if full and score.device.type == "cpu":
+            cells = score.numpy()
+            hits = np.flatnonzero(cells > self.values[:, -1:].numpy())
+            if not len(hits):
+                return
+            if len(hits) < score.numel() // 32:
+                self._merge(*_padded(cells, hits, start))
+                return
+        values, columns = score.topk(min(self._k, score.shape[1]), dim=1)
+        self._merge(values, columns + start)
+
+    def _merge(self, values: Tensor, where: Tensor) -> None:
+        together, places = torch.cat([self.values, values], 1), torch.cat([self.where, where], 1)
+        self.values, order = together.topk(min(self._k, together.shape[1]), dim=1)
+        self.where = places.gather(1, order)
+
+
+def _padded(cells: NDArray[np.float32], hits: NDArray[np.int64], start: int) -> tuple[Tensor, Tensor]:
+    """Few cells of a product, given by flat index, as a narrow table a row of which belongs to a query."""
+    query, column = np.divmod(hits, cells.shape[1])
+    counts = np.bincount(query, minlength=len(cells))
+    place = np.arange(len(hits)) - (np.cumsum(counts) - counts)[query]
+    values = np.full((len(cells), counts.max()), -np.inf, dtype=np.float32)
+    where = np.zeros(values.shape, dtype=np.int64)
+    values[query, place], where[query, place] = cells[query, column], column + start
+    return torch.from_numpy(values), torch.from_numpy(where)
+
+
+def _refined(
+    table: EmbeddingTable, queries: Tensor, where: NDArray[np.int64], k: int, own: NDArray[np.int64] | None, by: By
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The k best of the candidates, by what float64 makes of them."""
+    step = max(1, _REFINED // (where.shape[1] * table.width))
+    exact = np.empty(where.shape)
+    for start in range(0, len(where), step):
+        chosen = slice(start, start + step)
+        rows = table.gather(table.population[where[chosen]].ravel()).to(table.accumulator)
+        rows, query = rows.view(*where[chosen].shape, -1), queries[chosen, None]
+        if by == "cosine":
+            lengths = torch.linalg.vector_norm(rows, dim=2) * torch.linalg.vector_norm(query, dim=2)
+            exact[chosen] = ((rows * query).sum(2) / lengths).cpu().double().numpy()
+        else:
+            exact[chosen] = torch.linalg.vector_norm(rows - query, dim=2).cpu().double().numpy()
+    key = np.round(exact if by == "distance" else -exact, _DIGITS)
+    if own is not None:
+        key[where == own[:, None]] = math.inf
+    order = np.lexsort((where, key), axis=1)[:, :k]
+    return np.take_along_axis(where, order, 1), np.take_along_axis(exact, order, 1)

@@ -1,0 +1,247 @@
+"""The plugin's hooks, registered by `embcheck.plugin` in runs that ask for them.
+
+`embcheck.plugin.items` says which check an item stands for, `embcheck.plugin.checks` runs it, and
+`embcheck.plugin.results` gathers the results where the session is controlled. Importing them imports neither torch
+nor numpy: those come with the first table.
+"""
+
+from __future__ import annotations
+
+import glob
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from embcheck import settings, sources
+from embcheck.config import Config, resolve
+from embcheck.errors import EmbcheckError, UsageError
+from embcheck.options import OPTIONS
+from embcheck.plugin.checks import Tables, attach, no_model, printable, run_item
+from embcheck.plugin.items import (
+    TABLE_FIXTURE,
+    check_settings,
+    chosen,
+    declaration_of,
+    distinct,
+    excuse,
+    grouped,
+    is_whole,
+    lacks_its_pair,
+    over_models,
+    parametrize,
+    runs_on_its_model,
+    spec_of,
+    specs_of,
+    wrapped_by_hypothesis,
+)
+from embcheck.plugin.results import PROBLEM, Results
+from embcheck.reports import files
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    from embcheck.table import EmbeddingTable
+
+__all__ = ["provided"]
+
+_SHIPPED = "embcheck.properties"
+
+
+@dataclass(slots=True)
+class _State:
+    """What a session knows; one for each process."""
+
+    config: Config
+    tables: Tables
+    problem: EmbcheckError | None = None
+    """Wrong usage found while collecting, where pytest would make it an error of one file."""
+
+
+_STATE = pytest.StashKey[_State]()
+
+
+# --- options and configuration --------------------------------------------------------------------------------------
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Resolve the options once, and check what can be checked without loading anything."""
+    given = {option.name: config.getoption(f"embcheck_{option.name}") for option in OPTIONS}
+    try:
+        resolved = resolve(given, root=config.rootpath)
+        for spec in resolved.models if given["model"] else ():
+            sources.check(spec)  # configured ones are checked once something needs them: plain tests do not
+        for path in resolved.properties:
+            if not path.exists():
+                raise UsageError(f"properties {str(path)!r}: no such file or folder")
+        files.check(json=resolved.json, summary=resolved.summary, page=resolved.html)
+        tables = Tables(resolved)
+        for spec in () if tables.gate.is_open else resolved.models:
+            tables.gate.baseline(spec.alias)
+    except EmbcheckError as error:
+        raise pytest.UsageError(str(error)) from None
+    if resolved.models:
+        settings.patient_threads()
+    config.stash[_STATE] = _State(resolved, tables)
+    _widen_collection(config, resolved)
+    if not _is_worker(config):
+        config.pluginmanager.register(Results(config, resolved), "embcheck-results")
+
+
+def _widen_collection(config: pytest.Config, resolved: Config) -> None:
+    """Let property files be collected: the shipped ones, those named by option, ``./properties`` where it is ours.
+
+    Patterns are absolute: a relative ``properties/*.py`` would match all of a project that lies below a folder of
+    that name.
+    """
+    folders = [Path(__file__).parents[1] / "properties"]
+    if resolved.configured or resolved.models:
+        folders.append(config.rootpath / "properties")
+    for path in resolved.properties:
+        folders += {path.absolute(), path.resolve()}  # pytest does not resolve symbolic links
+    if config.option.pyargs and _SHIPPED in config.args:
+        # Where embcheck runs from a checkout, the package's files lie outside its folder, which pytest does not see.
+        shipped = [path for path in importlib.import_module(_SHIPPED).__path__ if Path(path) != folders[0]]
+        at = config.args.index(_SHIPPED)
+        config.args[at : at + 1] = [str(folders[0]), *shipped]
+        folders += map(Path, shipped)
+    for folder in folders:
+        pattern = glob.escape(str(folder))
+        config.addinivalue_line("python_files", pattern if folder.suffix == ".py" else f"{pattern}/*.py")
+    for name in config.getoption("embcheck_properties") or ():
+        if name not in config.args:  # named on the command line, as any other path there
+            config.args.append(name)
+
+
+def _is_worker(config: pytest.Config) -> bool:
+    """Whether this process runs tests for an xdist controller."""
+    return hasattr(config, "workerinput")
+
+
+# --- collection -----------------------------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pycollect_makeitem(collector: pytest.Collector, name: str, obj: object) -> None:
+    """Take note of a property that hypothesis wraps: below ``@given`` it would be passed over in silence."""
+    declaration = wrapped_by_hypothesis(obj)
+    if declaration is not None:
+        state = collector.config.stash[_STATE]
+        state.problem = state.problem or UsageError(
+            f"property {declaration.id} ({collector.nodeid}::{name}): @given does not work with @claim; "
+            f"write a plain test that takes the fixture {TABLE_FIXTURE} and @given(data=st.data())"
+        )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make one item for each model and parameter; first of all, so that an item's name begins with the model."""
+    state = metafunc.config.stash[_STATE]
+    declaration = declaration_of(metafunc.function)
+    if declaration is not None and state.problem is None:
+        parametrize(metafunc, declaration, state.config.models)
+    elif TABLE_FIXTURE in metafunc.fixturenames:
+        over_models(metafunc, TABLE_FIXTURE, state.config.models, indirect=True)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark a declared property, excuse a known exception, and keep a model's checks on one worker where xdist can."""
+    spec = spec_of(item)
+    if spec is not None and item.config.pluginmanager.has_plugin("xdist"):
+        item.add_marker(pytest.mark.xdist_group(f"embcheck-{spec.alias}"))  # which --dist loadgroup heeds
+    if isinstance(item, pytest.Function) and declaration_of(item) is not None:
+        item.add_marker(pytest.mark.embcheck)
+        excuse(item, item.config.stash[_STATE].config)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None]:
+    """Leave out what the globs do not select, stop where something is wrong, and in the end group by model."""
+    _select(config, items)
+    yield
+    items[:] = grouped(items, config.stash[_STATE].config.models)
+
+
+def _select(config: pytest.Config, items: list[pytest.Item]) -> None:
+    try:
+        kept = _kept(config, items)
+    except EmbcheckError as error:
+        if not _is_worker(config):
+            raise pytest.UsageError(str(error)) from None
+        config.workeroutput[PROBLEM] = str(error)  # type: ignore[attr-defined]
+        items.clear()
+        return
+    staying = set(kept)
+    if left := [item for item in items if item not in staying]:
+        config.hook.pytest_deselected(items=left)
+        items[:] = kept
+
+
+def _kept(config: pytest.Config, items: list[pytest.Item]) -> list[pytest.Item]:
+    """The items that are to run.
+
+    Raises
+    ------
+    EmbcheckError
+        Something is wrong with a property, a glob or the device.
+    """
+    state = config.stash[_STATE]
+    if state.problem is not None:
+        raise state.problem
+    collected = distinct(items)
+    check_settings(collected, state.config, whole=is_whole(config))
+    selected = chosen([item for item in collected if runs_on_its_model(item, state.config)], state.config.property)
+    kept = [item for item in selected if not lacks_its_pair(item, state.config)]
+    needed = {spec for item in kept for spec in specs_of(item)}
+    for spec in state.config.models:
+        if spec in needed:
+            sources.check(spec)
+    device = state.config.device
+    if device not in {"auto", "cpu"} and not config.option.collectonly and any(map(declaration_of, kept)):
+        sources.resolve_device(device)  # imports torch, which the properties are about to do
+    return kept
+
+
+# --- running --------------------------------------------------------------------------------------------------------
+
+
+def provided(request: pytest.FixtureRequest) -> Iterator[EmbeddingTable]:
+    """The table of the fixture ``embcheck_table``: that of each model in turn."""
+    from embcheck import strategies
+
+    if request.param is None:
+        no_model()
+    state = request.config.stash[_STATE]
+    problem = None
+    try:
+        table = state.tables.get(request.param)[0].table
+    except EmbcheckError as error:
+        problem = str(error)
+    if problem is not None:
+        pytest.fail(printable(problem), pytrace=False)
+    with settings.using(state.config.settings), strategies.using(table):
+        yield table
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a declared property instead of calling its function."""
+    if declaration_of(pyfuncitem) is None:
+        return None
+    __tracebackhide__ = True
+    state = pyfuncitem.config.stash[_STATE]
+    run_item(pyfuncitem, state.tables, state.config)
+    return True
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Put a check's result on its report, once all others have had their say in it."""
+    report = yield
+    state = item.config.stash[_STATE]
+    attach(item, report, state.tables, state.config)
+    return report
