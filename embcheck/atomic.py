@@ -6,10 +6,12 @@ import os
 import secrets
 from typing import TYPE_CHECKING
 
+from embcheck.errors import EmbcheckError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["replace", "sweep"]
+__all__ = ["replace", "sweep", "write"]
 
 
 def replace(path: Path, text: str, *, encoding: str = "ascii") -> None:
@@ -29,6 +31,20 @@ def replace(path: Path, text: str, *, encoding: str = "ascii") -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write(path: Path, text: str) -> None:
+    """Write text as UTF-8 to a file that the user named, as ``replace`` does.
+
+    Raises
+    ------
+    EmbcheckError
+        It can't be written.
+    """
+    try:
+        replace(path.resolve(), text, encoding="utf-8")
+    except OSError as error:
+        raise EmbcheckError(f"can't write {str(path)!r}: {error.strerror or error}") from error
 
 
 def sweep(path: Path) -> None:

@@ -67,15 +67,23 @@ def _same_tokens(old: Checkpoint, table: EmbeddingTable) -> bool:
 
 
 def _shared(old: Checkpoint, table: EmbeddingTable) -> EmbeddingTable | None:
-    """The rows of the baseline's tokens, where they are all still there under their ids; none where they are not."""
-    from embcheck.vocabulary import tokens_sha256
+    """The rows of the baseline's checkpoint, where its tokens are all still there under their ids; else none.
+
+    Rows that it did not know stay as well, such as reserved ones that others are compared with, unless they have become
+    tokens since.
+    """
+    import numpy as np
+
+    from embcheck.vocabulary import RowStatus, tokens_sha256
 
     key = ("shared", old.id)
     if key not in table.memo:
         known = _expand(old.known_rows)
         there = not len(known) or known[-1] < min(len(table.vectors), len(table.tokens))
         if there and tokens_sha256(table.token(int(row)) for row in known) == old.tokens_sha256:
-            table.memo[key] = table.subset(known if old.population == "known" else _expand(((0, old.shape[0] - 1),)))
+            rows = np.arange(min(old.shape[0], len(table.vectors)), dtype=np.int64)
+            new = (table.status[rows] == RowStatus.KNOWN) & ~np.isin(rows, known)
+            table.memo[key] = table.subset(rows if old.population == "all" else rows[~new])
         else:
             table.memo[key] = None
     found: EmbeddingTable | None = table.memo[key]

@@ -230,6 +230,8 @@ class Declaration:
     """Whether it is about two models: it takes ``tables`` instead of ``table``."""
     applies: Callable[[ModelSpec], bool] | None = None
     """Tells of a model's spec whether it has the property's checks at all; every model has them where it is not set."""
+    planted: Callable[..., Any] | None = None
+    """``(table, parameters, rng) -> table`` with the structure that the property looks for."""
 
     def applies_to(self, spec: ModelSpec) -> bool:
         """Whether a model has this property's checks."""
@@ -255,6 +257,15 @@ def check_margin(margin: float | None, bad: str) -> None:
         raise UsageError(f"bad must be 'both', 'down' or 'up', got {bad!r}")
 
 
+def _check_claims(claims: tuple[Bound, ...], on_noise: str) -> None:
+    if not claims or not all(hasattr(c, "verdict") for c in claims):
+        raise UsageError(
+            "@claim needs at least one of above(), below(), within(), agrees() or beats() before its parameters"
+        )
+    if on_noise not in {"fails", "holds", "any"}:
+        raise UsageError(f"on_noise must be 'fails', 'holds' or 'any', got {on_noise!r}")
+
+
 def claim(
     *claims: Bound,
     on_noise: Literal["fails", "holds", "any"] = "fails",
@@ -262,6 +273,7 @@ def claim(
     margin: float | None = None,
     bad: Direction = "both",
     applies: Callable[[ModelSpec], bool] | None = None,
+    planted: Callable[..., Any] | None = None,
     **parameters: Any,
 ) -> Callable[[Callable[..., Estimate]], Callable[..., Estimate]]:
     """Declare a function ``(table, [parameters], rng) -> Estimate`` as a property.
@@ -286,6 +298,9 @@ def claim(
     applies
         Given a model's spec, whether the property is about that model. The others don't have its checks, rather than
         skipped ones.
+    planted
+        ``(table, parameters, rng) -> table``: puts the structure that is claimed into a table of noise, for `embcheck
+        selftest`. What ``rng`` draws is the same for every table.
     parameters
         Values for further arguments. A list or tuple makes one check a value; several make their product.
 
@@ -295,12 +310,7 @@ def claim(
         No claim, an argument too many or too few, no docstring to say what is claimed, or a margin that is no positive
         number.
     """
-    if not claims or not all(hasattr(c, "verdict") for c in claims):
-        raise UsageError(
-            "@claim needs at least one of above(), below(), within(), agrees() or beats() before its parameters"
-        )
-    if on_noise not in {"fails", "holds", "any"}:
-        raise UsageError(f"on_noise must be 'fails', 'holds' or 'any', got {on_noise!r}")
+    _check_claims(claims, on_noise)
     check_margin(margin, bad)
 
     def declare(function: Callable[..., Estimate]) -> Callable[..., Estimate]:
@@ -321,6 +331,7 @@ def claim(
             bad=bad,
             of_pairs=of_pairs,
             applies=applies,
+            planted=planted,
         )
         function.__embcheck__ = declaration  # type: ignore[attr-defined]
         function.__test__ = True  # type: ignore[attr-defined]

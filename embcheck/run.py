@@ -230,7 +230,7 @@ def _draw_missing_nulls(check: Check, table: Subject, estimate: Estimate, settin
     for bound in check.declaration.claims:
         if isinstance(bound, beats) and bound.name not in draws:
             rng = rng_for(settings.seed, check, bound.name)
-            made = (bound.null(table, dict(check.params), rng) for _ in range(WHOLE_TABLE_DRAWS))
+            made = (bound.null(table, dict(check.params), rng) for _ in range(settings.drawn(WHOLE_TABLE_DRAWS)))
             draws[bound.name] = np.array([_measure(check, other, params, rng).value for other, params in made])
     return replace(estimate, draws=draws)
 

@@ -43,6 +43,11 @@ class Settings:
         Number of probe tokens, ``"all"``, or ``None``: all rows of a population of up to 32,000, else 1,000. With
         ``"auto"``, shares over probe tokens are measured on as many as their claims take to be decided, from 200 to
         4,000 (`embcheck.sequential`); everything else is as with ``None``.
+    draws
+        The most draws of a null, where fewer than a measure makes by itself will do: p-values stay valid, in coarser
+        steps of 1 / (draws + 1).
+    details
+        ``False`` lets a measure leave out what is slow and stands beside its estimate only.
 
     Raises
     ------
@@ -53,6 +58,8 @@ class Settings:
     seed: int = 0
     confidence_level: float = 0.95
     probes: int | Literal["all", "auto"] | None = None
+    draws: int | None = None
+    details: bool = True
 
     def __post_init__(self) -> None:
         if not 0.5 < self.confidence_level < 1:
@@ -63,6 +70,8 @@ class Settings:
             )
         if self.seed < 0:
             raise UsageError(f"seed must not be negative, got {self.seed}")
+        if self.draws is not None and self.draws < 1:
+            raise UsageError(f"at least 1 draw of a null is needed, got {self.draws}")
 
     def probe_count(self, population: int) -> int:
         """How many of ``population`` rows are probed."""
@@ -70,6 +79,14 @@ class Settings:
             return min(self.probes, population)
         whole = self.probes == "all" or population <= EXACT_UP_TO
         return population if whole else DEFAULT_PROBES
+
+    def sampled(self, usual: int) -> int:
+        """How many units a measure samples that usually takes ``usual``, however large the population is."""
+        return self.probes if isinstance(self.probes, int) else usual
+
+    def drawn(self, usual: int) -> int:
+        """How many draws of a null a measure makes that usually makes ``usual``."""
+        return usual if self.draws is None else min(usual, self.draws)
 
 
 _current: ContextVar[Settings] = ContextVar("embcheck_settings")

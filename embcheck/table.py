@@ -239,9 +239,11 @@ class EmbeddingTable:
         single = sum(len(ids) == 1 for ids in usable.values())
         coverage = Coverage(single, len(usable) - single, tuple(w for w in found if w not in usable))
         chosen = {w: ids for w, ids in usable.items() if pooling == "mean" or len(ids) == 1}
-        vectors = [self.gather(np.array(ids)).to(self.accumulator).mean(0) for ids in chosen.values()]
-        stacked = torch.stack(vectors) if vectors else self.vectors.new_zeros((0, self.width), dtype=self.accumulator)
-        return WordVectors(tuple(chosen), tuple(chosen.values()), stacked, coverage)
+        vectors = self.gather(np.array([ids[0] for ids in chosen.values()], dtype=np.int64)).to(self.accumulator)
+        for i, ids in enumerate(chosen.values()):
+            if len(ids) > 1:
+                vectors[i] = self.gather(np.array(ids)).to(self.accumulator).mean(0)
+        return WordVectors(tuple(chosen), tuple(chosen.values()), vectors, coverage)
 
     def directions(self, words: Sequence[str]) -> Tensor:
         """(n, d) vectors of length 1, one a word, in the order given.

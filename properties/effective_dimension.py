@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from embcheck import EmbeddingTable, Estimate
 
 
-@claim(beats(nulls.gaussian))
+@claim(beats(nulls.gaussian), margin=0.01)
 def effective_dimension(table: EmbeddingTable, rng: np.random.Generator) -> Estimate:
     """The rows' variance lies in fewer directions than that of noise of the same shape.
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from embcheck import EmbeddingTable, Estimate
 
 
-@claim(beats(nulls.gaussian))
+@claim(beats(nulls.gaussian), margin=0.01)
 def isotropy(table: EmbeddingTable, rng: np.random.Generator) -> Estimate:
     """Rows share a direction: their mean cosine is larger than that of noise of the same shape.
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 @claim(
     above(0.1),
     beats(nulls.shuffled_categories),
+    margin=0.05,
+    bad="down",
     categories=lexicons.categories("kinds"),
     category=lexicons.categories("kinds")[0].names,
 )

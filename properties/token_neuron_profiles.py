@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 @claim(
     above(0.55),
     beats(nulls.shuffled_pairs),
+    margin=0.02,
+    bad="down",
     weights=("mlp_in", "mlp_out", "value"),
     layer=0,
     relation=lexicons.related(),
@@ -35,6 +37,8 @@ def token_neuron_profiles(
     above(0.05),
     beats(nulls.shuffled_pairs),
     beats(nulls.rotated_neurons),
+    margin=0.1,
+    bad="down",
     weights=("mlp_in", "mlp_out"),
     layer=0,
     relation=lexicons.related(),

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from embcheck import collect
-from embcheck.cli import baselines, compare, explore, figures, report, sweeps
+from embcheck.cli import baselines, compare, explore, figures, report, selftest, sweeps
 from embcheck.cli.common import notice, options, show_lines
 from embcheck.cli.running import chosen, finish, prepare, run_checks
 from embcheck.config import resolve
@@ -182,11 +182,6 @@ def _indented(name: str, pieces: Sequence[str]) -> list[terminal.Line]:
     return [terminal.Line(text) for text in wrap(shown, width=terminal.WIDTH, first=f"  {name}", indent="    ")]
 
 
-for _command in (
-    *explore.COMMANDS,
-    *baselines.COMMANDS,
-    *compare.COMMANDS,
-    *report.COMMANDS,
-    *sweeps.COMMANDS,
-):
+_GROUPS = (explore, baselines, compare, report, sweeps, selftest)
+for _command in (command for group in _GROUPS for command in group.COMMANDS):
     program.add_command(_command)

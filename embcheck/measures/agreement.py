@@ -12,6 +12,7 @@ from embcheck.errors import NotMeasurable
 from embcheck.estimate import Estimate
 from embcheck.measures import histograms, products
 from embcheck.measures.nearest import nearest
+from embcheck.settings import current
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,7 +52,7 @@ def metric_agreement(table: EmbeddingTable) -> Estimate:
     size = len(order)
     if size < 4:
         raise NotMeasurable(f"{size} rows have too few others to rank; at least 4 are needed")
-    probes = order[:PROBES]
+    probes = order[: current().sampled(PROBES)]
     others = _others(order, len(probes))
     rows = [_correlations(table, probes[part], others[part]) for part in _parts(len(probes), others.shape[1], table)]
     raw, length = np.concatenate(rows, axis=1)
@@ -59,6 +60,7 @@ def metric_agreement(table: EmbeddingTable) -> Estimate:
     return Estimate.from_units(
         raw,
         unit="probe tokens",
+        labels=[table.token(int(row)) for row in probes],
         population=size if size <= PROBES else None,
         bounds=(-1.0, 1.0),
         name="rank correlation of cosine and Euclidean neighbors",
@@ -72,7 +74,7 @@ def metric_agreement(table: EmbeddingTable) -> Estimate:
             "distance_with_length": float(length.mean()),
             "quantiles": dict(zip(("5%", "50%", "95%"), np.quantile(raw, (0.05, 0.5, 0.95)).tolist(), strict=True)),
             "scatter": _scatter(table, probes, others, raw),
-            "top": _overlap(table, order[:TOP_PROBES]),
+            **({"top": _overlap(table, probes[:TOP_PROBES])} if current().details else {}),
         },
         counterexamples=_lowest(table, probes, raw),
     )
@@ -134,11 +136,13 @@ def _kendall(x: Tensor, y: Tensor) -> NDArray[np.float64]:
 def _at_unit_length(table: EmbeddingTable, probes: NDArray[np.int64], others: NDArray[np.int64]) -> float:
     """Mean correlation of cosine with nearness after scaling all rows to length 1."""
     found = []
-    for row, rest in zip(probes, others, strict=False):
-        unit = table.units(np.append(rest, row)).to(table.accumulator)
-        cosine, distance = unit[:-1] @ unit[-1], torch.linalg.vector_norm(unit[:-1] - unit[-1], dim=1)
-        found.append(_cosine(_ranks(cosine[None]), -_ranks(distance[None]))[0])
-    return float(np.mean(found))
+    for part in _parts(len(probes), others.shape[1], table):
+        rest = others[: len(probes)][part]
+        a = table.units(probes[part]).to(table.accumulator)[:, None]
+        b = table.units(rest.ravel()).to(table.accumulator).reshape(*rest.shape, table.width)
+        cosine, distance = (b @ a.mT)[..., 0], torch.linalg.vector_norm(a - b, dim=2)
+        found.append(_cosine(_ranks(cosine), -_ranks(distance)))
+    return float(np.concatenate(found).mean())
 
 
 def _ranks(values: Tensor) -> NDArray[np.float64]:

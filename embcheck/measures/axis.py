@@ -14,6 +14,7 @@ from embcheck.measures import axis_projections
 from embcheck.measures.words import resolve, unit
 from embcheck.nulls.relabel import axis_pool
 from embcheck.settings import current
+from embcheck.units import part
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -83,6 +84,7 @@ def axis_accuracy(table: EmbeddingTable, axis: Axis, *, rng: np.random.Generator
         effect={"name": "the same for vectors as stored", "value": _raw_accuracy(poles)},
         draws={"random_axes": _random_axes(table, axis, poles, rng)},
         units=pseudo,
+        parts=(part([">".join(pair) for pair in poles.pairs], pseudo, pseudo=True),),
         details={
             "coverage": poles.coverage.record(),
             **axis_projections.of_words(table, axis, units, poles.pairs, poles.away),
@@ -102,7 +104,8 @@ def _resolve(table: EmbeddingTable, axis: Axis) -> _Poles:
             f"at least {MIN_PAIRS} are needed"
         )
     away = None if axis.orthogonal_to is None else _direction(table, axis, axis.orthogonal_to)
-    kept = [words.place[pair[k]] for k in (0, 1) for pair in pairs]
+    place = words.place
+    kept = [place[pair[k]] for k in (0, 1) for pair in pairs]
     return _Poles(pairs, words.rows[kept], words.vectors[kept], away, words.coverage)
 
 
@@ -166,10 +169,11 @@ def _random_axes(table: EmbeddingTable, axis: Axis, poles: _Poles, rng: np.rando
     """The accuracy of as many pairs drawn from the words of all lexicons, this axis' own among them."""
     units = project_out(resolve(table, axis_pool(axis)).units, poles.away)
     gram, size = units @ units.T, 2 * len(poles.pairs)
-    draws = np.empty(RANDOM_AXES)
+    axes = current().drawn(RANDOM_AXES)
+    draws = np.empty(axes)
     step = max(1, _CHUNK_CELLS // size**2)
-    for start in range(0, RANDOM_AXES, step):
-        count = min(step, RANDOM_AXES - start)
+    for start in range(0, axes, step):
+        count = min(step, axes - start)
         order = rng.permuted(np.broadcast_to(np.arange(len(gram)), (count, len(gram))), axis=1)[:, :size]
         draws[start : start + count] = accuracy(gram[order[:, :, None], order[:, None, :]])
     return draws

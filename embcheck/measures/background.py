@@ -12,6 +12,8 @@ from embcheck.errors import NotMeasurable
 from embcheck.estimate import Estimate
 from embcheck.measures import histograms, kernels, products
 from embcheck.measures.shares import rayleigh
+from embcheck.settings import current
+from embcheck.units import KEPT
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,7 +50,7 @@ def background_cosine(table: EmbeddingTable) -> Estimate:
     NotMeasurable
         Fewer than four rows in the population, which make no two pairs.
     """
-    drawn = table.probes(2 * PAIRS)
+    drawn = table.probes(2 * current().sampled(PAIRS))
     count = len(drawn) // 2
     if count < 2:
         raise NotMeasurable(f"{len(drawn)} rows make {count} disjoint pairs; at least 2 are needed")
@@ -58,6 +60,7 @@ def background_cosine(table: EmbeddingTable) -> Estimate:
     return Estimate.from_units(
         scale * cosines,
         unit="random pairs of rows",
+        labels=[_names(table, pair) for pair in pairs[:KEPT]],
         bounds=(-scale, scale),
         name="mean background cosine, times the square root of the width",
         effect={"name": "mean cosine", "value": math.fsum(cosines) / count},
@@ -71,7 +74,7 @@ def background_cosine(table: EmbeddingTable) -> Estimate:
                 "distance": _spread(distances),
                 "percentile": {str(t): 100 * float((cosines < t).mean()) for t in THRESHOLDS},
             },
-            "probes": against_all(table, table.probes(PROBES)),
+            **({"probes": against_all(table, table.probes(PROBES))} if current().details else {}),
         },
         counterexamples=_farthest_from_orthogonal(table, pairs, cosines),
     )
@@ -86,6 +89,10 @@ def _of_pairs(table: EmbeddingTable, pairs: NDArray[np.int64]) -> tuple[NDArray[
         cosines.append(torch.cosine_similarity(first, second, dim=1, eps=1e-30))
         distances.append(torch.linalg.vector_norm(first - second, dim=1))
     return torch.cat(cosines).cpu().double().numpy(), torch.cat(distances).cpu().double().numpy()
+
+
+def _names(table: EmbeddingTable, pair: NDArray[np.int64]) -> str:
+    return " | ".join(table.token(int(row)) for row in pair)
 
 
 def _spread(values: NDArray[np.float64]) -> dict[str, Any]:
@@ -137,7 +144,7 @@ def _farthest_from_orthogonal(
     return [
         {
             "ids": pairs[i].tolist(),
-            "token": " | ".join(table.token(int(row)) for row in pairs[i]),
+            "token": _names(table, pairs[i]),
             "value": float(cosines[i]),
         }
         for i in order

@@ -75,7 +75,7 @@ def negative_share_difference(
     parts = strata(table, members, by_length=name != "byte")
     if not parts:
         raise NotMeasurable(f"no {MIN_COMPARATORS} other tokens of the same length to compare {name} tokens with")
-    rest = table.probes(MAX_COMPARATORS, among=comparable(table, members))
+    rest = table.probes(current().sampled(MAX_COMPARATORS), among=comparable(table, members))
     share = _negative_shares(table, np.concatenate([members, rest, *(part.comparators for part in parts)]))
     samples = [(share[part.members], share[part.comparators]) for part in parts]
     value = _difference(samples)
@@ -125,7 +125,7 @@ def strata(table: EmbeddingTable, members: NDArray[np.int64], *, by_length: bool
     for length in np.unique(own):
         candidates = rest[other == length]
         if len(candidates) >= MIN_COMPARATORS:
-            drawn = table.probes(MAX_COMPARATORS, among=candidates)
+            drawn = table.probes(current().sampled(MAX_COMPARATORS), among=candidates)
             found.append(Stratum(int(length), members[own == length], drawn, len(candidates)))
     return found
 
@@ -196,13 +196,14 @@ def _parts(table: EmbeddingTable, parts: list[Stratum], samples: _Samples) -> tu
 
 def _permuted(samples: _Samples, rng: np.random.Generator) -> NDArray[np.float64]:
     """The difference under class labels permuted within strata, 9,999 times."""
-    draws = np.zeros(PERMUTATIONS)
+    permutations = current().drawn(PERMUTATIONS)
+    draws = np.zeros(permutations)
     for weight, (own, other) in zip(_weights(samples), samples, strict=True):
         pooled = np.concatenate([own, other])
         total, n, m = pooled.sum(), len(own), len(other)
         step = max(1, 4_000_000 // len(pooled))
-        for start in range(0, PERMUTATIONS, step):
-            count = min(step, PERMUTATIONS - start)
+        for start in range(0, permutations, step):
+            count = min(step, permutations - start)
             drawn = rng.permuted(np.broadcast_to(pooled, (count, len(pooled))), axis=1)[:, :n].sum(1)
             draws[start : start + count] += weight * (drawn / n - (total - drawn) / m)
     return draws

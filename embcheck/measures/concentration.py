@@ -14,6 +14,7 @@ from embcheck.measures.related import shuffled_traces, too_few, without_each_pai
 from embcheck.measures.related_details import centred
 from embcheck.nulls.tables import haar
 from embcheck.settings import current
+from embcheck.units import part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,6 +89,7 @@ def middle_men(
             "rotated_neurons": np.array([contrast(one) for one in turned]),
         },
         units=pseudo,
+        parts=(part([f"{a}>{b}" for a, b in found.pairs], pseudo, pseudo=True),),
         details={
             "coverage": found.words.coverage.record(),
             "weights": {"role": weights, "layer": layer, "rows": neurons},

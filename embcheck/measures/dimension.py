@@ -11,6 +11,7 @@ import torch
 from embcheck.errors import NotMeasurable
 from embcheck.estimate import Estimate
 from embcheck.measures import histograms, spectrum
+from embcheck.settings import current
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,7 +59,7 @@ def participation_share(table: EmbeddingTable, *, rng: np.random.Generator) -> E
         unit="rows",
         name="participation ratio as a share of the width, negated",
         effect={"name": "participation ratio", "value": ratio},
-        draws={"gaussian": -gaussian_participation(size, width, DRAWS, rng) / width},
+        draws={"gaussian": -gaussian_participation(size, width, current().drawn(DRAWS), rng) / width},
         details={
             "width": width,
             "centred": _dimensions(found.centred),

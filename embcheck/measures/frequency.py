@@ -14,6 +14,7 @@ from embcheck.intervals import jackknife_interval
 from embcheck.measures import histograms
 from embcheck.measures.word_counts import counted
 from embcheck.settings import current
+from embcheck.units import part
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,7 +50,7 @@ def norm_frequency_correlation(table: EmbeddingTable, *, frequency: str = "id") 
     UsageError
         The file can't be read.
     """
-    found = counted(table, frequency, WORDS)
+    found = counted(table, frequency, current().sampled(WORDS))
     n = len(found.rows)
     if n < ENOUGH:
         raise NotMeasurable(f"{n} words have a frequency ({frequency}); at least {ENOUGH} are needed")
@@ -74,6 +75,7 @@ def norm_frequency_correlation(table: EmbeddingTable, *, frequency: str = "id") 
         "words",
         name=f"rank correlation of length and frequency ({found.source})",
         units=pseudo,
+        parts=(part([table.token(int(row)) for row in found.rows], pseudo, pseudo=True),),
         details=_details(table, found, norms),
         counterexamples=_against(table, found, norms),
     )

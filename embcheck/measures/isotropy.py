@@ -11,7 +11,9 @@ import torch
 from embcheck.errors import NotMeasurable
 from embcheck.estimate import Estimate
 from embcheck.measures import kernels, spectrum
+from embcheck.measures.words import tokens_part
 from embcheck.progress import track
+from embcheck.settings import current
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,13 +58,15 @@ def mean_cosine(table: EmbeddingTable, *, rng: np.random.Generator) -> Estimate:
     value = _mean_over_pairs(total, size)
     centred = _mean_over_pairs(kernels.unit_sum(table, kernels.mean_vector(table)), size)
     found = spectrum.spectrum_of(table)
+    of_rows = _of_rows(table, total)
     return Estimate.exact(
         value,
         n=size,
         unit="rows",
         name="mean cosine over all pairs",
+        parts=(tokens_part(table, table.population, of_rows),),
         effect={"name": "mean cosine of centred rows", "value": centred},
-        draws={"gaussian": gaussian_mean_cosine(size, width, DRAWS, rng)},
+        draws={"gaussian": gaussian_mean_cosine(size, width, current().drawn(DRAWS), rng)},
         details={
             "summary": _NOTE,
             "partition_isotropy": partition_isotropy(table),
@@ -73,7 +77,7 @@ def mean_cosine(table: EmbeddingTable, *, rng: np.random.Generator) -> Estimate:
             },
             "mean_vector_share": float((found.mean**2).sum() / found.raw.sum()),
         },
-        counterexamples=_lowest(table, total),
+        counterexamples=_lowest(table, of_rows),
     )
 
 
@@ -124,11 +128,16 @@ def partition_isotropy(table: EmbeddingTable) -> float:
     return math.exp(float(found.min() - found.max()))
 
 
-def _lowest(table: EmbeddingTable, total: Tensor) -> list[dict[str, Any]]:
-    """The tokens that weigh most against the claim: those with the lowest mean cosine to the others."""
+def _of_rows(table: EmbeddingTable, total: Tensor) -> NDArray[np.float64]:
+    """(N,) mean cosine of each row to the others."""
     with kernels.full_precision():
         means = [(unit @ total.float() - 1) / (len(table.population) - 1) for _, unit in kernels.blocks(table)]
-    values = torch.cat(means).cpu().double().numpy()
+    found: NDArray[np.float64] = torch.cat(means).cpu().double().numpy()
+    return found
+
+
+def _lowest(table: EmbeddingTable, values: NDArray[np.float64]) -> list[dict[str, Any]]:
+    """The tokens that weigh most against the claim: those with the lowest mean cosine to the others."""
     order = np.argsort(values, kind="stable")[:10]
     rows = table.population[order]
     return [

@@ -12,6 +12,7 @@ from embcheck.intervals import bounded_jackknife_interval
 from embcheck.measures import neighbor_lists
 from embcheck.measures.words import resolve
 from embcheck.settings import current
+from embcheck.units import part
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -64,6 +65,7 @@ def neighbor_category_share(
     (group,) = (found for found in categories.groups if found.name == category)
     words = resolve(table, categories.words)
     inside = np.array([word in group.words for word in words.words], dtype=np.bool_)
+    queries = [words.words[i] for i in np.flatnonzero(inside)]
     m, others = int(inside.sum()), int((~inside).sum())
     if m < MIN_WORDS or others <= NEIGHBORS:
         raise NotMeasurable(
@@ -89,10 +91,11 @@ def neighbor_category_share(
         effect={"name": f"share of {category} among the neighbors", "value": value + expected, "expected": expected},
         draws={"shuffled_categories": _shuffled(near, m, rng)},
         units=pseudo,
+        parts=(part(queries, pseudo, pseudo=True),),
         details={
             "coverage": words.coverage.record(),
             "words": len(inside),
-            **neighbor_lists.in_vocabulary(table, [words.words[i] for i in np.flatnonzero(inside)], group),
+            **(neighbor_lists.in_vocabulary(table, queries, group) if current().details else {}),
         },
         counterexamples=_against(words, near, inside),
         reason=f"only {m} words are single tokens; {ENOUGH_WORDS} are needed to decide" if m < ENOUGH_WORDS else None,
@@ -127,9 +130,10 @@ def _excess(near: NDArray[np.bool_], inside: NDArray[np.bool_]) -> float:
 def _shuffled(near: NDArray[np.bool_], m: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """The excess of m words drawn at random: permuted labels, with the same neighbors."""
     size, counts = len(near), near.astype(np.float32)
-    draws = np.empty(PERMUTATIONS)
-    for start in range(0, PERMUTATIONS, _CHUNK):
-        count = min(_CHUNK, PERMUTATIONS - start)
+    permutations = current().drawn(PERMUTATIONS)
+    draws = np.empty(permutations)
+    for start in range(0, permutations, _CHUNK):
+        count = min(_CHUNK, permutations - start)
         order = rng.permuted(np.broadcast_to(np.arange(size), (count, size)), axis=1)[:, :m]
         chosen = np.zeros((count, size), dtype=np.float32)
         np.put_along_axis(chosen, order, 1.0, axis=1)

@@ -11,7 +11,7 @@ from embcheck.errors import NotMeasurable
 from embcheck.intervals import jackknife_interval
 from embcheck.measures.concentration import strongest
 from embcheck.measures.profiles import agreements, profiles_of, profiles_of_pairs
-from embcheck.measures.related import against, area, area_estimate, without_each_pair
+from embcheck.measures.related import against, area, area_estimate, areas_left_out
 from embcheck.measures.related_details import centred
 from embcheck.measures.words import scores, unit
 from embcheck.settings import current
@@ -68,7 +68,7 @@ def profile_agreement(
     """
     found = profiles_of_pairs(table, relation, weights, layer)
     cells = centred(found.first) @ centred(found.second).T
-    estimate = area_estimate(cells, rng)
+    estimate = area_estimate(cells, rng, [f"{a}>{b}" for a, b in found.pairs])
     off = ~np.eye(len(cells), dtype=np.bool_)
     details = {
         "coverage": found.words.coverage.record(),
@@ -93,7 +93,7 @@ def _beside_the_embedding(found: Profiles, cells: NDArray[np.float64]) -> dict[s
     first, second = found.words.of_pairs(found.pairs)
     own = unit(first) @ unit(second).T
     areas = [area(cells), area(own)]
-    left_out = [without_each_pair(one, area) for one in (cells, own)]
+    left_out = [areas_left_out(one) for one in (cells, own)]
     low, high, _ = jackknife_interval(areas[0] - areas[1], left_out[0] - left_out[1], current().confidence_level)
     return {"auc": areas[1], "difference": areas[0] - areas[1], "low": low, "high": high}
 

@@ -10,6 +10,7 @@ from scipy import stats
 
 from embcheck.estimate import Estimate
 from embcheck.measures import histograms, kernels
+from embcheck.measures.words import tokens_part
 from embcheck.vocabulary import RowStatus, TokenKind
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def unit_length_share(table: EmbeddingTable, *, unit_tolerance: float = 0.01, me
         n=len(population),
         unit="rows",
         name="share of unit-length rows",
+        parts=(tokens_part(table, population, unit),),
         details={
             "unit_length": bool(unit.all()),
             "mean_norm": float(norms[population].mean()),

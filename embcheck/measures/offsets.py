@@ -140,9 +140,10 @@ def _shuffled(pairs: _Pairs, rng: np.random.Generator) -> NDArray[np.float64]:
     aa, bb, ba = a @ a.T, b @ b.T, b @ a.T
     squared = np.maximum(np.diag(bb)[:, None] - 2 * ba + np.diag(aa)[None, :], 1e-30)  # [second, first]
     n = len(a)
-    draws = np.empty(PERMUTATIONS)
-    for start in range(0, PERMUTATIONS, _CHUNK):
-        count = min(_CHUNK, PERMUTATIONS - start)
+    permutations = current().drawn(PERMUTATIONS)
+    draws = np.empty(permutations)
+    for start in range(0, permutations, _CHUNK):
+        count = min(_CHUNK, permutations - start)
         order = rng.permuted(np.broadcast_to(np.arange(n), (count, n)), axis=1)
         w = 1 / np.sqrt(squared[order, np.arange(n)])
         v = np.empty_like(w)
@@ -158,9 +159,10 @@ def _frequency_matched(table: EmbeddingTable, pairs: _Pairs, rng: np.random.Gene
     n, m = pools.shape
     others = table.gather(pools.reshape(-1)).to(table.accumulator).view(n, m, -1)
     units = _unit(others - pairs.first[:, None]).float().view(n * m, -1)
-    draws = np.empty(PERMUTATIONS)
-    for start in range(0, PERMUTATIONS, _CHUNK):
-        count = min(_CHUNK, PERMUTATIONS - start)
+    permutations = current().drawn(PERMUTATIONS)
+    draws = np.empty(permutations)
+    for start in range(0, permutations, _CHUNK):
+        count = min(_CHUNK, permutations - start)
         picks = rng.integers(0, m, size=(count, n)) + np.arange(n) * m
         index = torch.from_numpy(picks).to(units.device)
         sums = torch.nn.functional.embedding_bag(index, units, mode="sum")
@@ -174,7 +176,7 @@ def _pairing_consistency(pairs: _Pairs, cosines: NDArray[np.float64], rng: np.ra
     upper = np.triu_indices(len(cosines), 1)
     true = cosines[upper]
     areas = []
-    for _ in range(SHUFFLES):
+    for _ in range(current().drawn(SHUFFLES)):
         order = torch.from_numpy(rng.permutation(len(cosines))).to(pairs.second.device)
         units = _unit(pairs.second[order] - pairs.first)
         shuffled = (units @ units.T).cpu().numpy()[upper]

@@ -13,12 +13,15 @@ from scipy import stats
 from embcheck.errors import NotMeasurable
 from embcheck.estimate import Estimate
 from embcheck.measures.words import resolve
+from embcheck.settings import current
+from embcheck.units import part
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from embcheck.lexicons import OrderedWords
     from embcheck.table import EmbeddingTable
+    from embcheck.units import Part
 
 __all__ = ["order_agreement"]
 
@@ -101,6 +104,7 @@ def order_agreement(table: EmbeddingTable, sequence: OrderedWords, *, rng: np.ra
         name="rank correlation of cosine and closeness",
         effect={"name": "neighbours minus distant words", "value": mantel.difference(*_near_and_far(gaps))[0]},
         draws={"shuffled_order": draws},
+        parts=(_pairs_part(words.words, cosines, gaps),),
         details={
             "coverage": words.coverage.record(),
             "words": list(words.words),
@@ -110,6 +114,14 @@ def order_agreement(table: EmbeddingTable, sequence: OrderedWords, *, rng: np.ra
         },
         counterexamples=_against(words.words, words.rows, cosines, gaps),
     )
+
+
+def _pairs_part(words: tuple[str, ...], cosines: NDArray[np.float64], gaps: NDArray[np.int64]) -> Part:
+    """What each pair of words adds to the correlation, of which the mean over pairs is the correlation itself."""
+    upper = np.triu_indices(len(words), 1)
+    labels = [f"{words[i]}-{words[j]}" for i, j in zip(*upper, strict=True)]
+    scores = [stats.zscore(stats.rankdata(cells[upper])) for cells in (cosines, -gaps)]
+    return part(labels, scores[0] * scores[1], population=len(labels))
 
 
 def _twice_ranks(cells: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -124,7 +136,7 @@ def _orders(n: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """Orders to compare with: all but the true one, or 9,999 uniform draws."""
     if n <= EXACT_UP_TO:
         return np.array(list(permutations(range(n)))[1:], dtype=np.int64)
-    return rng.permuted(np.broadcast_to(np.arange(n), (PERMUTATIONS, n)), axis=1)
+    return rng.permuted(np.broadcast_to(np.arange(n), (current().drawn(PERMUTATIONS), n)), axis=1)
 
 
 def _near_and_far(gaps: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

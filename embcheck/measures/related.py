@@ -14,9 +14,10 @@ from embcheck.intervals import logit_jackknife_interval
 from embcheck.measures import related_details
 from embcheck.measures.words import Words, resolve, unit
 from embcheck.settings import current
+from embcheck.units import part
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -27,6 +28,7 @@ __all__ = [
     "against",
     "area",
     "area_estimate",
+    "areas_left_out",
     "related_pair_auc",
     "resolved_pairs",
     "shuffled",
@@ -67,13 +69,14 @@ def related_pair_auc(table: EmbeddingTable, relation: Relation, *, rng: np.rando
     words, pairs = resolved_pairs(table, relation)
     first, second = words.of_pairs(pairs)
     cosines = unit(first) @ unit(second).T
-    found = area_estimate(cosines, rng)
+    found = area_estimate(cosines, rng, ["-".join(pair) for pair in pairs])
     details = {
         "coverage": words.coverage.record(),
         "mann_whitney": _mann_whitney(cosines, found.value, found.draws["shuffled_pairs"]),
-        **related_details.of_pairs(relation, pairs, first, second),
-        **related_details.beside(table, rng),
     }
+    if current().details:
+        details |= related_details.of_pairs(relation, pairs, first, second)
+        details |= related_details.beside(table, rng)
     return replace(
         found,
         name="AUC of related against unrelated cosines",
@@ -108,10 +111,10 @@ def too_few(pairs: int) -> str | None:
     )
 
 
-def area_estimate(cells: NDArray[np.float64], rng: np.random.Generator) -> Estimate:
+def area_estimate(cells: NDArray[np.float64], rng: np.random.Generator, labels: Sequence[str] = ()) -> Estimate:
     """The area of (n, n) cells, related ones on the diagonal: interval over pairs, and draws of ``shuffled_pairs``."""
     n, value, level = len(cells), area(cells), current().confidence_level
-    left_out = without_each_pair(cells, area)
+    left_out = areas_left_out(cells)
     low, high, pseudo, method = logit_jackknife_interval(value, left_out, level, 0.5 / (n * n * (n - 1)))
     return Estimate(
         value,
@@ -123,6 +126,7 @@ def area_estimate(cells: NDArray[np.float64], rng: np.random.Generator) -> Estim
         "word pairs",
         draws={"shuffled_pairs": shuffled(cells, rng)},
         units=pseudo,
+        parts=(part(labels, pseudo, pseudo=True),) if labels else (),
         reason=too_few(n),
     )
 
@@ -143,6 +147,29 @@ def area(cells: NDArray[np.float64]) -> float:
     return float(_area_of(np.trace(ranks), n))
 
 
+def areas_left_out(cells: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The area without each row and column in turn.
+
+    Of the comparisons of the diagonal's cells with those off it, those of cell i, and those with cells of row i or
+    column i, fall away.
+    """
+    n = len(cells)
+    own, off = np.diag(cells), cells[~np.eye(n, dtype=np.bool_)]
+
+    def exceeds(cell: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+        ordered = np.sort(others)
+        below: NDArray[np.float64] = (np.searchsorted(ordered, cell) + np.searchsorted(ordered, cell, "right")) / 2
+        return below
+
+    crossing = n - exceeds(cells, own)  # how many of the diagonal's cells exceed each cell
+    np.fill_diagonal(crossing, 0)
+    won = exceeds(own, off)
+    beside = [exceeds(own[i], np.concatenate([np.delete(cells[i], i), np.delete(cells[:, i], i)])) for i in range(n)]
+    kept = won.sum() - won - crossing.sum(0) - crossing.sum(1) + np.array(beside)
+    found: NDArray[np.float64] = kept / ((n - 1) ** 2 * (n - 2)) if n > 2 else np.full(n, 0.5)
+    return found
+
+
 def _area_of(rank_sums: NDArray[np.float64], n: int) -> NDArray[np.float64]:
     return (rank_sums - n * (n + 1) / 2) / (n * n * (n - 1))
 
@@ -156,9 +183,10 @@ def shuffled(cells: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np
 def shuffled_traces(cells: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
     """Sums of the n cells that count as related under permuted partners."""
     n = len(cells)
-    sums = np.empty(PERMUTATIONS)
-    for start in range(0, PERMUTATIONS, _CHUNK):
-        count = min(_CHUNK, PERMUTATIONS - start)
+    permutations = current().drawn(PERMUTATIONS)
+    sums = np.empty(permutations)
+    for start in range(0, permutations, _CHUNK):
+        count = min(_CHUNK, permutations - start)
         order = rng.permuted(np.broadcast_to(np.arange(n), (count, n)), axis=1)
         sums[start : start + count] = cells[np.arange(n), order].sum(1)
     return sums

@@ -12,6 +12,7 @@ from embcheck.intervals import stratified_jackknife_interval
 from embcheck.measures.histograms import rounded
 from embcheck.measures.words import resolve, unit
 from embcheck.settings import current
+from embcheck.units import part
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -76,6 +77,7 @@ def category_separation(table: EmbeddingTable, categories: Categories, *, rng: n
         effect={"name": "mean silhouette", "value": float(silhouette.mean())},
         draws={"shuffled_categories": _shuffled(cosines, labels, rng)},
         units=pseudo,
+        parts=(part(names.tolist(), pseudo, pseudo=True),),
         details={
             "coverage": words.coverage.record(),
             "categories": _by_category(categories, cosines, labels, silhouette),
@@ -115,12 +117,20 @@ def separation(cosines: NDArray[np.float64], labels: NDArray[np.int64]) -> float
 
 
 def _left_out(cosines: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The separation without each word in turn, from the sums of its row."""
+    r"""The separation without each word in turn, the weight of every category as it was.
+
+    It is :math:`\sum_g m_g (m_g - 1) \bar c_{gg} / S - \sum_{g \ne h} m_g m_h \bar c_{gh} / T`, S and T the numbers of
+    cells within and between categories. A word of g that is left out leaves the means of its category to the m_g - 1
+    others; the factors stay. Were they to shrink with it, a word would seem to count for less than it does:
+    intervals then cover 91% instead of 95% where categories lie apart.
+    """
     same, other = _same(labels), labels[:, None] != labels[None]
     within, between = (cosines * same).sum(1), (cosines * other).sum(1)
-    found: NDArray[np.float64] = (within.sum() - 2 * within) / (same.sum() - 2 * same.sum(1)) - (
-        between.sum() - 2 * between
-    ) / (other.sum() - 2 * other.sum(1))
+    _, group, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    m, all_within, all_between = (v[group] for v in (sizes, *(np.bincount(group, w) for w in (within, between))))
+    change_within = m / (m - 2) * (all_within - 2 * within) - all_within
+    change_between = 2 * (m / (m - 1) * (all_between - between) - all_between)
+    found: NDArray[np.float64] = separation(cosines, labels) + change_within / same.sum() - change_between / other.sum()
     return found
 
 
@@ -130,9 +140,10 @@ def _shuffled(cosines: NDArray[np.float64], labels: NDArray[np.int64], rng: np.r
     total, pairs, inside = float(cosines.sum() - np.trace(cosines)), n * (n - 1), int(same.sum())
     members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
     diagonal = np.diag(cosines)
-    draws = np.empty(PERMUTATIONS)
-    for start in range(0, PERMUTATIONS, _CHUNK):
-        count = min(_CHUNK, PERMUTATIONS - start)
+    permutations = current().drawn(PERMUTATIONS)
+    draws = np.empty(permutations)
+    for start in range(0, permutations, _CHUNK):
+        count = min(_CHUNK, permutations - start)
         order = rng.permuted(np.broadcast_to(np.arange(n), (count, n)), axis=1)
         within = np.zeros(count)
         for group in members:

@@ -8,6 +8,7 @@ import numpy as np
 
 from embcheck.estimate import Estimate
 from embcheck.measures import fingerprints
+from embcheck.measures.words import tokens_part
 from embcheck.vocabulary import RowStatus, TokenKind
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def untrained_share(table: EmbeddingTable) -> Estimate:
         n=len(rows),
         unit="known rows",
         name="share of rows that look untrained",
+        parts=(tokens_part(table, rows, fits[rows] > 0),),
         effect={"name": "rows that look untrained", "value": len(flagged)},
         details={
             "fingerprints": {f.name: {"rows": len(f.rows), **f.about} for f in found},

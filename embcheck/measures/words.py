@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from embcheck import units
 from embcheck.measures import kernels
 from embcheck.vocabulary import TokenKind
 
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from embcheck.table import Coverage, EmbeddingTable
+    from embcheck.units import Part
 
-__all__ = ["RandomPairs", "Words", "random_pairs", "resolve", "scores", "unit", "word_rows"]
+__all__ = ["RandomPairs", "Words", "random_pairs", "resolve", "scores", "tokens_part", "unit", "word_rows"]
 
 FEW = 100  # word tokens below which random words are drawn from the whole population
 
@@ -105,3 +107,10 @@ def scores(table: EmbeddingTable, queries: NDArray[np.float64]) -> Tensor:
     with kernels.full_precision():
         query = torch.from_numpy(unit(queries)).float().to(table.vectors.device)
         return torch.cat([query @ block.T for _, block in kernels.blocks(table)], dim=1)
+
+
+def tokens_part(table: EmbeddingTable, rows: NDArray[np.int64], values: NDArray[Any]) -> Part:
+    """The units of a mean over all of some rows, (n,) sorted: the first 1,000 in hash order tell which tokens moved."""
+    drawn = table.probes(units.KEPT, among=rows)
+    labels = [table.token(int(row)) for row in drawn]
+    return units.part(labels, values[np.searchsorted(rows, drawn)], population=len(rows))

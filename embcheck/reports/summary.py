@@ -50,10 +50,7 @@ def write(document: Mapping[str, Any], path: Path) -> None:
     EmbcheckError
         It can't be written.
     """
-    try:
-        atomic.replace(path.resolve(), markdown(document), encoding="utf-8")
-    except OSError as error:
-        raise EmbcheckError(f"can't write {str(path)!r}: {error.strerror or error}") from error
+    atomic.write(path, markdown(document))
 
 
 def markdown(document: Mapping[str, Any]) -> str:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from embcheck.spec import ModelSpec
     from embcheck.table import EmbeddingTable
 
-__all__ = ["describe", "read"]
+__all__ = ["characters", "describe", "filler", "read"]
 
 _SHAPE = re.compile(r"([0-9]{1,12})x([0-9]{1,12})")
 _SEED = re.compile(r"[0-9]{1,18}")
@@ -84,18 +84,18 @@ def _draw(rows: int, width: int, seed: int) -> np.ndarray[tuple[int, int], np.dt
 def _words(rows: int) -> list[str]:
     from embcheck import lexicons
 
-    known = dict.fromkeys(chain(_characters(), lexicons.words()))
-    fillers = (word for number in count() if (word := _filler(number)) not in known)
+    known = dict.fromkeys(chain(characters(), lexicons.words()))
+    fillers = (word for number in count() if (word := filler(number)) not in known)
     return list(islice(chain(known, fillers), rows))
 
 
-def _characters() -> Iterator[str]:
+def characters() -> Iterator[str]:
     """Every visible ASCII character, then letters of other alphabets of the same length to compare them with."""
     yield from map(chr, range(0x21, 0x7F))
     yield from (c for c in map(chr, _OTHER_CHARACTERS) if unicodedata.category(c).startswith("L"))
 
 
-def _filler(number: int) -> str:
+def filler(number: int) -> str:
     """A word of letters for a number: ``taaaaab`` for 1."""
     digits = ""
     while number or len(digits) < 6:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib.util
 import json
 import shutil
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from embcheck import lexicons, sources, spec
@@ -81,6 +83,13 @@ MAKE = {
 }
 
 
+@cache
+def _first_layer() -> dict[str, torch.Tensor]:
+    """What the checks of neurons read."""
+    with safe_open(FOLDER / "model.safetensors", "pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys() if name.startswith("encoder.layer.0.")}  # noqa: SIM118
+
+
 def write(table: EmbeddingTable, case: str, folder: Path) -> Path:
     """One checkpoint as a Hugging Face directory."""
     folder.mkdir()
@@ -88,7 +97,7 @@ def write(table: EmbeddingTable, case: str, folder: Path) -> Path:
         if file.is_file() and file.suffix != ".safetensors":
             shutil.copy(file, folder)
     vectors = MAKE[case](table)
-    save_file({TENSOR: vectors.contiguous().clone()}, folder / "model.safetensors")
+    save_file({TENSOR: vectors.contiguous().clone(), **_first_layer()}, folder / "model.safetensors")
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"vocab_size": len(vectors)}))
     tokenizer = json.loads((folder / "tokenizer.json").read_text())

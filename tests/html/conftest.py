@@ -33,7 +33,7 @@ HOSTILE = (
 
 def hostile_table() -> EmbeddingTable:
     """Noise with every word of the lexicons; the hostile tokens lie around queen, as neighbors of words."""
-    characters = (string.ascii_letters, string.digits, string.punctuation)
+    characters = (string.ascii_letters, string.digits, string.punctuation, *map(chr, range(0x430, 0x450)))
     filler = (f"filler{i}" for i in range(600))
     words = list(dict.fromkeys((*lexicons.words(), *HOSTILE, *"".join(characters), *filler)))
     rng = np.random.default_rng(0)

@@ -15,23 +15,23 @@ XHTML = "{http://www.w3.org/1999/xhtml}"
 EVIL = "</td><script>alert(1)</script>\x1b\u202e\ud800"
 
 
-@claim(above(0.5))
-def toy(table):
-    """Everything is a toy."""
-    worst = [{"token": EVIL, "id": 1, "value": 0.25}]
-    histogram = {"low": 0.0, "high": 1.0, "counts": [1, 2, 3], "below": 0, "above": 0}
-    values = [0.70, 0.75, 0.80, 0.75]
-    return Estimate.from_units(values, unit="toys", name=EVIL, counterexamples=worst, details={"histogram": histogram})
-
-
-@claim(above(0.5))
-def absent(table):
-    """Something is never there."""
-    raise NotMeasurable("no toys")
-
-
 @pytest.fixture
 def run():
+    @claim(above(0.5))
+    def toy(table):
+        """Everything is a toy."""
+        worst = [{"token": EVIL, "id": 1, "value": 0.25}]
+        histogram = {"low": 0.0, "high": 1.0, "counts": [1, 2, 3], "below": 0, "above": 0}
+        values = [0.70, 0.75, 0.80, 0.75]
+        return Estimate.from_units(
+            values, unit="toys", name=EVIL, counterexamples=worst, details={"histogram": histogram}
+        )
+
+    @claim(above(0.5))
+    def absent(table):
+        """Something is never there."""
+        raise NotMeasurable("no toys")
+
     table = EmbeddingTable.from_arrays(np.eye(4, 3) + 1, list("abcd"))
     return embcheck.check(table, properties=[toy, absent])
 

@@ -157,3 +157,18 @@ def test_a_missing_library_is_one_line(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "vl_convert", None)
     with pytest.raises(UsageError, match=re.escape("pip install 'embcheck[html]'")):
         svg.need_library()
+
+
+def test_the_command_of_a_property_of_two_models_names_both():
+    """What is about two models is measured again on both, each under its alias; a model in memory needs Python."""
+    models = [
+        {"alias": "a", "spec": "random:9x2", "population": None},
+        {"alias": "demo", "spec": "demo", "population": None},
+        {"alias": "memory", "spec": "memory", "population": None},
+    ]
+    document = {"models": models, "run": {"seed": 3}}
+    one = {"property": "near", "params": {"other": "demo"}, "estimate": None}
+    assert (
+        view._command(document, models[0], one) == "embcheck check a=random:9x2 demo --property 'near[demo]' --seed 3"
+    )
+    assert view._command(document, models[2], one).startswith("embcheck.check(model, ")

@@ -143,3 +143,20 @@ def test_thirty_rows_are_too_few(gaussian_table):
     with pytest.raises(NotMeasurable, match="30 rows are too few"):
         find(gaussian_table(30, 4))
     assert find(gaussian_table(31, 4)).is_exact
+
+
+def test_draws_hold_the_measured_samples_too(rng):
+    """On noise, measured and simulated samples are exchangeable: among all choices of them p-values are uniform."""
+    p = []
+    for _ in range(400):
+        values, simulated = rng.standard_normal(10), rng.standard_normal(99)
+        draws = hubness._means(list(values), simulated, rng)
+        assert len(draws) == 99
+        p.append(((draws >= values.mean()).sum() + rng.uniform()) / 100)
+    assert stats.kstest(p, "uniform").pvalue > 0.001
+
+
+def test_draws_are_means_of_samples(rng):
+    """With all samples equal but one measured, a draw is the mean of those without it or with it."""
+    draws = hubness._means([5.0, 0.0], np.zeros(99), rng)
+    assert set(draws.tolist()) <= {0.0, 2.5}

@@ -277,3 +277,12 @@ def test_worst_pairs_are_those_that_fewest_cross_pairs_lie_below(few_draws, word
     assert [c["percentile"] for c in found] == pytest.approx(below[order].tolist())
     assert [c["ids"] for c in found] == [table.rows(relation.pairs[i]) for i in order]
     assert [c["value"] for c in found] == pytest.approx(own[order].tolist())
+
+
+@pytest.mark.parametrize("decimals", [1, 12], ids=["ties", "no ties"])
+@pytest.mark.parametrize("n", [3, 4, 25])
+def test_areas_left_out_are_those_by_deletion(rng, n, decimals):
+    """The area without each pair is that of the cells without its row and column, ties counting one half."""
+    cells = rng.standard_normal((n, n)).round(decimals)
+    expected = [related.area(np.delete(np.delete(cells, i, 0), i, 1)) for i in range(n)]
+    np.testing.assert_allclose(related.areas_left_out(cells), expected, atol=1e-12)

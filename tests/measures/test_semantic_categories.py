@@ -53,6 +53,18 @@ def units_of(table, categories):
     return np.array(units), np.array(labels)
 
 
+def weighted_separate(units, labels, sizes):
+    """Float64 reference written from the definition, each category at the weight of its full size."""
+    kept = {g: [i for i in range(len(units)) if labels[i] == g] for g in range(len(sizes))}
+
+    def mean(g, h):
+        return np.mean([np.dot(units[i], units[j]) for i in kept[g] for j in kept[h] if i != j])
+
+    within = {(g, g): sizes[g] * (sizes[g] - 1) for g in kept}
+    between = {(g, h): sizes[g] * sizes[h] for g in kept for h in kept if g != h}
+    return np.subtract(*(sum(w * mean(*k) for k, w in part.items()) / sum(part.values()) for part in (within, between)))
+
+
 def separate(units, labels):
     """Mean cosine within minus between, pair by pair."""
     pairs = list(itertools.combinations(range(len(units)), 2))
@@ -70,11 +82,16 @@ def test_the_value_is_the_difference_of_two_means_over_pairs(few_draws, made, rn
 
 
 def test_the_interval_is_the_jackknife_by_deletion(few_draws, made, rng):
-    """The interval's variance is the sum over categories of that of the values without each of its words in turn."""
+    """The interval's variance is the sum over categories of that of the values without each of its words in turn.
+
+    The weights of the categories stay: else a word would seem to count for less than it does.
+    """
     table, categories = made(strength=1)
     found = measures.category_separation(table, categories, rng=rng)
     units, labels = units_of(table, categories)
-    left_out = np.array([separate(np.delete(units, i, 0), np.delete(labels, i)) for i in range(24)])
+    left_out = np.array(
+        [weighted_separate(np.delete(units, i, 0), np.delete(labels, i), np.bincount(labels)) for i in range(24)]
+    )
     parts = [left_out[labels == k] for k in range(3)]
     variances = [(len(x) - 1) / len(x) * ((x - x.mean()) ** 2).sum() for x in parts]
     df = sum(variances) ** 2 / sum(v**2 / (len(x) - 1) for v, x in zip(variances, parts, strict=True))

@@ -6,6 +6,7 @@ import numpy.fft  # noqa: F401 - same
 import pytest
 import scipy.stats  # noqa: F401 - same
 import torch  # noqa: F401 - same
+import vl_convert  # noqa: F401 - same
 
 import embcheck.api
 import embcheck.measures

@@ -99,6 +99,16 @@ def test_update_adopts_a_change_and_prunes(ready, run, write, report, monkeypatc
     assert sorted(entry["params"]["word"] for entry in document["entries"].values()) == ["one", "three"]
 
 
+def test_renamed_property_is_unused_and_new(ready, run, write, report, monkeypatch):
+    """A renamed property is not passed in CI: it is new under its new name, and its entries are unused."""
+    write("properties/toys.py", TOY.replace("def moving", "def going"))
+    monkeypatch.setenv("CI", "1")
+    result = run("--embcheck-json=out.json", PROPERTIES)
+    result.assert_outcomes(failed=2, xfailed=1)
+    assert states(report) == {"going[one]": "new", "going[two]": "new", "refuted": None}
+    assert report()[0]["models"][0]["unused"] == ["moving[one]", "moving[two]"]
+
+
 def test_update_in_ci_needs_the_flag(ready, run, usage_error, monkeypatch):
     """In CI the environment alone updates nothing."""
     monkeypatch.setenv("CI", "1")

@@ -1,4 +1,7 @@
-"""On tables without structure: nothing passes more often than it may, and p-values are uniform."""
+"""On tables without structure p-values are uniform, and the control finds what says nothing.
+
+How often each property passes there is simulated in `test_selftest`.
+"""
 
 import importlib
 import math
@@ -12,12 +15,12 @@ from embcheck.claims import Verdict, above, claim
 from embcheck.estimate import Estimate
 from embcheck.measures import classes, offsets
 from embcheck.run import Check, evaluate
+from embcheck.selftest.limits import coverage_limits
 from embcheck.settings import Settings
 from embcheck.table import EmbeddingTable
 
 pytestmark = pytest.mark.slow
-TABLES = 200
-FALSE_PASSES = 18  # of 200: what a true rate of 5% stays under in all but one of 1,000 runs
+TABLES = 150
 
 
 def check_of(name, file=None, **parameters):
@@ -32,38 +35,11 @@ def few_draws(monkeypatch):
     monkeypatch.setattr(offsets, "SHUFFLES", 1)
 
 
-def verdicts(check, noise):
-    return [evaluate(check, noise(seed), Settings(seed=seed)).verdict for seed in range(TABLES)]
-
-
-def test_positive_bias_is_refuted_on_every_random_table(noise):
+def test_positive_bias_is_refuted_on_random_tables(noise):
     """The share of a Gaussian table is one half: above 0.51 is refuted each time."""
-    assert verdicts(check_of("positive_cosine_bias"), noise) == [Verdict.REFUTED] * TABLES
-
-
-@pytest.mark.parametrize(
-    "check",
-    [
-        check_of("plural_direction_consistency", relation=lexicons.relations("plural")[0]),
-        check_of("ascii_anti_alignment", token_class="ascii"),
-        check_of("analogy_gain", "analogy", relation=lexicons.relations("gender")[0]),
-        check_of("analogy_rank", "analogy", analogy=lexicons.analogies("king")[0]),
-    ],
-    ids=lambda check: check.label,
-)
-def test_false_passes_are_rare(few_draws, noise, check):
-    """On 200 Gaussian tables a property that noise must fail holds at most 18 times, and is measured every time."""
-    found = verdicts(check, noise)
-    assert set(found) <= {Verdict.HOLDS, Verdict.REFUTED, Verdict.INCONCLUSIVE}
-    assert found.count(Verdict.HOLDS) <= FALSE_PASSES
-
-
-def test_the_baseline_holds_on_every_seed(noise):
-    """The random baseline's bands are wide enough for its own noise: it holds on 200 of 200 seeds."""
-    check = check_of("random_baseline")
-    found = [evaluate(check, noise(0), Settings(seed=seed)) for seed in range(TABLES)]
-    assert [result.verdict for result in found] == [Verdict.HOLDS] * TABLES
-    assert len({result.estimate.value for result in found}) > TABLES / 2
+    check = check_of("positive_cosine_bias")
+    found = [evaluate(check, noise(seed), Settings(seed=seed, probes=500)).verdict for seed in range(20)]
+    assert found == [Verdict.REFUTED] * 20
 
 
 def p_value(estimate, null):
@@ -82,7 +58,7 @@ def test_p_values_of_shuffled_labels_are_uniform(few_draws, tokens):
     words = [token for token in tokens if len(token) in (1, 5)][:300]
     rows = [*range(40), *range(260, 280)]
     p = []
-    for seed in range(300):
+    for seed in range(TABLES):
         vectors = np.random.default_rng(seed).standard_normal((len(words), 8))
         table = EmbeddingTable.from_arrays(vectors, words)
         found = measures.negative_share_difference(table, rows, rng=np.random.default_rng([seed, 1]))
@@ -97,7 +73,7 @@ def test_p_values_of_pairs_are_uniform(few_draws, tokens, null):
     words = [token for token in tokens if len(token) > 1][:700]
     pairs = lexicons.relation("made up", list(zip(words[0:480:20], words[10:490:20], strict=True)))
     p = []
-    for seed in range(300):
+    for seed in range(TABLES):
         vectors = np.random.default_rng([seed, 5]).standard_normal((len(words), 8))
         table = EmbeddingTable.from_arrays(vectors, words)
         p.append(p_value(measures.offset_consistency(table, pairs, rng=np.random.default_rng([seed, 1])), null))
@@ -109,13 +85,13 @@ def test_the_consistency_of_noise_has_the_spread_its_interval_states(few_draws, 
     words = [token for token in tokens if len(token) > 1][:700]
     pairs = lexicons.relation("made up", list(zip(words[0:480:20], words[10:490:20], strict=True)))
     covered = 0
-    for seed in range(300):
+    for seed in range(TABLES):
         vectors = np.random.default_rng([seed, 6]).standard_normal((len(words), 16))
         found = measures.offset_consistency(
             EmbeddingTable.from_arrays(vectors, words), pairs, rng=np.random.default_rng(0)
         )
         covered += found.low <= 0 <= found.high
-    assert covered / 300 >= 0.92
+    assert covered / TABLES >= coverage_limits(TABLES)[0]
 
 
 def shifted(table):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from collections import defaultdict
 from functools import cache
 from importlib import resources
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup, escape
 
 from embcheck.progress import track
+from embcheck.reports import json_file
 from embcheck.reports.html import pictures, view
 from embcheck.reports.html.inert import inert
 from embcheck.reports.html.pictures.changes import moved
@@ -30,7 +32,8 @@ __all__ = ["asset", "environment", "filled", "render"]
 
 
 def render(document: Mapping[str, Any]) -> str:
-    """The page of a report document."""
+    """The page of a report document: the same from a run as from the JSON that was written of it."""
+    document = json.loads(json_file.dumps(document))
     results = [result for model in document["models"] for result in model["results"]]
     return filled(
         "page.html.jinja",

@@ -322,11 +322,9 @@ def _command(document: Mapping[str, Any], model: Mapping[str, Any], result: Mapp
     spec = model["spec"]
     if spec == "memory":
         return f"embcheck.check(model, tokenizer=tokenizer, properties={label(result)!r})"
-    try:
-        named = parse(spec).alias == model["alias"]
-    except SpecError:
-        named = False
-    words = ["embcheck", "check", spec if named else f"{model['alias']}={spec}", "--property", label(result)]
+    other = result["params"].get("other")
+    both = [model, *(one for one in document["models"] if one["alias"] == other)]
+    words = ["embcheck", "check", *map(_spec, both), "--property", _selection(result)]
     words += ["--seed", str(document["run"]["seed"])] if document["run"]["seed"] else []
     estimate, population = result["estimate"], model["population"]
     if estimate and estimate["confidence_level"] != 0.95:
@@ -334,3 +332,18 @@ def _command(document: Mapping[str, Any], model: Mapping[str, Any], result: Mapp
     if population and population["kind"] != "known":
         words += ["--population", population["kind"]]
     return shlex.join(words)
+
+
+def _selection(result: Mapping[str, Any]) -> str:
+    """What selects the result; all of the property's where a report, whose keys are sorted, lost their order."""
+    return label(result) if len(result["params"]) < 2 else str(result["property"])
+
+
+def _spec(model: Mapping[str, Any]) -> str:
+    """The spec that gives the model its alias."""
+    spec = str(model["spec"])
+    try:
+        named = parse(spec).alias == model["alias"]
+    except SpecError:
+        named = False
+    return spec if named else f"{model['alias']}={spec}"

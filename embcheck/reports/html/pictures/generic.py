@@ -10,7 +10,7 @@ from embcheck.reports.terminal import bound_text
 from embcheck.reports.text import number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from embcheck.reports.html.pictures import Figure, Shown
 
@@ -28,15 +28,7 @@ def estimate(shown: Shown) -> Iterator[Figure]:
     rows = [{"v": found["value"], "y": name, "tip": f"measured: {number(found['value'])}"}]
     low, high = (found[key] if found[key] is not None else found["value"] for key in ("low", "high"))
     spread = [{"a": low, "b": high, "y": name, "tip": f"interval: {number(low)} to {number(high)}"}]
-    nulls = [
-        {
-            "v": null["value"],
-            "y": vega.token(null["name"]),
-            "tip": f"{vega.token(null['name'])}: {number(null['value'])}",
-        }
-        for null in result["nulls"]
-        if null["value"] is not None
-    ]
+    nulls = _nulls(result)
     order = [name, *(row["y"] for row in nulls)]
     up = vega.y("y", kind="nominal", scale={}, axis={"grid": False}, sort=order)
     layers: list[dict[str, Any]] = [
@@ -56,14 +48,23 @@ def estimate(shown: Shown) -> Iterator[Figure]:
             else []
         ),
     ]
-    for claim in result["claims"]:
-        ends = [claim[key] for key in ("bound", "low", "high") if claim["op"] != "beats" and claim.get(key) is not None]
-        layers += [vega.rule(float(end), bound_text(claim)) for end in ends]
     yield figure(
-        vega.chart(layers, height=34 * len(order)),
+        vega.chart([*layers, *_bounds(result)], height=34 * len(order)),
         shown.alias,
         "The measured value with its interval, its nulls, and the bounds of the claim (dashed).",
     )
+
+
+def _nulls(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    names = [(vega.token(null["name"]), null["value"]) for null in result["nulls"] if null["value"] is not None]
+    return [{"v": value, "y": name, "tip": f"{name}: {number(value)}"} for name, value in names]
+
+
+def _bounds(result: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for claim in result["claims"]:
+        for key in ("bound", "low", "high"):
+            if claim["op"] != "beats" and claim.get(key) is not None:
+                yield vega.rule(float(claim[key]), bound_text(claim))
 
 
 def histogram(shown: Shown) -> Iterator[Figure]:

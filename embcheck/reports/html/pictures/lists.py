@@ -41,17 +41,7 @@ def _cells(shown: Shown, names: Sequence[str], matrix: Sequence[Sequence[float]]
     off = [float(v) for i, row in enumerate(matrix) for j, v in enumerate(row) if i != j]
     start = max(0.0, min(off))
     limit = max(*map(abs, off), start + 1e-6)
-    rows: list[dict[str, Any]] = [
-        {
-            "i": i,
-            "j": j,
-            "size": 0.06 + 0.94 * max(0.0, min(1.0, (abs(float(value)) - start) / (limit - start))),
-            "colour": "var(--hot)" if float(value) >= 0 else "var(--cold)",
-            "tip": f"{words[i]}, {words[j]}: {number(round(float(value), 4))}",
-        }
-        for i, row in enumerate(matrix)
-        for j, value in enumerate(row)
-    ]
+    rows = _cell_rows(words, matrix, start, limit)
     said = {"labelExpr": f"{words!r}[datum.value]"} if all(w.isascii() and w.isalnum() for w in words) else {}
     if not said:
         for row in rows:
@@ -76,6 +66,22 @@ def _cells(shown: Shown, names: Sequence[str], matrix: Sequence[Sequence[float]]
             else f"orange above zero, blue below, full at {limit:.2f}."
         ),
     )
+
+
+def _cell_rows(
+    words: Sequence[str], matrix: Sequence[Sequence[float]], start: float, limit: float
+) -> list[dict[str, Any]]:
+    return [
+        {
+            "i": i,
+            "j": j,
+            "size": 0.06 + 0.94 * max(0.0, min(1.0, (abs(float(value)) - start) / (limit - start))),
+            "colour": "var(--hot)" if float(value) >= 0 else "var(--cold)",
+            "tip": f"{words[i]}, {words[j]}: {number(round(float(value), 4))}",
+        }
+        for i, row in enumerate(matrix)
+        for j, value in enumerate(row)
+    ]
 
 
 @picture("semantic_categories")

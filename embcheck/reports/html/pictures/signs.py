@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from embcheck.reports.html import vega
 from embcheck.reports.html.pictures import figure, picture
 from embcheck.reports.text import number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from embcheck.reports.html.pictures import Figure, Shown
 
@@ -40,21 +40,7 @@ def cosines(shown: Shown) -> Iterator[Figure]:
 @picture("positive_cosine_bias", together=True)
 def model_size(results: Sequence[Shown]) -> Iterator[Figure]:
     """The share against the number of entries of the matrix, for three models or more."""
-    rows = [
-        {
-            "x": one.shape[0] * one.shape[1],
-            "y": one.result["estimate"]["value"],
-            "low": one.result["estimate"]["low"],
-            "high": one.result["estimate"]["high"],
-            "label": vega.token(one.alias),
-            "colour": vega.tone(one.index),
-            "tip": "{}: {}, {:,} x {}".format(
-                vega.token(one.alias), number(one.result["estimate"]["value"]), *one.shape
-            ),
-        }
-        for one in results
-        if one.result["estimate"] is not None
-    ]
+    rows = _sizes(results)
     if len(rows) < _FEWEST:
         return
     powers = [math.log10(row["x"]) for row in rows]
@@ -93,6 +79,25 @@ def model_size(results: Sequence[Shown]) -> Iterator[Figure]:
     yield figure(vega.chart(layers), "Against model size", "Share of non-negative cosines by the size of the matrix.")
 
 
+def _sizes(results: Sequence[Shown]) -> list[dict[str, Any]]:
+    """Entries of the matrix and share with its interval, for each model that was measured."""
+    return [
+        {
+            "x": one.shape[0] * one.shape[1],
+            "y": one.result["estimate"]["value"],
+            "low": one.result["estimate"]["low"],
+            "high": one.result["estimate"]["high"],
+            "label": vega.token(one.alias),
+            "colour": vega.tone(one.index),
+            "tip": "{}: {}, {:,} x {}".format(
+                vega.token(one.alias), number(one.result["estimate"]["value"]), *one.shape
+            ),
+        }
+        for one in results
+        if one.result["estimate"] is not None
+    ]
+
+
 @picture("ascii_anti_alignment")
 def characters(shown: Shown) -> Iterator[Figure]:
     """The tokens of the class, sorted by the share of their cosines that is negative."""
@@ -100,16 +105,7 @@ def characters(shown: Shown) -> Iterator[Figure]:
     values = [float(entry["negative_share"]) for entry in found]
     if not values:
         return
-    rows = [
-        {
-            "column": i % _ACROSS,
-            "row": i // _ACROSS,
-            "token": vega.token(entry["token"], 6),
-            "share": (value - min(values)) / max(max(values) - min(values), 1e-9),
-            "tip": f"'{vega.token(entry['token'])}' #{entry['id']}: {100 * value:.1f}% negative",
-        }
-        for i, (entry, value) in enumerate(zip(found, values, strict=True))
-    ]
+    rows = _tiles(found, values)
     lines = -(-len(rows) // _ACROSS)
     place = {name: {"field": name, "type": "ordinal", "axis": None} for name in ("column", "row")}
     tiles = vega.layer(
@@ -137,3 +133,17 @@ def characters(shown: Shown) -> Iterator[Figure]:
         f"Most negative first: from {100 * values[0]:.0f}% of cosines negative (deep colour) "
         f"down to {100 * values[-1]:.0f}%; in the mean {100 * float(shown.details['class_mean']):.0f}%.",
     )
+
+
+def _tiles(found: Sequence[Mapping[str, Any]], values: Sequence[float]) -> list[dict[str, Any]]:
+    """A tile for each token, in lines of 13."""
+    return [
+        {
+            "column": i % _ACROSS,
+            "row": i // _ACROSS,
+            "token": vega.token(entry["token"], 6),
+            "share": (value - min(values)) / max(max(values) - min(values), 1e-9),
+            "tip": f"'{vega.token(entry['token'])}' #{entry['id']}: {100 * value:.1f}% negative",
+        }
+        for i, (entry, value) in enumerate(zip(found, values, strict=True))
+    ]

@@ -1,0 +1,125 @@
+"""The document of ``selftest`` as lines for a terminal, and as the page that explains its table."""
+
+from __future__ import annotations
+
+import importlib.resources
+import math
+from typing import TYPE_CHECKING, Any
+
+from embcheck.reports.terminal import WIDTH, Line
+from embcheck.reports.text import cut, safe, wrap
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from embcheck.reports.terminal import Style
+
+__all__ = ["lines", "markdown"]
+
+_HEADINGS = ("property", "noise: holds", "covers", "uniform", "planted", "")
+_WIDTHS = (29, 15, 13, 9, 9, 5)
+_MUST = {"fails": "", "holds": " must", "any": " may"}
+
+
+def lines(document: Mapping[str, Any], *, encoding: str = "utf-8") -> Iterator[Line]:
+    """A row for each property, what is wrong with it below, and how many are calibrated."""
+    yield Line(_aligned(_HEADINGS), "title")
+    for row in document["properties"]:
+        name = safe(row["property"], _WIDTHS[0] - 1, encoding=encoding)
+        word, style = _verdict(row)
+        if row["cases"] and not row["reason"]:
+            yield Line(_aligned((name, *_cells(row, document), word)), style)
+            for fault in row["faults"]:
+                yield from _prose(fault, "  ", encoding, style)
+        else:
+            yield from _prose(row["reason"], f"{name:<{_WIDTHS[0]}}not simulated: ", encoding, style)
+    yield Line("")
+    yield from _prose(_counts(document), "", encoding, "pass" if _all_calibrated(document) else "fail")
+
+
+def _prose(text: str, first: str, encoding: str, style: Style) -> Iterator[Line]:
+    for line in wrap([safe(text, 10 * WIDTH, encoding=encoding)], width=WIDTH, first=first, indent=" " * 4):
+        yield Line(line, style)
+
+
+def _all_calibrated(document: Mapping[str, Any]) -> bool:
+    return all(row["calibrated"] for row in document["properties"])
+
+
+def _verdict(row: Mapping[str, Any]) -> tuple[str, Style]:
+    if not row["calibrated"]:
+        return "NO", "fail"
+    return ("-", "dim") if row["reason"] else ("ok", "plain")
+
+
+def _aligned(cells: tuple[str, ...]) -> str:
+    return "".join(f"{cut(cell, width - 1):<{width}}" for cell, width in zip(cells, _WIDTHS, strict=True)).rstrip()
+
+
+def _cells(row: Mapping[str, Any], document: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    """What was found on noise, by coverage, of p-values and where structure was planted."""
+    noise = [case["noise"] for case in row["cases"] if case["noise"]["reason"] is None]
+    planted = [case["planted"] for case in row["cases"] if case["planted"]["reason"] is None]
+    worst = max if row["on_noise"] == "fails" else min
+    on_noise = worst(noise, key=lambda found: found["holds"] / max(1, found["tables"]))
+    least = min(planted, key=lambda found: found["found"] / found["tables"]) if planted else None
+    return (
+        f"{on_noise['holds']}/{on_noise['tables']}{_MUST[row['on_noise']]}",
+        _coverage(row["coverage"], document["limits"]["coverage"][1]),
+        "no null" if row["uniform"] is None else f"{row['uniform']:.2g}",
+        "nothing" if least is None else f"{least['found']}/{least['tables']}",
+    )
+
+
+def _coverage(found: Mapping[str, Any], high: float) -> str:
+    if found["share"] is None:
+        return str(found["reason"])
+    return f"{100 * found['share']:.1f}%" + (" wide" if found["share"] > high else "")
+
+
+def _counts(document: Mapping[str, Any]) -> str:
+    rows = document["properties"]
+    bad = [row["property"] for row in rows if not row["calibrated"]]
+    apart = sum(bool(row["reason"]) and row["calibrated"] for row in rows)
+    text = f"{len(rows) - len(bad) - apart} calibrated"
+    text += f", {len(bad)} not: {', '.join(bad)}" if bad else ""
+    return text + (f", {apart} not simulated" if apart else "")
+
+
+# --- the page -------------------------------------------------------------------------------------------------------
+
+
+def markdown(document: Mapping[str, Any], version: str) -> str:
+    """The page: what was simulated, the table, what its columns mean and how much they vary by chance."""
+    template = importlib.resources.files(__package__).joinpath("calibration-page.md").read_text(encoding="utf-8")
+    limits, redraws = document["limits"], document["redraws"]
+    low, high = limits["coverage"]
+    return template.format(
+        **{key: document[key] for key in ("tables", "redraws", "seed")},
+        **document["design"],
+        version=version,
+        table="\n".join(_table_row(row, document) for row in document["properties"]),
+        verdict="\n".join(_verdicts(document)),
+        most=limits["false_passes"],
+        low=f"{100 * low:.1f}",
+        high=f"{100 * high:.1f}",
+        error=f"{100 * math.sqrt(0.95 * 0.05 / redraws):.1f}",
+    )
+
+
+def _table_row(row: Mapping[str, Any], document: Mapping[str, Any]) -> str:
+    word, _ = _verdict(row)
+    simulated = row["cases"] and not row["reason"]
+    cells = _cells(row, document) if simulated else (f"not simulated: {row['reason']}", "", "", "")
+    return f"| `{safe(row['property'], 60)}` | " + " | ".join(_inert(cell) for cell in (*cells, word)) + " |"
+
+
+def _inert(text: str) -> str:
+    return safe(text, 300).translate({ord(mark): f"&#{ord(mark)};" for mark in "|<>`*_[]"})
+
+
+def _verdicts(document: Mapping[str, Any]) -> Iterator[str]:
+    yield _counts(document) + "."
+    for row in document["properties"]:
+        for fault in () if row["reason"] else row["faults"]:
+            yield f"- `{safe(row['property'], 60)}`: {_inert(fault)}"

@@ -1,0 +1,12 @@
+"""Selftest: are the checks themselves calibrated? Each property is measured on tables whose structure is known.
+
+``examine`` makes a document of plain JSON types, which `embcheck.reports.calibration` shows.
+"""
+
+from __future__ import annotations
+
+from embcheck.selftest.examine import Plan, examine
+from embcheck.selftest.planted import PLANTED
+from embcheck.selftest.stage import Stage, stage_of
+
+__all__ = ["PLANTED", "Plan", "Stage", "examine", "stage_of"]

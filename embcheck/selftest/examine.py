@@ -1,0 +1,260 @@
+"""The simulations: noise, planted structure, and redraws of what an interval is about."""
+
+from __future__ import annotations
+
+import inspect
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from scipy import stats
+
+from embcheck.claims import Verdict
+from embcheck.errors import EmbcheckError
+from embcheck.progress import track
+from embcheck.run import evaluate
+from embcheck.selftest.limits import coverage_limits, faults, most_passes
+from embcheck.selftest.planted import plant_of
+from embcheck.selftest.stage import ROWS, WIDTH, stage_of
+from embcheck.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from embcheck.estimate import Estimate
+    from embcheck.run import Check, Result
+    from embcheck.selftest.stage import Stage
+    from embcheck.table import EmbeddingTable
+
+__all__ = ["Plan", "examine"]
+
+SCHEMA = "embcheck-selftest/1"
+PROBES, DRAWS = 100, 99  # on noise: intervals are sampled ones, and p <= 0.01 is one rank
+REDRAWN = 50  # probes of each redraw
+PER_PLANTED = 4  # tables of noise to one of planted structure
+_PATIENCE = 5  # skipped tables before it is taken that all are
+_NOISE, _PLANTED, _REDRAWN, _TIES = range(4)  # seeds of each simulation are its own
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much is simulated: tables of noise for each check, redraws for each property."""
+
+    tables: int = 200
+    redraws: int = 2_000
+    seed: int = 0
+
+
+def examine(checks: Sequence[Check], plan: Plan) -> dict[str, Any]:
+    """Simulate every property on tables of known structure.
+
+    Parameters
+    ----------
+    checks
+        Checks, those of one property next to each other.
+    plan
+        How much.
+
+    Returns
+    -------
+    dict
+        ``embcheck-selftest/1``, in plain JSON types: limits, and a row for each property.
+    """
+    groups = [list(group) for _, group in groupby(checks, key=lambda check: check.declaration.id)]
+    with _one_thread():
+        rows = [_row(cases, plan) for cases in track(groups, "selftest")]
+    low, high = coverage_limits(plan.redraws)
+    return {
+        "schema": SCHEMA,
+        "tables": plan.tables,
+        "redraws": plan.redraws,
+        "seed": plan.seed,
+        "design": {"rows": ROWS, "width": WIDTH, "probes": PROBES, "draws": DRAWS, "redrawn": REDRAWN},
+        "limits": {"false_passes": most_passes(plan.tables), "coverage": [low, high]},
+        "properties": rows,
+    }
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Products of tables this small are fastest on one thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _row(cases: list[Check], plan: Plan) -> dict[str, Any]:
+    declaration = cases[0].declaration
+    row: dict[str, Any] = {
+        "property": declaration.id,
+        "on_noise": declaration.on_noise,
+        "cases": [],
+        "uniform": None,
+        "coverage": _no_coverage("not simulated"),
+        "reason": _unfit(cases[0]),
+    }
+    if row["reason"] is None:
+        try:
+            row["cases"] = [_case(check, plan) for check in cases]
+            measured = [i for i, case in enumerate(row["cases"]) if case["noise"]["reason"] is None]
+            row["coverage"] = _coverage(cases[measured[0]], plan) if measured else row["coverage"]
+        except EmbcheckError as error:
+            return row | {"reason": f"can't be run: {error}", "faults": [str(error)], "calibrated": False}
+    if row["cases"] and all(case["noise"]["reason"] for case in row["cases"]):
+        row["reason"] = row["cases"][0]["noise"]["reason"]
+    row["uniform"] = _least([p for case in row["cases"] for p in (case["noise"]["uniform"] or {}).values()])
+    row["faults"] = list(faults(row))
+    return row | {"calibrated": not row["faults"]}
+
+
+def _unfit(check: Check) -> str | None:
+    """Why a property can't be run on one table at a time."""
+    if "table" not in inspect.signature(check.function).parameters:
+        return "it takes more than one table"
+    if fixtures := check.declaration.fixtures:
+        return f"only pytest supplies {', '.join(fixtures)}"
+    return "it carries pytest marks" if getattr(check.function, "pytestmark", ()) else None
+
+
+def _case(check: Check, plan: Plan) -> dict[str, Any]:
+    stage = stage_of(check)
+    noise = _on_noise(check, stage, plan)
+    planted = _on_planted(check, stage, plan) if noise["reason"] is None else _nothing_planted("not measured on noise")
+    return {"name": check.label.partition("[")[2].removesuffix("]"), "noise": noise, "planted": planted}
+
+
+# --- noise ----------------------------------------------------------------------------------------------------------
+
+
+def _on_noise(check: Check, stage: Stage, plan: Plan) -> dict[str, Any]:
+    """How often it holds on noise, and whether the p-values of each null are uniform there."""
+    found: list[Result] = []
+    for i in range(plan.tables):
+        settings = Settings(seed=plan.seed + i, probes=PROBES, draws=DRAWS, details=False)
+        found.append(evaluate(check, stage.noise(plan.seed, _NOISE, i), settings))
+        if i + 1 == _PATIENCE and all(result.estimate is None for result in found):
+            return {"tables": 0, "holds": 0, "uniform": None, "reason": f"skipped: {found[0].reason}"}
+    estimates = [result.estimate for result in found if result.estimate is not None]
+    rng = np.random.default_rng([plan.seed, _TIES])
+    uniform = {name: _uniform([_p_value(e, name, rng) for e in estimates]) for name in estimates[0].draws}
+    holds = sum(result.verdict is Verdict.HOLDS for result in found)
+    return {"tables": len(estimates), "holds": holds, "uniform": uniform or None, "reason": None}
+
+
+def _p_value(estimate: Estimate, null: str, rng: np.random.Generator) -> float:
+    """The p-value with equal values in random order: uniform on noise, however few values there are."""
+    draws = estimate.draws[null]
+    above, equal = int((draws > estimate.value).sum()), int((draws == estimate.value).sum())
+    return (above + rng.uniform() * (equal + 1)) / (len(draws) + 1)
+
+
+def _uniform(p_values: list[float]) -> float:
+    """p-value of Kolmogorov and Smirnov's test against the uniform distribution."""
+    return float(stats.kstest(p_values, "uniform").pvalue)
+
+
+def _least(p_values: list[float]) -> float | None:
+    """The smallest of the property's p-values, adjusted for how many there are (Bonferroni)."""
+    return min(1.0, len(p_values) * min(p_values)) if p_values else None
+
+
+# --- planted structure ----------------------------------------------------------------------------------------------
+
+
+def _nothing_planted(reason: str) -> dict[str, Any]:
+    return {"tables": 0, "found": 0, "reason": reason}
+
+
+def _on_planted(check: Check, stage: Stage, plan: Plan) -> dict[str, Any]:
+    """How often it holds where its structure was planted; where noise may hold, how often it then does not."""
+    if plant_of(check) is None:
+        return _nothing_planted("nothing planted")
+    wanted, tables = check.declaration.on_noise == "fails", max(1, plan.tables // PER_PLANTED)
+    found = 0
+    for i in range(tables):
+        settings = Settings(seed=plan.seed + i, probes=PROBES, draws=DRAWS, details=False)
+        verdict = evaluate(check, _structured(check, stage, plan, _PLANTED, i), settings).verdict
+        found += (verdict is Verdict.HOLDS) is wanted
+    return {"tables": tables, "found": found, "reason": None}
+
+
+def _structured(check: Check, stage: Stage, plan: Plan, *seed: int) -> EmbeddingTable:
+    """Fresh noise, with what is planted in it, the same for every seed; noise alone where nothing is."""
+    table, plant = stage.noise(plan.seed, *seed), plant_of(check)
+    if plant is None:
+        return table
+    planted: EmbeddingTable = plant(table, check.params, np.random.default_rng(plan.seed))
+    return planted
+
+
+# --- coverage -------------------------------------------------------------------------------------------------------
+
+
+def _no_coverage(reason: str) -> dict[str, Any]:
+    return {"share": None, "redraws": 0, "target": None, "name": None, "reason": reason}
+
+
+def _coverage(check: Check, plan: Plan) -> dict[str, Any]:
+    """How often the interval covers, units redrawn from a known population.
+
+    Where a measure can measure all units, the population is one table, and the interval must cover its exact value.
+    Elsewhere each redraw is a table of its own with the same structure, and the interval must cover the mean of all.
+    """
+    stage = stage_of(check)
+    first, second = (_measured(check, _structured(check, stage, plan, _REDRAWN, 0), seed) for seed in (0, 1))
+    if first is None or second is None:
+        return _no_coverage("not measured")
+    if first.is_exact:
+        return _no_coverage("exact")
+    if first.low == first.high:
+        return _no_coverage("no interval")
+    found = _probes_redrawn(check, stage, plan) or _tables_redrawn(check, stage, plan)
+    ends, targets, target = found
+    if not len(ends):
+        return _no_coverage("not measured")
+    share = float(((ends[:, 0] <= targets) & (targets <= ends[:, 1])).mean())
+    return {"share": share, "redraws": len(ends), "target": target, "name": check.label, "reason": None}
+
+
+_Redraws = tuple["NDArray[np.float64]", "NDArray[np.float64]", str]
+
+
+def _probes_redrawn(check: Check, stage: Stage, plan: Plan) -> _Redraws | None:
+    """Intervals from 50 probes of one table, and the exact value; none where there is no such value."""
+    table = _structured(check, stage, plan, _REDRAWN, 0)
+    wholes = [_exact(check, table, seed) for seed in (0, 1)]
+    if wholes[0] is None or wholes[1] is None:
+        return None
+    ends, targets = [], []
+    for seed in range(plan.redraws):
+        found = _measured(check, table, plan.seed + seed)
+        whole = wholes[0] if wholes[0] == wholes[1] else _exact(check, table, plan.seed + seed)
+        if found is not None and whole is not None:
+            ends.append((found.low, found.high))
+            targets.append(whole)
+    return np.array(ends), np.array(targets), "the exact value"
+
+
+def _tables_redrawn(check: Check, stage: Stage, plan: Plan) -> _Redraws:
+    """Intervals on tables of their own, and the mean of all values."""
+    found = [_measured(check, _structured(check, stage, plan, _REDRAWN, i), plan.seed + i) for i in range(plan.redraws)]
+    kept = [estimate for estimate in found if estimate is not None]
+    ends = np.array([(estimate.low, estimate.high) for estimate in kept])
+    return ends, np.full(len(kept), np.mean([estimate.value for estimate in kept])), "the mean of all redraws"
+
+
+def _measured(check: Check, table: EmbeddingTable, seed: int) -> Estimate | None:
+    return evaluate(check, table, Settings(seed=seed, probes=REDRAWN, draws=1, details=False)).estimate
+
+
+def _exact(check: Check, table: EmbeddingTable, seed: int) -> float | None:
+    found = evaluate(check, table, Settings(seed=seed, probes="all", draws=1, details=False)).estimate
+    return found.value if found is not None and found.is_exact else None

@@ -1,0 +1,12 @@
+from __future__ import annotations
+
+import pytest
+
+from embcheck import collect
+from embcheck.run import checks_of
+
+
+@pytest.fixture(scope="session")
+def shipped():
+    """Every check that ships."""
+    return checks_of(collect.functions())

@@ -1,0 +1,71 @@
+"""How a run measures, as far as it is a rule of its own."""
+
+import numpy as np
+import pytest
+
+from embcheck import Estimate, above, beats, claim, lexicons, measures, nulls
+from embcheck.errors import UsageError
+from embcheck.run import Check, evaluate
+from embcheck.settings import Settings, using
+from embcheck.table import EmbeddingTable
+
+
+@pytest.fixture
+def table():
+    words = [*lexicons.sequences("digits")[0].words, *(f"t{i}" for i in range(60))]
+    return EmbeddingTable.from_arrays(np.random.default_rng(0).standard_normal((len(words), 8)), words)
+
+
+def test_probes_are_what_every_measure_samples():
+    """A number of probes takes the place of a measure's own; ``all`` and none leave it."""
+    assert [Settings(probes=p).sampled(1_000) for p in (None, "all", 50, 5_000)] == [1_000, 1_000, 50, 5_000]
+
+
+def test_draws_are_at_most_those_that_a_measure_makes():
+    """Fewer draws than a measure makes are made, never more."""
+    assert [Settings(draws=d).drawn(99) for d in (None, 9, 1_000)] == [99, 9, 99]
+
+
+def test_at_least_one_draw():
+    """No draws at all would make no p-value."""
+    with pytest.raises(UsageError, match="at least 1 draw of a null is needed, got 0"):
+        Settings(draws=0)
+
+
+def test_measures_and_whole_tables_keep_to_the_draws(table):
+    """Draws that a measure makes and those of a null that replaces the table are as many as asked for."""
+
+    @claim(beats(nulls.gaussian))
+    def first(table):
+        """The first entry is large."""
+        return Estimate.exact(float(table.vectors[0, 0]))
+
+    found = evaluate(Check(first), table, Settings(draws=7))
+    assert len(found.estimate.draws["gaussian"]) == 7
+    with using(Settings(draws=7)):
+        (digits,) = lexicons.sequences("digits")
+        assert len(measures.order_agreement(table, digits, rng=np.random.default_rng(0)).draws["shuffled_order"]) == 7
+
+
+def test_details_may_be_left_out(table):
+    """Without details the estimate is the same, and what is slow beside it is not there."""
+    found = []
+    for details in (True, False):
+        with using(Settings(details=details)):
+            found.append(measures.neighbor_count_skewness(table, rng=np.random.default_rng(0)))
+    assert found[0].value == found[1].value
+    assert ["whole_vocabulary" in each.details for each in found] == [True, False]
+
+
+@claim(above(0))
+def plain(table):
+    """Nothing planted."""
+    return Estimate.exact(1.0)
+
+
+plain.__test__ = False
+
+
+def test_nothing_is_planted_unless_it_is_said():
+    """A declaration without a plant has none."""
+    assert plain.__embcheck__.planted is None
