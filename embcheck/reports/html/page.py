@@ -42,6 +42,7 @@ def render(document: Mapping[str, Any]) -> str:
         sections=view.sections(document, _figures(document)),
         changes=[one for model in document["models"] for one in moved(model)],
         counts=view.verdict_counts(results),
+        level=view.levels(results),
         results=results,
         libs=", ".join(f"{name} {version}" for name, version in sorted(document["run"]["libs"].items())),
     )

@@ -106,6 +106,14 @@ class Section:
     cells: tuple[tuple[Row, ...], ...]
     """For each model, its results, in order of the parameters."""
     figures: tuple[Figure, ...]
+    measured: str
+    """What was measured, where all results measure the same."""
+
+
+def levels(results: Sequence[Mapping[str, Any]]) -> str:
+    """Confidence level of the intervals, such as ``95%``."""
+    found = {result["estimate"]["confidence_level"] for result in results if result["estimate"]}
+    return " or ".join(f"{number(100 * level)}%" for level in sorted(found)) or "95%"
 
 
 def models(document: Mapping[str, Any]) -> tuple[Model, ...]:
@@ -178,7 +186,11 @@ def _section(
         chosen.sort(key=lambda i: -values[i])
         groups.append(Group(title, tuple(rows[i] for i in chosen), figures.get(f"={title}", ())))
     cells = tuple(tuple(one for one in rows if one.model == index) for index in range(len(document["models"])))
-    return Section(f"p{place}", name, found[0][1]["sentence"], axis, tuple(groups), cells, figures.get("", ()))
+    names = {one.name for one in rows if one.name}
+    measured = names.pop() if len(names) == 1 else ""
+    return Section(
+        f"p{place}", name, found[0][1]["sentence"], axis, tuple(groups), cells, figures.get("", ()), measured
+    )
 
 
 def _value_of(result: Mapping[str, Any]) -> float:
