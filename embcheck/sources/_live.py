@@ -19,10 +19,14 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from embcheck.vocabulary import Vocabulary
+
 __all__ = ["from_module"]
 
 
-def from_module(model: nn.Module, tokenizer: Any) -> EmbeddingTable:
+def from_module(
+    model: nn.Module, tokenizer: Any, *, vocabularies: dict[int, Vocabulary] | None = None, hashed: bool = True
+) -> EmbeddingTable:
     """Make a table of a live model. The vectors share the model's memory, so they change as it is trained.
 
     Parameters
@@ -32,6 +36,10 @@ def from_module(model: nn.Module, tokenizer: Any) -> EmbeddingTable:
         ``nn.Embedding`` as large as the tokenizer.
     tokenizer
         A ``tokenizers.Tokenizer``, a fast tokenizer of transformers, or a list of words, one a row. It is not changed.
+    vocabularies
+        What was read of the same tokenizer before, by the number of rows; what is read now is put there.
+    hashed
+        Whether the report may hash the weights, which takes as long as reading all of them to the host.
 
     Raises
     ------
@@ -40,13 +48,15 @@ def from_module(model: nn.Module, tokenizer: Any) -> EmbeddingTable:
     """
     tokens = _words_or_tokenizer(tokenizer)
     weight = _weight(model, len(tokens) if isinstance(tokens, list) else tokens.get_vocab_size())
-    vocabulary = _vocabulary(tokens, rows=len(weight))
+    known = {} if vocabularies is None else vocabularies
+    vocabulary = known.get(len(weight)) or _vocabulary(tokens, rows=len(weight))
+    known[len(weight)] = vocabulary
     origin = Provenance(
         spec="memory",
         source="module",
         shape=(weight.shape[0], weight.shape[1]),
         dtype=dtype_name(weight),
-        weights=weight,
+        weights=weight if hashed else None,
         notes=vocabulary.notes if isinstance(vocabulary, TokenizerVocabulary) else (),
     )
     layers = NamedLayers(_Parameters(model), _config(model), embedding=_name(model, weight))
