@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from embcheck import collect, sources, spec
+from embcheck.budget import Budget
 from embcheck.errors import UsageError
 from embcheck.run import checks_of
 from embcheck.runner import Model, Population, Run, execute
@@ -77,6 +78,7 @@ def check(  # noqa: PLR0913 - the options of the command line, all by keyword
     dtype: str | None = None,
     population: Population | None = None,
     control: bool = False,
+    max_seconds: float | None = None,
 ) -> Run:
     """Check properties on a model. Reads no configuration: what is not given has its default.
 
@@ -103,6 +105,10 @@ def check(  # noqa: PLR0913 - the options of the command line, all by keyword
         As in ``load``; by default ``known``, or what an ``EmbeddingTable`` has.
     control
         Also run each check on 20 random tables, where it must not hold.
+    max_seconds
+        How long the checks of each model may take, reading it included. Where that is too short, estimates are over
+        fewer probes, with the wider intervals that go with it, and checks that don't fit are skipped. What is left out
+        depends on the machine.
 
     Raises
     ------
@@ -118,7 +124,8 @@ def check(  # noqa: PLR0913 - the options of the command line, all by keyword
     checks = select(properties, [one.spec.alias for one in models[1:]])
     if device != "auto":
         sources.resolve_device(device)
-    return execute(models, checks, settings=settings, control=control)
+    budget = None if max_seconds is None else Budget(max_seconds)
+    return execute(models, checks, settings=settings, control=control, budget=budget)
 
 
 def _expanded(model: Any) -> tuple[Any, ...]:

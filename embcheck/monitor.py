@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from embcheck.api import select
+from embcheck.budget import Budget
 from embcheck.errors import UsageError
 from embcheck.gate import Gate
 from embcheck.ranks import agreed
@@ -77,6 +78,9 @@ class Monitor:
         As for ``embcheck.check``.
     probes
         As for ``embcheck.check``, but 1,000 by default whatever the size.
+    max_seconds
+        How long one observation may take: fewer probes, or fewer checks, where it would take longer. From the second
+        observation on it is known what each costs.
 
     Raises
     ------
@@ -97,6 +101,7 @@ class Monitor:
         confidence_level: float = 0.95,
         probes: int | Literal["all"] = DEFAULT_PROBES,
         population: Population = "known",
+        max_seconds: float | None = None,
     ) -> None:
         for name, reaction in (("on_failed", on_failed), ("on_regressed", on_regressed)):
             if reaction not in {"log", "warn", "stop"}:
@@ -113,6 +118,8 @@ class Monitor:
         self._report = None if report is None else Path(report)
         if self._report is not None:
             json_file.check_writable(self._report)
+        self._max_seconds = max_seconds
+        self._budget = None if max_seconds is None else Budget(max_seconds)
         self._vocabularies: dict[int, Vocabulary] = {}
         self._first: tuple[Entry, ...] | None = None
 
@@ -169,11 +176,14 @@ class Monitor:
         alias = f"step-{step}"
         spec = ModelSpec("memory", alias, "memory", alias)
         gate = None if self._first is None else Gate.in_memory(alias, self._first)
+        if self._budget is not None and self._max_seconds is not None:
+            self._budget.seconds = self._max_seconds - (time.perf_counter() - started)
         run = execute(
             (Model(spec, lambda: table),),
             self._checks,
             settings=self._settings,
             policy=Policy(gate=gate, keeps_entries=self._first is None),
+            budget=self._budget,
         )
         if self._first is None:
             self._first = tuple(entry for entry, _ in run.entries[alias])

@@ -167,8 +167,8 @@ def _run(model: Any, encoded: Sequence[tuple[int, ...]], device: torch.device) -
         for length, prompts in sorted(by_length.items()):
             step = max(1, _BATCH_TOKENS // length)
             for batch in (prompts[i : i + step] for i in range(0, len(prompts), step)):
-                ids = torch.tensor([encoded[at] for at in batch], device=device)
-                said = model(input_ids=ids, attention_mask=torch.ones_like(ids), output_hidden_states=True)
+                tokens = torch.tensor([encoded[at] for at in batch], device=device)
+                said = model(input_ids=tokens, attention_mask=torch.ones_like(tokens), output_hidden_states=True)
                 moved = [layer.cpu() for layer in said.hidden_states]
                 found |= {at: tuple(layer[i] for layer in moved) for i, at in enumerate(batch)}
     return tuple(zip(*(found[at] for at in range(len(encoded))), strict=True))
