@@ -68,7 +68,8 @@ class Monitor:
         Called with a step and a dictionary of numbers; on rank 0 only.
     on_failed
         What to do when a claim is refuted or its property fails to run: ``log`` only, ``warn`` also, or ``stop`` also.
-        A claim that can't be decided is logged as not passing, and no reason to stop.
+        A claim that can't be decided is logged as not passing, and no reason to stop. Nor is one that is refuted at the
+        first observation, as many are of random weights, until it has held.
     on_regressed
         The same, when an estimate moved against the run's first observation by more than its property allows. Training
         from random weights moves everything that training is for: there, ``log``.
@@ -122,6 +123,7 @@ class Monitor:
         self._budget = None if max_seconds is None else Budget(max_seconds)
         self._vocabularies: dict[int, Vocabulary] = {}
         self._first: tuple[Entry, ...] | None = None
+        self._never_held: set[str] = set()
 
     def observe(self, model: Any, step: int) -> Observation:
         """Check the model as it is now. A step that was observed already is not observed again.
@@ -190,15 +192,26 @@ class Monitor:
         results = run.document["models"][0]["results"]
         values = {name: number for result in results for name, number in _numbers(result)}
         values["embcheck/seconds"] = time.perf_counter() - started
-        found = {kind: list(_PROBLEMS[kind](results)) for kind in self._reactions}
-        problems = tuple(f"step {step}: {line}" for lines in found.values() for line in lines)
-        stop = any(found[kind] and self._reactions[kind] == "stop" for kind in found)
-        warned = [line for kind, lines in found.items() for line in lines if self._reactions[kind] != "log"]
-        for line in warned:
-            _logger.warning("step %d: %s%s", step, line, "; training stops" if stop else "")
+        self._keep_in_mind(results)
+        found = {"failed": dict(_failed(results)), "regressed": dict(_regressed(results))}
+        stop = any(
+            self._reactions[kind] == "stop" and (kind == "regressed" or label not in self._never_held)
+            for kind, lines in found.items()
+            for label in lines
+        )
+        for kind, lines in found.items():
+            for line in lines.values() if self._reactions[kind] != "log" else ():
+                _logger.warning("step %d: %s%s", step, line, "; training stops" if stop else "")
+        problems = tuple(f"step {step}: {line}" for lines in found.values() for line in lines.values())
         if self.log is not None:
             self.log(step, dict(values))
         return Observation(step, stop, values, problems, run)
+
+    def _keep_in_mind(self, results: Sequence[Mapping[str, Any]]) -> None:
+        """Note which claims did not hold when the run began, and have not held since."""
+        if not self.observations:
+            self._never_held = {_label(one) for one in results if one["verdict"] == "refuted"}
+        self._never_held -= {_label(one) for one in results if one["verdict"] == "holds"}
 
 
 def _numbers(result: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
@@ -230,25 +243,25 @@ def _label(result: Mapping[str, Any]) -> str:
     return f"{result['property']}[{inside}]" if inside else result["property"]
 
 
-def _failed(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _failed(results: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    """By label, what to say of checks that failed."""
     for result in results:
+        label = _label(result)
         if result["verdict"] == "error":
-            yield f"{_label(result)} failed to run: {result['reason']}"
+            yield label, f"{label} failed to run: {result['reason']}"
         elif result["verdict"] == "refuted":
             estimate = result["estimate"]
-            yield f"{_label(result)} is refuted: {estimate['value']:.4g} {_interval(estimate)}"
+            yield label, f"{label} is refuted: {estimate['value']:.4g} {_interval(estimate)}"
 
 
-def _regressed(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _regressed(results: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    """By label, what to say of checks that regressed."""
     for result in results:
-        change = result["change"]
+        label, change = _label(result), result["change"]
         if change is not None and change["state"] == "regressed":
             moved = f"{change['before']:.4g} to {change['after']:.4g}, by {change['value']:.4g} {_interval(change)}"
-            yield f"{_label(result)} regressed since the first observation: {moved}, margin {change['margin']:.4g}"
+            yield label, f"{label} regressed since the first observation: {moved}, margin {change['margin']:.4g}"
 
 
 def _interval(numbers: Mapping[str, Any]) -> str:
     return f"[{numbers['low']:.4g}, {numbers['high']:.4g}]"
-
-
-_PROBLEMS = {"failed": _failed, "regressed": _regressed}

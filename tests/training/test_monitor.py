@@ -135,6 +135,21 @@ def test_reactions_to_a_failed_claim(module, reaction, caplog):
     assert seen.problems[0].startswith(f"step 1: toy_background is refuted: {value:.4g} [")
 
 
+def test_a_claim_that_never_held_stops_nothing(module, caplog):
+    """Random weights refute what training is for: that is warned of, and stops once it has held and fails again."""
+    monitor = Monitor(WORDS, properties=TOY.bias, on_failed="stop", probes="all")
+    moves = [0.0, 0.0, 1.0, -1.0]
+    seen = []
+    for step, by in enumerate(moves):
+        shift(module, by)
+        seen.append(monitor.observe(module, step))
+    assert [one.values["embcheck/toy_bias/pass"] for one in seen] == [0, 0, 1, 0]
+    assert [one.stop for one in seen] == [False, False, False, True]
+    assert [bool(one.problems) for one in seen] == [True, True, True, True]
+    assert "training stops" in caplog.records[-1].message
+    assert "training stops" not in caplog.records[0].message
+
+
 def test_what_can_not_be_decided_is_no_reason_to_stop(module):
     """An estimate whose interval crosses the bound does not pass, and stops nothing."""
 
