@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from embcheck import collect, sources, spec
+from embcheck.budget import Budget
 from embcheck.errors import UsageError
 from embcheck.run import checks_of
 from embcheck.runner import Model, Population, Run, execute
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from embcheck.run import Check
 
-__all__ = ["Run", "check", "load"]
+__all__ = ["Run", "check", "load", "select"]
 
 _NOT_ALIAS = re.compile(r"[^A-Za-z0-9._-]+")
 
@@ -77,6 +78,7 @@ def check(  # noqa: PLR0913 - the options of the command line, all by keyword
     dtype: str | None = None,
     population: Population | None = None,
     control: bool = False,
+    max_seconds: float | None = None,
 ) -> Run:
     """Check properties on a model. Reads no configuration: what is not given has its default.
 
@@ -103,6 +105,10 @@ def check(  # noqa: PLR0913 - the options of the command line, all by keyword
         As in ``load``; by default ``known``, or what an ``EmbeddingTable`` has.
     control
         Also run each check on 20 random tables, where it must not hold.
+    max_seconds
+        How long the checks of each model may take, reading it included. Where that is too short, estimates are over
+        fewer probes, with the wider intervals that go with it, and checks that don't fit are skipped. What is left out
+        depends on the machine.
 
     Raises
     ------
@@ -112,18 +118,26 @@ def check(  # noqa: PLR0913 - the options of the command line, all by keyword
         The only model can't be read. One of several gives results with the verdict ``error`` instead.
     """
     settings = Settings(seed=seed, confidence_level=confidence_level, probes=probes)
-    given = list(model) if isinstance(model, list | tuple) else [model]
+    given = [one for each in (model if isinstance(model, list | tuple) else [model]) for one in _expanded(each)]
     models = tuple(_model(one, tokenizer, device, dtype, population) for one in given)
     _refuse_equal_aliases(models)
-    checks = _checks(properties, [one.spec.alias for one in models[1:]])
+    checks = select(properties, [one.spec.alias for one in models[1:]])
     if device != "auto":
         sources.resolve_device(device)
-    return execute(models, checks, settings=settings, control=control)
+    budget = None if max_seconds is None else Budget(max_seconds)
+    return execute(models, checks, settings=settings, control=control, budget=budget)
+
+
+def _expanded(model: Any) -> tuple[Any, ...]:
+    """A model as it is; a spec as those that it stands for."""
+    if isinstance(model, str | Path):
+        model = spec.parse(str(model))
+    return sources.expand(model) if isinstance(model, ModelSpec) else (model,)
 
 
 def _model(model: Any, tokenizer: Any, device: str, dtype: str | None, population: Population | None) -> Model:
-    if isinstance(model, str | Path | ModelSpec):
-        parsed = model if isinstance(model, ModelSpec) else spec.parse(str(model))
+    if isinstance(model, ModelSpec):
+        parsed = model
         sources.check(parsed)
     elif isinstance(model, EmbeddingTable):
         parsed, population = spec.parse(model.provenance.spec), population or model.kind
@@ -165,9 +179,16 @@ def _placed(table: EmbeddingTable, device: str, dtype: str | None) -> EmbeddingT
     return table if vectors is table.vectors else table.with_vectors(vectors)
 
 
-def _checks(
-    properties: str | Callable[..., Any] | Sequence[str | Callable[..., Any]] | None, others: Sequence[str]
+def select(
+    properties: str | Callable[..., Any] | Sequence[str | Callable[..., Any]] | None, others: Sequence[str] = ()
 ) -> list[Check]:
+    """The checks of globs and of functions declared with ``@claim``; all that can be found where neither is given.
+
+    Raises
+    ------
+    UsageError
+        A glob matches nothing, or a function is not a property or runs under pytest only.
+    """
     given = [properties] if isinstance(properties, str) or callable(properties) else list(properties or ())
     globs = [one for one in given if isinstance(one, str)]
     functions = [one for one in given if not isinstance(one, str)]

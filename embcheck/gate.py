@@ -13,6 +13,7 @@ stale       the entry can't be compared any more (other tokens, version, populat
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embcheck import baseline
@@ -24,7 +25,6 @@ from embcheck.settings import in_ci
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
     from typing import Literal
 
     from embcheck.changes import Change
@@ -60,6 +60,12 @@ class Gate:
     missing: Literal["fail", "warn", "ignore"] | None = None
     update: tuple[str, ...] = ()
     _read: dict[str, Baseline | None] = field(default_factory=dict)
+
+    @classmethod
+    def in_memory(cls, alias: str, entries: Iterable[Entry]) -> Gate:
+        """A gate that holds a model's results against entries that are in no file."""
+        held = Baseline(alias, Path(), {entry.key: entry for entry in entries})
+        return cls(Path(), "both", update=("new",), _read={alias: held})
 
     @property
     def is_open(self) -> bool:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     Subject = EmbeddingTable | tuple[EmbeddingTable, ...]
     """What a property is measured on: a table, or two where it is about pairs of models."""
 
-__all__ = ["Check", "Result", "checks_of", "error_result", "evaluate", "judge", "rng_for"]
+__all__ = ["Check", "Result", "checks_of", "error_result", "evaluate", "judge", "rng_for", "skipped_result"]
 
 WHOLE_TABLE_DRAWS = 199
 CONTROL_TABLES, CONTROL_ROWS, VACUOUS_AT = 20, 20_000, 3
@@ -283,3 +283,8 @@ def _control(check: Check, table: Subject, settings: Settings) -> dict[str, Any]
 def error_result(check: Check, message: str, *, expected: bool = True) -> Result:
     """The result of a check that could not be run, such as one whose model failed to load."""
     return Result(check, Verdict.ERROR, claims=_claims(check, None, Verdict.ERROR), reason=message, expected=expected)
+
+
+def skipped_result(check: Check, reason: str) -> Result:
+    """The result of a check that was not run."""
+    return Result(check, Verdict.SKIPPED, claims=_claims(check, None, Verdict.SKIPPED), reason=reason)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from embcheck import display, record, sources
 from embcheck.checkpoint import entry_of
-from embcheck.errors import EmbcheckError
+from embcheck.errors import EmbcheckError, NotMeasurable
 from embcheck.gate import settle
 from embcheck.progress import track
 from embcheck.run import Result, error_result, evaluate
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from embcheck.baseline import Entry
+    from embcheck.budget import Budget
     from embcheck.gate import Gate
     from embcheck.run import Check
     from embcheck.settings import Settings
@@ -127,6 +128,7 @@ def execute(
     device: str | None = None,
     control: bool = False,
     policy: Policy | None = None,
+    budget: Budget | None = None,
 ) -> Run:
     """Run every check on every model, and every one of pairs on each pair: never more in memory than that needs.
 
@@ -142,6 +144,8 @@ def execute(
         Also run each check on random tables.
     policy
         What is known of single models: exceptions, bounds, baselines.
+    budget
+        How many seconds the checks of each model may take, reading it included.
 
     Raises
     ------
@@ -149,7 +153,7 @@ def execute(
         The only model failed to load. One of several gives ``error`` results, and the others run.
     """
     policy = policy or Policy()
-    session = _Session(Shelf(_loaded), tuple(models), settings, policy, control)
+    session = _Session(Shelf(_loaded), tuple(models), settings, policy, control, budget)
     found = [session.run(place, checks) for place in range(len(models))]
     errors = tuple(one.error for one in found if one.error is not None)
     if len(models) == 1 and errors:
@@ -197,6 +201,7 @@ class _Session:
     settings: Settings
     policy: Policy
     control: bool
+    budget: Budget | None = None
 
     def run(self, place: int, checks: Sequence[Check]) -> _Found:
         """Everything about one model: the checks of it alone, then those of it and each later one."""
@@ -212,8 +217,16 @@ class _Session:
             failed = tuple(self._error(alias, check, error) for check in adapted)
             return _Found(record.model_record(model.spec, None, [r.record for r in failed]), failed, {}, error=error)
         by_place = [c for other in (None, *later) for c in adapted if c.other == other]
-        named = track(by_place, alias, naming=lambda check: check.label)
-        results = tuple(self._evaluate(c, model, *([] if c.other is None else [later[c.other]])) for c in named)
+
+        def evaluated(check: Check, settings: Settings) -> Result:
+            return self._evaluate(check, settings, model, *([] if check.other is None else [later[check.other]]))
+
+        if self.budget is None:
+            named = track(by_place, alias, naming=lambda check: check.label)
+            results = tuple(evaluated(check, self.settings) for check in named)
+        else:
+            rows = _population_size(loaded.table)
+            results = self.budget.spend(by_place, evaluated, self.settings, rows=rows, spent=loaded.seconds)
         return self._found(model, loaded, results)
 
     def _found(self, model: Model, loaded: _Loaded, results: tuple[Result, ...]) -> _Found:
@@ -228,20 +241,27 @@ class _Session:
         entries = tuple(entry for entry in kept if entry is not None)
         return _Found(place, results, timing, str(table.vectors.device), notes=table.provenance.notes, entries=entries)
 
-    def _evaluate(self, check: Check, *models: Model) -> Result:
+    def _evaluate(self, check: Check, settings: Settings, *models: Model) -> Result:
         alias, policy = models[0].spec.alias, self.policy
         try:
             tables = tuple(loaded.table for loaded in self.shelf.get(*models))
             result = evaluate(
                 check,
                 tables if check.declaration.of_pairs else tables[0],
-                self.settings,
+                settings,
                 control=self.control,
                 expected=policy.expected(alias, check),
             )
-            return result if policy.gate is None else policy.gate.apply(alias, result, tables[0], self.settings)
+            return result if policy.gate is None else policy.gate.apply(alias, result, tables[0], settings)
         except EmbcheckError as error:  # this property or the second model is at fault; the others may still run
             return self._error(alias, check, error)
 
     def _error(self, alias: str, check: Check, error: EmbcheckError) -> Result:
         return error_result(check, str(error), expected=self.policy.expected(alias, check))
+
+
+def _population_size(table: EmbeddingTable) -> int:
+    try:
+        return len(table.population)
+    except NotMeasurable:  # every check will say so
+        return 2

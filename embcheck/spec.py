@@ -12,6 +12,7 @@
 ``st:PATH``                                a sentence encoder, as words it encodes or (``space=tokens``) as its tokens
 ``model2vec:PATH``                         a model2vec directory
 ``gensim:FILE``                            what gensim saved, or a fastText ``.bin`` (composed from n-grams)
+``hidden:SPEC@layer=K``                    a model's hidden states on prompts, after one layer or (``layer=all``) each
 ``random:30522x384``                       an iid Gaussian matrix of that shape
 ``demo``                                   the model that the ``demo`` extra installs
 =========================================  ==========================================================================
@@ -81,13 +82,15 @@ def parse(text: str) -> ModelSpec:
     if match := _ALIAS.fullmatch(body):
         alias, body = match["alias"], match["rest"]
     head, *rest = _OPTION.split(body)
-    options = tuple(_option(text, part) for part in rest)
+    head, layer = _without_layer(head)
+    options = (*layer, *(_option(text, part) for part in rest))
     if len(dict(options)) != len(options):
         raise SpecError(f"model spec {text!r} gives an option twice")
     scheme, target, revision = _where(head)
     if not target and scheme != "demo":
         raise SpecError(f"model spec {text!r} names no file after '{scheme}:'")
-    return ModelSpec(body, alias or _default_alias(scheme, target), scheme, target, revision, options)
+    default = _default_alias(scheme, target) + "".join(f"@layer{number}" for _, number in layer)
+    return ModelSpec(body, alias or default, scheme, target, revision, options)
 
 
 def parse_all(texts: tuple[str, ...] | list[str]) -> tuple[ModelSpec, ...]:
@@ -117,6 +120,12 @@ def split_revision(name: str) -> tuple[str, str | None]:
         revision, _, file = revision.partition("/")
         repo = f"{repo}/{file}"
     return (repo, revision) if revision else (name, None)
+
+
+def _without_layer(head: str) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """``hidden:SPEC@layer=K`` is the option ``layer=K`` of ``hidden:SPEC``."""
+    before, mark, layer = head.rpartition("@layer=")
+    return (before, (("layer", layer),)) if mark and head.startswith("hidden:") else (head, ())
 
 
 def _where(head: str) -> tuple[str, str, str | None]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from embcheck.errors import ConfigError
 from embcheck.options import UPDATES
+from embcheck.sources import expand
 from embcheck.spec import parse_all
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def convert(option: Option, value: object, origin: Origin) -> Any:
         wrong(origin, option, value)
     found = tuple(_single(option, item, origin) for item in items)
     if option.name == "model":
-        return tuple(_rebase(spec, origin) for spec in parse_all(found))
+        return tuple(one for spec in parse_all(found) for one in expand(_rebase(spec, origin)))
     return found
 
 
@@ -139,14 +140,16 @@ _EXPECTED = {
 
 def _rebase(spec: ModelSpec, origin: Origin) -> ModelSpec:
     """The spec with the paths that exist beside the file naming them made independent of the working directory."""
-    if origin.folder is None or spec.scheme in {"demo", "random"}:
+    if origin.folder is None or spec.scheme in {"demo", "random"} or spec.target == "demo":
         return spec
 
     def rebased(text: str) -> str:
         path = origin.path(text)
         return str(path) if path.exists() else text
 
-    options = tuple((key, rebased(value) if key in {"vocab", "words"} else value) for key, value in spec.options)
+    options = tuple(
+        (key, rebased(value) if key in {"vocab", "words", "prompts"} else value) for key, value in spec.options
+    )
     return replace(spec, target=rebased(spec.target), options=options)
 
 

@@ -37,6 +37,8 @@ def prepare(config: Config, models: Sequence[ModelSpec]) -> None:
     """
     for spec in models:
         sources.check(spec)
+    for message in sources.announce(models):
+        notice(message)
     files.check(json=config.json, summary=config.summary, page=config.html)
     gate = gate_of(config)
     for spec in () if gate.is_open else models:

@@ -6,6 +6,8 @@ A source module has two functions, and nothing else needs to know of it:
     The table on the CPU, in the dtype it was stored in, memory-mapped where the format allows.
 ``read_on(spec, device) -> EmbeddingTable``, only where vectors are computed, not read
     As ``read``, computing on that device.
+``check(spec)``, ``expand(spec)``, ``announce(spec)``, only where a spec is more than a path
+    What can be checked of it without reading; the specs that it stands for; what a user should know before it is read.
 ``describe(spec) -> dict[str, object]``
     What ``read`` would read (tensor, shape, dtype, bytes), found without reading it.
 """
@@ -22,6 +24,7 @@ from embcheck.sources._files import local_path
 from embcheck.sources._hub_name import hub_name, routed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import ModuleType
 
     import torch
@@ -29,9 +32,10 @@ if TYPE_CHECKING:
     from embcheck.spec import ModelSpec
     from embcheck.table import EmbeddingTable
 
-__all__ = ["check", "describe", "load", "resolve_device", "schemes"]
+__all__ = ["announce", "check", "describe", "expand", "load", "resolve_device", "routed", "schemes"]
 
 _PATHLESS = frozenset({"demo", "random", "hf"})
+_NESTED = frozenset({"hidden"})  # these name another spec
 _PATH_OPTIONS = ("vocab", "words")
 DTYPES = ("float32", "float16", "bfloat16")
 
@@ -58,10 +62,38 @@ def check(spec: ModelSpec) -> None:
     spec = routed(spec)
     if spec.scheme == "hf":
         hub_name(spec)
+    if spec.scheme in _NESTED:
+        _module(spec).check(spec)
+        return
     if spec.scheme in _PATHLESS:
         return
     for path in (spec.target, *(v for k, v in spec.options if k in _PATH_OPTIONS)):
         local_path(spec, path)
+
+
+def expand(spec: ModelSpec) -> tuple[ModelSpec, ...]:
+    """The specs that one stands for: itself, but for one a layer where all layers are asked for.
+
+    Raises
+    ------
+    SpecError, SourceError
+        As ``check``, or the number of layers can't be read.
+    """
+    if spec.scheme not in _NESTED:
+        return (spec,)
+    found: tuple[ModelSpec, ...] = _module(spec).expand(spec)
+    return found
+
+
+def announce(specs: Sequence[ModelSpec]) -> list[str]:
+    """What a user should know before these are read, each thing once.
+
+    Raises
+    ------
+    SourceError
+        A file can't be looked at.
+    """
+    return list(dict.fromkeys(_module(spec).announce(spec) for spec in specs if spec.scheme in _NESTED))
 
 
 def load(

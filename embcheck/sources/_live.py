@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import torch
 from tokenizers import Tokenizer
-from torch import nn
 
 from embcheck.errors import SourceError, UsageError
 from embcheck.sources._layers import NamedLayers
+from embcheck.sources._live_weight import bare, weight_of
 from embcheck.sources._tokenizer import RustErrors, TokenizerVocabulary
 from embcheck.table import EmbeddingTable, Provenance, dtype_name
 from embcheck.vocabulary import WordVocabulary
@@ -17,21 +16,29 @@ from embcheck.vocabulary import WordVocabulary
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from torch import Tensor
+    from torch import Tensor, nn
+
+    from embcheck.vocabulary import Vocabulary
 
 __all__ = ["from_module"]
 
 
-def from_module(model: nn.Module, tokenizer: Any) -> EmbeddingTable:
+def from_module(
+    model: nn.Module, tokenizer: Any, *, vocabularies: dict[int, Vocabulary] | None = None, hashed: bool = True
+) -> EmbeddingTable:
     """Make a table of a live model. The vectors share the model's memory, so they change as it is trained.
 
     Parameters
     ----------
     model
         A module with ``get_input_embeddings()``, an ``nn.Embedding``, or a module that holds exactly one
-        ``nn.Embedding`` as large as the tokenizer.
+        ``nn.Embedding`` as large as the tokenizer; in the wrappers of PyTorch and PEFT or not (see ``weight_of``).
     tokenizer
         A ``tokenizers.Tokenizer``, a fast tokenizer of transformers, or a list of words, one a row. It is not changed.
+    vocabularies
+        What was read of the same tokenizer before, by the number of rows; what is read now is put there.
+    hashed
+        Whether the report may hash the weights, which takes as long as reading all of them to the host.
 
     Raises
     ------
@@ -39,17 +46,20 @@ def from_module(model: nn.Module, tokenizer: Any) -> EmbeddingTable:
         The model has no such embedding, its weights are not in memory or not floats, or the tokenizer does not fit it.
     """
     tokens = _words_or_tokenizer(tokenizer)
-    weight = _weight(model, len(tokens) if isinstance(tokens, list) else tokens.get_vocab_size())
-    vocabulary = _vocabulary(tokens, rows=len(weight))
+    weight, notes = weight_of(model, len(tokens) if isinstance(tokens, list) else tokens.get_vocab_size())
+    known = {} if vocabularies is None else vocabularies
+    vocabulary = known.get(len(weight)) or _vocabulary(tokens, rows=len(weight))
+    known[len(weight)] = vocabulary
     origin = Provenance(
         spec="memory",
         source="module",
         shape=(weight.shape[0], weight.shape[1]),
         dtype=dtype_name(weight),
-        weights=weight,
-        notes=vocabulary.notes if isinstance(vocabulary, TokenizerVocabulary) else (),
+        weights=weight if hashed else None,
+        notes=(*notes, *(vocabulary.notes if isinstance(vocabulary, TokenizerVocabulary) else ())),
     )
-    layers = NamedLayers(_Parameters(model), _config(model), embedding=_name(model, weight))
+    inside = bare(model)
+    layers = NamedLayers(_Parameters(inside), _config(inside), embedding=_name(inside, weight))
     return EmbeddingTable(weight, vocabulary, origin, layers=layers)
 
 
@@ -76,6 +86,8 @@ class _Parameters:
         parameter = self._all()[name]
         if parameter.is_meta:
             return f"{self.origin}: {name} is on the meta device; load it first"
+        if hasattr(parameter, "full_tensor"):
+            return f"{self.origin}: {name} is sharded, and only the embedding is gathered; check a saved checkpoint"
         if not parameter.is_floating_point() or parameter.element_size() < 2:
             return f"{self.origin}: {name} is quantized ({dtype_name(parameter)}); give the model in floats"
         return None
@@ -97,7 +109,8 @@ def _config(model: nn.Module) -> dict[str, Any]:
 
 def _name(model: nn.Module, weight: Tensor) -> str:
     named = model.named_parameters(remove_duplicate=False)
-    return next((name for name, one in named if one.data_ptr() == weight.data_ptr()), "")
+    whole = ((name, one) for name, one in named if not hasattr(one, "full_tensor"))
+    return next((name for name, one in whole if one.data_ptr() == weight.data_ptr()), "")
 
 
 def _words_or_tokenizer(tokenizer: Any) -> list[str] | Tokenizer:
@@ -124,34 +137,3 @@ def _vocabulary(tokens: list[str] | Tokenizer, *, rows: int) -> WordVocabulary |
             return TokenizerVocabulary(Tokenizer.from_str(tokens.to_str()), rows=rows)
     except SourceError as error:
         raise UsageError(str(error)) from None
-
-
-def _weight(model: nn.Module, size: int) -> Tensor:
-    weight = getattr(_embedding(model, size), "weight", None)
-    if not isinstance(weight, torch.Tensor) or weight.ndim != 2 or not weight.is_floating_point():
-        raise UsageError(f"the input embedding of {type(model).__name__} has no matrix of floats as its weight")
-    if weight.is_meta:
-        raise UsageError(f"the weights of {type(model).__name__} are on the meta device; load them first")
-    return weight.detach()
-
-
-def _embedding(model: nn.Module, size: int) -> Any:
-    if isinstance(model, nn.Embedding):
-        return model
-    if (getter := getattr(model, "get_input_embeddings", None)) is not None:
-        try:
-            return getter()
-        except NotImplementedError:  # transformers models that don't say which it is
-            pass
-    found = {name: m for name, m in model.named_modules() if isinstance(m, nn.Embedding)}
-    for fits in ({n: m for n, m in found.items() if m.num_embeddings == size}, found):
-        large = {n: m for n, m in fits.items() if m.num_embeddings >= size}
-        if len(large) == 1:
-            return next(iter(large.values()))
-        if large:
-            break
-    listed = ", ".join(f"{name} {m.num_embeddings} x {m.embedding_dim}" for name, m in found.items()) or "none"
-    raise UsageError(
-        f"{type(model).__name__} has no one nn.Embedding as large as the tokenizer ({size} tokens; it holds {listed}); "
-        "give the nn.Embedding itself"
-    )

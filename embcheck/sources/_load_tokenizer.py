@@ -40,11 +40,24 @@ def load_vocabulary(folder: Path, *, rows: int) -> TokenizerVocabulary:
         There is no tokenizer, it is malformed, or it has more tokens than there are rows.
     """
     path = folder / "tokenizer.json"
+    origin = str(path) if path.is_file() else f"the tokenizer in {folder}"
+    return TokenizerVocabulary(load_tokenizer(folder), rows=rows, origin=origin)
+
+
+def load_tokenizer(folder: Path) -> Tokenizer:
+    """Read the tokenizer of a model directory, as it encodes texts.
+
+    Raises
+    ------
+    SourceError
+        There is none, or it is malformed.
+    """
+    path = folder / "tokenizer.json"
     if path.is_file():
-        return TokenizerVocabulary(_from_json(path), rows=rows, origin=str(path))
+        return _from_json(path)
     if not any((folder / name).is_file() for name in _OLDER_FILES):
         raise SourceError(f"{folder} holds no tokenizer (tokenizer.json); save it there, or download the model again")
-    return TokenizerVocabulary(_from_older_files(folder), rows=rows, origin=f"the tokenizer in {folder}")
+    return _from_older_files(folder)
 
 
 def tokenizer_files(names: Iterable[str]) -> list[str]:

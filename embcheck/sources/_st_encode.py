@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import logging
 import tempfile
-import warnings
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embcheck.errors import SourceError
 from embcheck.sources._checkpoint import open_checkpoint
-from embcheck.sources._files import one_line, printable
+from embcheck.sources._files import one_line
 from embcheck.sources._folder import LocalFolder
 from embcheck.sources._load_tokenizer import offline
+from embcheck.sources._run_model import bad_models, quiet, require_all_weights
 from embcheck.sources._st_stage import stage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     import torch
     from torch import Tensor
@@ -29,10 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["encode", "model_sha256", "require_library", "weight_files"]
 
 _BATCH = 64
-_BAD_MODELS = (
-    OSError, ValueError, LookupError, TypeError, AttributeError, ImportError, RuntimeError, AssertionError,
-    ArithmeticError, MemoryError,
-)  # fmt: skip
 
 
 def require_library() -> None:
@@ -73,14 +67,14 @@ def encode(modules: tuple[Module, ...], words: Sequence[str], *, prefix: str, de
     require_library()
     origin = modules[0].folder
     try:
-        with tempfile.TemporaryDirectory(prefix="embcheck-") as folder, _quiet(), offline():
+        with tempfile.TemporaryDirectory(prefix="embcheck-") as folder, quiet(), offline():
             stage(modules, Path(folder))
             model = _load(origin, folder, device)
             vectors: Tensor = model.encode(
                 list(words), prompt=prefix or None, batch_size=_BATCH, convert_to_tensor=True, show_progress_bar=False
             )
             return vectors.detach().float().cpu()
-    except _bad_models() as error:
+    except bad_models() as error:
         raise SourceError(f"the encoder in {origin} can't be run: {one_line(error)}") from None
 
 
@@ -124,45 +118,12 @@ def _load(origin: Path, folder: str, device: torch.device) -> Any:
     )
     inner = getattr(model[0], "auto_model", None)
     if inner is not None:
-        _require_all_weights(origin, Path(folder) / "0_Transformer", inner)
-    return model.float().eval()
-
-
-def _require_all_weights(origin: Path, folder: Path, inner: Any) -> None:
-    """Refuse a checkpoint that lacks weights: the library would fill them in at random, with no more than a warning."""
-    _, report = type(inner).from_pretrained(
-        folder, config=inner.config, local_files_only=True, output_loading_info=True, use_safetensors=True
-    )
-    missing = sorted(key for key in report["missing_keys"] if "pooler" not in key)  # tokens are pooled by our modules
-    if missing:
-        raise SourceError(
-            f"{origin} lacks {len(missing)} weights that its config.json asks for, such as {printable(missing[0])}; "
-            "they would be random; download the model again"
+        _, report = type(inner).from_pretrained(
+            Path(folder) / "0_Transformer",
+            config=inner.config,
+            local_files_only=True,
+            output_loading_info=True,
+            use_safetensors=True,
         )
-
-
-def _bad_models() -> tuple[type[Exception], ...]:
-    """What a malformed model makes the libraries raise; settings of a wrong type have a class of their own."""
-    from huggingface_hub import errors
-
-    strict: type[Exception] | None = getattr(errors, "StrictDataclassError", None)
-    return _BAD_MODELS if strict is None else (*_BAD_MODELS, strict)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep what the libraries say of old names and defaults from the user, who can do nothing about it."""
-    from transformers.utils import logging as library
-
-    bars: Any = library
-    disabled, shown = logging.root.manager.disable, bars.is_progress_bar_enabled()
-    logging.disable(logging.WARNING)
-    bars.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(disabled)
-        if shown:
-            bars.enable_progress_bar()
+        require_all_weights(origin, report)
+    return model.float().eval()

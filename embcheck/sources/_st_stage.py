@@ -23,7 +23,7 @@ from embcheck.sources._st_modules import Module, read_config
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["stage"]
+__all__ = ["stage", "stage_transformer"]
 
 _TYPE = "sentence_transformers.models.{}"  # the name that old and new releases know
 _KEYS = {
@@ -71,7 +71,7 @@ def stage(modules: tuple[Module, ...], into: Path) -> None:
 
 def _stage_module(module: Module, into: Path) -> None:
     if module.kind == "Transformer":
-        _stage_transformer(module.folder, into)
+        stage_transformer(module.folder, into)
     elif module.kind == "StaticEmbedding":
         _link(module.folder / "tokenizer.json", into)
     elif module.kind != "Normalize":
@@ -86,7 +86,14 @@ def _stage_module(module: Module, into: Path) -> None:
         _stage_weights(module.folder, into)
 
 
-def _stage_transformer(folder: Path, into: Path) -> None:
+def stage_transformer(folder: Path, into: Path) -> None:
+    """Fill an empty directory with what a transformer consists of.
+
+    Raises
+    ------
+    SourceError
+        As `stage`; or the model is an adapter, or quantized.
+    """
     names = LocalFolder(folder).names()
     if "adapter_config.json" in names:
         raise SourceError(f"{folder} is an adapter, which needs another model; merge the two and save the result")

