@@ -49,34 +49,6 @@ def refuted():
     return toy_refuted
 
 
-def test_public_names_are_these():
-    """The public names are a promise; each of them can be had."""
-    assert sorted(embcheck.__all__) == [
-        "EmbcheckError",
-        "EmbeddingTable",
-        "Estimate",
-        "NotMeasurable",
-        "Verdict",
-        "__version__",
-        "above",
-        "agrees",
-        "beats",
-        "below",
-        "check",
-        "claim",
-        "lexicons",
-        "load",
-        "measures",
-        "nulls",
-        "within",
-    ]
-    for name in embcheck.__all__:
-        assert getattr(embcheck, name) is not None
-    assert dir(embcheck) == sorted(embcheck.__all__)
-    with pytest.raises(AttributeError, match="no attribute 'nosuch'"):
-        embcheck.nosuch  # noqa: B018 - the access is the test
-
-
 def test_check_gives_results_and_a_report(table, holds, refuted):
     """A run has its results in order, its report, and whether all passed."""
     run = embcheck.check(table, properties=[holds, refuted])
