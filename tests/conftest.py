@@ -2,7 +2,13 @@
 
 import os
 
+from hypothesis import settings
+
 pytest_plugins = ["pytester"]
+
+# The same examples each time, so that a red build is about the change; HYPOTHESIS_PROFILE=default looks for others.
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 # Tests that are about continuous integration say so themselves. Fixtures of any scope, and subprocesses, see this too.
 for name in ("CI", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):

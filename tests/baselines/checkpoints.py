@@ -84,7 +84,7 @@ MAKE = {
 
 
 @cache
-def _first_layer() -> dict[str, torch.Tensor]:
+def first_layer() -> dict[str, torch.Tensor]:
     """What the checks of neurons read."""
     with safe_open(FOLDER / "model.safetensors", "pt") as file:
         return {name: file.get_tensor(name) for name in file.keys() if name.startswith("encoder.layer.0.")}  # noqa: SIM118
@@ -97,7 +97,7 @@ def write(table: EmbeddingTable, case: str, folder: Path) -> Path:
         if file.is_file() and file.suffix != ".safetensors":
             shutil.copy(file, folder)
     vectors = MAKE[case](table)
-    save_file({TENSOR: vectors.contiguous().clone(), **_first_layer()}, folder / "model.safetensors")
+    save_file({TENSOR: vectors.contiguous().clone(), **first_layer()}, folder / "model.safetensors")
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"vocab_size": len(vectors)}))
     tokenizer = json.loads((folder / "tokenizer.json").read_text())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import gguf
 import numpy as np
-from checkpoints import FOLDER
+from checkpoints import FOLDER, first_layer
 from gguf import GGMLQuantizationType as Kind
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 START = "\N{LOWER ONE EIGHTH BLOCK}"
 KINDS = {"gguf_q8_0": Kind.Q8_0, "gguf_q5_0": Kind.Q5_0, "gguf_q4_k": Kind.Q4_K}
+WIDTH = 384
+LAYER = {"intermediate.dense": "ffn_up", "output.dense": "ffn_down", "attention.self.value": "attn_v"}
 SUPER, SUB = 256, 32  # values of a Q4_K block, and of each of its eight parts
 
 
@@ -57,6 +59,9 @@ def write(vectors: NDArray[np.float32], kind: Kind, path: Path) -> Path:
     writer.add_unk_token_id(vocab["[UNK]"])
     stored = q4_k(vectors) if kind is Kind.Q4_K else gguf.quants.quantize(vectors, kind)
     writer.add_tensor("token_embd.weight", stored, raw_dtype=kind)
+    if vectors.shape[1] == WIDTH:
+        for name, place in LAYER.items():
+            writer.add_tensor(f"blk.0.{place}.weight", first_layer()[f"encoder.layer.0.{name}.weight"].numpy())
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -25,7 +25,7 @@ from embcheck.runner import Model, Policy, execute
 from embcheck.settings import Settings
 
 CASES = tomllib.loads(Path(__file__).with_name("cases.toml").read_text(encoding="utf-8"))
-SEEDS, TIMES = (50, 50) if os.environ.get("TEST_EMBCHECK_FULL") else (1, 10)
+SEEDS, TIMES = (50, 50) if os.environ.get("TEST_EMBCHECK_FULL") else (1, 4)
 BARE = {  # next to no draws and no details: the changes are the same without
     **dict.fromkeys(("classes.PERMUTATIONS", "neighbors.PERMUTATIONS", "offsets.PERMUTATIONS"), 10),
     **dict.fromkeys(("order.PERMUTATIONS", "related.PERMUTATIONS", "separation.PERMUTATIONS"), 10),

@@ -33,7 +33,7 @@ def claim(op, bound):
 def test_a_dot_lies_in_the_shade_where_the_claim_holds(value, half, bound, op):
     """The interval's places lie inside the shaded stretch exactly where its numbers lie on the claim's side."""
     low, high = value - half, value + half
-    assume(min(abs(low - bound), abs(high - bound)) > 1e-3 * (abs(bound) + abs(value) + half))
+    assume(min(abs(low - bound), abs(high - bound)) > 1e-9 + 1e-3 * (abs(bound) + abs(value) + half))
     one = result(value, low, high, claim(op, bound))
     place = ranges.range_of(one, ranges.axis_of([one]))
     ((start, width),) = place.holds

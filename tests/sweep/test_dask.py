@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pyarrow.parquet as pq
 import pytest
@@ -56,7 +57,8 @@ def test_killed_worker_and_interrupted_client(cluster, runs, tmp_path):
     arguments = ["sweep", "--glob", pattern, *selection, "--executor", f"dask://{address}", "--out", str(out)]
     command = [sys.executable, "-m", "embcheck", *arguments]
 
-    first = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # where this process ignores it, its children would
+    first = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heard)  # noqa: PLW1509
     wait_for(parts, CHECKPOINTS // 4, first)
     os.kill(next(iter(cluster.workers.values())).process.pid, signal.SIGKILL)
     wait_for(parts, CHECKPOINTS // 2, first)

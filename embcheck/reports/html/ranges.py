@@ -35,15 +35,22 @@ class Axis:
         """Places and numbers of a few round marks."""
         if self.is_logarithmic:
             found = [10.0**power for power in range(math.ceil(self._scaled(self.low)), 12)]
-        else:
-            step = _round_step((self.high - self.low) / 4)
-            first = math.ceil(self.low / step)
-            found = [step * i for i in range(first, first + 9)]
-        inside = [value for value in found if self.low <= value <= self.high]
-        return tuple((self.place(value), number(float(f"{value:.6g}"))) for value in inside)
+            return tuple((self.place(value), number(value)) for value in found if self.low <= value <= self.high)
+        step = _round_step((self.high - self.low) / 4)
+        first = math.ceil(self.low / step)
+        inside = [step * i for i in range(first, first + 9) if self.low <= step * i <= self.high]
+        return tuple((self.place(value), _marked(value, step)) for value in inside)
 
     def _scaled(self, value: float) -> float:
         return math.log10(max(value, 1e-300)) if self.is_logarithmic else value
+
+
+def _marked(value: float, step: float) -> str:
+    """A multiple of a step with the digits that tell it from its neighbors."""
+    finest = math.floor(math.log10(step))
+    if step > abs(value) or 1e-5 <= abs(value) < 1e15:
+        return f"{value:.{max(0, -finest)}f}" if abs(value) >= step / 2 else "0"
+    return f"{value:.{max(1, math.floor(math.log10(abs(value))) - finest + 1)}g}"
 
 
 @dataclass(frozen=True, slots=True)
