@@ -13,3 +13,5 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 # Tests that are about continuous integration say so themselves. Fixtures of any scope, and subprocesses, see this too.
 for name in ("CI", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
     os.environ.pop(name, None)
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as embcheck does; workers of xdist see it before they import NumPy
