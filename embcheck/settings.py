@@ -139,6 +139,6 @@ def patient_threads() -> None:
     keeps the one that it waits for from running: a check of the demo model was seen to take 80 s instead of 23 s.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # NumPy's products are small here, and PyTorch makes the large ones. Two threads of OpenBLAS that wait for each other
-    # on shared cores were seen to take 39 s for what one does in 2 s.
+    # NumPy's products are small here; PyTorch makes the large ones. Two threads of OpenBLAS that wait for each other on
+    # shared cores were seen to take 39 s for what one does in 2 s.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
