@@ -19,10 +19,12 @@ from embcheck.budget import Budget
 from embcheck.errors import UsageError
 from embcheck.gate import Gate
 from embcheck.ranks import agreed
+from embcheck.reports import html as pages
 from embcheck.reports import json_file
 from embcheck.runner import Model, Policy, execute
 from embcheck.settings import DEFAULT_PROBES, Settings
 from embcheck.spec import ModelSpec
+from embcheck.sweep.worker import columns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -75,6 +77,8 @@ class Monitor:
         from random weights moves everything that training is for: there, ``log``.
     report
         Where ``finish`` writes a JSON report with one model for each observation, called ``step-N``.
+    html
+        Where ``finish`` writes a page that shows each property over the steps (extra ``html``).
     seed, confidence_level, population
         As for ``embcheck.check``.
     probes
@@ -86,7 +90,7 @@ class Monitor:
     Raises
     ------
     UsageError
-        An argument is wrong, or the report can't be written there.
+        An argument is wrong, or a report can't be written there.
     """
 
     def __init__(  # noqa: PLR0913 - options by keyword
@@ -98,6 +102,7 @@ class Monitor:
         on_failed: Reaction = "warn",
         on_regressed: Reaction = "log",
         report: str | Path | None = None,
+        html: str | Path | None = None,
         seed: int = 0,
         confidence_level: float = 0.95,
         probes: int | Literal["all"] = DEFAULT_PROBES,
@@ -119,6 +124,9 @@ class Monitor:
         self._report = None if report is None else Path(report)
         if self._report is not None:
             json_file.check_writable(self._report)
+        self._html = None if html is None else Path(html)
+        if self._html is not None:
+            pages.check_ready(self._html)
         self._max_seconds = max_seconds
         self._budget = None if max_seconds is None else Budget(max_seconds)
         self._vocabularies: dict[int, Vocabulary] = {}
@@ -160,19 +168,31 @@ class Monitor:
         return self.observations[-1]
 
     def finish(self) -> None:
-        """Write the report, on rank 0, if one was asked for and something was observed.
+        """Write the reports, on rank 0, if any was asked for and something was observed.
 
         Raises
         ------
         EmbcheckError
-            It can't be written.
+            One can't be written.
         """
         runs = [one.run.document for one in self.observations if one.run is not None]
-        if self._report is None or not runs:
+        if not runs:
             return
+        if self._report is not None:
+            self._write_report(runs, self._report)
+        if self._html is not None:
+            pages.write_trends(list(self._rows()), self._html)
+
+    def _write_report(self, runs: Sequence[Mapping[str, Any]], path: Path) -> None:
         timing = {alias: seconds for one in runs for alias, seconds in one["timing"]["models"].items()}
         models = [model for one in runs for model in one["models"]]
-        json_file.write({**runs[-1], "models": models, "timing": {"models": timing}}, self._report)
+        json_file.write({**runs[-1], "models": models, "timing": {"models": timing}}, path)
+
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        """The observations as a sweep over steps has them."""
+        for one in self.observations:
+            for result in one.run.results if one.run is not None else ():
+                yield {**columns(result), "model": "this run", "step": one.step, "label": result.check.label}
 
     def _observed(self, table: EmbeddingTable, step: int, started: float) -> Observation:
         alias = f"step-{step}"

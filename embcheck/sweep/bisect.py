@@ -1,4 +1,4 @@
-"""Where did a claim break? Evaluate about log2(n) of the checkpoints between one that holds and one that doesn't."""
+"""Where did a claim break? Evaluate about log2(n) of the checkpoints between a good one and a bad one."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from embcheck.run import Check, Result
+    from embcheck.runner import Population
     from embcheck.settings import Settings
 
 __all__ = ["Broken", "between", "bisect"]
@@ -86,17 +87,19 @@ def bisect(
     seen: Callable[[Checkpoint, Result], None] = lambda _one, _result: None,
     device: str = "auto",
     dtype: str | None = None,
+    population: Population = "known",
 ) -> Broken:
     """Find two neighbouring checkpoints between which a check stops holding.
 
-    Evaluates both ends and then the middle of what is left: 2 + ceil(log2(n - 1)) checkpoints. Only a verdict of
-    ``holds`` counts as good. Where the claim breaks and mends several times, one of the breaks is found.
+    Evaluates the middle of what is left: ceil(log2(n - 1)) checkpoints. An end is looked at only if the answer rests on
+    it, so at most one more. Only a verdict of ``holds`` counts as good. Where the claim breaks and mends several times,
+    one of the breaks is found.
 
     Parameters
     ----------
     found
         Checkpoints by step; the check holds on the first and not on the last.
-    check, settings, device, dtype
+    check, settings, device, dtype, population
         What is measured, and how.
     seen
         Called with each checkpoint and what was found on it.
@@ -104,23 +107,26 @@ def bisect(
     Raises
     ------
     UsageError
-        The check doesn't hold on the first checkpoint, or holds on the last.
+        There are fewer than two checkpoints; the check doesn't hold on any that was looked at, the first among them; or
+        it holds on all, the last among them.
     """
+    if len(found) < 2:
+        raise UsageError(f"bisecting takes two checkpoints or more, got {len(found)}")
     evaluated: list[tuple[Checkpoint, Result]] = []
 
     def holds(i: int) -> bool:
         one = found[i]
-        result = evaluate(check, sources.load(one.spec, device=device, dtype=dtype), settings)
+        result = evaluate(check, sources.load(one.spec, device=device, dtype=dtype, population=population), settings)
         evaluated.append((one, result))
         seen(one, result)
         return bool(result.verdict == "holds")
 
     low, high = 0, len(found) - 1
-    if not holds(low):
-        raise UsageError(f"{check.label} does not hold on {found[low].spec.text}, which was to be the good one")
-    if holds(high):
-        raise UsageError(f"{check.label} holds on {found[high].spec.text}, which was to be the bad one")
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if holds(middle) else (low, middle)
+    if low == 0 and not holds(low):
+        raise UsageError(f"{check.label} does not hold on {found[low].spec.text}, which was to be the good one")
+    if high == len(found) - 1 and holds(high):
+        raise UsageError(f"{check.label} holds on {found[high].spec.text}, which was to be the bad one")
     return Broken(found[low], found[high], tuple(evaluated))

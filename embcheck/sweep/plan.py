@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from embcheck import sources
 from embcheck.errors import UsageError
 from embcheck.spec import parse
 
@@ -39,16 +40,19 @@ def checkpoints(specs: Sequence[str] = (), globs: Sequence[str] = ()) -> tuple[C
 
     The step is the number behind a word such as ``checkpoint`` or ``step`` in the last part of the path (or in the
     revision), or else the last number there; the model is the folder above, or the name on the hub. A spec without a
-    number has step 0.
+    number has step 0. The layers of a ``hidden:`` spec are models of their own, ``layer=all`` being one a layer.
 
     Raises
     ------
     UsageError
         Nothing is named, a glob matches nothing, a spec can't be parsed, or two checkpoints of one model have the same
         step.
+    SourceError
+        The number of layers can't be read.
     """
     found: dict[str, Checkpoint] = {}
-    for one in (*map(parse, specs), *_matches(globs)):
+    named = (one for text in specs for one in sources.expand(parse(text)))
+    for one in (*named, *_matches(globs)):
         found.setdefault(one.text, _checkpoint(one))
     if not found:
         raise UsageError("no checkpoints: name specs, or a --glob such as 'runs/*/checkpoint-*'")
@@ -73,6 +77,9 @@ def _matches(globs: Iterable[str]) -> Iterable[ModelSpec]:
 
 
 def _checkpoint(spec: ModelSpec) -> Checkpoint:
+    if (layer := spec.option("layer")) is not None:
+        whole = _checkpoint(parse(spec.target))
+        return Checkpoint(f"{whole.model}@layer{layer}", whole.step, spec)
     target = spec.target.rstrip("/")
     if spec.revision is not None:
         return Checkpoint(target, _step(spec.revision), spec)
@@ -97,7 +104,8 @@ def fingerprint(spec: ModelSpec) -> str | None:
     path = Path(spec.target).expanduser()
     if not spec.target or not path.exists():
         return None
-    files = [path] if path.is_file() else sorted(f for f in path.iterdir() if f.is_file())
+    beside = [one for _, value in spec.options if (one := Path(value).expanduser()).is_file()]  # vocab=, prompts=
+    files = [*([path] if path.is_file() else sorted(f for f in path.iterdir() if f.is_file())), *beside]
     digest = hashlib.sha256(spec.text.encode("utf-8", "surrogatepass"))
     for file in files:
         found = file.stat()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from types import SimpleNamespace
+
 import pytest
 import training_runs
 
@@ -9,7 +12,9 @@ from embcheck.cli import main
 from embcheck.collect import collect
 from embcheck.errors import UsageError
 from embcheck.settings import Settings
+from embcheck.spec import parse
 from embcheck.sweep.bisect import between, bisect
+from embcheck.sweep.plan import Checkpoint
 
 ROWS, WIDTH = 300, 16
 
@@ -22,13 +27,29 @@ def long_run(tmp_path_factory):
 
 
 def test_names_the_right_one_of_two_hundred(long_run):
-    """And looks at no more than nine more than the two ends need."""
+    """And looks at no more than eight, for neither end is next to it."""
     (check,) = collect(globs=[training_runs.PROPERTY])
     found = between(str(long_run / "checkpoint-0"), str(long_run / "checkpoint-1990"))
     assert len(found) == 200
     broken = bisect(found, check, Settings())
     assert (broken.last_good.step, broken.first_bad.step) == (1360, 1370)
-    assert len(broken.evaluated) <= 2 + 8
+    assert len(broken.evaluated) <= 8
+
+
+def test_at_most_nine_looks_wherever_it_breaks(monkeypatch):
+    """Eight halve 199 places to one, and the end that the answer rests on is the ninth."""
+    found = [Checkpoint("run", step, parse(f"./{step}")) for step in range(200)]
+    how = {"device": "cpu", "dtype": "float64", "population": "all"}
+    monkeypatch.setattr("embcheck.sources.load", lambda spec, **given: int(spec.target[2:]) if given == how else None)
+    for breaks_at in range(1, 200):
+        verdicts = ["holds" if step < breaks_at else "refuted" for step in range(200)]
+        say = lambda _check, step, _settings, verdicts=verdicts: SimpleNamespace(verdict=verdicts[step])  # noqa: E731
+        monkeypatch.setattr(sys.modules["embcheck.sweep.bisect"], "evaluate", say)
+        broken = bisect(found, None, Settings(), **how)
+        assert (broken.last_good.step, broken.first_bad.step) == (breaks_at - 1, breaks_at)
+        looked_at = {one.step for one, _ in broken.evaluated}
+        assert {breaks_at - 1, breaks_at} <= looked_at
+        assert len(looked_at) == len(broken.evaluated) <= 9
 
 
 @pytest.mark.parametrize("breaks_at", [10, 110, 60])
@@ -50,7 +71,7 @@ def test_command_says_where(run, capsys):
     assert "checkpoint-60" in good
     assert "first bad" in bad
     assert "checkpoint-70" in bad
-    assert count == "6 checkpoints evaluated"
+    assert count == "4 checkpoints evaluated"
 
 
 @pytest.mark.parametrize(

@@ -22,12 +22,20 @@ from embcheck.sweep.plan import checkpoints, fingerprint
         ("gguf:./out/ckpt-12.gguf", "out", 12),
         ("random:100x8", "random-100x8", 0),
         ("./a/final", "a", 0),
+        ("hidden:demo@layer=2", "demo@layer2", 0),
+        ("hidden:EleutherAI/pythia-70m@step3000@layer=2", "EleutherAI/pythia-70m@layer2", 3000),
     ],
 )
 def test_steps_and_models_are_read_from_names(text, model, step):
     """The number that names the step is the step; the folder above, or the repository, is the model."""
     (found,) = checkpoints([text])
     assert (found.model, found.step) == (model, step)
+
+
+def test_all_layers_are_models_of_their_own():
+    """The demo model has six blocks, and what enters the first."""
+    found = checkpoints(["hidden:demo@layer=all"])
+    assert [one.model for one in found] == [f"demo@layer{layer}" for layer in range(7)]
 
 
 def test_globs_find_checkpoints_by_step(run):
@@ -62,3 +70,13 @@ def test_fingerprints_change_with_the_files(tmp_path):
     os.utime(file, ns=(1, 1))
     assert fingerprint(parse(str(tmp_path))) != before
     assert fingerprint(parse("demo")) is None
+
+
+def test_fingerprints_change_with_a_file_beside(tmp_path):
+    """The words of a matrix and the prompts of a model are part of what is measured."""
+    for name in ("vectors.npy", "words.txt"):
+        (tmp_path / name).write_text("one")
+    spec = parse(f"npy:{tmp_path}/vectors.npy,vocab={tmp_path}/words.txt")
+    before = fingerprint(spec)
+    (tmp_path / "words.txt").write_text("two of them")
+    assert fingerprint(spec) != before

@@ -6,6 +6,7 @@ import json
 import logging
 from types import SimpleNamespace
 
+import html5lib
 import jsonschema
 import numpy as np
 import pytest
@@ -193,9 +194,24 @@ def test_the_report_has_a_model_for_each_step(module, tmp_path):
     assert [m["results"][0]["change"] is None for m in document["models"]] == [True, False]
 
 
+def test_the_page_shows_properties_over_steps(module, tmp_path):
+    """A section a check, with the step at which it first fails."""
+    path = tmp_path / "page.html"
+    monitor = Monitor(WORDS, properties=[TOY.background, TOY.kinds], html=path)
+    for step in (0, 10):
+        monitor.observe(module, step)
+        shift(module, 50)
+    monitor.finish()
+    page = html5lib.parse(path.read_text(encoding="utf-8"), namespaceHTMLElements=False)
+    assert len(page.findall(".//figure")) == 3
+    failing = next(" ".join(row.itertext()) for row in page.iter("tr") if "this run" in "".join(row.itertext()))
+    assert "fails" in failing
+    assert "10" in failing.split()
+
+
 def test_nothing_observed_writes_nothing(tmp_path):
     """A run that ended before it began leaves no report."""
-    Monitor(WORDS, properties=TOY.bias, report=tmp_path / "report.json").finish()
+    Monitor(WORDS, properties=TOY.bias, report=tmp_path / "report.json", html=tmp_path / "page.html").finish()
     assert not list(tmp_path.iterdir())
 
 
