@@ -21,6 +21,7 @@ __all__ = [
     "jackknife_interval",
     "logit_jackknife_interval",
     "mean_interval",
+    "score_interval",
     "stratified_jackknife_interval",
     "t_interval",
 ]
@@ -96,14 +97,38 @@ def logit_jackknife_interval(
     return low, high, pseudo, method
 
 
+def score_interval(
+    share: float, variance: float, most: int, degrees: int, confidence_level: float
+) -> tuple[float, float]:
+    r"""Wilson's score interval of a share of so many units as would give it this variance.
+
+    With :math:`n = p (1 - p) / v`, at most ``most`` (and that many where nothing varies), and the quantile t of
+    Student's distribution with ``degrees`` of freedom, the ends are
+    :math:`(p + t^2 / 2n \pm t \sqrt{p (1 - p) / n + t^2 / 4 n^2}) / (1 + t^2 / n)` (Wilson 1927; for clustered units,
+    Korn and Graubard 1998). It stays inside 0 and 1, and is never of zero width.
+    """
+    n = most if variance <= 0 else min(share * (1 - share) / variance or most, most)
+    t = float(stats.t.ppf((1 + confidence_level) / 2, degrees))
+    middle, half = share + t**2 / (2 * n), t * math.sqrt(share * (1 - share) / n + t**2 / (4 * n**2))
+    low, high = (middle - half) / (1 + t**2 / n), (middle + half) / (1 + t**2 / n)
+    return max(0.0, min(low, share)), min(1.0, max(high, share))
+
+
 def stratified_jackknife_interval(
-    value: float, replicates: NDArray[np.float64], strata: NDArray[np.int64], confidence_level: float
+    value: float,
+    replicates: NDArray[np.float64],
+    strata: NDArray[np.int64],
+    confidence_level: float,
+    *,
+    excess: float = 0.0,
 ) -> tuple[float, float, NDArray[np.float64]]:
     r"""Delete-one jackknife-t interval for units in strata of fixed sizes, and its pseudo-values.
 
     Variance :math:`v = \sum_h v_h`, :math:`v_h = \frac{n_h - 1}{n_h} \sum_i (\hat\theta_{(-hi)} -
-    \bar\theta_{(-h)})^2`; degrees of freedom :math:`v^2 / \sum_h v_h^2 / (n_h - 1)` (Welch 1947). Pseudo-values are
-    scaled so that their standard error is :math:`\sqrt v`.
+    \bar\theta_{(-h)})^2`; degrees of freedom :math:`v^2 / \sum_h v_h^2 / (n_h - 1)` (Welch 1947). ``excess`` is
+    what v is known to count twice, as a jackknife does with what pairs of units vary by beyond the units themselves
+    (Efron and Stein 1981); it takes away half of v at most. Pseudo-values are scaled so that their standard error is
+    :math:`\sqrt v`.
     """
     n, pseudo = len(replicates), np.empty(len(replicates))
     variances, freedom = [], []
@@ -117,8 +142,9 @@ def stratified_jackknife_interval(
     if total == 0:
         return value, value, pseudo
     df = total**2 / math.fsum(v**2 / f for v, f in zip(variances, freedom, strict=True))
-    half = float(stats.t.ppf((1 + confidence_level) / 2, df)) * math.sqrt(total)
-    return value - half, value + half, pseudo
+    kept = max(total - excess, total / 2)
+    half = float(stats.t.ppf((1 + confidence_level) / 2, df)) * math.sqrt(kept)
+    return value - half, value + half, value + (pseudo - value) * math.sqrt(kept / total)
 
 
 def mean_interval(

@@ -222,6 +222,37 @@ def test_a_stratified_jackknife_of_means_has_the_variance_of_a_stratified_mean()
     assert pseudo.std(ddof=1) / math.sqrt(12) == pytest.approx(math.sqrt(sum(variances)))
 
 
+def test_what_a_stratified_jackknife_counts_twice_is_taken_away():
+    """The interval shrinks by the root of the variance's loss, half of it at most, and so do the pseudo-values."""
+    rng = np.random.default_rng(3)
+    x, strata = rng.standard_normal(20), np.repeat([0, 1], 10)
+    left_out = np.array([np.delete(x, i).mean() for i in range(20)])
+    low, high, pseudo = intervals.stratified_jackknife_interval(0.0, left_out, strata, 0.95)
+    variance = pseudo.var(ddof=1) / 20
+    for excess, kept in ((0.1 * variance, 0.9), (0.9 * variance, 0.5), (-variance, 2.0)):
+        less = intervals.stratified_jackknife_interval(0.0, left_out, strata, 0.95, excess=excess)
+        assert less[:2] == pytest.approx((low * kept**0.5, high * kept**0.5))
+        assert less[2].var(ddof=1) / 20 == pytest.approx(kept * variance)
+
+
+@pytest.mark.parametrize(("share", "variance"), [(0.8, 0.004), (0.5, 0.01), (0.97, 0.0004)])
+def test_a_score_interval_solves_wilsons_equation(share, variance):
+    """Each end is as many of its own standard errors away as Student's quantile says."""
+    low, high = intervals.score_interval(share, variance, 1_000, 30, 0.95)
+    n = share * (1 - share) / variance
+    for end in (low, high):
+        assert abs(share - end) == pytest.approx(stats.t.ppf(0.975, 30) * np.sqrt(end * (1 - end) / n))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_a_score_interval_has_a_width_where_nothing_varies(share):
+    """It is that of as many units as there can be, inside 0 and 1."""
+    low, high = intervals.score_interval(share, 0.0, 40, 19, 0.95)
+    assert 0 <= low <= share <= high <= 1
+    assert 0.05 < high - low < 0.4
+    assert (low, high) == intervals.score_interval(share, 1e-30, 40, 19, 0.95)
+
+
 def test_one_stratum_is_the_plain_jackknife():
     """With one stratum the interval is the delete-one jackknife's around the value."""
     x = np.array([1.0, 2, 3, 4, 10, -3, 0, 7, 8, 8])

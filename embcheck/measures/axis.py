@@ -9,7 +9,7 @@ import numpy as np
 
 from embcheck.errors import NotMeasurable
 from embcheck.estimate import Estimate
-from embcheck.intervals import bounded_jackknife_interval
+from embcheck.intervals import score_interval
 from embcheck.measures import axis_projections
 from embcheck.measures.words import resolve, unit
 from embcheck.nulls.relabel import axis_pool
@@ -26,6 +26,7 @@ __all__ = ["axis_accuracy"]
 
 RANDOM_AXES = 1_999
 MIN_PAIRS, ENOUGH_PAIRS = 3, 20
+_FLIPS = 0.1  # of what leaving out a pair does to the others' words
 _CHUNK_CELLS = 2**18  # of the Gram matrices looked at together: 2 MB
 
 
@@ -48,7 +49,8 @@ def axis_accuracy(table: EmbeddingTable, axis: Axis, *, rng: np.random.Generator
     :math:`s_i = \sum_{j \ne i} (b_j - a_j)`, its middle :math:`c_i` the mean of the other pairs' words; right are
     :math:`(b_i - c_i) \cdot s_i > 0` and :math:`(a_i - c_i) \cdot s_i < 0`. An axis that is orthogonal to another
     one is so by Gram and Schmidt: the direction of those of the other axis' pairs that share no word with this one is
-    taken out. Unit: word pairs; interval: delete-one-pair jackknife-t. Null: ``random_axes``, the same share for as
+    taken out. Unit: word pairs, of whose words 0, half or all are right; interval: Wilson's score
+    with their variance (``_variance``). Null: ``random_axes``, the same share for as
     many pairs of words drawn from all lexicons. The effect is the share for vectors as stored. Details give
     projections of the poles, and, as the notebook "Word Embeddings: From Tokens to Geometry" (2026) draws them, of its
     own words and negative controls, raw and scaled to length 1.
@@ -71,20 +73,21 @@ def axis_accuracy(table: EmbeddingTable, axis: Axis, *, rng: np.random.Generator
     units = project_out(unit(poles.vectors), poles.away)
     gram = units @ units.T
     value = float(accuracy(gram))
-    low, high, pseudo, method = bounded_jackknife_interval(value, _left_out(gram), level, (0.0, 1.0))
+    right = _right(gram)
+    low, high = score_interval(value, _variance(gram), 2 * n, n - 1, level)
     return Estimate(
         value,
         low,
         high,
         level,
-        f"{method} over pairs",
+        "Wilson's score over pairs",
         n,
         "word pairs",
         name=f"share of words on their side of the {axis.name} axis",
         effect={"name": "the same for vectors as stored", "value": _raw_accuracy(poles)},
         draws={"random_axes": _random_axes(table, axis, poles, rng)},
-        units=pseudo,
-        parts=(part([">".join(pair) for pair in poles.pairs], pseudo, pseudo=True),),
+        units=right,
+        parts=(part([">".join(pair) for pair in poles.pairs], right, bounds=(0.0, 1.0)),),
         details={
             "coverage": poles.coverage.record(),
             **axis_projections.of_words(table, axis, units, poles.pairs, poles.away),
@@ -150,6 +153,28 @@ def _margins(gram: NDArray[np.float64]) -> NDArray[np.float64]:
     mixed = (sums[..., n:] - sums[..., :n]) / 2 + (with_axis[..., :n] + with_axis[..., n:]) / 2  # M . d_i + m_i . D
     middle = (whole - mixed + own) / (n - 1)
     return np.concatenate([middle - without_own[..., :n], without_own[..., n:] - middle], axis=-1)
+
+
+def _right(gram: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n,) share of each pair's two words that are on their side."""
+    right = _margins(gram) > 0
+    n = len(gram) // 2
+    found: NDArray[np.float64] = (right[:n].astype(np.float64) + right[n:]) / 2
+    return found
+
+
+def _variance(gram: NDArray[np.float64]) -> float:
+    """Variance of the accuracy: that of a mean of pairs, and more, because all pairs share most of their axis.
+
+    The accuracies of single pairs, taken as independent, leave out what they have in common (Bengio and Grandvalet
+    2004): on noise, half of the variance. A jackknife over pairs counts the words that change sides once for each
+    pair that makes them, several times the variance. A tenth of what it adds to the first makes 95% intervals cover in
+    94 to 98.5% of redraws of real words, at every accuracy from 0.5 to 0.99 (tests/simulations/test_word_lists.py).
+    """
+    n, right = len(gram) // 2, _right(gram)
+    of_pairs, left_out = float(np.var(right, ddof=1)) / n, _left_out(gram)
+    jackknifed = (n - 1) * float(np.var(left_out))
+    return of_pairs + _FLIPS * max(0.0, jackknifed - of_pairs)
 
 
 def _left_out(gram: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -34,7 +34,7 @@ def category_separation(table: EmbeddingTable, categories: Categories, *, rng: n
     Over all pairs of the n words, each one token: with unit vectors :math:`u_i` and labels :math:`l_i`,
     :math:`\overline{u_i \cdot u_j}` over :math:`i < j` with :math:`l_i = l_j`, minus the same mean over
     :math:`l_i \ne l_j`. Unit: words; interval: jackknife-t that leaves out a word with every pair it is in, the
-    categories being strata. Null: ``shuffled_categories`` permutes the labels. The effect is the mean silhouette at
+    categories being strata, less what it counts twice (``_excess``). Null: ``shuffled_categories`` permutes the labels. The effect is the mean silhouette at
     the distance 1 - cosine (Rousseeuw 1987). Details give it by category, the share of each word's 5 nearest words
     that are of its category, and the category-by-category matrix of the notebook "Word Embeddings: From Tokens to
     Geometry" (2026), which also names the eight categories; and the words on their first two principal components.
@@ -63,7 +63,9 @@ def category_separation(table: EmbeddingTable, categories: Categories, *, rng: n
         )
     n, cosines, level = len(labels), words.units[kept] @ words.units[kept].T, current().confidence_level
     value = separation(cosines, labels)
-    low, high, pseudo = stratified_jackknife_interval(value, _left_out(cosines, labels), labels, level)
+    low, high, pseudo = stratified_jackknife_interval(
+        value, _left_out(cosines, labels), labels, level, excess=_excess(cosines, labels)
+    )
     silhouette = silhouettes(cosines, labels)
     return Estimate(
         value,
@@ -132,6 +134,49 @@ def _left_out(cosines: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArra
     change_between = 2 * (m / (m - 1) * (all_between - between) - all_between)
     found: NDArray[np.float64] = separation(cosines, labels) + change_within / same.sum() - change_between / other.sum()
     return found
+
+
+def _excess(cosines: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
+    r"""What the jackknife's variance counts beyond the variance, in expectation.
+
+    The separation is a sum over pairs of words, :math:`\sum_{i<j} 2 w_{ij} u_i \cdot u_j`. Beyond what single words
+    vary by, a pair of categories g, h with covariances :math:`\Sigma` varies by :math:`4 w^2 t_{gh}`,
+    :math:`t_{gh} = \mathrm{tr}\, \Sigma_g \Sigma_h`; leaving out either word counts it: between categories twice,
+    :math:`4 m_g m_h t_{gh} / T^2` too much; within one, whose mean grows by :math:`m / (m - 2)`, by
+    :math:`2 m^2 (m - 1) t_{gg} / ((m - 2) S^2)` too much.
+    """
+    same = _same(labels)
+    within, between = int(same.sum()), int((labels[:, None] != labels[None]).sum())
+    found = 0.0
+    members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    for place, one in enumerate(members):
+        m = len(one)
+        found += 2 * m**2 * (m - 1) / ((m - 2) * within**2) * _squared_covariance(_centred(cosines, one, one))
+        for other in members[:place]:
+            crossed = float((_centred(cosines, one, other) ** 2).sum()) / ((m - 1) * (len(other) - 1))
+            found += 4 * m * len(other) / between**2 * crossed
+    return found
+
+
+def _centred(cosines: NDArray[np.float64], one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Products of the words of two categories, each from the mean of its own."""
+    block = cosines[np.ix_(one, other)]
+    found: NDArray[np.float64] = block - block.mean(0) - block.mean(1, keepdims=True) + block.mean()
+    return found
+
+
+def _squared_covariance(gram: NDArray[np.float64]) -> float:
+    r"""Estimate of :math:`\mathrm{tr}\, \Sigma^2` without bias from the centred Gram matrix of m rows, 0 if m < 4.
+
+    :math:`\frac{m-1}{m(m-2)(m-3)} ((m-1)(m-2)\, \mathrm{tr}\, S^2 + (\mathrm{tr}\, S)^2 - m Q)` with S the sample
+    covariance and Q the sum of the fourth powers of the rows' lengths over m - 1 (Himeno and Yamada 2014).
+    """
+    m = len(gram)
+    if m < 4:
+        return 0.0
+    squares, trace = float((gram**2).sum()) / (m - 1) ** 2, float(np.trace(gram)) / (m - 1)
+    fourth = float((np.diag(gram) ** 2).sum()) / (m - 1)
+    return (m - 1) / (m * (m - 2) * (m - 3)) * ((m - 1) * (m - 2) * squares + trace**2 - m * fourth)
 
 
 def _shuffled(cosines: NDArray[np.float64], labels: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.float64]:

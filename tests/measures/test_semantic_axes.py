@@ -83,16 +83,27 @@ def test_the_value_is_the_share_of_words_on_their_side_of_the_others_axis(few_dr
     assert (found.n, found.unit) == (21, "word pairs")
 
 
-def test_the_interval_is_the_jackknife_by_deletion(few_draws, made, rng):
-    """Pseudo-values are those of the accuracy without each pair in turn."""
+def test_the_interval_is_wilsons_with_a_tenth_of_what_the_jackknife_adds(few_draws, made, rng):
+    """The number of words that counts is p(1 - p) over the variance; ends solve Wilson's quadratic equation."""
     table, axis = made(strength=1.0)
     found = measures.axis_accuracy(table, axis, rng=rng)
     first, second = poles(table, axis)
     left_out = np.array([share(np.delete(first, i, 0), np.delete(second, i, 0)) for i in range(21)])
-    pseudo = 21 * found.value - 20 * left_out
-    half = stats.t.ppf(0.975, 20) * pseudo.std(ddof=1) / np.sqrt(21)
-    np.testing.assert_allclose(found.units, pseudo, atol=1e-10)
-    assert (found.low, found.high) == pytest.approx((found.value - half, min(1, found.value + half)), abs=1e-10)
+    of_pairs, jackknifed = np.var(found.units, ddof=1) / 21, 20 * np.var(left_out)
+    assert jackknifed > of_pairs
+    n = found.value * (1 - found.value) / (0.9 * of_pairs + 0.1 * jackknifed)
+    assert n < 42
+    for end in (found.low, found.high):
+        assert abs(found.value - end) == pytest.approx(stats.t.ppf(0.975, 20) * np.sqrt(end * (1 - end) / n))
+
+
+def test_units_are_shares_of_pairs(few_draws, made, rng):
+    """Each pair has none, one or both of its words on their side; together they are the value."""
+    table, axis = made(strength=1.0)
+    found = measures.axis_accuracy(table, axis, rng=rng)
+    assert set(found.units) <= {0.0, 0.5, 1.0}
+    assert found.units.mean() == found.value
+    assert found.parts[0].labels == tuple(">".join(pair) for pair in axis.poles.pairs)
 
 
 def test_an_axis_is_orthogonal_to_the_other_one(few_draws, made, rng):

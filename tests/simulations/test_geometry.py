@@ -53,3 +53,14 @@ def test_agreement_intervals_cover(monkeypatch, demo):
     monkeypatch.setattr(agreement, "PROBES", 60)
     monkeypatch.setattr(agreement, "OTHERS", 40)
     assert_covered(lambda: measures.metric_agreement(table), truth.value, probes=60)
+
+
+def test_hubness_intervals_cover(demo):
+    """Over redrawn samples of real rows the interval covers the mean skewness within samples."""
+    found = []
+    for seed in range(REDRAWS):
+        with using(Settings(seed=seed, draws=1, details=False)):
+            found.append(measures.neighbor_count_skewness(demo, rng=np.random.default_rng(seed)))
+    truth = np.mean([one.value for one in found])
+    low, high = coverage_limits(REDRAWS)
+    assert low <= np.mean([one.low <= truth <= one.high for one in found]) <= high

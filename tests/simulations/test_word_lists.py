@@ -8,6 +8,7 @@ from embcheck import lexicons, measures
 from embcheck.intervals import (
     bounded_jackknife_interval,
     logit_jackknife_interval,
+    score_interval,
     stratified_jackknife_interval,
 )
 from embcheck.measures import axis, neighbors, order, related, separation
@@ -111,7 +112,7 @@ def test_separation_intervals_cover_when_words_are_redrawn(real, spread):
     """Redrawing eight words a category from around a real matrix's words, the interval covers the separation.
 
     A jackknife counts twice what pairs of words vary by beyond the words themselves (Efron and Stein 1981). Redrawn
-    words that come from one word make much of that, and on noise there is nothing else: coverage may be all.
+    words that come from one word make much of that, and on noise there is nothing else: it would cover in 99%.
     """
     words = resolve(real, EIGHT.words)
     labels = np.array([separation._group(EIGHT, word) for word in words.words])
@@ -123,13 +124,14 @@ def test_separation_intervals_cover_when_words_are_redrawn(real, spread):
         units = around(words.units[chosen], rng, spread)
         cosines = units @ units.T
         value = separation.separation(cosines, drawn)
-        low, high, _ = stratified_jackknife_interval(value, separation._left_out(cosines, drawn), drawn, 0.95)
+        left_out, excess = separation._left_out(cosines, drawn), separation._excess(cosines, drawn)
+        low, high, _ = stratified_jackknife_interval(value, left_out, drawn, 0.95, excess=excess)
         return value, low, high
 
-    assert coverage(draw) >= 0.92
+    assert 0.92 <= coverage(draw) <= 0.98
 
 
-@pytest.mark.parametrize("spread", [0.5, 2.0])
+@pytest.mark.parametrize("spread", [0.5, 1.0])
 def test_neighbor_intervals_cover_when_words_are_redrawn(real, spread):
     """Redrawing 30 words a kind from around a real matrix's words, the interval covers the excess share."""
     words = resolve(real, KINDS.words)
@@ -149,26 +151,25 @@ def test_neighbor_intervals_cover_when_words_are_redrawn(real, spread):
         low, high, _, _ = bounded_jackknife_interval(value, left_out, 0.95, bounds)
         return value, low, high
 
-    assert coverage(draw, 400) >= 0.92
+    assert 0.92 <= coverage(draw) <= 0.98
 
 
-@pytest.mark.parametrize("spread", [1.5, 3.0, 1e6], ids=["tight", "loose", "noise"])
-def test_axis_intervals_cover_when_pairs_are_redrawn(real, spread):
-    """Redrawing 25 pairs from around a real matrix's royalty pairs, the interval covers the accuracy.
+@pytest.mark.parametrize("pairs", [25, 50])
+@pytest.mark.parametrize("spread", [1.0, 1.5, 3.0, 1e6], ids=["tight", "looser", "loose", "noise"])
+def test_axis_intervals_cover_when_pairs_are_redrawn(real, pairs, spread):
+    """Redrawing pairs from around a real matrix's royalty pairs, the interval covers the accuracy, 0.5 to 0.98.
 
-    A word's side turns on single pairs, which makes the jackknife's spread too large rather than too small: coverage
-    is at least 95%, and may be all.
+    The jackknife alone would cover in all redraws of noise, pairs taken as independent in 89%.
     """
     poles = axis._resolve(real, ROYALTY)
     units = axis.project_out(unit(poles.vectors), poles.away)
     n, rng = len(poles.pairs), np.random.default_rng(5)
 
     def draw():
-        chosen = rng.integers(0, n, 25)
+        chosen = rng.integers(0, n, pairs)
         redrawn = around(units[np.concatenate([chosen, n + chosen])], rng, spread)
         gram = redrawn @ redrawn.T
         value = float(axis.accuracy(gram))
-        low, high, _, _ = bounded_jackknife_interval(value, axis._left_out(gram), 0.95, (0.0, 1.0))
-        return value, low, high
+        return value, *score_interval(value, axis._variance(gram), 2 * pairs, pairs - 1, 0.95)
 
-    assert coverage(draw, 400) >= 0.95
+    assert 0.92 <= coverage(draw, 500) <= (0.995 if spread == 1.0 else 0.985)  # an accuracy of 0.98 has few steps
