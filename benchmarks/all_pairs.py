@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from benchmarks.tables import noise
-from embcheck.measures import kernels
+from embcheck.measures import all_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,17 +40,17 @@ def rows(run: Run) -> Iterator[Row]:
         table = noise(size, width, dtype)
         kind = str(dtype).removeprefix("torch.")
         pairs = size * (size - 1) // 2
-        share = float(kernels.all_pairs_counts(table).sum()) / (2 * pairs)
+        share = float(all_pairs.all_pairs_counts(table).sum()) / (2 * pairs)
         assert abs(share - 0.5) < 10 / size, share
-        native = dtype if dtype == torch.float32 or kernels.bfloat16_pays() else torch.float32
+        native = dtype if dtype == torch.float32 or all_pairs.bfloat16_pays() else torch.float32
         found = run.row(
             (
                 "all_pairs",
                 f"signs of {pairs / 1e6:.0f} million pairs, {size} x {width} {kind} ({name})",
                 "bare products of the same tiles",
             ),
-            lambda table=table: kernels.all_pairs_counts(table),
-            bare_products(table.vectors.to(native), kernels.TILE),
+            lambda table=table: all_pairs.all_pairs_counts(table),
+            bare_products(table.vectors.to(native), all_pairs.TILE),
             target=0.85,
         )
         rate = 2 * width * (pairs + size) / found.theirs / 1e9

@@ -11,7 +11,7 @@ import torch
 
 from benchmarks.registry import Row, Run
 from benchmarks.tables import noise
-from embcheck.measures import kernels
+from embcheck.measures import all_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,9 +29,9 @@ def rows(run: Run) -> Iterator[Row]:
     table = noise(size, width, torch.bfloat16)
     there = table.with_vectors(table.vectors.cuda())
     small = np.arange(min(size, COMPARED))
-    agree = np.array_equal(*(kernels.all_pairs_counts(one.subset(small)) for one in (table, there)))
+    agree = np.array_equal(*(all_pairs.all_pairs_counts(one.subset(small)) for one in (table, there)))
     assert agree, "CPU and GPU counts differ"
-    tile = kernels.DEVICE_TILE
+    tile = all_pairs.DEVICE_TILE
 
     def products() -> None:
         for start in range(0, size, tile):
@@ -40,7 +40,7 @@ def rows(run: Run) -> Iterator[Row]:
 
     mine, other = (
         statistics.median(times)
-        for times in run.alternate(_synchronised(lambda: kernels.all_pairs_counts(there)), _synchronised(products))
+        for times in run.alternate(_synchronised(lambda: all_pairs.all_pairs_counts(there)), _synchronised(products))
     )
     rate = width * size * (size + 1) / other / 1e12
     card = torch.cuda.get_device_name()

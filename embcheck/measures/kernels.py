@@ -7,10 +7,9 @@ in doubt are worked out again; sums of unit vectors run in the widest float that
 from __future__ import annotations
 
 import math
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from embcheck.progress import track
 from embcheck.table import row_index
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -30,18 +29,19 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ProbeStatistics",
-    "all_pairs_counts",
+    "blocks",
     "full_precision",
     "mean_vector",
+    "moderate",
+    "on_host",
     "probe_statistics",
+    "raw_blocks",
     "row_counts",
     "unit_sum",
 ]
 
 KEPT_COSINES = 128 * 2**20  # bytes of 16-bit cosines kept at once for quantiles
-COPY_BYTES = 512 * 2**20  # up to which all-pairs products keep a copy of rows that can't be multiplied as they are
 PRODUCT_BYTES = 2 * 2**20  # of a product with probes: inside the cache of a CPU core
-TILE, DEVICE_TILE = 1_024, 4_096
 _PROBE_CHUNK = 1_024
 BINS = 2_000  # of the histogram of all probes' cosines
 _STEPS = 32_767  # of a cosine between 0 and 1, where it is kept in 16 bits
@@ -133,7 +133,7 @@ def raw_blocks(
         else:
             rows = rows - center
             lengths = torch.linalg.vector_norm(rows, dim=1)
-        if _moderate(lengths):
+        if moderate(lengths):
             yield part, rows, 1 / lengths
         else:
             unit = (
@@ -142,7 +142,8 @@ def raw_blocks(
             yield part, unit, torch.ones_like(lengths)
 
 
-def _moderate(lengths: Tensor) -> bool:
+def moderate(lengths: Tensor) -> bool:
+    """Whether products of rows of these lengths stay well inside the range of float32."""
     return bool(lengths.min() > 1 / _MODERATE) and bool(lengths.max() < _MODERATE)
 
 
@@ -203,9 +204,9 @@ def _probe_chunk(
                 low = torch.minimum(low, cosine.amin(1))
                 cosine[own] = -2.0  # from here on the probe itself is negative, and less than any other cosine
                 high = torch.maximum(high, cosine.amax(1))
-                mask = signs.non_negative(cosine, limits, partial(_pair, own_rows, rows[piece]))
+                mask = signs.non_negative(cosine, limits, None, partial(_pair, own_rows, rows[piece]))
                 mask[own[0].cpu().numpy(), own[1].cpu().numpy()] = False
-                counted += _on_host(signs.row_totals(mask))
+                counted += on_host(signs.row_totals(mask))
                 cosine[own] = 0.0
                 total += cosine.sum(1)
                 if kept is not None:
@@ -220,12 +221,7 @@ def _pair(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     return first, second
 
 
-def _stored(table: EmbeddingTable, first: slice, second: slice) -> tuple[Tensor, Tensor]:
-    """Rows of two slices of the population, as they are stored."""
-    return table.stored(table.population[first]), table.stored(table.population[second])
-
-
-def _on_host(found: Any) -> NDArray[Any]:
+def on_host(found: Any) -> NDArray[Any]:
     """An array as NumPy's, wherever it was worked out."""
     return found.cpu().numpy() if isinstance(found, torch.Tensor) else np.asarray(found)
 
@@ -270,91 +266,6 @@ def _quantiles(kept: Tensor | None, probes: int, levels: tuple[float, ...]) -> N
     return np.asarray(found / _STEPS, dtype=np.float64)
 
 
-def all_pairs_counts(table: EmbeddingTable) -> NDArray[np.int64]:
-    """For every population row, how many others it has a cosine of zero or more with. Exact, in half the products.
-
-    The product of two tiles of rows serves both: its row sums count for the one, its column sums for the other. Rows
-    are multiplied as they are stored, since their lengths change no sign: float32 ones in float32, bfloat16 ones
-    natively where a trial finds that this machine is faster at it, float16 ones natively on CUDA.
-    """
-    population, device = table.population, table.vectors.device
-    size = len(population)
-    tile = TILE if device.type == "cpu" else DEVICE_TILE
-    counts = np.zeros(size, dtype=np.int64)
-    with full_precision():
-        rows_of, lengths = _factors(table)
-        near = signs.tolerance(table.width, device) * lengths
-        for start in track(list(range(0, size, tile)), "all pairs"):
-            first = slice(start, min(start + tile, size))
-            rows = rows_of(first)
-            for other in range(start, size, tile):
-                second = slice(other, min(other + tile, size))
-                mask = signs.non_negative(
-                    rows @ (rows if other == start else rows_of(second)).T,
-                    near[first] * lengths[second].max(),
-                    partial(_stored, table, first, second),
-                )
-                if other == start:
-                    mask[np.arange(len(rows)), np.arange(len(rows))] = False
-                else:
-                    counts[second] += _on_host(signs.column_totals(mask))
-                counts[first] += _on_host(signs.row_totals(mask))
-    return counts
-
-
-def _factors(table: EmbeddingTable) -> tuple[Callable[[slice], Tensor], Tensor]:
-    """How to get rows of the population to multiply, in the type to do it in, and (N,) float32 bounds on their lengths.
-
-    Consecutive rows of the right type are views of the matrix. Others are kept as a copy where it fits 512 MB, and
-    made tile by tile otherwise. Very long or short rows are scaled, so that no product leaves the range of the type.
-    """
-    population, stored = table.population, table.vectors
-    lengths = table.norms[row_index(population, stored.device)].float()
-    kind = _fast_type(stored)
-    if not _moderate(lengths) or (kind == torch.float16 and bool(lengths.max() > 64)):
-        kind, lengths = torch.float32, torch.ones_like(lengths)
-        make = partial(_made, table, None)
-    else:
-        make = partial(_made, table, kind)
-        if isinstance(row_index(population, stored.device), slice) and kind == stored.dtype:
-            return make, lengths
-    if kind.itemsize * len(population) * table.width > COPY_BYTES:
-        return make, lengths
-    kept = torch.cat([make(part) for part in table.slices(len(population))])
-    return partial(torch.Tensor.__getitem__, kept), lengths
-
-
-def _made(table: EmbeddingTable, kind: torch.dtype | None, part: slice) -> Tensor:
-    """Rows of a slice of the population in a type, or scaled to length 1."""
-    rows = table.population[part]
-    return table.units(rows) if kind is None else table.stored(rows).to(kind)
-
-
-def _fast_type(stored: Tensor) -> torch.dtype:
-    """The type to multiply in: the stored one where that is faster and sums run in float32, else float32."""
-    if stored.dtype == torch.bfloat16 and (stored.device.type == "cuda" or bfloat16_pays()):
-        return torch.bfloat16
-    return torch.float16 if stored.dtype == torch.float16 and stored.device.type == "cuda" else torch.float32
-
-
-@cache
-def bfloat16_pays() -> bool:
-    """Whether this CPU multiplies bfloat16 faster than float32, by a trial of a few milliseconds.
-
-    No count depends on it.
-    """
-    rows = torch.ones((256, 512))
-    best = []
-    for kind in (torch.float32, torch.bfloat16):
-        one, times = rows.to(kind), []
-        for _ in range(4):
-            started = time.perf_counter()
-            torch.mm(one, one.T)
-            times.append(time.perf_counter() - started)
-        best.append(min(times))
-    return best[1] < best[0]
-
-
 def row_counts(table: EmbeddingTable, anchors: NDArray[np.int64]) -> NDArray[np.int64]:
     """For every population row, with how many of the anchors (row ids) it has a negative cosine."""
     found = []
@@ -364,6 +275,6 @@ def row_counts(table: EmbeddingTable, anchors: NDArray[np.int64]) -> NDArray[np.
         for _, rows, scale in raw_blocks(table, what="negative cosines"):
             for piece in _product_slices(len(rows), len(anchors)):
                 cosine = (query @ rows[piece].T).mul_(scale[piece])
-                mask = signs.non_negative(cosine, limits, partial(_pair, stored, rows[piece]))
-                found.append(len(anchors) - _on_host(signs.column_totals(mask)))
+                mask = signs.non_negative(cosine, limits, None, partial(_pair, stored, rows[piece]))
+                found.append(len(anchors) - on_host(signs.column_totals(mask)))
     return np.concatenate(found)

@@ -9,7 +9,7 @@ from scipy import stats
 
 from embcheck import sequential
 from embcheck.estimate import Estimate, Reference
-from embcheck.measures import histograms, kernels
+from embcheck.measures import all_pairs, histograms, kernels
 from embcheck.settings import current
 from embcheck.units import KEPT
 
@@ -89,7 +89,7 @@ def _drawn(
         return order[: len(shares)], shares, (low, high, method)
     probes = table.probes()
     if len(probes) == len(population):
-        counts = kernels.all_pairs_counts(table)[np.searchsorted(population, probes)]
+        counts = all_pairs.all_pairs_counts(table)[np.searchsorted(population, probes)]
         return probes, counts / (len(population) - 1), None
     return probes, kernels.probe_statistics(table, probes).share if len(probes) > DETAIL_PROBES else None, None
 

@@ -21,13 +21,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-__all__ = ["column_totals", "non_negative", "row_totals", "tolerance"]
+__all__ = ["DENSE", "column_totals", "in_doubt", "non_negative", "of_cells", "row_totals", "split", "tolerance"]
 
 Mask = Any
 """Which cells of a product are at zero or above: (m, n) booleans, in NumPy on the CPU and in PyTorch elsewhere."""
 
-_DENSE = 0.02  # share of unsure cells from which a whole product is computed in float64
-_CELLS = 2**17  # numbers gathered at once for single cells: 1 MB
+Masks = tuple["NDArray[np.bool_]", "NDArray[np.bool_]"]
+
+DENSE = 0.02  # share of unsure cells from which a whole product is computed in float64
+_CELLS = 2**15  # numbers gathered at once for single cells: 256 KB, inside the cache
 
 
 def tolerance(width: int, device: torch.device) -> float:
@@ -35,63 +37,95 @@ def tolerance(width: int, device: torch.device) -> float:
     return (2 if device.type == "cpu" else 4) * float(np.sqrt(width) + 1) * 2.0**-24
 
 
-def non_negative(product: Tensor, limits: Tensor, stored: Callable[[], tuple[Tensor, Tensor]]) -> Mask:
+def non_negative(
+    product: Tensor, limits: Tensor, factors: Tensor | None, stored: Callable[[], tuple[Tensor, Tensor]]
+) -> Mask:
     """Which cosines of two sets of rows are zero or more.
 
     Parameters
     ----------
     product
         (m, n) cosines, or products of the rows as they are, in any float type.
-    limits
-        (m,) float32: for each row of it, the size below which a sign is not trusted.
+    limits, factors
+        (m,) and (n,) float32 of one sign: a cell of less than the product of its row's and its column's number, in
+        size, is not trusted for its sign. Without factors they are all 1.
     stored
         Gives the rows, (m, d) and (n, d), as they are stored; asked only where a sign is in doubt.
     """
-    mask: Mask
-    first: Any
-    second: Any
-    if product.device.type == "cpu":
-        mask, near = _split(product, limits)
-        first, second = np.divmod(np.flatnonzero(near), product.shape[1])  # many times faster than nonzero
-    else:
-        mask = product >= 0
-        first, second = torch.nonzero(product.abs() < _above(limits, product.dtype)[:, None], as_tuple=True)
-    if len(first) > _DENSE * product.numel():
+    mask, near = split(product, limits.max() if factors is None else limits.max() * factors.max())
+    values, first, second = product.flatten()[near], near // product.shape[1], near % product.shape[1]
+    unsure = in_doubt(values, limits[first] if factors is None else limits[first] * factors[second])
+    if int(unsure.sum()) > DENSE * product.numel():
         dense = _dense(*stored())
         return dense.numpy() if isinstance(mask, np.ndarray) else dense
-    if len(first):
-        signs = _cells(*stored(), torch.as_tensor(first), torch.as_tensor(second))
-        mask[first, second] = signs.numpy() if isinstance(mask, np.ndarray) else signs
+    found = values >= 0
+    if unsure.any():
+        rows, columns = stored()
+        found[unsure] = of_cells(rows, columns, first[unsure], second[unsure])
+    if isinstance(mask, np.ndarray):
+        mask.reshape(-1)[near.numpy()] = found.numpy()
+    else:
+        mask.view(-1)[near] = found
     return mask
 
 
-def _split(product: Tensor, limits: Tensor) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Cells at zero or above, and cells too near to zero, by NumPy: its loops over small types are the faster ones."""
+def in_doubt(values: Tensor, bounds: Tensor) -> Tensor:
+    """Which values of a product are below their bounds in size, or may have been before they were rounded."""
+    return values.float().abs() < bounds * (1 + torch.finfo(values.dtype).eps)
+
+
+def split(product: Tensor, limit: Tensor, out: Masks | None = None) -> tuple[Mask, Tensor]:
+    """Which cells of a product are at a limit or above it, and which lie nearer to zero, by their place row by row.
+
+    On the CPU ``out`` are two arrays of the product's shape to work in, the first of which is returned.
+    """
+    above = torch.nextafter(limit.to(product.dtype), torch.full_like(limit, torch.inf, dtype=product.dtype))
+    return _split(product, above, out) if product.device.type == "cpu" else _split_there(product, above)
+
+
+def _split(product: Tensor, limit: Tensor, out: Masks | None = None) -> tuple[NDArray[np.bool_], Tensor]:
+    """Which cells are not below a limit, and where those are that lie between it and its negative.
+
+    By NumPy, whose loops over small types are the faster ones, with numbers in place of arrays, faster again.
+    """
+    above, near = out or (np.empty(product.shape, dtype=np.bool_), np.empty(product.shape, dtype=np.bool_))
     if product.dtype == torch.float32:
-        cells = product.numpy()
-        return cells >= 0, np.abs(cells) < limits.numpy()[:, None]
-    # 16-bit floats as whole numbers: the sign is theirs, and without it they are ordered as their sizes are
-    bits = product.view(torch.int16).numpy()
-    upper = _above(limits, product.dtype).view(torch.int16).numpy().view(np.uint16)
-    return bits >= 0, (bits.view(np.uint16) << np.uint16(1)) < (upper << np.uint16(1))[:, None]
+        cells, bound = product.numpy(), np.float32(limit)
+        np.greater_equal(cells, bound, out=above)
+        np.greater(cells, -bound, out=near)
+    else:  # 16-bit floats are ordered as whole numbers where they are positive, and the other way round where negative
+        bits, upper = product.view(torch.int16).numpy(), limit.view(torch.int16).numpy()[()]
+        np.greater_equal(bits, upper, out=above)
+        np.less(bits.view(np.uint16), np.uint16(0x8000) + upper.view(np.uint16), out=near)
+    np.not_equal(above, near, out=near)
+    return above, torch.from_numpy(np.flatnonzero(near))  # many times faster than nonzero
 
 
-def _above(limits: Tensor, dtype: torch.dtype) -> Tensor:
-    """Limits in another type, not rounded below what they are."""
-    if dtype == torch.float32:
-        return limits
-    return torch.nextafter(limits.to(dtype), torch.tensor(torch.inf, dtype=dtype, device=limits.device))
+def _split_there(product: Tensor, limit: Tensor) -> tuple[Tensor, Tensor]:
+    """The same in PyTorch, for other devices."""
+    return product >= limit, torch.nonzero((product.abs() < limit).flatten())[:, 0]
 
 
-def _cells(first: Tensor, second: Tensor, i: Tensor, j: Tensor) -> Tensor:
-    """Signs of single cells (i, j)."""
-    step = max(1, _CELLS // first.shape[1])
-    wide = _wide(first.device)
-    parts = []
-    for start in range(0, len(i), step):
-        a, b = first[i[start : start + step]].to(wide), second[j[start : start + step]].to(wide)
-        parts.append(_sign((a * b).sum(1), a.norm(dim=1) * b.norm(dim=1), first.shape[1]))
-    return torch.cat(parts)
+def of_cells(first: Tensor, second: Tensor, i: Tensor, j: Tensor, lengths: Tensor | None = None) -> Tensor:
+    """Whether cosines of single pairs of rows are zero or more: exact.
+
+    Parameters
+    ----------
+    first, second
+        (m, d) and (n, d) rows, as they are stored.
+    i, j
+        (k,) which of them make a pair.
+    lengths
+        (k,) products of the lengths of each pair's rows, where they are known.
+    """
+    wide, width = _wide(first.device), first.shape[1]
+    found = torch.empty(len(i), dtype=torch.bool, device=first.device)
+    step = max(1, _CELLS // width)
+    for part in (slice(start, start + step) for start in range(0, len(i), step)):
+        a, b = first[i[part]].to(wide), second[j[part]].to(wide)
+        both = a.norm(dim=1) * b.norm(dim=1) if lengths is None else lengths[part].to(wide)
+        found[part] = _sign(torch.linalg.vecdot(a, b), both, width)
+    return found
 
 
 def _dense(first: Tensor, second: Tensor) -> Tensor:

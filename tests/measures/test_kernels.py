@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from embcheck import table as table_module
-from embcheck.measures import kernels
+from embcheck.measures import all_pairs, kernels
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
 
@@ -74,13 +74,13 @@ def test_mean_vector_and_unit_sum_cover_the_population_only(table):
     np.testing.assert_allclose(kernels.unit_sum(table), units.sum(0), atol=1e-5)
 
 
-@pytest.mark.parametrize("budget", [0, kernels.COPY_BYTES], ids=["tile by tile", "kept copy"])
+@pytest.mark.parametrize("budget", [0, all_pairs.COPY_BYTES], ids=["tile by tile", "kept copy"])
 @pytest.mark.parametrize("tile", [1, 7, 64, 1024])
 def test_all_pairs_counts_do_not_depend_on_tiles(monkeypatch, table, cosines, tile, budget):
     """All-pairs counts equal the float64 loop's, whatever the tile and whether or not unit rows are kept."""
-    monkeypatch.setattr(kernels, "TILE", tile)
-    monkeypatch.setattr(kernels, "COPY_BYTES", budget)
-    assert kernels.all_pairs_counts(table).tolist() == [(row >= 0).sum() for row in others(cosines(table))]
+    monkeypatch.setattr(all_pairs, "TILE", tile)
+    monkeypatch.setattr(all_pairs, "COPY_BYTES", budget)
+    assert all_pairs.all_pairs_counts(table).tolist() == [(row >= 0).sum() for row in others(cosines(table))]
 
 
 def test_statistics_do_not_depend_on_blocks(monkeypatch, gaussian_table):
@@ -111,7 +111,7 @@ def test_an_unclaimed_row_changes_nothing(gaussian_table):
     """Rows outside the population are compared with nothing: without them the counts are the same."""
     table = gaussian_table(60, 5, gaps=True)
     alone = table.subset(table.population)
-    assert kernels.all_pairs_counts(table).tolist() == kernels.all_pairs_counts(alone).tolist()
+    assert all_pairs.all_pairs_counts(table).tolist() == all_pairs.all_pairs_counts(alone).tolist()
 
 
 def test_full_precision_puts_the_setting_back():
@@ -134,4 +134,4 @@ def test_huge_and_tiny_rows_have_the_cosines_of_their_directions(gaussian_table)
     table = gaussian_table(80, 6)
     scale = torch.logspace(-18, 18, 80)[:, None]
     scaled = table.with_vectors(table.vectors * scale)
-    assert kernels.all_pairs_counts(scaled).tolist() == kernels.all_pairs_counts(table).tolist()
+    assert all_pairs.all_pairs_counts(scaled).tolist() == all_pairs.all_pairs_counts(table).tolist()

@@ -94,7 +94,9 @@ def counted_twice(units, labels):
     sizes = np.array([len(x) for x in members])
     within = (sizes * (sizes - 1)).sum()
     between = sizes.sum() ** 2 - (sizes**2).sum()
-    found = sum(2 * m**2 * (m - 1) / (m - 2) / within**2 * squared_covariance(x) for m, x in zip(sizes, members, strict=True))
+    found = sum(
+        2 * m**2 * (m - 1) / (m - 2) / within**2 * squared_covariance(x) for m, x in zip(sizes, members, strict=True)
+    )
     for x, y in itertools.combinations(members, 2):
         found += 4 * len(x) * len(y) / between**2 * np.sum(np.cov(x.T) * np.cov(y.T))
     return found

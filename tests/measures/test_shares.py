@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from embcheck import measures
-from embcheck.measures import kernels, shares
+from embcheck.measures import all_pairs, kernels, shares
 from embcheck.settings import Settings, using
 from embcheck.table import EmbeddingTable
 
@@ -134,4 +134,4 @@ def test_exact_and_probed_counts_agree(gaussian_table):
     """The half-product kernel over all pairs and the probe kernel count the same cosines."""
     table = gaussian_table(1500, 24, shift=0.05)
     probed = kernels.probe_statistics(table, table.population).non_negative
-    assert kernels.all_pairs_counts(table).tolist() == probed.tolist()
+    assert all_pairs.all_pairs_counts(table).tolist() == probed.tolist()

@@ -1,12 +1,11 @@
 import itertools
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 import embcheck.table
-from embcheck.measures import kernels, signs
+from embcheck.measures import all_pairs, kernels, signs
 from embcheck.table import EmbeddingTable
 
 PATHS = [
@@ -46,11 +45,11 @@ def nearly_orthogonal(words):
 @pytest.mark.parametrize("tile", [16, 1024])
 def test_counts_are_those_of_exact_arithmetic(monkeypatch, nearly_orthogonal, dtype, native, tile):
     """Counts equal those of whole numbers on every path: float32, bfloat16 multiplied as it is, probes, all pairs."""
-    monkeypatch.setattr(kernels, "bfloat16_pays", lambda: native)
-    monkeypatch.setattr(kernels, "TILE", tile)
+    monkeypatch.setattr(all_pairs, "bfloat16_pays", lambda: native)
+    monkeypatch.setattr(all_pairs, "TILE", tile)
     table = nearly_orthogonal.with_vectors(nearly_orthogonal.vectors.to(dtype))
     expected = exact_counts(table.vectors)
-    assert kernels.all_pairs_counts(table).tolist() == expected
+    assert all_pairs.all_pairs_counts(table).tolist() == expected
     assert kernels.probe_statistics(table, table.population).non_negative.tolist() == expected
     negative = kernels.row_counts(table, table.population)
     assert (len(table.population) - 1 - negative).tolist() == expected
@@ -62,7 +61,7 @@ def test_counts_are_those_of_exact_arithmetic(monkeypatch, nearly_orthogonal, dt
 def test_sparse_rows_tie_at_zero(words, vectors):
     """Products that are exactly zero count as zero, in tables where nearly all of them are."""
     table = EmbeddingTable.from_arrays(vectors, words(len(vectors)))
-    assert kernels.all_pairs_counts(table).tolist() == exact_counts(vectors)
+    assert all_pairs.all_pairs_counts(table).tolist() == exact_counts(vectors)
     assert kernels.probe_statistics(table, table.population).non_negative.tolist() == exact_counts(vectors)
 
 
@@ -74,17 +73,17 @@ def test_counts_do_not_depend_on_blocks_threads_and_types_of_products(
     """Blocks of several sizes, one thread or two, products in the stored type or wider ones: the same counts."""
     table = gaussian_table(700, 33, shift=0.2, gaps=True, dtype=dtype)
     probes = table.probes(90)
-    monkeypatch.setattr(kernels, "bfloat16_pays", lambda: False)
-    expected = kernels.all_pairs_counts(table)[np.searchsorted(table.population, probes)].tolist()
-    monkeypatch.setattr(kernels, "bfloat16_pays", lambda: native)
+    monkeypatch.setattr(all_pairs, "bfloat16_pays", lambda: False)
+    expected = all_pairs.all_pairs_counts(table)[np.searchsorted(table.population, probes)].tolist()
+    monkeypatch.setattr(all_pairs, "bfloat16_pays", lambda: native)
     torch.set_num_threads(threads)
     try:
         for block, product in ((1, 2**20), (4 * 33 * 600, 4 * 90 * 300), (2**24, 2**12)):
             monkeypatch.setattr(embcheck.table, "BLOCK_BYTES", block)
             monkeypatch.setattr(kernels, "PRODUCT_BYTES", product)
-            monkeypatch.setattr(kernels, "TILE", 100 + product % 77)
+            monkeypatch.setattr(all_pairs, "TILE", 100 + product % 77)
             assert kernels.probe_statistics(table, probes).non_negative.tolist() == expected
-            everyone = kernels.all_pairs_counts(table)
+            everyone = all_pairs.all_pairs_counts(table)
             assert everyone[np.searchsorted(table.population, probes)].tolist() == expected
     finally:
         torch.set_num_threads(1)
@@ -105,13 +104,28 @@ def test_fast_products_are_closer_than_their_tolerance(rng, dtype, width, shift)
     assert errors.max() < signs.tolerance(width, torch.device("cpu")) / 3
 
 
+@pytest.mark.parametrize("split", [signs._split, signs._split_there])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
-def test_cells_near_zero_are_found_in_every_type(dtype):
-    """Every cell below its row's limit is asked for again, and none far above it: signed zeros are among the first."""
-    values = torch.tensor([[0.0, -0.0, 1e-3, -1e-3, 2e-2, -2e-2, 1.0, -1.0]]).repeat(2, 1).to(dtype)
-    mask, near = signs._split(values, torch.tensor([2e-3, 0.5]))
-    assert near.tolist() == [[True] * 4 + [False] * 4, [True] * 6 + [False] * 2]
-    assert mask[:, 2:].tolist() == [[True, False] * 3] * 2
+def test_cells_near_zero_are_found_in_every_type(dtype, split):
+    """Every cell below the limit is found, and none far above it: signed zeros are among the first."""
+    values = torch.tensor([[0.0, -0.0, 1e-3, -1e-3], [2e-2, -2e-2, 1.0, -1.0]]).to(dtype)
+    above, near = split(values, torch.tensor(2e-3).to(dtype))
+    assert near.tolist() == [0, 1, 2, 3]
+    assert above.tolist() == [[False] * 4, [True, False] * 2]
+    assert split(values, torch.tensor(0.5).to(dtype))[1].tolist() == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_only_cells_that_their_own_limits_leave_in_doubt_are_asked_for(dtype):
+    """The limit of a cell is its row's times its column's: others keep the sign that the product has."""
+    product, factors = torch.ones(2, 200, dtype=dtype), torch.ones(200)
+    product[:, :2] = torch.tensor([1e-3, -1e-3])
+    limits = torch.tensor([1e-2, 1e-4])
+    rows = torch.tensor([[-1.0], [1.0]]), torch.ones(200, 1)
+    mask = signs.non_negative(product, limits, factors, lambda: rows)
+    assert mask[:, :2].tolist() == [[False, False], [True, False]]
+    assert mask[:, 2:].all()
+    assert not signs.non_negative(product, limits, factors / 20, lambda: 1 / 0)[:, 1].any()
 
 
 def test_totals_are_sums(rng):
@@ -130,10 +144,9 @@ def test_other_devices_count_alike(monkeypatch, nearly_orthogonal, dtype):
     """The path of other devices, with its masks in PyTorch, gives the same signs as the CPU's."""
     rows = nearly_orthogonal.vectors.to(dtype)
     product, limits = rows @ rows.T, signs.tolerance(16, rows.device) * rows.float().norm(dim=1) * 10
-    here = signs.non_negative(product, limits, lambda: (rows, rows))
-
-    says_so = type("Product", (SimpleNamespace,), {"__ge__": lambda _, other: product >= other})
-    elsewhere = says_so(device=torch.device("cuda"), dtype=dtype, abs=product.abs, numel=product.numel)
-    there = signs.non_negative(elsewhere, limits, lambda: (rows, rows))
+    here = signs.non_negative(product, limits, limits / limits.max(), lambda: (rows, rows))
+    monkeypatch.setattr(signs, "_split", lambda product, limit, _out: signs._split_there(product, limit))
+    there = signs.non_negative(product, limits, limits / limits.max(), lambda: (rows, rows))
+    assert isinstance(here, np.ndarray)
     assert isinstance(there, torch.Tensor)
     assert there.tolist() == here.tolist()

@@ -8,7 +8,7 @@ from scipy import stats
 from embcheck import lexicons
 from embcheck.estimate import Estimate
 from embcheck.intervals import betting_interval, jackknife_interval
-from embcheck.measures import kernels, offsets, quadruples
+from embcheck.measures import all_pairs, offsets, quadruples
 from embcheck.measures.forms import forms_of
 
 pytestmark = pytest.mark.slow
@@ -19,7 +19,7 @@ SKEWED = 3.0
 @pytest.fixture(scope="module")
 def shares(real):
     """The share of every row of a real population: what probes are drawn from."""
-    return kernels.all_pairs_counts(real) / (len(real.population) - 1)
+    return all_pairs.all_pairs_counts(real) / (len(real.population) - 1)
 
 
 @pytest.mark.parametrize("probes", [50, 200, 1_000])
