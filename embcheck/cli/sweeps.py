@@ -107,8 +107,15 @@ def bisect(good: str, bad: str, pattern: str | None, **given: Any) -> int:
         raise UsageError(f"--property must select one check, and selects {len(checks)}: {names}")
     found = between(good, bad, pattern)
     notice(f"{len(found)} checkpoints; {checks[0].label}")
-    how = {"device": config.device, "dtype": config.dtype, "population": config.population}
-    broken = run(found, checks[0], config.settings, seen=_seen, **how)
+    broken = run(
+        found,
+        checks[0],
+        config.settings,
+        seen=_seen,
+        device=config.device,
+        dtype=config.dtype,
+        population=config.population,
+    )
     show_lines(lambda encoding: _broken(broken, encoding))
     return 0
 
