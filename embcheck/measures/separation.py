@@ -35,9 +35,10 @@ def category_separation(table: EmbeddingTable, categories: Categories, *, rng: n
     :math:`\overline{u_i \cdot u_j}` over :math:`i < j` with :math:`l_i = l_j`, minus the same mean over
     :math:`l_i \ne l_j`. Unit: words; interval: jackknife-t that leaves out a word with every pair it is in, the
     categories being strata, less what it counts twice (``_excess``). Null: ``shuffled_categories`` permutes the labels.
-    The effect is the mean silhouette at the distance 1 - cosine (Rousseeuw 1987). Details give it by category, the share of each word's 5 nearest words
-    that are of its category, and the category-by-category matrix of the notebook "Word Embeddings: From Tokens to
-    Geometry" (2026), which also names the eight categories; and the words on their first two principal components.
+    The effect is the mean silhouette at the distance 1 - cosine (Rousseeuw 1987). Details give it by category, the
+    share of each word's 5 nearest words that are of its category, and the category-by-category matrix of the notebook
+    "Word Embeddings: From Tokens to Geometry" (2026), which also names the eight categories; and the words on their
+    first two principal components.
 
     Parameters
     ----------
