@@ -246,7 +246,7 @@ def _histogram(kept: Tensor | None) -> NDArray[np.int64]:
         return np.zeros(0, dtype=np.int64)
     counts = np.zeros(2 * _STEPS + 2, dtype=np.int64)
     for cosines in kept:
-        counts += torch.bincount(cosines.long() + (_STEPS + 1), minlength=len(counts)).cpu().numpy()
+        counts += torch.bincount(cosines.int().add_(_STEPS + 1), minlength=len(counts)).cpu().numpy()
     bins = np.minimum((np.arange(2 * _STEPS + 1) * BINS) // (2 * _STEPS), BINS - 1)  # the first count is the own ones
     return np.bincount(bins, weights=counts[1:], minlength=BINS).astype(np.int64)
 
