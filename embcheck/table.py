@@ -130,8 +130,12 @@ class EmbeddingTable:
     def norms(self) -> Tensor:
         """(V,) Euclidean length of every row, in the accumulator's dtype."""
         step = max(16, _NORM_CELLS // self.width) if self.vectors.device.type == "cpu" else BLOCK_BYTES // self.width
-        parts = [torch.linalg.vector_norm(part.to(self.accumulator), dim=1) for part in torch.split(self.vectors, step)]
-        return torch.cat(parts)
+        about = {"dtype": self.accumulator, "device": self.vectors.device}
+        found, wide = torch.empty(len(self.vectors), **about), torch.empty((step, self.width), **about)
+        for start in range(0, len(found), step):  # in the same memory: freed and asked for again, it leaves holes
+            rows = self.vectors[start : start + step]
+            found[start : start + step] = torch.linalg.vector_norm(wide[: len(rows)].copy_(rows), dim=1)
+        return found
 
     @cached_property
     def status(self) -> NDArray[np.uint8]:

@@ -7,7 +7,6 @@ tile of 1,024 rows of width 640, the rest takes a fifth of the time.
 from __future__ import annotations
 
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING
@@ -17,11 +16,11 @@ import torch
 
 from embcheck.measures import signs
 from embcheck.measures.kernels import full_precision, moderate, on_host
-from embcheck.progress import track
+from embcheck.measures.threads import on_threads
 from embcheck.table import row_index
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -45,7 +44,8 @@ def all_pairs_counts(table: EmbeddingTable) -> NDArray[np.int64]:
     counts = np.zeros(size, dtype=np.int64)
     with full_precision():
         tiles = _Tiles(table, *_factors(table), TILE if device.type == "cpu" else DEVICE_TILE)
-        for start, found in _each(partial(_strip, tiles), list(range(0, size, tiles.size)), device):
+        starts = range(0, size, tiles.size)
+        for start, found in zip(starts, on_threads(partial(_strip, tiles), starts, device, "all pairs"), strict=True):
             counts[start:] += found
     return counts
 
@@ -70,24 +70,6 @@ class _Tiles:
         return self.table.stored(self.table.population[first]), self.table.stored(self.table.population[second])
 
 
-def _each(
-    strip: Callable[[int], NDArray[np.int64]], starts: list[int], device: torch.device
-) -> Iterator[tuple[int, NDArray[np.int64]]]:
-    """What a function gives for each start: on the CPU by as many threads as PyTorch has, one for each product."""
-    threads = torch.get_num_threads() if device.type == "cpu" else 1
-    if threads == 1:
-        for start in track(starts, "all pairs"):
-            yield start, strip(start)
-        return
-    torch.set_num_threads(1)  # threads that begin later take it over
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="all-pairs")
-    try:
-        yield from zip(track(starts, "all pairs"), pool.map(strip, starts), strict=True)
-    finally:
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)
-
-
 def _strip(tiles: _Tiles, start: int) -> NDArray[np.int64]:
     """Counts for the rows from ``start`` on, of the products of one tile with itself and all later ones.
 
@@ -97,24 +79,23 @@ def _strip(tiles: _Tiles, start: int) -> NDArray[np.int64]:
     counts = np.zeros(size - start, dtype=np.int64)
     first = slice(start, min(start + tiles.size, size))
     doubts: list[_Doubts] = []
-    with torch.inference_mode():  # this thread may be a new one
-        rows, product_of = tiles.rows(first), _products(tiles.size, lengths.device)
-        limits = near[first].max() * torch.stack([part.max() for part in torch.split(lengths[start:], tiles.size)])
-        for limit, other in zip(limits, range(start, size, tiles.size), strict=True):
-            second = slice(other, min(other + tiles.size, size))
-            product, masks = product_of(rows, rows if other == start else tiles.rows(second))
-            mask, cells = signs.split(product, limit, masks)
-            if len(cells) > signs.DENSE * product.numel():
-                mask = signs.non_negative(product, near[first], lengths[second], partial(tiles.stored, first, second))
-            else:
-                doubts.append(_Doubts(other, product.shape[1], cells, product.view(-1)[cells]))
-            if other == start:
-                mask[np.arange(len(rows)), np.arange(len(rows))] = False
-            else:
-                counts[other - start : second.stop - start] += on_host(signs.column_totals(mask))
-            counts[: len(rows)] += on_host(signs.row_totals(mask))
-        if doubts:
-            _settle(tiles, doubts, first, counts)
+    rows, product_of = tiles.rows(first), _products(tiles.size, lengths.device)
+    limits = near[first].max() * torch.stack([part.max() for part in torch.split(lengths[start:], tiles.size)])
+    for limit, other in zip(limits, range(start, size, tiles.size), strict=True):
+        second = slice(other, min(other + tiles.size, size))
+        product, masks = product_of(rows, rows if other == start else tiles.rows(second))
+        mask, cells = signs.split(product, limit, masks)
+        if len(cells) > signs.DENSE * product.numel():
+            mask = signs.non_negative(product, near[first], lengths[second], partial(tiles.stored, first, second))
+        else:
+            doubts.append(_Doubts(other, product.shape[1], cells, product.view(-1)[cells]))
+        if other == start:
+            mask[np.arange(len(rows)), np.arange(len(rows))] = False
+        else:
+            counts[other - start : second.stop - start] += on_host(signs.column_totals(mask))
+        counts[: len(rows)] += on_host(signs.row_totals(mask))
+    if doubts:
+        _settle(tiles, doubts, first, counts)
     return counts
 
 

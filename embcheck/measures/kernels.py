@@ -91,13 +91,44 @@ def blocks(table: EmbeddingTable, center: Tensor | None = None, what: str = "") 
     """Unit rows of the population in blocks: the slice of the population, and (n, d) float32 on the device.
 
     With ``center`` (d,), that vector is subtracted before the rows are scaled to length 1; a row equal to it stays 0.
+    The next block takes the memory of the one before.
     """
-    population = table.population
+    population, unit = table.population, _Buffer(torch.float32)
+    stored = _Buffer(table.vectors.dtype)
     for part in track(list(table.slices(len(population))), what):
+        rows = _stored(table, population[part], stored)
         if center is None:
-            yield part, table.units(population[part])
+            lengths = table.norms[row_index(population[part], rows.device)].float()
+            yield part, torch.div(rows, lengths[:, None], out=unit.like(rows))
         else:
-            yield part, torch.nn.functional.normalize(table.gather(population[part]) - center, dim=1, eps=1e-30)
+            moved = torch.sub(rows, center, out=unit.like(rows))
+            yield part, moved.div_(torch.linalg.vector_norm(moved, dim=1, keepdim=True).clamp_min_(1e-30))
+
+
+class _Buffer:
+    """Memory for one block after the other: freed and asked for again, large blocks leave holes between small ones."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        self._dtype = dtype
+        self._kept: Tensor | None = None
+
+    def like(self, rows: Tensor) -> Tensor:
+        """As many rows as these, on their device; the first ones asked for are the most."""
+        return self.of(len(rows), rows)
+
+    def of(self, count: int, rows: Tensor) -> Tensor:
+        """So many rows of this width, on their device."""
+        if self._kept is None or len(self._kept) < count:
+            self._kept = torch.empty((count, rows.shape[1]), dtype=self._dtype, device=rows.device)
+        return self._kept[:count]
+
+
+def _stored(table: EmbeddingTable, rows: NDArray[np.int64], buffer: _Buffer) -> Tensor:
+    """(n, d) rows as they are stored: consecutive ones a view of the matrix, others in the buffer."""
+    index = row_index(rows, table.vectors.device)
+    if isinstance(index, slice):
+        return table.vectors[index]
+    return torch.index_select(table.vectors, 0, index, out=buffer.of(len(rows), table.vectors))
 
 
 def mean_vector(table: EmbeddingTable) -> Tensor:
@@ -118,21 +149,24 @@ def unit_sum(table: EmbeddingTable, center: Tensor | None = None) -> Tensor:
 
 
 def raw_blocks(
-    table: EmbeddingTable, center: Tensor | None = None, what: str = ""
+    table: EmbeddingTable, center: Tensor | None = None, what: str | None = None
 ) -> Iterator[tuple[slice, Tensor, Tensor]]:
     """Rows of the population in blocks, and what scales them to length 1: the slice, (n, d) float32 and (n,) float32.
 
     Cosines come from scaling a product, which is smaller than the rows; rows stored as float32 are not even copied.
-    Rows so long or short that products of them could leave the range of float32 come scaled.
+    Rows so long or short that products of them could leave the range of float32 come scaled. ``what`` names the work on a
+    progress bar. The next block may take the memory of the one before.
     """
-    population = table.population
-    for part in track(list(table.slices(len(population))), what):
-        rows = table.gather(population[part])
-        if center is None:
-            lengths = table.norms[row_index(population[part], rows.device)].float()
-        else:
-            rows = rows - center
+    population, stored, wide = table.population, _Buffer(table.vectors.dtype), _Buffer(torch.float32)
+    parts = list(table.slices(len(population)))
+    for part in parts if what is None else track(parts, what):
+        rows = _stored(table, population[part], stored)
+        if center is not None:
+            rows = torch.sub(rows, center, out=wide.like(rows))
             lengths = torch.linalg.vector_norm(rows, dim=1)
+        else:
+            rows = rows if rows.dtype == torch.float32 else wide.like(rows).copy_(rows)
+            lengths = table.norms[row_index(population[part], rows.device)].float()
         if moderate(lengths):
             yield part, rows, 1 / lengths
         else:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from embcheck.measures import kernels
+from embcheck.measures.threads import on_threads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,8 +44,13 @@ def top_k(table: EmbeddingTable, queries: Tensor, k: int) -> tuple[NDArray[np.in
     k
         How many; at most the size of the population.
     """
-    wide = queries.to(table.accumulator)
-    found = [_search(table, part, k, None, "cosine") for part in torch.split(wide, QUERIES)]
+    parts = torch.split(queries.to(table.accumulator), QUERIES)
+
+    def search(part: Tensor) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        return _search(table, part, k, None, "cosine")
+
+    with kernels.full_precision():
+        found = list(on_threads(search, parts, queries.device, "nearest rows"))
     where, cosines = (np.concatenate(parts) for parts in zip(*found, strict=True))
     return table.population[where], cosines
 
@@ -63,7 +69,12 @@ def nearest(table: EmbeddingTable, rows: NDArray[np.int64], k: int, by: By = "co
     """
     position = np.searchsorted(table.population, rows)
     parts = [slice(start, start + QUERIES) for start in range(0, len(rows), QUERIES)]
-    found = [_search(table, table.gather(rows[p]).to(table.accumulator), k, position[p], by)[0] for p in parts]
+
+    def search(part: slice) -> NDArray[np.int64]:
+        return _search(table, table.gather(rows[part]).to(table.accumulator), k, position[part], by)[0]
+
+    with kernels.full_precision():
+        found = list(on_threads(search, parts, table.vectors.device, "nearest rows"))
     return np.concatenate([np.zeros((0, min(k, len(table.population) - 1)), dtype=np.int64), *found])
 
 
@@ -75,23 +86,22 @@ def _search(
     query = torch.nn.functional.normalize(queries, dim=1, eps=1e-300).float()
     lengths = torch.linalg.vector_norm(queries, dim=1).float()[:, None]
     best = _Best(len(queries), min(k + SPARE, len(table.population)), query.device)
-    with kernels.full_precision():
-        for part, cosine in _tiles(table, query):
-            score = cosine
-            if by == "distance":  # the squared distance less |query|^2, negated: it has the same order
-                length = table.norms[torch.from_numpy(table.population[part]).to(query.device)].float()
-                score = (2 * lengths * cosine).sub_(length).mul_(length)
-            if own is not None:
-                inside = np.flatnonzero((own >= part.start) & (own < part.stop))
-                score[torch.from_numpy(inside), torch.from_numpy(own[inside] - part.start)] = -math.inf
-            best.add(score, part.start)
-        return _refined(table, queries, best.where.cpu().numpy(), k, own, by)
+    for part, cosine in _tiles(table, query):
+        score = cosine
+        if by == "distance":  # the squared distance less |query|^2, negated: it has the same order
+            length = table.norms[torch.from_numpy(table.population[part]).to(query.device)].float()
+            score = (2 * lengths * cosine).sub_(length).mul_(length)
+        if own is not None:
+            inside = np.flatnonzero((own >= part.start) & (own < part.stop))
+            score[torch.from_numpy(inside), torch.from_numpy(own[inside] - part.start)] = -math.inf
+        best.add(score, part.start)
+    return _refined(table, queries, best.where.cpu().numpy(), k, own, by)
 
 
 def _tiles(table: EmbeddingTable, query: Tensor) -> Iterator[tuple[slice, Tensor]]:
     cells = _CELLS if query.device.type == "cpu" else _DEVICE_CELLS
     step = max(256, cells // len(query))
-    for part, rows, scale in kernels.raw_blocks(table, what="nearest rows"):
+    for part, rows, scale in kernels.raw_blocks(table):
         for first in range(0, len(rows), step):
             cosine = (query @ rows[first : first + step].T).mul_(scale[first : first + step])
             yield slice(part.start + first, part.start + first + cosine.shape[1]), cosine

@@ -126,8 +126,8 @@ def read_on(spec: ModelSpec, device: torch.device) -> EmbeddingTable:
     states = _hidden_model.states(asked.folder, rows.encoded, device)
     matrix = torch.stack([states[asked.layer][prompt][at] for prompt, at in rows.places])
     notes = (
-        f"hidden states after layer {asked.layer} of {asked.layers} (states={asked.states}) of {asked.named}",
-        f"the whole model was run: {_hidden_model.size(asked.folder) / 1e6:,.0f} MB of weights",
+        f"hidden states after layer {asked.layer} of {asked.layers} (states={asked.states}) of {asked.named}, "
+        f"for which the whole model was run: {_hidden_model.size(asked.folder) / 1e6:,.0f} MB of weights",
     )
     return assemble(spec, matrix, rows.vocabulary, bytes_read=_hidden_model.size(asked.folder), notes=notes)
 

@@ -77,7 +77,8 @@ def test_every_layer_of_the_demo_model_equals_a_naive_forward_pass(naive, prompt
         assert result.estimate.value == pytest.approx(share(rows), abs=1e-9)
         assert result.estimate.is_exact
     size = (demo.folder() / "model.safetensors").stat().st_size
-    assert f"demo@layer0: the whole model was run: {size / 1e6:,.0f} MB of weights" in run.notes
+    assert f"whole model was run: {size / 1e6:,.0f} MB of weights" in run.notes[0]
+    assert len(run.notes) == len(run.document["models"])
 
 
 @pytest.mark.slow
