@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
-from embcheck.intervals import betting_p_value, mean_interval
+from embcheck.intervals import betting_p_value, mean_interval, student_t
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -174,11 +174,11 @@ def _by_strata(
 
 
 def _student(value: float, error: float, degrees: float, level: float) -> tuple[float, float, Any]:
-    half = float(stats.t.ppf((1 + level) / 2, degrees)) * error
+    half = student_t((1 + level) / 2, degrees) * error
 
     def tail(margin: float, direction: Literal["down", "up"]) -> float:
         beyond = -margin - value if direction == "down" else value - margin
-        return float(stats.t.sf(beyond / error, degrees))
+        return float(special.stdtr(degrees, -beyond / error))
 
     return value - half, value + half, tail
 
@@ -198,14 +198,14 @@ def _unpaired(old: Snapshot, new: Snapshot, level: float) -> Change:
     ends = [_at_level(one, level) for one in (old, new)]
     low = value - math.hypot(new.value - ends[1][0], ends[0][1] - old.value)
     high = value + math.hypot(ends[1][1] - new.value, old.value - ends[0][0])
-    quantile = float(stats.norm.ppf((1 + level) / 2))
+    quantile = float(special.ndtri((1 + level) / 2))
 
     def tail(margin: float, direction: Literal["down", "up"]) -> float:
         if direction == "down":
             beyond, half = -margin - value, high - value
         else:
             beyond, half = value - margin, value - low
-        return float(stats.norm.sf(beyond / half * quantile)) if half else float(beyond <= 0)
+        return float(special.ndtr(-beyond / half * quantile)) if half else float(beyond <= 0)
 
     return Change(value, low, high, "unpaired", "two intervals side by side (MOVER)", min(old.n, new.n), tail)
 
@@ -214,7 +214,7 @@ def _at_level(one: Snapshot, level: float) -> tuple[float, float]:
     """An interval carried over to another confidence level, as a normal one would be."""
     if one.confidence_level == level:
         return one.low, one.high
-    factor = float(stats.norm.ppf((1 + level) / 2) / stats.norm.ppf((1 + one.confidence_level) / 2))
+    factor = float(special.ndtri((1 + level) / 2) / special.ndtri((1 + one.confidence_level) / 2))
     return one.value - factor * (one.value - one.low), one.value + factor * (one.high - one.value)
 
 

@@ -130,8 +130,8 @@ class EmbeddingTable:
     def norms(self) -> Tensor:
         """(V,) Euclidean length of every row, in the accumulator's dtype."""
         step = max(16, _NORM_CELLS // self.width) if self.vectors.device.type == "cpu" else BLOCK_BYTES // self.width
-        about = {"dtype": self.accumulator, "device": self.vectors.device}
-        found, wide = torch.empty(len(self.vectors), **about), torch.empty((step, self.width), **about)
+        found = torch.empty(len(self.vectors), dtype=self.accumulator, device=self.vectors.device)
+        wide = found.new_empty((step, self.width))
         for start in range(0, len(found), step):  # in the same memory: freed and asked for again, it leaves holes
             rows = self.vectors[start : start + step]
             found[start : start + step] = torch.linalg.vector_norm(wide[: len(rows)].copy_(rows), dim=1)

@@ -260,3 +260,17 @@ def test_one_stratum_is_the_plain_jackknife():
     plain = intervals.jackknife_interval(x.mean(), left_out, 0.95)
     found = intervals.stratified_jackknife_interval(x.mean(), left_out, np.zeros(10, dtype=np.int64), 0.95)
     assert found[:2] == pytest.approx(plain[:2])
+
+
+@given(st.lists(st.floats(-10, 10, width=16), min_size=3, max_size=30))
+def test_quantiles_and_skewness_are_scipys(values):
+    """What replaces scipy.stats, for the time that takes to import, says the same."""
+    x = np.array(values)
+    if x.std() > 1e-3:
+        assert intervals.skewness_of(x) == pytest.approx(stats.skew(x), rel=1e-6, abs=1e-9)
+    assert intervals.student_t(0.975, len(x)) == pytest.approx(stats.t.ppf(0.975, len(x)), rel=1e-12)
+
+
+def test_equal_values_have_no_skewness():
+    """Rather than none that is a number."""
+    assert intervals.skewness_of(np.full(5, 0.3)) == 0

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import stats
 
 from embcheck.errors import NotMeasurable, UsageError
 from embcheck.estimate import Estimate
+from embcheck.intervals import student_t
 from embcheck.measures import kernels
+from embcheck.measures.area import area_over
 from embcheck.settings import current
 from embcheck.units import part
 from embcheck.vocabulary import CONTINUATION, TokenKind
@@ -176,7 +177,7 @@ def _estimate(value: float, samples: _Samples, parts: list[Stratum], about: dict
     level = current().confidence_level
     degrees = np.array([len(p.comparators) - 1 for p in parts])
     df = total**2 / float((variances**2 / degrees).sum()) if total else float(degrees.sum())
-    half = float(stats.t.ppf((1 + level) / 2, df)) * math.sqrt(total)
+    half = student_t((1 + level) / 2, df) * math.sqrt(total)
     method = "stratified Student t, finite-population correction"
     return Estimate(value, value - half, value + half, level, method, n, "tokens", **about)
 
@@ -213,9 +214,7 @@ def _effect(samples: _Samples, others: int) -> dict[str, Any]:
     """Cliff's delta, weighted over strata, and the Mantel-Haenszel odds ratio of a negative cosine."""
     deltas, above, below = [], 0.0, 0.0
     for own, other in samples:
-        ranks = stats.rankdata(np.concatenate([own, other]))[: len(own)].sum()
-        wins = (ranks - len(own) * (len(own) + 1) / 2) / (len(own) * len(other))
-        deltas.append(2 * wins - 1)
+        deltas.append(2 * area_over(own, other) - 1)
         cells = (len(own) + len(other)) * others
         a, b, c, d = (v.sum() * others for v in (own, 1 - own, other, 1 - other))
         above, below = above + a * d / cells, below + b * c / cells

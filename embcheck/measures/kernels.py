@@ -20,7 +20,7 @@ from embcheck.progress import track
 from embcheck.table import row_index
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -87,15 +87,17 @@ def full_precision() -> Iterator[None]:
         cuda.allow_bf16_reduced_precision_reduction, cuda.allow_fp16_reduced_precision_reduction = reduced
 
 
-def blocks(table: EmbeddingTable, center: Tensor | None = None, what: str = "") -> Iterator[tuple[slice, Tensor]]:
+def blocks(
+    table: EmbeddingTable, center: Tensor | None = None, what: str | None = None
+) -> Iterator[tuple[slice, Tensor]]:
     """Unit rows of the population in blocks: the slice of the population, and (n, d) float32 on the device.
 
     With ``center`` (d,), that vector is subtracted before the rows are scaled to length 1; a row equal to it stays 0.
-    The next block takes the memory of the one before.
+    ``what`` names the work on a progress bar. The next block takes the memory of the one before.
     """
     population, unit = table.population, _Buffer(torch.float32)
     stored = _Buffer(table.vectors.dtype)
-    for part in track(list(table.slices(len(population))), what):
+    for part in _tracked(table, what):
         rows = _stored(table, population[part], stored)
         if center is None:
             lengths = table.norms[row_index(population[part], rows.device)].float()
@@ -103,6 +105,11 @@ def blocks(table: EmbeddingTable, center: Tensor | None = None, what: str = "") 
         else:
             moved = torch.sub(rows, center, out=unit.like(rows))
             yield part, moved.div_(torch.linalg.vector_norm(moved, dim=1, keepdim=True).clamp_min_(1e-30))
+
+
+def _tracked(table: EmbeddingTable, what: str | None) -> Iterable[slice]:
+    parts = list(table.slices(len(table.population)))
+    return parts if what is None else track(parts, what)
 
 
 class _Buffer:
@@ -154,12 +161,11 @@ def raw_blocks(
     """Rows of the population in blocks, and what scales them to length 1: the slice, (n, d) float32 and (n,) float32.
 
     Cosines come from scaling a product, which is smaller than the rows; rows stored as float32 are not even copied.
-    Rows so long or short that products of them could leave the range of float32 come scaled. ``what`` names the work on a
-    progress bar. The next block may take the memory of the one before.
+    Rows so long or short that products of them could leave the range of float32 come scaled. ``what`` names the work on
+    a progress bar. The next block may take the memory of the one before.
     """
     population, stored, wide = table.population, _Buffer(table.vectors.dtype), _Buffer(torch.float32)
-    parts = list(table.slices(len(population)))
-    for part in parts if what is None else track(parts, what):
+    for part in _tracked(table, what):
         rows = _stored(table, population[part], stored)
         if center is not None:
             rows = torch.sub(rows, center, out=wide.like(rows))

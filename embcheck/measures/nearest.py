@@ -27,7 +27,7 @@ __all__ = ["nearest", "top_k"]
 
 SPARE = 16  # candidates beyond the k that are asked for: float32 may misplace near ties
 QUERIES = 512
-_CELLS, _DEVICE_CELLS = 2**19, 2**25  # of a product: 2 MB, inside the cache of a CPU core; 128 MB elsewhere
+_CELLS, _DEVICE_CELLS = 2**20, 2**25  # of a product: 4 MB on the CPU, 128 MB elsewhere
 _REFINED = 2**20  # numbers gathered at once for candidates: 8 MB
 _DIGITS = 12
 
@@ -99,12 +99,23 @@ def _search(
 
 
 def _tiles(table: EmbeddingTable, query: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """Cosines of unit queries with rows of the population, tile by tile: each takes the memory of the one before.
+
+    Whichever is smaller is scaled: the rows of a tile, or the product.
+    """
     cells = _CELLS if query.device.type == "cpu" else _DEVICE_CELLS
     step = max(256, cells // len(query))
-    for part, rows, scale in kernels.raw_blocks(table):
+    memory = torch.empty(len(query) * step, device=query.device)
+    narrow = table.width < len(query)
+    blocks = ((part, unit, None) for part, unit in kernels.blocks(table)) if narrow else kernels.raw_blocks(table)
+    for part, rows, scale in blocks:
         for first in range(0, len(rows), step):
-            cosine = (query @ rows[first : first + step].T).mul_(scale[first : first + step])
-            yield slice(part.start + first, part.start + first + cosine.shape[1]), cosine
+            piece = rows[first : first + step]
+            out = memory[: len(query) * len(piece)].view(len(query), len(piece))
+            cosine = torch.mm(query, piece.T, out=out)
+            if scale is not None:
+                cosine.mul_(scale[first : first + step])
+            yield slice(part.start + first, part.start + first + len(piece)), cosine
 
 
 class _Best:

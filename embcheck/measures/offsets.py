@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from scipy import stats
 
 from embcheck.errors import NotMeasurable
 from embcheck.estimate import Estimate
 from embcheck.intervals import jackknife_interval
+from embcheck.measures.area import area_over
 from embcheck.nulls.relabel import matched_pools
 from embcheck.settings import current
 from embcheck.units import part
@@ -180,8 +180,7 @@ def _pairing_consistency(pairs: _Pairs, cosines: NDArray[np.float64], rng: np.ra
         order = torch.from_numpy(rng.permutation(len(cosines))).to(pairs.second.device)
         units = _unit(pairs.second[order] - pairs.first)
         shuffled = (units @ units.T).cpu().numpy()[upper]
-        ranks = stats.rankdata(np.concatenate([true, shuffled]))[: len(true)].sum()
-        areas.append((ranks - len(true) * (len(true) + 1) / 2) / (len(true) * len(shuffled)))
+        areas.append(area_over(true, shuffled))
     return float(np.mean(areas))
 
 

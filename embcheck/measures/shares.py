@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from embcheck import sequential
 from embcheck.estimate import Estimate, Reference
+from embcheck.intervals import skewness_of
 from embcheck.measures import all_pairs, histograms, kernels
 from embcheck.settings import current
 from embcheck.units import KEPT
@@ -100,7 +101,7 @@ def _skewness(table: EmbeddingTable, anchors: NDArray[np.int64]) -> float:
     A few probes may miss the rare rows that skew the shares; a few anchors see them all, from afar.
     """
     seen = 1 - kernels.row_counts(table, anchors) / len(anchors)
-    return float(stats.skew(seen)) if seen.std() > 0 else 0.0
+    return skewness_of(seen)
 
 
 def rayleigh(table: EmbeddingTable) -> dict[str, Any]:
@@ -118,7 +119,7 @@ def rayleigh(table: EmbeddingTable) -> dict[str, Any]:
         "rayleigh": {
             "statistic": statistic,
             "df": table.width,
-            "p_value": float(stats.chi2.sf(statistic, table.width)),
+            "p_value": float(special.chdtrc(table.width, statistic)),
         },
     }
 

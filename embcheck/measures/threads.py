@@ -14,13 +14,14 @@ if TYPE_CHECKING:
 
 __all__ = ["on_threads"]
 
-_Piece, _Found = TypeVar("_Piece"), TypeVar("_Found")
+_Piece = TypeVar("_Piece")
+_Found = TypeVar("_Found")
 
 
 def on_threads(
     work: Callable[[_Piece], _Found], pieces: Sequence[_Piece], device: torch.device, what: str
 ) -> Iterator[_Found]:
-    """What ``work`` gives for each piece, in order: on the CPU by as many threads as PyTorch has, elsewhere by this one.
+    """What ``work`` gives for each piece, in order: on the CPU by as many threads as PyTorch has, elsewhere by one.
 
     The threads are PyTorch's only while the iterator is read to its end, or closed.
     """

@@ -125,11 +125,12 @@ def read_on(spec: ModelSpec, device: torch.device) -> EmbeddingTable:
     rows = read_rows(tokenizer, asked.prompts, asked.states)
     states = _hidden_model.states(asked.folder, rows.encoded, device)
     matrix = torch.stack([states[asked.layer][prompt][at] for prompt, at in rows.places])
-    notes = (
+    size = _hidden_model.size(asked.folder)
+    note = (
         f"hidden states after layer {asked.layer} of {asked.layers} (states={asked.states}) of {asked.named}, "
-        f"for which the whole model was run: {_hidden_model.size(asked.folder) / 1e6:,.0f} MB of weights",
+        f"for which the whole model was run: {size / 1e6:,.0f} MB of weights"
     )
-    return assemble(spec, matrix, rows.vocabulary, bytes_read=_hidden_model.size(asked.folder), notes=notes)
+    return assemble(spec, matrix, rows.vocabulary, bytes_read=size, notes=(note,))
 
 
 def describe(spec: ModelSpec) -> dict[str, object]:

@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 import torch
 
+import embcheck.table
 from embcheck import table as table_module
 from embcheck.measures import all_pairs, kernels
+from embcheck.measures.threads import on_threads
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
 
@@ -135,3 +137,32 @@ def test_huge_and_tiny_rows_have_the_cosines_of_their_directions(gaussian_table)
     scale = torch.logspace(-18, 18, 80)[:, None]
     scaled = table.with_vectors(table.vectors * scale)
     assert all_pairs.all_pairs_counts(scaled).tolist() == all_pairs.all_pairs_counts(table).tolist()
+
+
+@pytest.mark.parametrize("gaps", [False, True], ids=["consecutive", "gaps"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64], ids=str)
+def test_blocks_are_the_rows_whatever_memory_they_share(monkeypatch, gaussian_table, dtype, gaps):
+    """Block by block, unit rows and raw rows are those of the whole population, centred or not."""
+    table = gaussian_table(700, 9, gaps=gaps, dtype=dtype)
+    monkeypatch.setattr(embcheck.table, "BLOCK_BYTES", 4 * 9 * 300)
+    rows = table.vectors[torch.from_numpy(table.population)].float()
+    for center in (None, torch.full((9,), 0.5)):
+        moved = rows if center is None else rows - center
+        unit = torch.nn.functional.normalize(moved, dim=1)
+        found = torch.cat([block.clone() for _, block in kernels.blocks(table, center)])
+        torch.testing.assert_close(found, unit)
+        scaled = torch.cat([raw * scale[:, None] for _, raw, scale in kernels.raw_blocks(table, center)])
+        torch.testing.assert_close(scaled, unit)
+
+
+def test_threads_give_what_one_gives_and_leave_the_number_as_it_was():
+    """In the order of the pieces; an error in one ends the others."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert list(on_threads(lambda n: n * n, range(9), torch.device("cpu"), "")) == [n * n for n in range(9)]
+        with pytest.raises(ZeroDivisionError):
+            list(on_threads(lambda n: 1 // (n - 3), range(9), torch.device("cpu"), ""))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
