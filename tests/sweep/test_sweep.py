@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pyarrow.parquet as pq
@@ -235,3 +237,42 @@ def test_missing_folder_is_refused(run, tmp_path, capsys):
     out = tmp_path / "no" / "sweep.parquet"
     assert main(["sweep", str(run / "checkpoint-0"), "--property", "isotropy", "--out", str(out)]) == 4
     assert "can't write beside" in capsys.readouterr().err
+
+
+WATCHED = """
+import re, sys, threading, time
+import torch, numpy, scipy.stats
+from embcheck.settings import Settings
+from embcheck.spec import parse
+from embcheck.sweep.worker import How, Task, measure
+
+def held():
+    return int(re.search(r"VmRSS:\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
+
+def watch():
+    while True:
+        most[-1] = max(most[-1], held())
+        time.sleep(0.002)
+
+before, most = held(), [0]
+threading.Thread(target=watch, daemon=True).start()
+how = How(Settings(), population="all")
+for text in sys.argv[2:]:
+    most.append(0)
+    assert measure(Task(parse(text), tuple(sys.argv[1].split()), how)).error is None
+print(*(one - before for one in most[1:]))
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="memory is read from Linux's /proc")  # noqa: PTH110
+@pytest.mark.slow
+def test_a_worker_holds_one_table_and_the_budget(tmp_path):
+    """Of three checkpoints of 103 MB one after the other, never two; with what it works with, less than was stated."""
+    rows, width = 200_000, 128
+    folder = training_runs.write(tmp_path / "a", [0, 10, 20], 30, rows=rows, width=width)
+    specs = [str(folder / f"checkpoint-{step}") for step in (0, 10, 20)]
+    command = [sys.executable, "-c", WATCHED, f"{training_runs.PROPERTY} isotropy hubness", *specs]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    table, most = 4 * rows * width, [int(number) for number in done.stdout.split()]
+    assert max(most) < table + drive.WORKING_BYTES
+    assert max(most[1:]) < most[0] + table
