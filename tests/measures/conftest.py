@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -82,3 +84,22 @@ def lexicon_table(words):
         return EmbeddingTable.from_arrays(vectors.astype(np.float32), tokens)
 
     return make
+
+
+@pytest.fixture
+def made_categories(words):
+    """``made_categories(sizes, others, strength)``: categories of made-up words, each around a direction of its own."""
+
+    def build(sizes, others, *, strength=0.0, width=12, seed=0):
+        names = iter(words(sum(sizes) + others))
+        groups = tuple(lexicons.Category(f"c{k}", tuple(itertools.islice(names, size))) for k, size in enumerate(sizes))
+        tokens = [word for group in groups for word in group.words] + list(names)
+        r = np.random.default_rng(seed)
+        vectors = r.standard_normal((len(tokens), width))
+        for k, group in enumerate(groups):
+            vectors[[tokens.index(word) for word in group.words], k] += strength
+        order = r.permutation(len(tokens))
+        table = EmbeddingTable.from_arrays(vectors[order].astype(np.float32), [tokens[i] for i in order])
+        return table, lexicons.Categories("made up", "", groups)
+
+    return build

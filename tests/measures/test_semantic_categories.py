@@ -27,22 +27,9 @@ def few_draws(monkeypatch):
 
 
 @pytest.fixture
-def made(words):
-    """``made(sizes, strength)``: categories of made-up words, each around a direction of its own, in a table."""
-
-    def build(sizes=(9, 8, 7), *, strength=0.0, width=12, seed=0):
-        names = iter(words(sum(sizes) + 50))
-        groups = tuple(lexicons.Category(f"c{k}", tuple(itertools.islice(names, size))) for k, size in enumerate(sizes))
-        tokens = [word for group in groups for word in group.words] + list(names)
-        r = np.random.default_rng(seed)
-        vectors = r.standard_normal((len(tokens), width))
-        for k, group in enumerate(groups):
-            vectors[[tokens.index(word) for word in group.words], k] += strength
-        order = r.permutation(len(tokens))
-        table = EmbeddingTable.from_arrays(vectors[order].astype(np.float32), [tokens[i] for i in order])
-        return table, lexicons.Categories("made up", "", groups)
-
-    return build
+def made(made_categories):
+    """``made(sizes, strength)``: categories in a table of other words too."""
+    return lambda sizes=(9, 8, 7), **options: made_categories(sizes, 50, **options)
 
 
 def units_of(table, categories):
