@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from benchmarks.tables import noise
-from embcheck.measures import kernels
+from embcheck.measures import probe_cosines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +36,7 @@ def rows(run: Run) -> Iterator[Row]:
     matrix, probes = table.vectors, table.probes(PROBES)
     population = table.population  # lengths and classes of rows, which a table works out once for all properties
     assert len(population) == size
-    found = kernels.probe_statistics(table, probes, levels=(0.5,))
+    found = probe_cosines.probe_statistics(table, probes, levels=(0.5,))
     for i, probe in enumerate(probes[:TIMED].tolist()):
         ours = (found.share[i], found.minimum[i], found.maximum[i], found.mean[i], found.quantiles[i, 0])
         np.testing.assert_allclose(ours, one_probe(matrix, probe), atol=1e-4)
@@ -44,7 +44,7 @@ def rows(run: Run) -> Iterator[Row]:
     query = table.units(probes)
 
     def ours_() -> object:
-        return kernels.probe_statistics(table, probes, levels=(0.5,))
+        return probe_cosines.probe_statistics(table, probes, levels=(0.5,))
 
     yield run.row(
         ("probes", what, "the notebook's loop"),

@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.registry import Missing, Row, Run, alternative
 from benchmarks.tables import noise
-from embcheck.measures import background, kernels
+from embcheck.measures import background, probe_cosines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +42,7 @@ def rows(run: Run) -> Iterator[Row]:
 
     cosines, _ = background._of_pairs(table, pairs)  # noqa: SLF001 - the measure's own step
     np.testing.assert_allclose(cosines, paired(), atol=1e-5)
-    found = kernels.probe_statistics(table, asked)
+    found = probe_cosines.probe_statistics(table, asked)
     np.testing.assert_allclose((found.minimum, found.maximum, found.mean), probed(), atol=1e-5)
     yield run.row(
         ("similarity", whats[0], "scikit-learn paired_cosine_distances"),
@@ -52,7 +52,7 @@ def rows(run: Run) -> Iterator[Row]:
     )
     yield run.row(
         ("similarity", whats[1], "scikit-learn cosine_similarity"),
-        lambda: kernels.probe_statistics(table, asked),
+        lambda: probe_cosines.probe_statistics(table, asked),
         probed,
         note="ours with exact counts of signs",
     )

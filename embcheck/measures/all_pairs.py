@@ -1,11 +1,17 @@
-"""Signs of the cosines of all pairs of rows, exact, in half the products, on all threads.
+r"""Signs of the cosines of all pairs of rows, exact, in half the products, on all threads.
 
-Each thread multiplies, compares and counts tiles of its own, in memory of its own: beside the product of a float32
-tile of 1,024 rows of width 640, the rest takes a fifth of the time.
+Each thread multiplies, compares and counts tiles of its own, in memory of its own.
+
+A processor that multiplies bfloat16 far faster than float32 (AMX) multiplies float32 rows so too: x = h + l + e, with h
+and l in bfloat16 and e a hundred-thousandth of x, and of the product of two rows h h' + h l' + l h' is worked out, as
+one product of three times the width with float32 sums. What it leaves out is at most
+:math:`|l| |l'| + |e| |x'| + |x| |e'|` (Cauchy and Schwarz), which is known; cells nearer to zero are settled like any
+others.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from functools import cache, partial
@@ -16,7 +22,7 @@ import torch
 
 from embcheck.measures import signs
 from embcheck.measures.kernels import full_precision, moderate, on_host
-from embcheck.measures.threads import on_threads
+from embcheck.measures.threads import Memory, on_threads
 from embcheck.table import row_index
 
 if TYPE_CHECKING:
@@ -31,19 +37,22 @@ __all__ = ["all_pairs_counts", "bfloat16_pays"]
 
 COPY_BYTES = 512 * 2**20  # up to which a copy is kept of rows that can't be multiplied as they are
 TILE, DEVICE_TILE = 1_024, 4_096
+_PREPARED = 2**17  # numbers split into parts at once: inside the cache
+TERMS = 3  # products of bfloat16 parts that make up one of float32
 
 
 def all_pairs_counts(table: EmbeddingTable) -> NDArray[np.int64]:
     """For every population row, how many others it has a cosine of zero or more with. Exact, in half the products.
 
     The product of two tiles of rows serves both: its row sums count for the one, its column sums for the other. Rows
-    are multiplied as they are stored, since their lengths change no sign: float32 ones in float32, bfloat16 ones
-    natively where a trial finds that this machine is faster at it, float16 ones natively on CUDA.
+    are multiplied as they are stored, since their lengths change no sign: bfloat16 ones natively where a trial finds
+    that this machine is faster at it, and float32 ones in three bfloat16 products where those are; float16 ones
+    natively on CUDA; all others in float32.
     """
     size, device = len(table.population), table.vectors.device
     counts = np.zeros(size, dtype=np.int64)
     with full_precision():
-        tiles = _Tiles(table, *_factors(table), TILE if device.type == "cpu" else DEVICE_TILE)
+        tiles = _Tiles.of(table)
         starts = range(0, size, tiles.size)
         for start, found in zip(starts, on_threads(partial(_strip, tiles), starts, device, "all pairs"), strict=True):
             counts[start:] += found
@@ -55,118 +64,147 @@ class _Tiles:
     """Tiles of the population's rows, as they are multiplied."""
 
     table: EmbeddingTable
-    rows: Callable[[slice], Tensor]
-    lengths: Tensor
-    """(N,) float32 bounds on the lengths of those rows."""
+    ids: Tensor
+    """(N,) row ids of the population."""
+    factors: _Factors
+    near: Tensor
+    """(N,) how near to zero the product of a row with one of length 1 is not trusted."""
+    memory: Memory
     size: int
 
-    @property
-    def near(self) -> Tensor:
-        """(N,) how near to zero the product of a row with one of length 1 is not trusted."""
-        return signs.tolerance(self.table.width, self.lengths.device) * self.lengths
+    @classmethod
+    def of(cls, table: EmbeddingTable) -> _Tiles:
+        device, factors = table.vectors.device, _factors(table)
+        ids, near = torch.from_numpy(table.population).to(device), factors.error * factors.lengths
+        size = TILE if device.type == "cpu" else DEVICE_TILE
+        return cls(table, ids, factors, near, Memory(factors.kind, device), size)
 
     def stored(self, first: slice, second: slice) -> tuple[Tensor, Tensor]:
         """Rows of two slices of the population, as they are stored."""
-        return self.table.stored(self.table.population[first]), self.table.stored(self.table.population[second])
+        return signs.stored(self.table, self.ids[first]), signs.stored(self.table, self.ids[second])
 
 
 def _strip(tiles: _Tiles, start: int) -> NDArray[np.int64]:
     """Counts for the rows from ``start`` on, of the products of one tile with itself and all later ones.
 
-    Cells near zero count as negative at first, and are settled all together at the end.
+    Cells near zero are settled all together at the end.
     """
-    size, lengths, near = len(tiles.lengths), tiles.lengths, tiles.near
+    factors, lengths, size = tiles.factors, tiles.factors.lengths, len(tiles.ids)
     counts = np.zeros(size - start, dtype=np.int64)
     first = slice(start, min(start + tiles.size, size))
-    doubts: list[_Doubts] = []
-    rows, product_of = tiles.rows(first), _products(tiles.size, lengths.device)
-    limits = near[first].max() * torch.stack([part.max() for part in torch.split(lengths[start:], tiles.size)])
+    rows, doubts = factors.first(first), []
+    limits = tiles.near[first].max() * torch.stack([part.max() for part in torch.split(lengths[start:], tiles.size)])
     for limit, other in zip(limits, range(start, size, tiles.size), strict=True):
         second = slice(other, min(other + tiles.size, size))
-        product, masks = product_of(rows, rows if other == start else tiles.rows(second))
-        mask, cells = signs.split(product, limit, masks)
-        if len(cells) > signs.DENSE * product.numel():
-            mask = signs.non_negative(product, near[first], lengths[second], partial(tiles.stored, first, second))
-        else:
-            doubts.append(_Doubts(other, product.shape[1], cells, product.view(-1)[cells]))
+        others = factors.second(second)
+        product = torch.mm(rows, others.T, out=tiles.memory(len(rows), len(others)))
         if other == start:
-            mask[np.arange(len(rows)), np.arange(len(rows))] = False
-        else:
-            counts[other - start : second.stop - start] += on_host(signs.column_totals(mask))
-        counts[: len(rows)] += on_host(signs.row_totals(mask))
-    if doubts:
-        _settle(tiles, doubts, first, counts)
-    return counts
+            product.fill_diagonal_(-torch.inf)
+        bounds = tiles.near[first], lengths[second]
+        tally = signs.count(product, limit, partial(tiles.stored, first, second), bounds=bounds)
+        doubts.append(tally.cells(product, start, other))
+        counts[: len(rows)] += on_host(tally.rows)
+        if other != start:
+            counts[other - start : second.stop - start] += on_host(tally.columns)
+    cells = signs.together(doubts)
+    i, j = signs.settle(tiles.table, cells, (tiles.ids, tiles.ids), tiles.near[cells[0]] * lengths[cells[1]])
+    counts += np.bincount(i - start, minlength=len(counts))
+    return counts + np.bincount(j[j >= first.stop] - start, minlength=len(counts))
 
 
-def _products(tile: int, device: torch.device) -> Callable[[Tensor, Tensor], tuple[Tensor, signs.Masks | None]]:
-    """A function that multiplies two tiles, whole ones on the CPU in the same memory each time."""
-    kept: list[tuple[Tensor, signs.Masks]] = []
-
-    def multiply(rows: Tensor, others: Tensor) -> tuple[Tensor, signs.Masks | None]:
-        if device.type != "cpu" or (len(rows), len(others)) != (tile, tile):
-            return rows @ others.T, None
-        if not kept:
-            masks = np.empty((2, tile, tile), dtype=np.bool_)
-            kept.append((torch.empty(tile, tile, dtype=rows.dtype), (masks[0], masks[1])))
-        product, pair = kept[0]
-        return torch.mm(rows, others.T, out=product), pair
-
-    return multiply
+# --- what is multiplied ---------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Doubts:
-    """Cells near zero of one product: where its columns begin and how many there are, places row by row, and values."""
+class _Factors:
+    """Rows of the population as they are multiplied, in a type to multiply in."""
 
-    start: int
-    width: int
-    cells: Tensor
-    values: Tensor
-
-
-def _settle(tiles: _Tiles, doubts: list[_Doubts], first: slice, counts: NDArray[np.int64]) -> None:
-    """Add cells near zero to the counts of a strip."""
-    table, lengths = tiles.table, tiles.lengths
-    i = torch.cat([one.cells // one.width for one in doubts]) + first.start
-    j = torch.cat([one.cells % one.width + one.start for one in doubts])
-    values = torch.cat([one.values for one in doubts])
-    found, unsure = values >= 0, signs.in_doubt(values, tiles.near[i] * lengths[j])
-    own = torch.from_numpy(table.population).to(i.device)
-    one, other = own[i[unsure]], own[j[unsure]]
-    found[unsure] = signs.of_cells(table.vectors, table.vectors, one, other, table.norms[one] * table.norms[other])
-    found &= i != j
-    rows, others = (on_host(one[found]) - first.start for one in (i, j))
-    counts += np.bincount(rows, minlength=len(counts))
-    counts += np.bincount(others[others >= first.stop - first.start], minlength=len(counts))
+    first: Callable[[slice], Tensor]
+    second: Callable[[slice], Tensor]
+    """Those on the other side of a product, (n, d) or (n, 3 d) like the first."""
+    kind: torch.dtype
+    lengths: Tensor
+    """(N,) float32 lengths of the rows that they stand for."""
+    error: float
+    """How far from the truth a product of rows of length 1 may be."""
 
 
-def _factors(table: EmbeddingTable) -> tuple[Callable[[slice], Tensor], Tensor]:
-    """How to get rows of the population to multiply, in the type to do it in, and (N,) float32 bounds on their lengths.
+def _factors(table: EmbeddingTable) -> _Factors:
+    """How to get the rows to multiply.
 
     Consecutive rows of the right type are views of the matrix. Others are kept as a copy where it fits 512 MB, and
     made tile by tile otherwise. Very long or short rows are scaled, so that no product leaves the range of the type.
     """
     population, stored = table.population, table.vectors
     lengths = table.norms[row_index(population, stored.device)].float()
-    kind = _fast_type(stored)
+    kind, error = _fast_type(stored), signs.tolerance(table.width, stored.device)
+    view = kind == stored.dtype and isinstance(row_index(population, stored.device), slice)
+    make: Callable[[slice], Tensor] = partial(_converted, table, kind)
     if not moderate(lengths) or (kind == torch.float16 and bool(lengths.max() > 64)):
-        kind, lengths = torch.float32, torch.ones_like(lengths)
-        make = partial(_made, table, None)
-    else:
-        make = partial(_made, table, kind)
-        if isinstance(row_index(population, stored.device), slice) and kind == stored.dtype:
-            return make, lengths
-    if kind.itemsize * len(population) * table.width > COPY_BYTES:
-        return make, lengths
-    kept = torch.cat([make(part) for part in table.slices(len(population))])
-    return partial(torch.Tensor.__getitem__, kept), lengths
+        kind, lengths, view, make = torch.float32, torch.ones_like(lengths), False, partial(_unit, table)
+    if kind == torch.float32 and stored.device.type == "cpu" and bfloat16_pays(TERMS):
+        return _split_factors(table, make, lengths)
+    make = make if view else _kept(make, table, kind)
+    return _Factors(make, make, kind, lengths, error)
 
 
-def _made(table: EmbeddingTable, kind: torch.dtype | None, part: slice) -> Tensor:
-    """Rows of a slice of the population in a type, or scaled to length 1."""
-    rows = table.population[part]
-    return table.units(rows) if kind is None else table.stored(rows).to(kind)
+def _split_factors(table: EmbeddingTable, rows: Callable[[slice], Tensor], lengths: Tensor) -> _Factors:
+    """Float32 rows as sums of bfloat16 parts, laid out as h, h, l, h: one side reads h, l, h, the other h, h, l."""
+    size, width, kind = len(lengths), table.width, torch.bfloat16
+    columns = (TERMS + 1) * width
+    memory, other = Memory(kind, lengths.device), Memory(kind, lengths.device)
+
+    def laid_out(memory: Memory, part: slice) -> Tensor:
+        out = memory(part.stop - part.start, columns)
+        _lay_out(rows(part), out)
+        return out
+
+    kept = torch.empty((size, columns), dtype=kind) if kind.itemsize * columns * size <= COPY_BYTES else None
+
+    def dropped(part: slice) -> float:
+        whole = rows(part)
+        left = _lay_out(whole, memory(len(whole), columns) if kept is None else kept[part])
+        low, rest = (float((torch.linalg.vector_norm(one, dim=1) / lengths[part]).max()) for one in left)
+        return low**2 + 2 * rest
+
+    step = max(1, _PREPARED // width)
+    parts = [slice(start, min(start + step, size)) for start in range(0, size, step)]
+    left = max(on_threads(dropped, parts, lengths.device, "parts of rows"))
+    first, second = (partial(laid_out, one) if kept is None else kept.__getitem__ for one in (memory, other))
+    error = signs.tolerance(TERMS * width, lengths.device) + left
+    return _Factors(lambda part: first(part)[:, width:], lambda part: second(part)[:, :-width], kind, lengths, error)
+
+
+def _lay_out(rows: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
+    """Write rows (n, d) in their parts (n, 4 d); their low parts, and what is left of them, both in float32."""
+    high, again, low, last = out.view(len(rows), TERMS + 1, -1).unbind(1)
+    for one in (high, again, last):
+        one.copy_(rows)
+    rest = rows - high
+    low.copy_(rest)
+    second = low.float()
+    return second, rest.sub_(second)
+
+
+def _converted(table: EmbeddingTable, kind: torch.dtype, part: slice) -> Tensor:
+    """Rows of a slice of the population in a type."""
+    return table.stored(table.population[part]).to(kind)
+
+
+def _unit(table: EmbeddingTable, part: slice) -> Tensor:
+    """Rows of a slice of the population, scaled to length 1."""
+    return table.units(table.population[part])
+
+
+def _kept(make: Callable[[slice], Tensor], table: EmbeddingTable, kind: torch.dtype) -> Callable[[slice], Tensor]:
+    """Rows made once where all of them fit, and again for each tile otherwise."""
+    shape = len(table.population), table.width
+    if kind.itemsize * math.prod(shape) > COPY_BYTES:
+        return make
+    kept = torch.empty(shape, dtype=kind, device=table.vectors.device)
+    for part in table.slices(len(kept)):
+        kept[part] = make(part)
+    return partial(torch.Tensor.__getitem__, kept)
 
 
 def _fast_type(stored: Tensor) -> torch.dtype:
@@ -177,15 +215,15 @@ def _fast_type(stored: Tensor) -> torch.dtype:
 
 
 @cache
-def bfloat16_pays() -> bool:
-    """Whether this CPU multiplies bfloat16 faster than float32, by a trial of a few milliseconds.
+def bfloat16_pays(terms: int = 1) -> bool:
+    """Whether this CPU multiplies so many times as much in bfloat16 faster than in float32, by a trial of milliseconds.
 
     No count depends on it.
     """
     rows = torch.ones((256, 512))
     best = []
-    for kind in (torch.float32, torch.bfloat16):
-        one, times = rows.to(kind), []
+    for one in (rows, rows.bfloat16().repeat(1, terms)):
+        times = []
         for _ in range(4):
             started = time.perf_counter()
             torch.mm(one, one.T)

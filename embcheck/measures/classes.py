@@ -11,7 +11,7 @@ import numpy as np
 from embcheck.errors import NotMeasurable, UsageError
 from embcheck.estimate import Estimate
 from embcheck.intervals import student_t
-from embcheck.measures import kernels
+from embcheck.measures import probe_cosines
 from embcheck.measures.area import area_over
 from embcheck.settings import current
 from embcheck.units import part
@@ -142,7 +142,7 @@ def _lengths(table: EmbeddingTable, rows: NDArray[np.int64]) -> NDArray[np.int64
 def _negative_shares(table: EmbeddingTable, rows: NDArray[np.int64]) -> NDArray[np.float64]:
     """(V,) negative share of the given rows, NaN for the others."""
     distinct = np.unique(rows)
-    found = kernels.probe_statistics(table, distinct)
+    found = probe_cosines.probe_statistics(table, distinct)
     shares: NDArray[np.float64] = np.full(len(table.vectors), np.nan)
     shares[distinct] = (found.others - found.non_negative) / found.others
     return shares
@@ -225,7 +225,7 @@ def _effect(samples: _Samples, others: int) -> dict[str, Any]:
 def negative_runs(table: EmbeddingTable, count: int) -> list[dict[str, Any]]:
     """Contiguous runs of ids among the ``count`` most negative rows, seen from 200 anchors; the longest ten."""
     anchors = table.probes(ANCHORS)
-    share = kernels.row_counts(table, anchors) / len(anchors)
+    share = probe_cosines.row_counts(table, anchors) / len(anchors)
     chosen = np.argsort(-share, kind="stable")[: max(count, 20)]
     ids = np.sort(table.population[chosen])
     runs = np.split(ids, np.flatnonzero(np.diff(ids) > 1) + 1)

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from embcheck.estimate import Estimate, Reference
-from embcheck.measures.kernels import full_precision
+from embcheck.measures.kernels import full_precision, on_host
+from embcheck.measures.signs import row_totals
 from embcheck.progress import track
 from embcheck.settings import current
 
@@ -50,7 +51,7 @@ def gaussian_share(table: EmbeddingTable, *, rng: np.random.Generator) -> Estima
             product = probes @ rows.T
             if start == 0:
                 product.fill_diagonal_(-1.0)
-            counted += (product >= 0).sum(1).cpu().numpy()
+            counted += on_host(row_totals(product.numpy() >= 0 if product.device.type == "cpu" else product >= 0))
     return Estimate.from_units(
         counted / (size - 1),
         unit="probe rows",

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 
-from embcheck.measures import kernels
-from embcheck.measures.threads import on_threads
+from embcheck.measures import kernels, signs
+from embcheck.measures.threads import Memory, on_threads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,12 +26,17 @@ if TYPE_CHECKING:
 __all__ = ["nearest", "top_k"]
 
 SPARE = 16  # candidates beyond the k that are asked for: float32 may misplace near ties
-QUERIES = 512
-_CELLS, _DEVICE_CELLS = 2**20, 2**25  # of a product: 4 MB on the CPU, 128 MB elsewhere
+QUERIES = 2_048
+_CELLS, _DEVICE_CELLS = 2**21, 2**25  # of a product: 8 MB on the CPU, 128 MB elsewhere
 _REFINED = 2**20  # numbers gathered at once for candidates: 8 MB
 _DIGITS = 12
+_FEW = 32  # cells to one hit from which sorting all of them costs more
+_WAITING = 8  # hits a query that wait before they are merged
 
 By = Literal["cosine", "distance"]
+
+_Hits = tuple["NDArray[np.int64]", "NDArray[np.int64]", "NDArray[np.float32]"]
+"""Cells of a product: queries, columns or positions, and scores."""
 
 
 def top_k(table: EmbeddingTable, queries: Tensor, k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -44,13 +49,13 @@ def top_k(table: EmbeddingTable, queries: Tensor, k: int) -> tuple[NDArray[np.in
     k
         How many; at most the size of the population.
     """
-    parts = torch.split(queries.to(table.accumulator), QUERIES)
+    queries = queries.to(table.accumulator)
 
-    def search(part: Tensor) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        return _search(table, part, k, None, "cosine")
+    def search(part: slice) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        return _search(table, queries[part], k, None, "cosine")
 
     with kernels.full_precision():
-        found = list(on_threads(search, parts, queries.device, "nearest rows"))
+        found = list(on_threads(search, _parts(len(queries)), queries.device, "nearest rows"))
     where, cosines = (np.concatenate(parts) for parts in zip(*found, strict=True))
     return table.population[where], cosines
 
@@ -68,14 +73,21 @@ def nearest(table: EmbeddingTable, rows: NDArray[np.int64], k: int, by: By = "co
         Largest cosine, or smallest Euclidean distance.
     """
     position = np.searchsorted(table.population, rows)
-    parts = [slice(start, start + QUERIES) for start in range(0, len(rows), QUERIES)]
 
     def search(part: slice) -> NDArray[np.int64]:
         return _search(table, table.gather(rows[part]).to(table.accumulator), k, position[part], by)[0]
 
     with kernels.full_precision():
-        found = list(on_threads(search, parts, table.vectors.device, "nearest rows"))
+        found = list(on_threads(search, _parts(len(rows)), table.vectors.device, "nearest rows"))
     return np.concatenate([np.zeros((0, min(k, len(table.population) - 1)), dtype=np.int64), *found])
+
+
+def _parts(queries: int) -> list[slice]:
+    """Equal shares of the queries, as many for one thread as for another."""
+    threads = torch.get_num_threads()
+    count = max(1, -(-queries // (QUERIES * threads)) * threads)
+    step = max(1, -(-queries // count))
+    return [slice(start, start + step) for start in range(0, queries, step)] or [slice(0, 0)]
 
 
 def _search(
@@ -95,7 +107,7 @@ def _search(
             inside = np.flatnonzero((own >= part.start) & (own < part.stop))
             score[torch.from_numpy(inside), torch.from_numpy(own[inside] - part.start)] = -math.inf
         best.add(score, part.start)
-    return _refined(table, queries, best.where.cpu().numpy(), k, own, by)
+    return _refined(table, queries, best.where(), k, own, by)
 
 
 def _tiles(table: EmbeddingTable, query: Tensor) -> Iterator[tuple[slice, Tensor]]:
@@ -104,10 +116,10 @@ def _tiles(table: EmbeddingTable, query: Tensor) -> Iterator[tuple[slice, Tensor
     Whichever is smaller is scaled: the rows of a tile, or the product.
     """
     cells = _CELLS if query.device.type == "cpu" else _DEVICE_CELLS
-    step = max(256, cells // len(query))
+    step = max(256, cells // len(query) // 64 * 64)  # hits are sought 64 cells at a time
     memory = torch.empty(len(query) * step, device=query.device)
     narrow = table.width < len(query)
-    blocks = ((part, unit, None) for part, unit in kernels.blocks(table)) if narrow else kernels.raw_blocks(table)
+    blocks = ((part, unit, None) for part, unit in kernels.blocks(table)) if narrow else kernels.Raw(table).blocks()
     for part, rows, scale in blocks:
         for first in range(0, len(rows), step):
             piece = rows[first : first + step]
@@ -123,38 +135,55 @@ class _Best:
 
     def __init__(self, queries: int, k: int, device: torch.device) -> None:
         self._k = k
-        self.values = torch.full((queries, 0), -math.inf, device=device)
-        self.where = torch.zeros((queries, 0), dtype=torch.int64, device=device)
+        self._values = torch.full((queries, 0), -math.inf, device=device)
+        self._where = torch.zeros((queries, 0), dtype=torch.int64, device=device)
+        self._mask = Memory(torch.bool, device)
+        self._waiting: list[_Hits] = []
 
     def add(self, score: Tensor, start: int) -> None:
         """Take in the scores of the next rows, from position ``start`` on."""
-        full = self.values.shape[1] == self._k
+        full = self._values.shape[1] == self._k
         if full and score.device.type == "cpu":
-            cells = score.numpy()
-            hits = np.flatnonzero(cells > self.values[:, -1:].numpy())
-            if not len(hits):
+            query, column, values = self._hits(score)
+            if len(query) < score.numel() // _FEW:
+                self._waiting.append((query, column + start, values))
+                if sum(len(values) for _, _, values in self._waiting) > _WAITING * len(score):
+                    self._take_in()
                 return
-            if len(hits) < score.numel() // 32:
-                self._merge(*_padded(cells, hits, start))
-                return
-        values, columns = score.topk(min(self._k, score.shape[1]), dim=1)
-        self._merge(values, columns + start)
+        best, columns = score.topk(min(self._k, score.shape[1]), dim=1)
+        self._merge(best, columns + start)
+
+    def where(self) -> NDArray[np.int64]:
+        """(queries, k) positions of the rows with the largest scores, in no particular order."""
+        self._take_in()
+        return self._where.cpu().numpy()
+
+    def _hits(self, score: Tensor) -> _Hits:
+        """Scores that are larger than the least of a query's best."""
+        cells, mask = score.numpy(), self._mask(*score.shape).numpy()
+        np.greater(cells, self._values[:, -1:].numpy(), out=mask)
+        hits = np.flatnonzero(mask) if mask.size % 64 else signs.set_bits(np.packbits(mask).view(np.uint64))
+        query, column = np.divmod(hits, cells.shape[1])
+        return query, column, cells.reshape(-1)[hits]
+
+    def _take_in(self) -> None:
+        """Merge the hits that wait: few at a time would cost more than comparing with an old bound."""
+        if not self._waiting:
+            return
+        query, where, values = (np.concatenate(parts) for parts in zip(*self._waiting, strict=True))
+        self._waiting.clear()
+        order = np.argsort(query, kind="stable")
+        query, counts = query[order], np.bincount(query, minlength=len(self._values))
+        place = np.arange(len(query)) - (np.cumsum(counts) - counts)[query]
+        shape = len(counts), int(counts.max(initial=0))
+        scores, rows = np.full(shape, -np.inf, dtype=np.float32), np.zeros(shape, dtype=np.int64)
+        scores[query, place], rows[query, place] = values[order], where[order]
+        self._merge(torch.from_numpy(scores), torch.from_numpy(rows))
 
     def _merge(self, values: Tensor, where: Tensor) -> None:
-        together, places = torch.cat([self.values, values], 1), torch.cat([self.where, where], 1)
-        self.values, order = together.topk(min(self._k, together.shape[1]), dim=1)
-        self.where = places.gather(1, order)
-
-
-def _padded(cells: NDArray[np.float32], hits: NDArray[np.int64], start: int) -> tuple[Tensor, Tensor]:
-    """Few cells of a product, given by flat index, as a narrow table a row of which belongs to a query."""
-    query, column = np.divmod(hits, cells.shape[1])
-    counts = np.bincount(query, minlength=len(cells))
-    place = np.arange(len(hits)) - (np.cumsum(counts) - counts)[query]
-    values = np.full((len(cells), counts.max()), -np.inf, dtype=np.float32)
-    where = np.zeros(values.shape, dtype=np.int64)
-    values[query, place], where[query, place] = cells[query, column], column + start
-    return torch.from_numpy(values), torch.from_numpy(where)
+        together, places = torch.cat([self._values, values], 1), torch.cat([self._where, where], 1)
+        self._values, order = together.topk(min(self._k, together.shape[1]), dim=1)
+        self._where = places.gather(1, order)
 
 
 def _refined(

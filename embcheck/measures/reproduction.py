@@ -12,7 +12,7 @@ import torch
 from embcheck import published
 from embcheck.errors import NotMeasurable
 from embcheck.estimate import Estimate
-from embcheck.measures import kernels
+from embcheck.measures import kernels, probe_cosines
 from embcheck.spec import parse
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def _probe_means(table: EmbeddingTable, entry: Entry, rng: np.random.Generator) 
     The documents' own code would have printed NaN had a row been zero; rows without a direction are left out here.
     """
     probes = table.probes(PROBES)
-    found = kernels.probe_statistics(table, probes, levels=(0.5,))
+    found = probe_cosines.probe_statistics(table, probes, levels=(0.5,))
     others = (entry.rows or len(table.vectors)) - 1
     values = {
         "min": found.minimum,

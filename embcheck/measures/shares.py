@@ -10,14 +10,14 @@ from scipy import special
 from embcheck import sequential
 from embcheck.estimate import Estimate, Reference
 from embcheck.intervals import skewness_of
-from embcheck.measures import all_pairs, histograms, kernels
+from embcheck.measures import all_pairs, histograms, kernels, probe_cosines
 from embcheck.settings import current
 from embcheck.units import KEPT
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from embcheck.measures.kernels import ProbeStatistics
+    from embcheck.measures.probe_cosines import ProbeStatistics
     from embcheck.table import EmbeddingTable
 
 __all__ = ["non_negative_share", "rayleigh"]
@@ -49,10 +49,10 @@ def non_negative_share(table: EmbeddingTable) -> Estimate:
     population = table.population
     probes, shares, interval = _drawn(table)
     sample = probes[: min(len(probes), DETAIL_PROBES)]
-    statistics = kernels.probe_statistics(table, sample, levels=(0.5,))
+    statistics = probe_cosines.probe_statistics(table, sample, levels=(0.5,), histogram=True)
     if shares is None:
         shares = statistics.share
-    centred = float(kernels.probe_statistics(table, sample, center=kernels.mean_vector(table)).share.mean())
+    centred = float(probe_cosines.probe_statistics(table, sample, center=kernels.mean_vector(table)).share.mean())
     share = float(shares.mean())
     return Estimate.from_units(
         shares,
@@ -85,14 +85,14 @@ def _drawn(
     population = table.population
     if current().probes == "auto":
         order = table.probes(len(population))
-        shares, low, high = sequential.draw(order, lambda rows: kernels.probe_statistics(table, rows).share)
+        shares, low, high = sequential.draw(order, lambda rows: probe_cosines.probe_statistics(table, rows).share)
         method = f"betting confidence sequence, without replacement, stopped after {len(shares)}"
         return order[: len(shares)], shares, (low, high, method)
     probes = table.probes()
     if len(probes) == len(population):
         counts = all_pairs.all_pairs_counts(table)[np.searchsorted(population, probes)]
         return probes, counts / (len(population) - 1), None
-    return probes, kernels.probe_statistics(table, probes).share if len(probes) > DETAIL_PROBES else None, None
+    return probes, probe_cosines.probe_statistics(table, probes).share if len(probes) > DETAIL_PROBES else None, None
 
 
 def _skewness(table: EmbeddingTable, anchors: NDArray[np.int64]) -> float:
@@ -100,7 +100,7 @@ def _skewness(table: EmbeddingTable, anchors: NDArray[np.int64]) -> float:
 
     A few probes may miss the rare rows that skew the shares; a few anchors see them all, from afar.
     """
-    seen = 1 - kernels.row_counts(table, anchors) / len(anchors)
+    seen = 1 - probe_cosines.row_counts(table, anchors) / len(anchors)
     return skewness_of(seen)
 
 

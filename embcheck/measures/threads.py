@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from concurrent.futures import ThreadPoolExecutor
+from threading import local
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
@@ -12,7 +14,9 @@ from embcheck.progress import track
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["on_threads"]
+    from torch import Tensor
+
+__all__ = ["Memory", "on_threads"]
 
 _Piece = TypeVar("_Piece")
 _Found = TypeVar("_Found")
@@ -34,10 +38,26 @@ def on_threads(
     if threads == 1 or len(pieces) == 1:
         yield from (one(piece) for piece in track(pieces, what))
         return
-    torch.set_num_threads(1)  # threads that begin later take it over
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="embcheck")
+    pool = ThreadPoolExecutor(threads, "embcheck", initializer=torch.set_num_threads, initargs=(1,))
     try:
         yield from track(pool.map(one, pieces), what, total=len(pieces))
     finally:
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(threads)
+
+
+class Memory(local):
+    """Memory for one block after the other, for every thread its own.
+
+    Freed and asked for again, large blocks leave holes between small ones, and their pages are cleared each time.
+    """
+
+    def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
+        self._kept = torch.empty(0, dtype=dtype, device=device)
+
+    def __call__(self, *shape: int) -> Tensor:
+        """A tensor of a shape, with anything in it; the one before it on this thread is no longer to be used."""
+        cells = math.prod(shape)
+        if self._kept.numel() < cells:
+            self._kept = self._kept.new_empty(cells)
+        return self._kept[:cells].view(shape)

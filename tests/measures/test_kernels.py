@@ -4,7 +4,7 @@ import torch
 
 import embcheck.table
 from embcheck import table as table_module
-from embcheck.measures import all_pairs, kernels
+from embcheck.measures import all_pairs, kernels, probe_cosines
 from embcheck.measures.threads import on_threads
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
@@ -22,7 +22,7 @@ def others(matrix):
 
 def test_counts_are_those_of_every_pair(table, cosines):
     """Counts of non-negative cosines equal those of a float64 loop over all pairs, in every dtype."""
-    found = kernels.probe_statistics(table, table.population)
+    found = probe_cosines.probe_statistics(table, table.population)
     expected = [(row >= 0).sum() for row in others(cosines(table))]
     assert found.non_negative.tolist() == expected
     assert found.others == len(table.population) - 1
@@ -32,7 +32,7 @@ def test_counts_are_those_of_every_pair(table, cosines):
 @pytest.mark.parametrize(("name", "statistic"), [("minimum", np.min), ("maximum", np.max), ("mean", np.mean)])
 def test_minimum_maximum_and_mean_leave_the_probe_out(table, cosines, name, statistic):
     """Minimum, maximum and mean are over the other rows only: the cosine of 1 with itself is in none of them."""
-    found = getattr(kernels.probe_statistics(table, table.population), name)
+    found = getattr(probe_cosines.probe_statistics(table, table.population), name)
     np.testing.assert_allclose(found, [statistic(row) for row in others(cosines(table))], atol=2e-6)
 
 
@@ -40,7 +40,7 @@ def test_probes_may_come_in_any_order_and_number(table, cosines):
     """A statistic belongs to the probe at its place in the request, not to the order of rows."""
     probes = table.population[[40, 3, 17]]
     expected = cosines(table)[[40, 3, 17]]
-    found = kernels.probe_statistics(table, probes)
+    found = probe_cosines.probe_statistics(table, probes)
     assert found.non_negative.tolist() == [(row >= 0).sum() for row in others(expected)]
     np.testing.assert_allclose(found.maximum, np.nanmax(expected, axis=1), atol=2e-6)
 
@@ -48,7 +48,7 @@ def test_probes_may_come_in_any_order_and_number(table, cosines):
 def test_quantiles_are_right_to_half_a_step(table, cosines):
     """Quantiles lie within half a step of those of the sorted cosines."""
     levels = (0.05, 0.25, 0.5, 0.95)
-    found = kernels.probe_statistics(table, table.population, levels=levels)
+    found = probe_cosines.probe_statistics(table, table.population, levels=levels)
     expected = [np.quantile(row, levels, method="inverted_cdf") for row in others(cosines(table))]
     assert found.levels == levels
     np.testing.assert_allclose(found.quantiles, expected, atol=1 / 65_534 + 1e-6)
@@ -56,14 +56,14 @@ def test_quantiles_are_right_to_half_a_step(table, cosines):
 
 def test_quantiles_are_not_made_up_where_not_asked_for(table):
     """Without levels there are no quantiles."""
-    assert kernels.probe_statistics(table, table.population).quantiles.shape == (len(table.population), 0)
+    assert probe_cosines.probe_statistics(table, table.population).quantiles.shape == (len(table.population), 0)
 
 
 def test_center_is_subtracted_before_rows_are_scaled(table, cosines):
     """Centred statistics are those of rows minus the centre."""
     center = kernels.mean_vector(table)
     expected = cosines(table, center.double().numpy())
-    found = kernels.probe_statistics(table, table.population, center=center)
+    found = probe_cosines.probe_statistics(table, table.population, center=center)
     assert found.non_negative.tolist() == [(row >= 0).sum() for row in others(expected)]
     np.testing.assert_allclose(found.mean, np.nanmean(expected, axis=1), atol=2e-6)
 
@@ -89,23 +89,23 @@ def test_statistics_do_not_depend_on_blocks(monkeypatch, gaussian_table):
     """One block or several, one chunk of probes or many: the same counts, and the same quantiles."""
     table = gaussian_table(900, 8, gaps=True)
     probes = table.probes(70)
-    whole = kernels.probe_statistics(table, probes, levels=(0.5,))
-    negative = kernels.row_counts(table, probes)
+    whole = probe_cosines.probe_statistics(table, probes, levels=(0.5,))
+    negative = probe_cosines.row_counts(table, probes)
     monkeypatch.setattr(table_module, "BLOCK_BYTES", 1)
-    monkeypatch.setattr(kernels, "_PROBE_CHUNK", 9)
+    monkeypatch.setattr(probe_cosines, "_PROBE_CHUNK", 9)
     assert len(list(table.slices(len(table.population)))) == 4
-    cut = kernels.probe_statistics(table, probes, levels=(0.5,))
+    cut = probe_cosines.probe_statistics(table, probes, levels=(0.5,))
     assert cut.non_negative.tolist() == whole.non_negative.tolist()
     np.testing.assert_allclose(cut.quantiles, whole.quantiles, atol=1e-3)
     np.testing.assert_allclose(cut.mean, whole.mean, atol=1e-6)
     np.testing.assert_allclose([cut.minimum, cut.maximum], [whole.minimum, whole.maximum], atol=1e-6)
-    assert kernels.row_counts(table, probes).tolist() == negative.tolist()
+    assert probe_cosines.row_counts(table, probes).tolist() == negative.tolist()
 
 
 def test_row_counts_count_negative_cosines_with_the_anchors(table, cosines):
     """Row counts are, for each row, the anchors at a negative cosine; a row is not negative with itself."""
     positions = np.array([2, 9, 30, 31])
-    found = kernels.row_counts(table, table.population[positions])
+    found = probe_cosines.row_counts(table, table.population[positions])
     assert found.tolist() == (cosines(table)[:, positions] < 0).sum(1).tolist()
 
 
@@ -151,7 +151,7 @@ def test_blocks_are_the_rows_whatever_memory_they_share(monkeypatch, gaussian_ta
         unit = torch.nn.functional.normalize(moved, dim=1)
         found = torch.cat([block.clone() for _, block in kernels.blocks(table, center)])
         torch.testing.assert_close(found, unit)
-        scaled = torch.cat([raw * scale[:, None] for _, raw, scale in kernels.raw_blocks(table, center)])
+        scaled = torch.cat([raw * scale[:, None] for _, raw, scale in kernels.Raw(table, center).blocks()])
         torch.testing.assert_close(scaled, unit)
 
 

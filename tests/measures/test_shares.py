@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from embcheck import measures
-from embcheck.measures import all_pairs, kernels, shares
+from embcheck.measures import all_pairs, probe_cosines, shares
 from embcheck.settings import Settings, using
 from embcheck.table import EmbeddingTable
 
@@ -133,5 +133,5 @@ def test_counterexamples_are_the_lowest_shares(table, cosines):
 def test_exact_and_probed_counts_agree(gaussian_table):
     """The half-product kernel over all pairs and the probe kernel count the same cosines."""
     table = gaussian_table(1500, 24, shift=0.05)
-    probed = kernels.probe_statistics(table, table.population).non_negative
+    probed = probe_cosines.probe_statistics(table, table.population).non_negative
     assert all_pairs.all_pairs_counts(table).tolist() == probed.tolist()
