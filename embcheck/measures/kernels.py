@@ -126,6 +126,11 @@ class Raw:
         )
         return (rows, 1 / lengths) if self._moderate else (rows / lengths[:, None], torch.ones_like(lengths))
 
+    @property
+    def copied(self) -> bool:
+        """Whether rows are copied, and not read where the table has them."""
+        return self._first is None or self._center is not None or self._table.vectors.dtype != torch.float32
+
     def blocks(self) -> Iterator[tuple[slice, Tensor, Tensor]]:
         """All of the population, one slice after the other."""
         for part in self._table.slices(len(self._table.population)):

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 __all__ = ["ProbeStatistics", "probe_statistics", "row_counts"]
 
-KEPT_COSINES = 128 * 2**20  # bytes of 16-bit cosines kept at once for quantiles
+KEPT_COSINES = 64 * 2**20  # bytes of 16-bit cosines kept at once for quantiles
 PRODUCT_BYTES = 4 * 2**20  # of a product with probes: near the cache of a CPU core
 _DEVICE_PRODUCT_BYTES = 64 * 2**20  # and elsewhere, where a product has to be large to be fast
-ROW_BYTES = 32 * 2**20  # of the rows in such a product, as float32
+ROW_BYTES, COPIED_BYTES = 32 * 2**20, 8 * 2**20  # of the rows in such a product, as float32
 _PROBE_CHUNK = 1_024
 _COUNTED = 2**21  # cosines counted at once for a histogram
 BINS = 2_000  # of the histogram of all probes' cosines
@@ -83,7 +83,7 @@ def probe_statistics(
     -----
     Counts are exact (`embcheck.measures.signs`); the other figures are those of float32 products, right to about 1e-7.
     Work is O(m N d) for m probes. Memory beyond the table is a block of rows and one of products for each thread, and
-    with levels or a histogram 2 m N bytes, at most 128 MB.
+    with levels or a histogram 2 m N bytes, at most 64 MB but for 50 probes.
     """
     size, keep = len(table.population), histogram or bool(levels)
     step = min(_PROBE_CHUNK, max(50, KEPT_COSINES // (2 * size))) if keep else _PROBE_CHUNK
@@ -142,7 +142,7 @@ class _Chunk:
     def figures(self) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """(m,) counts of cosines at zero or more, smallest and largest cosines, and means."""
         with full_precision():
-            parts = _pieces(self.table, len(self.query))
+            parts = _pieces(self.table, self.raw, len(self.query))
             found = list(on_threads(self._piece, parts, self.query.device, "cosines of probes"))
             counts, low, high, total, doubts = zip(*found, strict=True)
             first, _ = signs.settle(self.table, signs.together(doubts), self.ids, self._limit, self.center)
@@ -196,17 +196,18 @@ def row_counts(table: EmbeddingTable, anchors: NDArray[np.int64]) -> NDArray[np.
             tally = signs.count(cosine, limit, stored)
             return on_host(tally.columns), tally.cells(cosine, 0, part.start)
 
-        found = on_threads(piece, _pieces(table, len(anchors)), device, "negative cosines")
+        found = on_threads(piece, _pieces(table, raw, len(anchors)), device, "negative cosines")
         counts, doubts = zip(*found, strict=True)
         _, second = signs.settle(table, signs.together(doubts), ids, limit)
     negative: NDArray[np.int64] = len(anchors) - np.concatenate(counts)
     return negative - np.bincount(second, minlength=len(negative))
 
 
-def _pieces(table: EmbeddingTable, probes: int) -> list[slice]:
+def _pieces(table: EmbeddingTable, raw: Raw, probes: int) -> list[slice]:
     """Slices of the population whose product with the probes is of a size that a device is fast at."""
     room = PRODUCT_BYTES if table.vectors.device.type == "cpu" else _DEVICE_PRODUCT_BYTES
-    size, step = len(table.population), max(256, min(room // (4 * max(1, probes)), ROW_BYTES // (4 * table.width)))
+    rows = (COPIED_BYTES if raw.copied else ROW_BYTES) // (4 * table.width)
+    size, step = len(table.population), max(256, min(room // (4 * max(1, probes)), rows))
     return [slice(start, min(start + step, size)) for start in range(0, size, step)]
 
 
