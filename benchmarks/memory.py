@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 LIMIT = 512
 _CODE = """
 import sys
+from embcheck.settings import prepare_process
+prepare_process()  # as the command and the plugin do
 import torch, numpy, scipy.stats
 import embcheck
 watch = Watch()

@@ -1,9 +1,13 @@
 """How a run measures, as far as it is a rule of its own."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
-from embcheck import Estimate, above, beats, claim, lexicons, measures, nulls
+from embcheck import Estimate, above, beats, claim, lexicons, measures, nulls, settings
 from embcheck.errors import UsageError
 from embcheck.run import Check, evaluate
 from embcheck.settings import Settings, using
@@ -69,3 +73,40 @@ plain.__test__ = False
 def test_nothing_is_planted_unless_it_is_said():
     """A declaration without a plant has none."""
     assert plain.__embcheck__.planted is None
+
+
+_FREED = """
+import os, re, sys
+os.environ.update(dict(part.split("=") for part in sys.argv[1:]))
+from embcheck.settings import prepare_process
+prepare_process()
+def held():
+    return int(re.search(r"RssAnon:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024
+before = held()
+bytearray(30 * 2**20)  # after which glibc takes blocks of up to 30 MB from its heap, left to itself
+blocks = [(bytearray(20 * 2**20), bytearray(100_000)) for _ in range(8)]
+kept = [small for _, small in blocks]
+del blocks
+print(held() - before)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_freed_blocks_are_given_back():
+    """Large blocks go back to the system with small ones between them; what the user chose stays as it is."""
+
+    def held(*chosen):
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+        command = [sys.executable, "-c", _FREED, *chosen]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=clean)
+        return float(done.stdout)
+
+    assert held() < 20
+    assert held("MALLOC_ARENA_MAX=4") > 100
+
+
+def test_systems_without_glibc_are_left_alone(monkeypatch):
+    """Where the C library has no such setting, nothing happens."""
+    monkeypatch.delenv("MALLOC_ARENA_MAX", raising=False)
+    monkeypatch.setattr("ctypes.CDLL", lambda _: object())
+    settings.prepare_process()

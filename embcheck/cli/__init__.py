@@ -31,7 +31,7 @@ from embcheck.options import OPTIONS
 from embcheck.reports import terminal
 from embcheck.reports.text import safe, wrap
 from embcheck.run import checks_of
-from embcheck.settings import in_ci, patient_threads
+from embcheck.settings import in_ci, prepare_process
 from embcheck.spec import parse
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    patient_threads()
+    prepare_process()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # other libraries' warnings are no news to who asked about a model
         return _guarded(given)

@@ -83,7 +83,7 @@ def pytest_configure(config: pytest.Config) -> None:
     except EmbcheckError as error:
         raise pytest.UsageError(str(error)) from None
     if resolved.models:
-        settings.patient_threads()
+        settings.prepare_process()
     config.stash[_STATE] = _State(resolved, tables)
     _widen_collection(config, resolved)
     if not _is_worker(config):

@@ -179,14 +179,18 @@ def test_a_step_is_observed_once(module):
     assert logged == [3, 4]
 
 
+def _observed_twice(monitor, module, by):
+    """Steps 0 and 10 of a run, the rows shifted in between, to the end of training."""
+    monitor.observe(module, 0)
+    shift(module, by)
+    monitor.observe(module, 10)
+    monitor.finish()
+
+
 def test_the_report_has_a_model_for_each_step(module, tmp_path):
     """It keeps to the schema of all reports."""
     path = tmp_path / "report.json"
-    monitor = Monitor(WORDS, properties=[TOY.bias, TOY.kinds], report=path)
-    for step in (0, 10):
-        monitor.observe(module, step)
-        shift(module, 1)
-    monitor.finish()
+    _observed_twice(Monitor(WORDS, properties=[TOY.bias, TOY.kinds], report=path), module, 1)
     document = json.loads(path.read_text())
     jsonschema.validate(document, json_file.schema())
     assert [model["alias"] for model in document["models"]] == ["step-0", "step-10"]
@@ -197,11 +201,7 @@ def test_the_report_has_a_model_for_each_step(module, tmp_path):
 def test_the_page_shows_properties_over_steps(module, tmp_path):
     """A section a check, with the step at which it first fails."""
     path = tmp_path / "page.html"
-    monitor = Monitor(WORDS, properties=[TOY.background, TOY.kinds], html=path)
-    for step in (0, 10):
-        monitor.observe(module, step)
-        shift(module, 50)
-    monitor.finish()
+    _observed_twice(Monitor(WORDS, properties=[TOY.background, TOY.kinds], html=path), module, 50)
     page = html5lib.parse(path.read_text(encoding="utf-8"), namespaceHTMLElements=False)
     assert len(page.findall(".//figure")) == 3
     failing = next(" ".join(row.itertext()) for row in page.iter("tr") if "this run" in "".join(row.itertext()))
