@@ -55,7 +55,7 @@ def top_k(table: EmbeddingTable, queries: Tensor, k: int) -> tuple[NDArray[np.in
         return _search(table, queries[part], k, None, "cosine")
 
     with kernels.full_precision():
-        found = list(on_threads(search, _parts(len(queries)), queries.device, "nearest rows"))
+        found = list(on_threads(search, _parts(len(queries), queries.device), queries.device, "nearest rows"))
     where, cosines = (np.concatenate(parts) for parts in zip(*found, strict=True))
     return table.population[where], cosines
 
@@ -72,19 +72,19 @@ def nearest(table: EmbeddingTable, rows: NDArray[np.int64], k: int, by: By = "co
     by
         Largest cosine, or smallest Euclidean distance.
     """
-    position = np.searchsorted(table.population, rows)
+    device, position = table.vectors.device, np.searchsorted(table.population, rows)
 
     def search(part: slice) -> NDArray[np.int64]:
         return _search(table, table.gather(rows[part]).to(table.accumulator), k, position[part], by)[0]
 
     with kernels.full_precision():
-        found = list(on_threads(search, _parts(len(rows)), table.vectors.device, "nearest rows"))
+        found = list(on_threads(search, _parts(len(rows), device), device, "nearest rows"))
     return np.concatenate([np.zeros((0, min(k, len(table.population) - 1)), dtype=np.int64), *found])
 
 
-def _parts(queries: int) -> list[slice]:
+def _parts(queries: int, device: torch.device) -> list[slice]:
     """Equal shares of the queries, as many for one thread as for another."""
-    threads = torch.get_num_threads()
+    threads = torch.get_num_threads() if device.type == "cpu" else 1
     count = max(1, -(-queries // (QUERIES * threads)) * threads)
     step = max(1, -(-queries // count))
     return [slice(start, start + step) for start in range(0, queries, step)] or [slice(0, 0)]
