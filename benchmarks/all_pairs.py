@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from benchmarks.tables import noise
-from embcheck.measures import all_pairs
+from embcheck.measures.kernels import all_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

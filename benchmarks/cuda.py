@@ -11,7 +11,7 @@ import torch
 
 from benchmarks.registry import Row, Run
 from benchmarks.tables import noise
-from embcheck.measures import all_pairs
+from embcheck.measures.kernels import all_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

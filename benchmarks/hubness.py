@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.registry import Missing, Row, Run, alternative
 from benchmarks.tables import noise
-from embcheck.measures.nearest import nearest
+from embcheck.measures.kernels.nearest import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

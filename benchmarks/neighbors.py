@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.registry import Missing, Row, Run, alternative
 from benchmarks.tables import noise
-from embcheck.measures.nearest import top_k
+from embcheck.measures.kernels.nearest import top_k
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

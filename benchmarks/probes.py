@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from benchmarks.tables import noise
-from embcheck.measures import probe_cosines
+from embcheck.measures.kernels import probe_cosines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

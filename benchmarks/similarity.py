@@ -8,7 +8,8 @@ import numpy as np
 
 from benchmarks.registry import Missing, Row, Run, alternative
 from benchmarks.tables import noise
-from embcheck.measures import background, probe_cosines
+from embcheck.measures.cosines import background_cosine
+from embcheck.measures.kernels import probe_cosines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,13 +41,13 @@ def rows(run: Run) -> Iterator[Row]:
         cosine[np.arange(probes), asked] = np.nan
         return np.nanmin(cosine, 1), np.nanmax(cosine, 1), np.nanmean(cosine, 1)
 
-    cosines, _ = background._of_pairs(table, pairs)  # noqa: SLF001 - the measure's own step
+    cosines, _ = background_cosine._of_pairs(table, pairs)  # noqa: SLF001 - the measure's own step
     np.testing.assert_allclose(cosines, paired(), atol=1e-5)
     found = probe_cosines.probe_statistics(table, asked)
     np.testing.assert_allclose((found.minimum, found.maximum, found.mean), probed(), atol=1e-5)
     yield run.row(
         ("similarity", whats[0], "scikit-learn paired_cosine_distances"),
-        lambda: background._of_pairs(table, pairs),  # noqa: SLF001
+        lambda: background_cosine._of_pairs(table, pairs),  # noqa: SLF001
         paired,
         note="ours in float64, with distances",
     )

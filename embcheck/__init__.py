@@ -63,7 +63,7 @@ def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return importlib.import_module(f"{__name__}.{name}")
     if name == "__version__":
-        from embcheck.record import version
+        from embcheck.checks.record import version
 
         return version("embcheck")
     if name not in _HOME:

@@ -7,11 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from embcheck import collect, sources, spec
-from embcheck.budget import Budget
+from embcheck import sources, spec
+from embcheck.checks import collect
+from embcheck.checks.evaluate import checks_of
 from embcheck.errors import UsageError
-from embcheck.run import checks_of
-from embcheck.runner import Model, Population, Run, execute
+from embcheck.run.budget import Budget
+from embcheck.run.session import Model, Population, Run, execute
 from embcheck.settings import Settings
 from embcheck.spec import ModelSpec
 from embcheck.table import EmbeddingTable
@@ -19,7 +20,7 @@ from embcheck.table import EmbeddingTable
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from embcheck.run import Check
+    from embcheck.checks.evaluate import Check
 
 __all__ = ["Run", "check", "load", "select"]
 
@@ -160,7 +161,7 @@ def _refuse_equal_aliases(models: Sequence[Model]) -> None:
 def _live(model: Any, tokenizer: Any) -> EmbeddingTable:
     import torch
 
-    from embcheck.sources._live import from_module
+    from embcheck.sources.models.live import from_module
 
     if not isinstance(model, torch.nn.Module):
         raise UsageError(f"a model is a spec, an EmbeddingTable or a torch.nn.Module, got {type(model).__name__}")

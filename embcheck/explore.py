@@ -1,6 +1,6 @@
 """Looking at one model by hand: what a spec holds, one token against all, neighbours, one analogy.
 
-Each function gives a document of JSON types; `embcheck.reports.views` turns it into lines.
+Each function gives a document of JSON types; `embcheck.reports.terminal.views` turns it into lines.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from embcheck.checks.record import plain
 from embcheck.errors import NotMeasurable, UsageError
-from embcheck.measures import analogy_accuracy, kernels
+from embcheck.measures import analogy_accuracy
 from embcheck.measures.forms import forms_of
-from embcheck.record import plain
-from embcheck.vocabulary import TokenKind
+from embcheck.measures.kernels import blocks
+from embcheck.table.vocabulary import TokenKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -228,10 +229,10 @@ def _described(table: EmbeddingTable, word: _Word) -> dict[str, Any]:
 
 def _cosines(table: EmbeddingTable, words: Sequence[_Word]) -> NDArray[np.float64]:
     """(words, N) cosines with every row of the population."""
-    with kernels.full_precision():
+    with blocks.full_precision():
         query = torch.stack([word.vector for word in words]).float()
         return (
-            torch.cat([query @ unit.T for _, unit in kernels.blocks(table, what="cosines")], dim=1)
+            torch.cat([query @ unit.T for _, unit in blocks.blocks(table, what="cosines")], dim=1)
             .cpu()
             .double()
             .numpy()

@@ -43,7 +43,7 @@ class Settings:
     probes
         Number of probe tokens, ``"all"``, or ``None``: all rows of a population of up to 32,000, else 1,000. With
         ``"auto"``, shares over probe tokens are measured on as many as their claims take to be decided, from 200 to
-        4,000 (`embcheck.sequential`); everything else is as with ``None``.
+        4,000 (`embcheck.stats.betting`); everything else is as with ``None``.
     draws
         The most draws of a null, where fewer than a measure makes by itself will do: p-values stay valid, in coarser
         steps of 1 / (draws + 1).

@@ -8,9 +8,9 @@ import torch
 
 import embcheck
 from embcheck import EmbeddingTable, Estimate, NotMeasurable, above, below, claim
+from embcheck.checks.evaluate import judge
 from embcheck.claims import Verdict
 from embcheck.errors import DeviceError, EmbcheckError, SourceError, SpecError, UsageError
-from embcheck.run import judge
 from embcheck.settings import current
 from embcheck.spec import parse
 

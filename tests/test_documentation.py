@@ -20,9 +20,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from embcheck.checks.collect import collect
 from embcheck.cli import program
-from embcheck.collect import collect
-from embcheck.config import resolve
+from embcheck.config.config import resolve
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]

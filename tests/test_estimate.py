@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embcheck import intervals
 from embcheck.errors import NotMeasurable
 from embcheck.estimate import Estimate
 from embcheck.settings import Settings, using
+from embcheck.stats import intervals
 
 
 def test_exact_has_no_width():

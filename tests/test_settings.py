@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from embcheck import Estimate, above, beats, claim, lexicons, measures, nulls, settings
+from embcheck.checks.evaluate import Check, evaluate
 from embcheck.errors import UsageError
-from embcheck.run import Check, evaluate
 from embcheck.settings import Settings, using
 from embcheck.table import EmbeddingTable
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 import embcheck
 from embcheck import lexicons, strategies
 from embcheck.errors import NotMeasurable, UsageError
-from embcheck.strategies._choices import rows_of
+from embcheck.strategies.choices import rows_of
 from embcheck.table import EmbeddingTable, Provenance
-from embcheck.vocabulary import TokenKind, classify
+from embcheck.table.vocabulary import TokenKind, classify
 
 TEXTS = ["<0x00>", "!", "é", " a", "\n", " dog", " Dog", "dog", "12", " cats", " cat", "ing", " dogs", "[unused1]"]
 KINDS = {

@@ -21,25 +21,26 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from embcheck import collect
-from embcheck.cli import baselines, compare, explore, figures, report, selftest, sweeps
+from embcheck.checks import collect
+from embcheck.checks.evaluate import checks_of
+from embcheck.cli import baselines, compare, explore, report, selftest, sweeps
 from embcheck.cli.common import notice, options, show_lines
 from embcheck.cli.running import chosen, finish, prepare, run_checks
-from embcheck.config import resolve
+from embcheck.config.config import resolve
+from embcheck.config.options import OPTIONS
 from embcheck.errors import EmbcheckError, UsageError
-from embcheck.options import OPTIONS
 from embcheck.reports import terminal
+from embcheck.reports.terminal.published import listed
 from embcheck.reports.text import safe, wrap
-from embcheck.run import checks_of
 from embcheck.settings import in_ci, prepare_process
 from embcheck.spec import parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from embcheck.config import Config
-    from embcheck.run import Check
-    from embcheck.runner import Run
+    from embcheck.checks.evaluate import Check
+    from embcheck.config.config import Config
+    from embcheck.run.session import Run
     from embcheck.spec import ModelSpec
 
 __all__ = ["main"]
@@ -122,7 +123,7 @@ def check(specs: tuple[str, ...], **given: Any) -> int:
 def list_(*, published: bool, **given: Any) -> int:
     """List the properties that can be found, what each claims, and the configured models."""
     if published:
-        show_lines(lambda _: figures.listed())
+        show_lines(lambda _: listed())
         return OK
     config = resolve(given, root=Path.cwd())
     known = checks_of(collect.functions(config.properties), [one.alias for one in config.models[1:]])

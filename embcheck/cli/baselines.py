@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from embcheck import sources
-from embcheck.baseline import path_of
+from embcheck.baseline.file import path_of
+from embcheck.baseline.gate import Gate
 from embcheck.cli.common import notice, options, show_lines
 from embcheck.cli.running import chosen, finish, gate_of, known_keys, prepare, run_checks
-from embcheck.config import resolve
+from embcheck.config.config import resolve
+from embcheck.config.project import add_model, read_project
 from embcheck.errors import EmbcheckError, UsageError
-from embcheck.gate import Gate
-from embcheck.project import add_model, read_project
 from embcheck.reports import terminal
 from embcheck.settings import in_ci
 from embcheck.spec import parse
@@ -23,8 +23,8 @@ from embcheck.spec import parse
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from embcheck.config import Config
-    from embcheck.runner import Run
+    from embcheck.config.config import Config
+    from embcheck.run.session import Run
     from embcheck.spec import ModelSpec
 
 __all__ = ["COMMANDS"]

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from embcheck.options import option
+from embcheck.config.options import option
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from embcheck.options import Option
+    from embcheck.config.options import Option
     from embcheck.reports.terminal import Line
 
 __all__ = ["notice", "options", "show_lines"]
@@ -29,7 +29,7 @@ _STYLES: dict[str, dict[str, Any]] = {
 
 
 def options(*names: str) -> Callable[[_Command], _Command]:
-    """Give a command some options of the table. Values stay text: `embcheck.config` checks them."""
+    """Give a command some options of the table. Values stay text: `embcheck.config.config` checks them."""
 
     def decorate(command: _Command) -> _Command:
         command = click.option(

@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from embcheck import sources
+from embcheck.baseline.gate import compared, settle
+from embcheck.checks.evaluate import evaluate
 from embcheck.cli.common import options, show_lines
 from embcheck.cli.running import chosen
-from embcheck.config import resolve
+from embcheck.config.config import resolve
 from embcheck.errors import EmbcheckError, NotMeasurable, UsageError
-from embcheck.gate import compared, settle
+from embcheck.estimate import Snapshot
 from embcheck.reports import json_file, terminal
 from embcheck.reports.text import number, safe, wrap
-from embcheck.run import evaluate
 from embcheck.spec import parse
-from embcheck.units import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from embcheck.config import Config
-    from embcheck.run import Check
+    from embcheck.checks.evaluate import Check
+    from embcheck.config.config import Config
     from embcheck.table import EmbeddingTable
 
 __all__ = ["COMMANDS", "SCHEMA"]
@@ -58,7 +58,7 @@ def compare(first: str, second: str, **given: Any) -> int:
 
 
 def _of_specs(config: Config, first: str, second: str) -> dict[str, Any]:
-    from embcheck.drift import drift
+    from embcheck.baseline.drift import drift
 
     specs = [{m.alias: m for m in config.models}.get(name) or parse(name) for name in (first, second)]
     for one in specs:

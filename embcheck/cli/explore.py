@@ -9,15 +9,16 @@ import click
 
 from embcheck import lexicons, sources
 from embcheck.cli.common import options, show_lines
-from embcheck.config import resolve
+from embcheck.config.config import resolve
 from embcheck.errors import UsageError
-from embcheck.reports import json_file, views
+from embcheck.reports import json_file
+from embcheck.reports.terminal import views
 from embcheck.spec import parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from embcheck.config import Config
+    from embcheck.config.config import Config
     from embcheck.reports.terminal import Line
     from embcheck.spec import ModelSpec
     from embcheck.table import EmbeddingTable

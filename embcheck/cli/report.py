@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from embcheck.cli.common import options, show_lines
-from embcheck.config import resolve
+from embcheck.config.config import resolve
 from embcheck.errors import UsageError
-from embcheck.reports import files, html, json_file, summary, terminal, trends
+from embcheck.reports import html, json_file, outputs, summary, terminal
+from embcheck.reports.terminal import trends
 
 if TYPE_CHECKING:
-    from embcheck.config import Config
+    from embcheck.config.config import Config
 
 __all__ = ["COMMANDS"]
 
@@ -29,7 +30,7 @@ def report(file: str, **given: Any) -> int:
     config = resolve(given, root=Path.cwd())
     if Path(file).suffix == ".parquet":
         return _sweep(Path(file), config)
-    files.check(summary=config.summary, page=config.html)
+    outputs.check(summary=config.summary, page=config.html)
     document = json_file.read(Path(file))
     if config.html:
         html.write(document, config.html)
@@ -44,7 +45,7 @@ def _sweep(file: Path, config: Config) -> int:
 
     if config.summary:
         raise UsageError("a sweep has no --summary; --html draws it")
-    files.check(page=config.html)
+    outputs.check(page=config.html)
     rows = read(file)
     if config.html:
         html.write_trends(rows, config.html)

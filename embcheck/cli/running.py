@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from embcheck import collect, sources
+from embcheck import sources
+from embcheck.baseline.gate import Gate, keys_of
+from embcheck.checks import collect
+from embcheck.checks.evaluate import checks_of
 from embcheck.cli.common import notice
-from embcheck.config import check_exceptions
-from embcheck.gate import Gate, keys_of
-from embcheck.reports import files, github, html, summary
-from embcheck.run import checks_of
+from embcheck.config.config import check_exceptions
+from embcheck.reports import github, html, outputs, summary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from embcheck.config import Config
-    from embcheck.run import Check
-    from embcheck.runner import Run
+    from embcheck.checks.evaluate import Check
+    from embcheck.config.config import Config
+    from embcheck.run.session import Run
     from embcheck.spec import ModelSpec
 
 __all__ = ["chosen", "finish", "gate_of", "known_checks", "known_keys", "prepare", "run_checks", "write_entries"]
@@ -39,7 +40,7 @@ def prepare(config: Config, models: Sequence[ModelSpec]) -> None:
         sources.check(spec)
     for message in sources.announce(models):
         notice(message)
-    files.check(json=config.json, summary=config.summary, page=config.html)
+    outputs.check(json=config.json, summary=config.summary, page=config.html)
     gate = gate_of(config)
     for spec in () if gate.is_open else models:
         gate.baseline(spec.alias)
@@ -81,7 +82,7 @@ def run_checks(
     only: str | None = None,
 ) -> Run:
     """Run the checks on the models; with ``only``, those of the model of that alias, alone or second in a pair."""
-    from embcheck.runner import Policy, execute, models_of
+    from embcheck.run.session import Policy, execute, models_of
 
     def adapt(alias: str, check: Check) -> Check | None:
         return config.adapt(alias, check) if only in {None, alias, check.other} else None

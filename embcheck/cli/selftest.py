@@ -7,12 +7,13 @@ from typing import Any
 
 import click
 
-from embcheck import atomic, collect
+from embcheck import files
+from embcheck.checks import collect
+from embcheck.checks.evaluate import checks_of
+from embcheck.checks.record import version
 from embcheck.cli.common import options, show_lines
-from embcheck.config import resolve
-from embcheck.record import version
+from embcheck.config.config import resolve
 from embcheck.reports import calibration, json_file
-from embcheck.run import checks_of
 
 __all__ = ["COMMANDS"]
 
@@ -57,7 +58,7 @@ def selftest(tables: int, redraws: int, markdown: Path | None, **given: Any) -> 
     if config.json:
         json_file.write(document, config.json)
     if markdown:
-        atomic.write(markdown, calibration.markdown(document, version("embcheck")))
+        files.write(markdown, calibration.markdown(document, version("embcheck")))
     show_lines(lambda encoding: calibration.lines(document, encoding=encoding))
     return int(not all(row["calibrated"] for row in document["properties"]))
 

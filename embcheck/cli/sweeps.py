@@ -9,7 +9,7 @@ import click
 
 from embcheck.cli.common import notice, options, show_lines
 from embcheck.cli.running import chosen
-from embcheck.config import resolve
+from embcheck.config.config import resolve
 from embcheck.errors import UsageError
 from embcheck.reports.terminal import Line
 from embcheck.reports.text import number, safe
@@ -17,7 +17,7 @@ from embcheck.reports.text import number, safe
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from embcheck.run import Result
+    from embcheck.checks.evaluate import Result
     from embcheck.sweep import Broken, Checkpoint, Swept
 
 __all__ = ["COMMANDS"]
@@ -80,7 +80,7 @@ def sweep(specs: tuple[str, ...], **given: Any) -> int:
 
 
 def _swept(found: Swept, encoding: str) -> Iterator[Line]:
-    from embcheck.reports import trends
+    from embcheck.reports.terminal import trends
 
     total = len(found.rows)
     yield Line(f"{total} results, {found.computed} computed now: {safe(str(found.path), 200, encoding=encoding)}")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 from typing import Protocol
 
-from embcheck.lexicons._axes import Axis, axes
-from embcheck.lexicons._categories import Categories, Category, categories
-from embcheck.lexicons._questions import Questions, Section, questions
-from embcheck.lexicons._related import Comparisons, comparisons, related
-from embcheck.lexicons._relations import Analogy, Relation, analogies, relation, relations
-from embcheck.lexicons._sequences import OrderedWords, sequences
+from embcheck.lexicons.axes import Axis, axes
+from embcheck.lexicons.categories import Categories, Category, categories
+from embcheck.lexicons.questions import Questions, Section, questions
+from embcheck.lexicons.related import Comparisons, comparisons, related
+from embcheck.lexicons.relations import Analogy, Relation, analogies, relation, relations
+from embcheck.lexicons.sequences import OrderedWords, sequences
 
 __all__ = [
     "Analogy",

@@ -6,55 +6,55 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from embcheck.measures.accuracy import analogy_accuracy
-    from embcheck.measures.agreement import metric_agreement
-    from embcheck.measures.analogies import analogy_gain, analogy_rank
-    from embcheck.measures.axis import axis_accuracy
-    from embcheck.measures.background import background_cosine
-    from embcheck.measures.classes import negative_share_difference
-    from embcheck.measures.concentration import middle_men
-    from embcheck.measures.dimension import participation_share
-    from embcheck.measures.frequency import norm_frequency_correlation
-    from embcheck.measures.gaussian import gaussian_share
-    from embcheck.measures.hubness import neighbor_count_skewness
-    from embcheck.measures.isotropy import mean_cosine
-    from embcheck.measures.neighbors import neighbor_category_share
-    from embcheck.measures.neuron_profiles import profile_agreement
-    from embcheck.measures.normalization import unit_length_share
-    from embcheck.measures.offsets import offset_consistency
-    from embcheck.measures.order import order_agreement
-    from embcheck.measures.overlap import neighbor_overlap
-    from embcheck.measures.related import related_pair_auc
-    from embcheck.measures.reproduction import published_deviation
-    from embcheck.measures.separation import category_separation
-    from embcheck.measures.shares import non_negative_share
-    from embcheck.measures.untrained import untrained_share
+    from embcheck.measures.cosines.background_cosine import background_cosine
+    from embcheck.measures.cosines.gaussian_share import gaussian_share
+    from embcheck.measures.cosines.mean_cosine import mean_cosine
+    from embcheck.measures.cosines.metric_agreement import metric_agreement
+    from embcheck.measures.cosines.negative_share_difference import negative_share_difference
+    from embcheck.measures.cosines.non_negative_share import non_negative_share
+    from embcheck.measures.geometry.neighbor_count_skewness import neighbor_count_skewness
+    from embcheck.measures.geometry.norm_frequency_correlation import norm_frequency_correlation
+    from embcheck.measures.geometry.participation_share import participation_share
+    from embcheck.measures.geometry.unit_length_share import unit_length_share
+    from embcheck.measures.geometry.untrained_share import untrained_share
+    from embcheck.measures.models.neighbor_overlap import neighbor_overlap
+    from embcheck.measures.models.published_deviation import published_deviation
+    from embcheck.measures.neurons.middle_men import middle_men
+    from embcheck.measures.neurons.profile_agreement import profile_agreement
+    from embcheck.measures.pairs.analogies import analogy_gain, analogy_rank
+    from embcheck.measures.pairs.analogy_accuracy import analogy_accuracy
+    from embcheck.measures.pairs.offset_consistency import offset_consistency
+    from embcheck.measures.pairs.related_pair_auc import related_pair_auc
+    from embcheck.measures.words.axis_accuracy import axis_accuracy
+    from embcheck.measures.words.category_separation import category_separation
+    from embcheck.measures.words.neighbor_category_share import neighbor_category_share
+    from embcheck.measures.words.order_agreement import order_agreement
 
 _HOME = {
-    "analogy_accuracy": "accuracy",
-    "analogy_gain": "analogies",
-    "analogy_rank": "analogies",
-    "axis_accuracy": "axis",
-    "background_cosine": "background",
-    "category_separation": "separation",
-    "gaussian_share": "gaussian",
-    "mean_cosine": "isotropy",
-    "metric_agreement": "agreement",
-    "negative_share_difference": "classes",
-    "middle_men": "concentration",
-    "neighbor_category_share": "neighbors",
-    "neighbor_count_skewness": "hubness",
-    "neighbor_overlap": "overlap",
-    "non_negative_share": "shares",
-    "norm_frequency_correlation": "frequency",
-    "offset_consistency": "offsets",
-    "order_agreement": "order",
-    "participation_share": "dimension",
-    "published_deviation": "reproduction",
-    "profile_agreement": "neuron_profiles",
-    "related_pair_auc": "related",
-    "unit_length_share": "normalization",
-    "untrained_share": "untrained",
+    "analogy_accuracy": "pairs.analogy_accuracy",
+    "analogy_gain": "pairs.analogies",
+    "analogy_rank": "pairs.analogies",
+    "axis_accuracy": "words.axis_accuracy",
+    "background_cosine": "cosines.background_cosine",
+    "category_separation": "words.category_separation",
+    "gaussian_share": "cosines.gaussian_share",
+    "mean_cosine": "cosines.mean_cosine",
+    "metric_agreement": "cosines.metric_agreement",
+    "middle_men": "neurons.middle_men",
+    "negative_share_difference": "cosines.negative_share_difference",
+    "neighbor_category_share": "words.neighbor_category_share",
+    "neighbor_count_skewness": "geometry.neighbor_count_skewness",
+    "neighbor_overlap": "models.neighbor_overlap",
+    "non_negative_share": "cosines.non_negative_share",
+    "norm_frequency_correlation": "geometry.norm_frequency_correlation",
+    "offset_consistency": "pairs.offset_consistency",
+    "order_agreement": "words.order_agreement",
+    "participation_share": "geometry.participation_share",
+    "profile_agreement": "neurons.profile_agreement",
+    "published_deviation": "models.published_deviation",
+    "related_pair_auc": "pairs.related_pair_auc",
+    "unit_length_share": "geometry.unit_length_share",
+    "untrained_share": "geometry.untrained_share",
 }
 
 __all__ = [

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from embcheck.vocabulary import word_key
+from embcheck.table.vocabulary import word_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

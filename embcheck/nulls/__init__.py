@@ -8,8 +8,7 @@ imported here, so that ``beats(nulls.shuffled_pairs)`` can be declared without t
 
 from __future__ import annotations
 
-from embcheck.nulls.pairs import control_subsets, shuffled_alignment
-from embcheck.nulls.relabel import (
+from embcheck.nulls.labels import (
     frequency_matched_pairs,
     random_axes,
     shuffled_categories,
@@ -17,6 +16,7 @@ from embcheck.nulls.relabel import (
     shuffled_order,
     shuffled_pairs,
 )
+from embcheck.nulls.models import control_subsets, shuffled_alignment
 from embcheck.nulls.tables import (
     column_shuffled,
     control_subset,

@@ -18,7 +18,6 @@ __all__ = [
     "control_subset",
     "gaussian",
     "gaussian_like",
-    "haar",
     "rotated",
     "rotated_neurons",
     "row_shuffled",
@@ -49,7 +48,7 @@ def gaussian_like(
     import numpy as np
     import torch
 
-    from embcheck.measures.spectrum import spectrum_of
+    from embcheck.measures.kernels.spectrum import spectrum_of
 
     found = spectrum_of(table)
     values, axes = np.linalg.eigh(found.covariance.numpy())
@@ -93,6 +92,8 @@ def rotated(
     """All rows under one random orthogonal map, uniform (Haar); float32. It changes no length and no cosine."""
     import torch
 
+    from embcheck.measures.kernels.spectrum import haar
+
     turn = torch.from_numpy(haar(table.width, table.width, rng)).to(table.accumulator).to(table.vectors.device)
     parts: list[Tensor] = [
         (table.vectors[rows].to(table.accumulator) @ turn).float() for rows in table.slices(len(table.vectors))
@@ -111,23 +112,13 @@ def rotated_neurons(
     import numpy as np
     import torch
 
+    from embcheck.measures.kernels.spectrum import haar
+
     role, layer = parameters["weights"], parameters["layer"]
     weights = table.tensor(role, layer).cpu().double().numpy()
     small = np.linalg.qr(weights, mode="r")
     turned = haar(len(weights), len(small), rng) @ small
     return table.with_tensors({(role, layer): torch.from_numpy(turned).to(table.accumulator)}), parameters
-
-
-def haar(rows: int, columns: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """A uniform (rows, columns) frame of orthonormal columns.
-
-    It is the Q of a Gaussian matrix, signed by the diagonal of R (Mezzadri 2007).
-    """
-    import numpy as np
-
-    q, r = np.linalg.qr(rng.standard_normal((rows, columns)))
-    found: NDArray[np.float64] = q * np.sign(np.diag(r))
-    return found
 
 
 def control_subset(
@@ -137,7 +128,7 @@ def control_subset(
     import numpy as np
 
     from embcheck import lexicons
-    from embcheck.vocabulary import TokenKind
+    from embcheck.table.vocabulary import TokenKind
 
     words = [*lexicons.words(), *(w for value in parameters.values() for w in getattr(value, "words", ()))]
     rows = [row for row in table.rows(list(dict.fromkeys(words))) if row is not None]

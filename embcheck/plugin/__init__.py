@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from embcheck.options import OPTIONS
+from embcheck.config.options import OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

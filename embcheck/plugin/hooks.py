@@ -1,6 +1,6 @@
 """The plugin's hooks, registered by `embcheck.plugin` in runs that ask for them.
 
-`embcheck.plugin.items` says which check an item stands for, `embcheck.plugin.checks` runs it, and
+`embcheck.plugin.items` says which check an item stands for, `embcheck.plugin.item_run` runs it, and
 `embcheck.plugin.results` gathers the results where the session is controlled. Importing them imports neither torch
 nor numpy: those come with the first table.
 """
@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from embcheck import settings, sources
-from embcheck.config import Config, resolve
+from embcheck.config.config import Config, resolve
+from embcheck.config.options import OPTIONS
 from embcheck.errors import EmbcheckError, UsageError
-from embcheck.options import OPTIONS
-from embcheck.plugin.checks import Tables, attach, no_model, printable, run_item
+from embcheck.plugin.item_run import Tables, attach, no_model, printable, run_item
 from embcheck.plugin.items import (
     TABLE_FIXTURE,
     check_settings,
@@ -38,7 +38,7 @@ from embcheck.plugin.items import (
     wrapped_by_hypothesis,
 )
 from embcheck.plugin.results import PROBLEM, Results
-from embcheck.reports import files
+from embcheck.reports import outputs
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -76,7 +76,7 @@ def pytest_configure(config: pytest.Config) -> None:
         for path in resolved.properties:
             if not path.exists():
                 raise UsageError(f"properties {str(path)!r}: no such file or folder")
-        files.check(json=resolved.json, summary=resolved.summary, page=resolved.html)
+        outputs.check(json=resolved.json, summary=resolved.summary, page=resolved.html)
         tables = Tables(resolved)
         for spec in () if tables.gate.is_open else resolved.models:
             tables.gate.baseline(spec.alias)

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from embcheck import collect
+from embcheck.checks import collect
+from embcheck.checks.collect import matches, select
+from embcheck.checks.evaluate import Check, checks_of
 from embcheck.claims import Declaration
-from embcheck.collect import matches, select
-from embcheck.config import check_exceptions
+from embcheck.config.config import check_exceptions
 from embcheck.errors import UsageError
-from embcheck.run import Check, checks_of
 from embcheck.spec import ModelSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from embcheck.config import Config
+    from embcheck.config.config import Config
 
 __all__ = [
     "ClaimNotHeld",

@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from embcheck import collect
-from embcheck.baseline import Entry, key_of
+from embcheck.baseline.file import Entry, key_of
+from embcheck.baseline.gate import Gate, keys_of, settle
+from embcheck.checks import collect
+from embcheck.checks.evaluate import checks_of
+from embcheck.checks.record import document, model_record
 from embcheck.errors import EmbcheckError, UsageError
-from embcheck.gate import Gate, keys_of, settle
-from embcheck.plugin.checks import NO_MODEL
+from embcheck.plugin.item_run import NO_MODEL
 from embcheck.plugin.items import is_whole
-from embcheck.record import document, model_record
 from embcheck.reports import github, html, json_file, summary, terminal
-from embcheck.run import checks_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from embcheck.config import Config
+    from embcheck.config.config import Config
     from embcheck.reports.terminal import Line, Style
 
 __all__ = ["PROBLEM", "Results"]

@@ -6,7 +6,7 @@ import importlib.resources
 import json
 from typing import TYPE_CHECKING, Any
 
-from embcheck import atomic
+from embcheck import files
 from embcheck.errors import EmbcheckError, UsageError
 from embcheck.reports.text import safe
 
@@ -42,7 +42,7 @@ def write(document: Mapping[str, Any], path: Path) -> None:
         if path.exists() and not path.is_file():  # a pipe or /dev/stdout: nothing to replace
             path.write_text(text, encoding="ascii")
         else:
-            atomic.replace(path.resolve(), text)
+            files.replace(path.resolve(), text)
     except OSError as error:
         raise EmbcheckError(f"can't write {str(path)!r}: {error.strerror or error}") from error
 

@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embcheck import atomic
+from embcheck import files
 from embcheck.errors import EmbcheckError
-from embcheck.reports import figures
+from embcheck.reports import published
 from embcheck.reports.terminal import bound_text, change_text, counts, label
 from embcheck.reports.text import number, safe
 
@@ -50,7 +50,7 @@ def write(document: Mapping[str, Any], path: Path) -> None:
     EmbcheckError
         It can't be written.
     """
-    atomic.write(path, markdown(document))
+    files.write(path, markdown(document))
 
 
 def markdown(document: Mapping[str, Any]) -> str:
@@ -76,7 +76,7 @@ def _model(model: Mapping[str, Any]) -> Iterator[str]:
     if good:
         yield f"<details><summary>{len(good)} passing</summary>\n\n{_table(good)}\n\n</details>"
     for result in model["results"]:
-        if compared := figures.of(result):
+        if compared := published.of(result):
             yield _figures(compared)
 
 
@@ -97,7 +97,7 @@ def _table(results: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(rows)
 
 
-def _figures(compared: Sequence[figures.Compared]) -> str:
+def _figures(compared: Sequence[published.Compared]) -> str:
     rows = ["| Figure | Ours | Published | Tolerance | | Source |", "|---|---|---|---|---|---|"]
     for one in compared:
         within = "within" if one.within else "**outside**"

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from scipy import stats
 
+from embcheck.checks.evaluate import evaluate
 from embcheck.claims import Verdict
 from embcheck.errors import EmbcheckError
 from embcheck.progress import track
-from embcheck.run import evaluate
 from embcheck.selftest.limits import coverage_limits, faults, most_passes
-from embcheck.selftest.planted import plant_of
+from embcheck.selftest.plants import plant_of
 from embcheck.selftest.stage import ROWS, WIDTH, stage_of
 from embcheck.settings import Settings
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from embcheck.checks.evaluate import Check, Result
     from embcheck.estimate import Estimate
-    from embcheck.run import Check, Result
     from embcheck.selftest.stage import Stage
     from embcheck.table import EmbeddingTable
 

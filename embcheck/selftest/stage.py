@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from embcheck.run import evaluate
+from embcheck.checks.evaluate import evaluate
 from embcheck.settings import Settings
 from embcheck.sources.random import characters, filler
 from embcheck.table import EmbeddingTable
-from embcheck.vocabulary import TokenKind, WordVocabulary
+from embcheck.table.vocabulary import TokenKind, WordVocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from embcheck.run import Check
+    from embcheck.checks.evaluate import Check
 
 __all__ = ["ROWS", "WIDTH", "Stage", "stage_of"]
 

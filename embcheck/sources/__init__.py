@@ -17,12 +17,11 @@ from __future__ import annotations
 import difflib
 import gc
 import importlib
-import pkgutil
 from typing import TYPE_CHECKING, Any, Literal
 
 from embcheck.errors import DeviceError, SpecError
-from embcheck.sources._files import local_path
-from embcheck.sources._hub_name import hub_name, routed
+from embcheck.sources.files.looking import local_path
+from embcheck.sources.hub.names import hub_name, routed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,6 +34,22 @@ if TYPE_CHECKING:
 
 __all__ = ["announce", "check", "describe", "expand", "load", "resolve_device", "routed", "schemes"]
 
+SCHEMES = {
+    "demo": "models.demo",
+    "directory": "models.directory",
+    "fasttext": "words.fasttext",
+    "gensim": "words.gensim",
+    "gguf": "gguf.source",
+    "glove": "words.glove",
+    "hf": "hub.source",
+    "hidden": "hidden.source",
+    "model2vec": "encoders.model2vec",
+    "npy": "words.npy",
+    "random": "random",
+    "st": "encoders.st",
+    "word2vec": "words.word2vec",
+}
+"""For each kind of spec, the module that reads it: a new format is a module and a line here."""
 _PATHLESS = frozenset({"demo", "random", "hf"})
 _NESTED = frozenset({"hidden"})  # these name another spec
 _PATH_OPTIONS = ("vocab", "words")
@@ -43,7 +58,7 @@ DTYPES = ("float32", "float16", "bfloat16")
 
 def schemes() -> tuple[str, ...]:
     """Names of the schemes that specs may use."""
-    return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_")))
+    return tuple(sorted(SCHEMES))
 
 
 def check(spec: ModelSpec) -> None:
@@ -180,4 +195,4 @@ def _import_torch() -> None:
 
 
 def _module(spec: ModelSpec) -> ModuleType:
-    return importlib.import_module(f"embcheck.sources.{spec.scheme}")
+    return importlib.import_module(f"embcheck.sources.{SCHEMES[spec.scheme]}")

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from embcheck.errors import SpecError
-from embcheck.sources._assemble import assemble
-from embcheck.sources._files import refuse_unknown_options
-from embcheck.vocabulary import WordVocabulary
+from embcheck.sources.assemble import assemble
+from embcheck.sources.files.looking import refuse_unknown_options
+from embcheck.table.vocabulary import WordVocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

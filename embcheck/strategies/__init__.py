@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from embcheck.errors import UsageError
-from embcheck.strategies._choices import Absent, Kind, check_kind, listed_words, related, rows_of, rows_of_variants
+from embcheck.strategies.choices import Absent, Kind, check_kind, listed_words, related, rows_of, rows_of_variants
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

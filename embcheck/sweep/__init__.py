@@ -2,7 +2,7 @@
 
 ``plan`` says which checkpoints, ``worker`` measures one of them wherever it is sent, ``pools`` are where it may be
 sent, ``drive`` keeps them busy and outlives those that die, ``store`` keeps what is finished, and
-``bisect`` finds where a claim broke. `embcheck.trends` reads the result over steps.
+``bisect`` finds where a claim broke. `embcheck.reports.series` reads the result over steps.
 """
 
 from embcheck.sweep.bisect import Broken, bisect

@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embcheck import sources
+from embcheck.checks.evaluate import evaluate
 from embcheck.errors import UsageError
-from embcheck.run import evaluate
 from embcheck.spec import parse
 from embcheck.sweep.plan import Checkpoint, checkpoints
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from embcheck.run import Check, Result
-    from embcheck.runner import Population
+    from embcheck.checks.evaluate import Check, Result
+    from embcheck.run.session import Population
     from embcheck.settings import Settings
 
 __all__ = ["Broken", "between", "bisect"]

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embcheck import collect, sources
+from embcheck import sources
+from embcheck.checks import collect
 from embcheck.errors import EmbcheckError, UsageError
 from embcheck.progress import track
 from embcheck.settings import Settings
@@ -21,7 +22,7 @@ from embcheck.sweep.worker import Answer, How, Task, key_of, measure
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from embcheck.run import Check
+    from embcheck.checks.evaluate import Check
 
 __all__ = ["Swept", "sweep"]
 
@@ -121,7 +122,7 @@ class _Sweep:
 
     def give_up(self, job: _Job, error: BaseException) -> None:
         """After its last attempt, a job's checks are errors."""
-        from embcheck.run import error_result
+        from embcheck.checks.evaluate import error_result
         from embcheck.sweep.worker import columns
 
         why = f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]

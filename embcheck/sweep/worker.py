@@ -17,7 +17,7 @@ from embcheck.errors import EmbcheckError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from embcheck.run import Check, Result
+    from embcheck.checks.evaluate import Check, Result
     from embcheck.settings import Settings
     from embcheck.spec import ModelSpec
     from embcheck.table import EmbeddingTable
@@ -94,8 +94,8 @@ def measure(task: Task) -> Answer:
 
 
 def _checks(task: Task) -> list[Check]:
-    from embcheck import collect
-    from embcheck.run import checks_of
+    from embcheck.checks import collect
+    from embcheck.checks.evaluate import checks_of
 
     known = {one.label: one for one in checks_of(collect.functions([Path(p) for p in task.how.properties]))}
     lacking = [label for label in task.labels if label not in known]
@@ -132,7 +132,7 @@ def _device(task: Task) -> str:
 
 
 def _row(check: Check, table: EmbeddingTable, how: How) -> dict[str, Any]:
-    from embcheck.run import error_result, evaluate
+    from embcheck.checks.evaluate import error_result, evaluate
 
     try:
         result = evaluate(check, table, how.settings)
@@ -142,7 +142,7 @@ def _row(check: Check, table: EmbeddingTable, how: How) -> dict[str, Any]:
 
 
 def _failed(check: Check, why: str) -> dict[str, Any]:
-    from embcheck.run import error_result
+    from embcheck.checks.evaluate import error_result
 
     return columns(error_result(check, why))
 

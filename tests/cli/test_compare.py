@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from embcheck import EmbeddingTable
-from embcheck.drift import drift
+from embcheck.baseline.drift import drift
 from embcheck.errors import NotMeasurable
 
 WORDS = [f"w{i}" for i in range(300)]

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from embcheck import lexicons
+from embcheck.checks.evaluate import Check, checks_of, evaluate
 from embcheck.claims import Verdict
-from embcheck.run import Check, checks_of, evaluate
 from embcheck.settings import Settings
 from embcheck.table import EmbeddingTable
 

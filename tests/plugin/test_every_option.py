@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from embcheck.cli import main
-from embcheck.options import OPTIONS
+from embcheck.config.options import OPTIONS
 
 PROPERTIES = '''
 from embcheck import Estimate, above, claim

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from embcheck.options import OPTIONS
+from embcheck.config.options import OPTIONS
 
 TOYS = "properties"
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from embcheck import EmbeddingTable
 from embcheck.explore import analogy, neighbors, probe
-from embcheck.reports import views
+from embcheck.reports.terminal import views
 from embcheck.reports.text import columns
 
 TOKENS = st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40), min_size=4, max_size=4)

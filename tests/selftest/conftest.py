@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from embcheck import collect
-from embcheck.run import checks_of
+from embcheck.checks import collect
+from embcheck.checks.evaluate import checks_of
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from embcheck import Estimate, NotMeasurable, above, beats, below, claim, lexicons, measures, nulls
-from embcheck.run import checks_of
+from embcheck.checks.evaluate import checks_of
 from embcheck.selftest import PLANTED, Plan, Stage, examine, stage_of
 from embcheck.selftest.limits import coverage_limits, most_passes
 

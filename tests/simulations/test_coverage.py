@@ -7,9 +7,10 @@ from scipy import stats
 
 from embcheck import lexicons
 from embcheck.estimate import Estimate
-from embcheck.intervals import betting_interval, jackknife_interval
-from embcheck.measures import all_pairs, offsets, quadruples
 from embcheck.measures.forms import forms_of
+from embcheck.measures.kernels import all_pairs
+from embcheck.measures.pairs import analogy_ranks, offset_consistency
+from embcheck.stats.intervals import betting_interval, jackknife_interval
 
 pytestmark = pytest.mark.slow
 REDRAWS = 2_000
@@ -74,7 +75,7 @@ def test_estimates_cover_very_skewed_shares(rare_outliers, probes):
 def around(steps, rng, spread=0.3):
     """Offsets with fresh noise of 0.3 times their own length."""
     noise = torch.from_numpy(rng.standard_normal(tuple(steps.shape)))
-    return offsets._unit(
+    return offset_consistency._unit(
         steps + noise * torch.linalg.vector_norm(steps, dim=1, keepdim=True) * spread / steps.shape[1] ** 0.5
     )
 
@@ -88,7 +89,7 @@ def test_plural_intervals_cover_when_pairs_are_redrawn(real, pairs):
     pair's offset, drawn at random, plus fresh noise. Its consistency is the squared length of its mean unit offset.
     """
     (relation,) = lexicons.relations("plural")
-    found = offsets._resolve(real, relation, "single")
+    found = offset_consistency._resolve(real, relation, "single")
     steps = (found.second - found.first).double()
     rng = np.random.default_rng(2)
     center = torch.stack([around(steps, rng).mean(0) for _ in range(300)]).mean(0)
@@ -96,7 +97,7 @@ def test_plural_intervals_cover_when_pairs_are_redrawn(real, pairs):
     covered = 0
     for _ in range(REDRAWS):
         drawn = around(steps[rng.integers(0, len(steps), pairs)], rng)
-        low, high, _ = jackknife_interval(*offsets._consistency(drawn), 0.95)
+        low, high, _ = jackknife_interval(*offset_consistency._consistency(drawn), 0.95)
         covered += low <= target <= high
     assert 0.92 <= covered / REDRAWS <= 0.98
 
@@ -107,22 +108,24 @@ def test_gain_intervals_cover_when_pairs_are_redrawn(monkeypatch, real):
     Drawn without replacement from about 119 pairs, samples vary less than pairs from an unlimited population, by the
     finite-population correction: what the interval is wide is corrected by it here.
     """
-    monkeypatch.setattr(quadruples, "MAX_PAIRS", 1_000)
+    monkeypatch.setattr(analogy_ranks, "MAX_PAIRS", 1_000)
     (relation,) = lexicons.relations("past_tense")
     forms = forms_of(real)
-    words = quadruples._resolve(real, relation, forms)
-    reciprocal = {name: 1 / ranks for name, ranks in quadruples.ranks(real, words.rows, words.forms, forms).items()}
+    words = analogy_ranks._resolve(real, relation, forms)
+    reciprocal = {name: 1 / ranks for name, ranks in analogy_ranks.ranks(real, words.rows, words.forms, forms).items()}
     controls = [name for name in reciprocal if name != "3cosadd"]
 
     def gain(cells, statistic):
         return statistic(cells["3cosadd"]) - np.max([statistic(cells[name]) for name in controls], axis=0)
 
-    target = gain(reciprocal, quadruples._mean)
+    target = gain(reciprocal, analogy_ranks._mean)
     rng, finite = np.random.default_rng(3), (1 - 20 / len(words.pairs)) ** 0.5
     covered = 0
     for _ in range(REDRAWS):
         chosen = rng.choice(len(words.pairs), 20, replace=False)
         cells = {name: found[np.ix_(chosen, chosen)] for name, found in reciprocal.items()}
-        low, high, _ = jackknife_interval(gain(cells, quadruples._mean), gain(cells, quadruples._leave_one_out), 0.95)
+        low, high, _ = jackknife_interval(
+            gain(cells, analogy_ranks._mean), gain(cells, analogy_ranks._leave_one_out), 0.95
+        )
         covered += abs((low + high) / 2 - target) <= finite * (high - low) / 2
     assert 0.92 <= covered / REDRAWS <= 0.98

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from embcheck import measures
-from embcheck.measures import agreement
+from embcheck.measures.cosines import metric_agreement
 from embcheck.selftest.limits import coverage_limits
 from embcheck.settings import Settings, using
 
@@ -50,8 +50,8 @@ def test_agreement_intervals_cover(monkeypatch, demo):
     table = demo.subset(np.sort(demo.probes(990)))
     truth = measures.metric_agreement(table)
     assert truth.is_exact
-    monkeypatch.setattr(agreement, "PROBES", 60)
-    monkeypatch.setattr(agreement, "OTHERS", 40)
+    monkeypatch.setattr(metric_agreement, "PROBES", 60)
+    monkeypatch.setattr(metric_agreement, "OTHERS", 40)
     assert_covered(lambda: measures.metric_agreement(table), truth.value, probes=60)
 
 

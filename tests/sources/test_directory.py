@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from embcheck import sources
 from embcheck.errors import EmbcheckError, SourceError, SpecError
 from embcheck.spec import parse
-from embcheck.table import weights_sha256
-from embcheck.vocabulary import RowStatus
+from embcheck.table.table import weights_sha256
+from embcheck.table.vocabulary import RowStatus
 
 WORDS = "embeddings.word_embeddings.weight"
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from embcheck import sources
 from embcheck.errors import SourceError
-from embcheck.sources import _objects_pickle
+from embcheck.sources.weights import pickled_objects
 from embcheck.spec import parse
 
 with warnings.catch_warnings():
@@ -139,7 +139,7 @@ GLOBAL = b"\x80\x04cgensim.models.keyedvectors\nKeyedVectors\n)\x81}"
 )
 def test_malformed_pickles_are_refused(tmp_path, monkeypatch, content):
     """Whatever is no model of gensim's ends in one line."""
-    monkeypatch.setattr(_objects_pickle, "_MOST_CONTAINERS", 1000)
+    monkeypatch.setattr(pickled_objects, "_MOST_CONTAINERS", 1000)
     path = tmp_path / "a.kv"
     path.write_bytes(content)
     with pytest.raises(SourceError, match=r"^[^\n]+$"):

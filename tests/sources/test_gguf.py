@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 
 from embcheck import sources
 from embcheck.errors import EmbcheckError, SourceError
-from embcheck.sources._gguf_types import TYPES
-from embcheck.sources._tokenizer import TokenizerVocabulary
+from embcheck.sources.gguf.types import TYPES
+from embcheck.sources.tokenizers.vocabulary import TokenizerVocabulary
 from embcheck.spec import parse
-from embcheck.vocabulary import RowStatus, TokenKind
+from embcheck.table.vocabulary import RowStatus, TokenKind
 
 WORDS = ["cat", "cats", "dog", "Cat", "é", "zzz", "a cat"]
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
@@ -92,7 +92,7 @@ def stored(kind, rows=40, width=256):
 @pytest.mark.filterwarnings("ignore:.*encountered in.*:RuntimeWarning")  # of the package, on random bytes
 def test_vectors_are_those_of_the_gguf_package(write, monkeypatch, kind):
     """Whatever the type, vectors equal the package's own dequantization bit for bit, also when cut into blocks."""
-    monkeypatch.setattr("embcheck.sources._gguf_types._BLOCK_BYTES", 17 * 256 * 4)
+    monkeypatch.setattr("embcheck.sources.gguf.types._BLOCK_BYTES", 17 * 256 * 4)
     blocks = stored(kind)
     table = load(write({"other": (blocks[:3], kind), "token_embd.weight": (blocks, kind)}))
     expected = torch.from_numpy(gguf.quants.dequantize(blocks, kind))

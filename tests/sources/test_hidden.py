@@ -13,7 +13,7 @@ from transformers import AutoModel, AutoTokenizer, GPT2Config, GPT2Model, PreTra
 import embcheck
 from embcheck import sources
 from embcheck.errors import SourceError, SpecError
-from embcheck.sources import demo
+from embcheck.sources.models import demo
 from embcheck.spec import parse
 
 PROMPTS = ["The cats sat on the mat.", "Unbelievable tokamaks!", "A dog barked at the postman all night.", "Why not?"]
@@ -147,7 +147,7 @@ def test_the_stored_type_is_kept_and_new_weights_are_seen(save_gpt, prompts):
 def test_describe_and_announce_run_nothing(save_gpt, prompts, monkeypatch):
     """The size of the whole model is said before it is read."""
     folder = save_gpt()
-    monkeypatch.setattr("embcheck.sources._hidden_model._states", None)
+    monkeypatch.setattr("embcheck.sources.hidden.model._states", None)
     spec = parse(f"hidden:{folder}@layer=1,prompts={prompts}")
     size = (folder / "model.safetensors").stat().st_size
     said = sources.describe(spec)

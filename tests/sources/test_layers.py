@@ -12,10 +12,10 @@ from torch import nn
 
 from embcheck import sources
 from embcheck.errors import EmbcheckError, NotMeasurable, SourceError, UsageError
-from embcheck.layers import ROLES
-from embcheck.sources._live import from_module
+from embcheck.sources.models.live import from_module
 from embcheck.spec import parse
 from embcheck.table import EmbeddingTable
+from embcheck.table.layers import ROLES
 
 D, M, LAYERS, ROWS = 12, 20, 2, 14
 COMMON = {"vocab_size": ROWS, "hidden_size": D, "num_hidden_layers": LAYERS, "num_attention_heads": 2}
@@ -309,7 +309,7 @@ def test_only_what_is_asked_for_is_read(save, form):
 
 def test_only_the_bytes_of_that_tensor_are_touched(save, monkeypatch):
     """Of a file on disk the bytes that are looked at are the header's and the tensor's."""
-    from embcheck.sources._bytes import LocalBytes
+    from embcheck.sources.files.access import LocalBytes
 
     table, touched, read = save(tensors(50)), [], LocalBytes.read
 
@@ -387,7 +387,7 @@ def test_gguf_types_without_a_way_back_are_skipped(tmp_path, monkeypatch):
     }
     table = gguf_table(tmp_path, stored)
     one = table.layers._tensors._tensors["blk.0.ffn_up.weight"]
-    from embcheck.sources._gguf_types import TYPES
+    from embcheck.sources.gguf.types import TYPES
 
     for change, error, message in (
         ({"kind": TYPES[9]}, NotMeasurable, r"can't dequantize blk\.0\.ffn_up\.weight \[8, 32\] Q8_1"),

@@ -8,8 +8,8 @@ from torch import nn
 from transformers import PreTrainedTokenizerFast
 
 from embcheck.errors import UsageError
-from embcheck.sources._live import from_module
-from embcheck.table import weights_sha256
+from embcheck.sources.models.live import from_module
+from embcheck.table.table import weights_sha256
 
 
 class Model(nn.Module):

@@ -8,7 +8,7 @@ import torch
 from embcheck import lexicons, sources
 from embcheck.errors import SpecError
 from embcheck.spec import parse
-from embcheck.vocabulary import TokenKind
+from embcheck.table.vocabulary import TokenKind
 
 
 def load(text):

@@ -14,8 +14,8 @@ from safetensors.torch import load as load_reference
 from safetensors.torch import save
 
 from embcheck.errors import SourceError
-from embcheck.sources._safetensors import SafetensorsFile
-from embcheck.sources._tensors import FLOATS
+from embcheck.sources.weights.safetensors import SafetensorsFile
+from embcheck.sources.weights.stored import FLOATS
 
 FUZZ = settings(max_examples=400, deadline=None)
 

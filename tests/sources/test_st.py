@@ -14,9 +14,10 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from embcheck import sources
 from embcheck.errors import SourceError, SpecError
-from embcheck.sources import _st_modules, _st_stage
+from embcheck.sources.encoders import modules as _st_modules
+from embcheck.sources.encoders import stage
 from embcheck.spec import parse
-from embcheck.vocabulary import TokenKind
+from embcheck.table.vocabulary import TokenKind
 
 pytest.importorskip("sentence_transformers", reason="the st extra is not installed")
 
@@ -297,7 +298,7 @@ def test_settings_that_name_files_are_not_passed_on(encoder, tmp_path):
     write(encoder / "sentence_bert_config.json", {"max_seq_length": 8, "tokenizer_name_or_path": "../x"})
     into = tmp_path / "stage"
     into.mkdir()
-    _st_stage.stage(_st_modules.read_modules(encoder), into)
+    stage.stage(_st_modules.read_modules(encoder), into)
     inner = into / "0_Transformer"
     config = json.loads((inner / "config.json").read_text())
     assert not config.keys() & bad.keys() - {"text_config"}

@@ -6,9 +6,9 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from embcheck.errors import SourceError
-from embcheck.sources._load_tokenizer import load_vocabulary
-from embcheck.sources._tokenizer import TokenizerVocabulary
-from embcheck.vocabulary import RowStatus, TokenKind
+from embcheck.sources.tokenizers.load import load_vocabulary
+from embcheck.sources.tokenizers.vocabulary import TokenizerVocabulary
+from embcheck.table.vocabulary import RowStatus, TokenKind
 
 
 def read(tokenizer, rows=None):

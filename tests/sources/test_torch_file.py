@@ -20,7 +20,7 @@ from torch import nn
 
 from embcheck import sources
 from embcheck.errors import SourceError
-from embcheck.sources._torch_file import TorchFile
+from embcheck.sources.weights.torch_file import TorchFile
 from embcheck.spec import parse
 
 NAME = "embeddings.word_embeddings.weight"

@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 
 from embcheck import sources
 from embcheck.errors import EmbcheckError, SourceError, SpecError
-from embcheck.sources import _text, word2vec
+from embcheck.sources.words import text, word2vec
 from embcheck.spec import parse
 
 FEW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -57,7 +57,7 @@ def test_round_trip(write_spec, form, array):
 @pytest.mark.parametrize("form", WRITERS)
 def test_blocks_join_without_a_seam(write_spec, monkeypatch, form):
     """Files longer than one block read the same as files that fit into one."""
-    monkeypatch.setattr(_text, "_BLOCK", 64)
+    monkeypatch.setattr(text, "_BLOCK", 64)
     monkeypatch.setattr(word2vec, "_BLOCK", 64)
     array = np.random.default_rng(0).standard_normal((50, 3)).astype(np.float32)
     table = load(write_spec(form.strip(), WRITERS[form](array)))

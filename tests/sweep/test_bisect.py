@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 import training_runs
 
+from embcheck.checks.collect import collect
 from embcheck.cli import main
-from embcheck.collect import collect
 from embcheck.errors import UsageError
 from embcheck.settings import Settings
 from embcheck.spec import parse

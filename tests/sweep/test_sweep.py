@@ -14,10 +14,10 @@ import pytest
 import training_runs
 
 from embcheck import sources
+from embcheck.checks.collect import collect
+from embcheck.checks.evaluate import evaluate
 from embcheck.cli import main
-from embcheck.collect import collect
 from embcheck.errors import EmbcheckError, UsageError
-from embcheck.run import evaluate
 from embcheck.settings import Settings
 from embcheck.spec import parse
 from embcheck.sweep import drive, sweep

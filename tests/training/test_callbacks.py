@@ -11,8 +11,8 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 
 import embcheck
 from embcheck import claim, measures, within
-from embcheck.callbacks import EmbcheckCallback
 from embcheck.errors import UsageError
+from embcheck.training.callbacks import EmbcheckCallback
 
 pytestmark = [
     pytest.mark.slow,

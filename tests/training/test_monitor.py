@@ -15,8 +15,8 @@ import torch
 import embcheck
 from embcheck import Estimate, above, claim, measures, within
 from embcheck.errors import EmbcheckError, UsageError
-from embcheck.monitor import Monitor
 from embcheck.reports import json_file
+from embcheck.training.monitor import Monitor
 
 WORDS = [f"word{i}" for i in range(400)]
 

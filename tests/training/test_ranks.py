@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from embcheck.ranks import agreed, is_first
+from embcheck.training.ranks import agreed, is_first
 
 SCRIPT = Path(__file__).with_name("two_ranks.py")
 

@@ -9,8 +9,8 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
 
 from embcheck import Estimate, claim, within
-from embcheck.monitor import Monitor
-from embcheck.sources._live import from_module
+from embcheck.sources.models.live import from_module
+from embcheck.training.monitor import Monitor
 
 WORDS = [f"word{i}" for i in range(31)]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from embcheck import atomic
+from embcheck import files
 from embcheck.errors import EmbcheckError
 from embcheck.reports import json_file
 
@@ -26,7 +26,7 @@ def check_ready(path: Path) -> None:
     UsageError
         The library that draws is not installed, or the path is none for a file.
     """
-    from embcheck.reports.html.svg import need_library
+    from embcheck.reports.html.draw.svg import need_library
 
     json_file.check_writable(path)
     need_library()
@@ -80,6 +80,6 @@ def _write(path: Path, text: str) -> None:
         if path.exists() and not path.is_file():  # a pipe or /dev/stdout: nothing to replace
             path.write_text(text, encoding="utf-8")
         else:
-            atomic.replace(path.resolve(), text, encoding="utf-8")
+            files.replace(path.resolve(), text, encoding="utf-8")
     except OSError as error:
         raise EmbcheckError(f"can't write {str(path)!r}: {error.strerror or error}") from error

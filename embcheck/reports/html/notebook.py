@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from markupsafe import Markup
 
+from embcheck.checks.record import estimate_record, plain
 from embcheck.errors import UsageError
-from embcheck.record import estimate_record, plain
-from embcheck.reports.html import pictures, svg, view
+from embcheck.reports.html import pictures, view
+from embcheck.reports.html.draw import svg
 from embcheck.reports.html.page import asset, environment
 from embcheck.reports.html.ranges import axis_of
 from embcheck.reports.terminal import counts
@@ -16,9 +17,9 @@ from embcheck.reports.terminal import counts
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from embcheck.checks.evaluate import Result
     from embcheck.estimate import Estimate
     from embcheck.reports.html.pictures import Figure
-    from embcheck.run import Result
 
     class HasDocument(Protocol):
         """A run."""

@@ -16,9 +16,9 @@ from markupsafe import Markup, escape
 from embcheck.progress import track
 from embcheck.reports import json_file
 from embcheck.reports.html import pictures, view
-from embcheck.reports.html.inert import inert
+from embcheck.reports.html.draw.inert import inert
+from embcheck.reports.html.draw.vega import token
 from embcheck.reports.html.pictures.changes import moved
-from embcheck.reports.html.vega import token
 from embcheck.reports.text import number
 
 if TYPE_CHECKING:

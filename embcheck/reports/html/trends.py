@@ -6,16 +6,17 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from embcheck.reports.html import page, vega
+from embcheck.reports.html import page
+from embcheck.reports.html.draw import vega
 from embcheck.reports.html.pictures import figure
+from embcheck.reports.series import changes, failures, series
 from embcheck.reports.text import number
-from embcheck.trends import changes, failures, series
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from embcheck.reports.html.pictures import Figure
-    from embcheck.trends import Failure, Point, Series
+    from embcheck.reports.series import Failure, Point, Series
 
 __all__ = ["render"]
 

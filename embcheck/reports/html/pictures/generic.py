@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from embcheck.reports.html import vega
+from embcheck.reports.html.draw import vega
 from embcheck.reports.html.pictures import figure
 from embcheck.reports.terminal import bound_text
 from embcheck.reports.text import number

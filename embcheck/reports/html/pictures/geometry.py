@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from embcheck.reports.html import vega
+from embcheck.reports.html.draw import vega
 from embcheck.reports.html.pictures import figure, picture
 from embcheck.reports.text import number
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from embcheck.reports.html import vega
+from embcheck.reports.html.draw import vega
 from embcheck.reports.html.pictures import figure, picture
 from embcheck.reports.text import number
 

@@ -1,0 +1,1 @@
+"""Baselines: the estimates of an earlier checkpoint, and what has changed since."""

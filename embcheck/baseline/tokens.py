@@ -1,0 +1,140 @@
+"""The checkpoint behind a baseline's entries: which tokens it had, whether they are still there, what is kept of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from embcheck.baseline.file import Checkpoint, Entry
+from embcheck.checks.evaluate import evaluate
+from embcheck.checks.record import version
+from embcheck.claims import Verdict
+from embcheck.errors import NotMeasurable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from embcheck.checks.evaluate import Result
+    from embcheck.estimate import Snapshot
+    from embcheck.settings import Settings
+    from embcheck.table import EmbeddingTable
+
+__all__ = ["ADOPT", "checkpoint_of", "comparable", "entry_of"]
+
+ADOPT = "adopt it with: embcheck baseline update"
+
+
+# --- the same tokens ------------------------------------------------------------------------------------------------
+
+
+def comparable(result: Result, entry: Entry, table: EmbeddingTable, settings: Settings) -> tuple[Snapshot, str]:
+    """The new estimate, of the tokens that the old one is of, and whether tokens were added.
+
+    Raises
+    ------
+    NotMeasurable
+        They can't be compared, and why.
+    """
+    old, declaration = entry.checkpoint, result.check.declaration
+    if declaration.margin is None:
+        raise NotMeasurable("the property declares no margin any more")
+    if entry.version != declaration.version:
+        raise NotMeasurable(f"the property's version is {declaration.version}, the baseline's {entry.version}; {ADOPT}")
+    if old.population != table.kind:
+        raise NotMeasurable(f"the population is {table.kind!r}, the baseline's {old.population!r}")
+    if result.estimate is None or result.estimate.reason is not None or entry.snapshot is None:
+        raise NotMeasurable(f"the baseline has a value, but now it can't be decided: {result.reason}")
+    now = result.estimate.snapshot()
+    if (now.scale, now.unit) != (entry.snapshot.scale, entry.snapshot.unit):
+        before = f"{entry.snapshot.scale} over {entry.snapshot.unit}"
+        raise NotMeasurable(f"it measures {now.scale} over {now.unit}, the baseline {before}; {ADOPT}")
+    if _same_tokens(old, table):
+        return now, "same"
+    small = _shared(old, table)
+    if small is None:
+        raise NotMeasurable(f"tokens were removed, renamed or moved since the baseline; {ADOPT}")
+    estimate = evaluate(result.check, small, settings).estimate
+    if estimate is None or estimate.reason is not None:
+        raise NotMeasurable("it can't be decided on the tokens that the baseline has")
+    return estimate.snapshot(), "added"
+
+
+def _same_tokens(old: Checkpoint, table: EmbeddingTable) -> bool:
+    rows = len(table.vectors) == old.shape[0] or old.population == "known"
+    return rows and table.tokens_sha256 == old.tokens_sha256
+
+
+def _shared(old: Checkpoint, table: EmbeddingTable) -> EmbeddingTable | None:
+    """The rows of the baseline's checkpoint, where its tokens are all still there under their ids; else none.
+
+    Rows that it did not know stay as well, such as reserved ones that others are compared with, unless they have become
+    tokens since.
+    """
+    import numpy as np
+
+    from embcheck.table.vocabulary import RowStatus, tokens_sha256
+
+    key = ("shared", old.id)
+    if key not in table.memo:
+        known = _expand(old.known_rows)
+        there = not len(known) or known[-1] < min(len(table.vectors), len(table.tokens))
+        if there and tokens_sha256(table.token(int(row)) for row in known) == old.tokens_sha256:
+            rows = np.arange(min(old.shape[0], len(table.vectors)), dtype=np.int64)
+            new = (table.status[rows] == RowStatus.KNOWN) & ~np.isin(rows, known)
+            table.memo[key] = table.subset(rows if old.population == "all" else rows[~new])
+        else:
+            table.memo[key] = None
+    found: EmbeddingTable | None = table.memo[key]
+    return found
+
+
+def _expand(runs: Sequence[tuple[int, int]]) -> NDArray[np.int64]:
+    import numpy as np
+
+    parts = [np.arange(first, last + 1, dtype=np.int64) for first, last in runs]
+    return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
+
+
+# --- entries --------------------------------------------------------------------------------------------------------
+
+
+def checkpoint_of(table: EmbeddingTable, seed: int) -> Checkpoint:
+    """What a baseline keeps of the table that its entries were measured on."""
+    import numpy as np
+
+    from embcheck.table.vocabulary import RowStatus
+
+    key = ("checkpoint", seed)
+    if key not in table.memo:
+        known = np.flatnonzero(table.status == RowStatus.KNOWN)
+        runs = np.split(known, np.flatnonzero(np.diff(known) > 1) + 1) if len(known) else []
+        origin = table.provenance
+        table.memo[key] = Checkpoint(
+            spec=origin.spec,
+            revision=origin.revision,
+            weights_sha256=origin.weights_sha256 or "",
+            tokens_sha256=table.tokens_sha256,
+            shape=(int(origin.shape[0]), int(origin.shape[1])),
+            dtype=origin.dtype,
+            population=table.kind,
+            known_rows=tuple((int(run[0]), int(run[-1])) for run in runs),
+            seed=seed,
+            embcheck=version("embcheck"),
+        )
+    found: Checkpoint = table.memo[key]
+    return found
+
+
+def entry_of(result: Result, table: EmbeddingTable, settings: Settings) -> tuple[Entry, str] | None:
+    """A result as the baseline would keep it, and its state; none where it declares no margin, or failed to run."""
+    declaration, estimate = result.check.declaration, result.estimate
+    if declaration.margin is None or result.verdict is Verdict.ERROR:
+        return None
+    decides = estimate is not None and estimate.reason is None
+    snapshot = estimate.snapshot() if estimate is not None and decides else None
+    reason = None if decides else result.reason or "it could not be decided"
+    where = checkpoint_of(table, settings.seed)
+    entry = Entry(declaration.id, result.check.record, declaration.version, where, snapshot, reason)
+    return entry, result.change["state"] if result.change else "new"

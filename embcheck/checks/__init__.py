@@ -1,0 +1,1 @@
+"""Checks: a property with its parameters, found in files, measured and judged."""

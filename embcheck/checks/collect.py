@@ -1,0 +1,188 @@
+"""Find declared properties for the command line and the Python API: shipped ones, ``./properties``, and given paths.
+
+Under pytest it is pytest that collects them. Loading a property file imports neither torch nor numpy by itself.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import importlib
+import importlib.util
+import pkgutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from embcheck.checks.evaluate import checks_of
+from embcheck.errors import EmbcheckError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from types import ModuleType
+
+    from embcheck.checks.evaluate import Check
+
+__all__ = ["collect", "declared", "functions", "matches", "refuse_pytest_only", "select"]
+
+_SHIPPED = "embcheck.properties"
+_FOUND_BY_ITSELF = Path("properties")
+_IMPORT_FAULTS = (ImportError, SyntaxError, NameError, AttributeError, TypeError, ValueError, LookupError, OSError)
+
+
+def collect(paths: Sequence[Path] = (), *, globs: Sequence[str] = (), others: Sequence[str] = ()) -> list[Check]:
+    """Checks of every property that can be found, those that the globs select, in order of file name and line.
+
+    Parameters
+    ----------
+    paths
+        Property files or folders, beside the shipped ones and ``./properties``.
+    globs
+        Patterns for a property's id or ``id[parameters]``; none selects all.
+    others
+        Aliases of the models that may stand second in a pair.
+
+    Raises
+    ------
+    UsageError
+        A path or file that can't be loaded, two properties of one name, a glob that matches nothing, or a selected
+        property that only pytest can run.
+    """
+    chosen = select(checks_of(functions(paths), others), globs)
+    refuse_pytest_only(chosen)
+    return chosen
+
+
+def functions(paths: Sequence[Path] = ()) -> list[Callable[..., Any]]:
+    """Every declared property function, in order of file name and line.
+
+    Raises
+    ------
+    UsageError
+        A path or file that can't be loaded, or two properties of one name.
+    """
+    found: dict[str, Callable[..., Any]] = {}
+    shipped = list(_shipped_modules())
+    files = _other_files(paths, [Path(str(module.__file__)) for module in shipped])
+    for module in (*shipped, *map(_load, files)):
+        for function in declared(module):
+            first = found.setdefault(function.__name__, function)
+            if first is not function:
+                raise UsageError(
+                    f"two properties are called {function.__name__!r}: {_file(first)} and {_file(function)}; rename one"
+                )
+    return sorted(found.values(), key=lambda f: (Path(_file(f)).name, f.__code__.co_firstlineno))
+
+
+def declared(module: ModuleType) -> list[Callable[..., Any]]:
+    """The property functions that a module itself declares, leaving out those it imports."""
+    return [f for f in vars(module).values() if hasattr(f, "__embcheck__") and f.__module__ == module.__name__]
+
+
+def select(checks: Iterable[Check], globs: Sequence[str]) -> list[Check]:
+    """The checks that any of the globs matches, in their order.
+
+    Raises
+    ------
+    UsageError
+        A glob matches nothing.
+    """
+    checks = list(checks)
+    for glob in globs:
+        if not any(matches(check, glob) for check in checks):
+            known = ", ".join(dict.fromkeys(check.declaration.id for check in checks)) or "none found"
+            raise UsageError(f"no property matches {glob!r}; there are: {known}")
+    return [check for check in checks if not globs or any(matches(check, glob) for glob in globs)]
+
+
+def matches(check: Check, glob: str) -> bool:
+    """Whether a glob matches the property's id or ``id[parameters]``. Brackets stand for themselves."""
+    pattern = glob.replace("[", "[[]")
+    return any(fnmatch.fnmatchcase(name, pattern) for name in (check.declaration.id, check.label))
+
+
+def refuse_pytest_only(checks: Iterable[Check]) -> None:
+    """Refuse properties that only pytest can run: those that take fixtures or carry marks.
+
+    Raises
+    ------
+    UsageError
+        Naming the first one.
+    """
+    for check in checks:
+        if fixtures := check.declaration.fixtures:
+            why = f"takes {_plural('argument', fixtures)} that only pytest supplies"
+        elif marks := getattr(check.function, "pytestmark", ()):
+            why = f"carries {_plural('pytest mark', [mark.name for mark in marks])}"
+        else:
+            continue
+        raise UsageError(f"property {check.declaration.id} ({_file(check.function)}) {why}; run it under pytest")
+
+
+def _plural(noun: str, names: Sequence[str]) -> str:
+    return f"the {noun}{'s' if len(names) > 1 else ''} {', '.join(map(repr, names))}"
+
+
+def _shipped_modules() -> Iterator[ModuleType]:
+    package = importlib.import_module(_SHIPPED)
+    for entry in pkgutil.iter_modules(package.__path__):
+        if not entry.name.startswith("_"):
+            yield importlib.import_module(f"{_SHIPPED}.{entry.name}")
+
+
+def _other_files(paths: Sequence[Path], shipped: Sequence[Path]) -> Iterator[Path]:
+    """Files not seen before. A byte-identical copy of a shipped file, as a checkout has it, is that file."""
+    seen = {file.resolve() for file in shipped}
+    copies = {_digest(file) for file in shipped}
+    # A folder that nobody named may belong to something else: only files that speak of embcheck are run.
+    found = [file for file in _files_in(_FOUND_BY_ITSELF) if b"embcheck" in _read(file)]
+    for file in (*found, *(file for path in paths for file in _named(path))):
+        if file.resolve() not in seen and _digest(file) not in copies:
+            seen.add(file.resolve())
+            yield file
+
+
+def _named(path: Path) -> list[Path]:
+    if path.is_dir():
+        return _files_in(path)
+    if not path.is_file():
+        raise UsageError(f"properties {str(path)!r}: no such file or folder")
+    if path.suffix != ".py":
+        raise UsageError(f"properties {str(path)!r}: not a Python file")
+    return [path]
+
+
+def _files_in(folder: Path) -> list[Path]:
+    return sorted(f for f in folder.glob("*.py") if not f.name.startswith("_") and f.name != "conftest.py")
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise UsageError(f"property file {file}: {error.strerror or error}") from error
+
+
+def _digest(file: Path) -> bytes:
+    return hashlib.sha256(_read(file)).digest()
+
+
+def _load(file: Path) -> ModuleType:
+    """Run a property file as a module of its own."""
+    name = f"embcheck_properties_{hashlib.sha256(bytes(file.resolve())).hexdigest()[:8]}_{file.stem}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"property file {file}: can't be imported")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except EmbcheckError as error:
+        raise UsageError(f"property file {file}: {error}") from error
+    except _IMPORT_FAULTS as error:
+        raise UsageError(f"property file {file}: {type(error).__name__}: {' '.join(str(error).split())}") from error
+    return module
+
+
+def _file(function: Callable[..., Any]) -> str:
+    return function.__code__.co_filename

@@ -1,0 +1,252 @@
+"""What a run is told to do: command line over ``EMBCHECK_*`` variables over ``[tool.embcheck]`` over defaults.
+
+.. code-block:: toml
+
+    [tool.embcheck]
+    models = ["demo", "glove=npy:glove.npy,vocab=words.txt"]
+    confidence = 0.99
+
+    [tool.embcheck.model.demo]
+    exceptions = ["analogy_rank[aunt]", "ascii_anti_alignment"]
+
+An exception is a check that is expected not to hold on that model; one that starts to hold is a failure.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import tomllib
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
+
+from embcheck.config import per_model
+from embcheck.config.options import OPTIONS
+from embcheck.config.per_model import PerModel, check_names
+from embcheck.config.values import Origin, closest, convert, wrong
+from embcheck.errors import ConfigError
+from embcheck.settings import Settings, in_ci
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from embcheck.checks.evaluate import Check
+    from embcheck.spec import ModelSpec
+
+__all__ = ["Config", "check_exceptions", "resolve"]
+
+_PREFIX = "EMBCHECK_"
+BASELINES = "embcheck-baselines"
+_OTHERS = frozenset({"EMBCHECK_CACHE"})  # no option: where the sources keep what they read from the hub
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The resolved options of a run."""
+
+    models: tuple[ModelSpec, ...]
+    settings: Settings
+    device: str
+    dtype: str | None
+    population: Literal["known", "all"]
+    matrix: Literal["input", "output"]
+    tensor: str | None
+    property: tuple[str, ...]
+    """Globs that select checks; none selects all."""
+    properties: tuple[Path, ...]
+    """More property files or folders."""
+    control: bool
+    json: Path | None
+    html: Path | None
+    show: Literal["fail", "all", "none"]
+    configured: bool
+    """Whether a ``[tool.embcheck]`` table was found."""
+    file: Path | None
+    """The file it was found in."""
+    gate: Literal["claims", "regressions", "both"]
+    baseline_dir: Path
+    missing_baseline: Literal["fail", "warn", "ignore"] | None
+    update: tuple[str, ...]
+    summary: Path | None
+    root: Path
+    """Folder of the project: that of the configuration file, or the one that was looked from."""
+    per_model: Mapping[str, PerModel]
+    """For a model's alias, what the configuration says of it alone."""
+    aliases: tuple[str, ...] = ()
+    """Of every model that it knows, checked in this run or not."""
+
+    def of(self, alias: str) -> PerModel:
+        """What the configuration says of the model of that alias."""
+        return self.per_model.get(alias, PerModel())
+
+    def device_of(self, alias: str) -> str:
+        """Where to compute on the model of that alias."""
+        return self.of(alias).device or self.device
+
+    def dtype_of(self, alias: str) -> str | None:
+        """The type that the model's vectors are converted to."""
+        return self.of(alias).dtype or self.dtype
+
+    def adapt(self, alias: str, check: Check) -> Check | None:
+        """The check with the model's own bounds; none where it is not run on that model."""
+        return per_model.adapt(self.of(alias), check)
+
+    def placed(self, spec: ModelSpec) -> ModelSpec:
+        """The spec with the matrix and tensor that were asked for."""
+        return spec.having(matrix=None if self.matrix == "input" else self.matrix, tensor=self.tensor)
+
+    def exceptions(self, alias: str) -> tuple[str, ...]:
+        """The checks that are expected not to hold on the model of that alias."""
+        return self.of(alias).exceptions
+
+    def expected(self, alias: str, check: Check) -> bool:
+        """Whether a check is expected to hold on the model of that alias."""
+        return not {check.declaration.id, check.label} & set(self.exceptions(alias))
+
+
+def resolve(given: Mapping[str, object], *, root: Path) -> Config:
+    """Resolve the options of a run.
+
+    Parameters
+    ----------
+    given
+        Options from the command line, by name; ``None`` and empty sequences count as not given. Values may be text.
+    root
+        Folder from which ``pyproject.toml`` is looked for, upwards.
+
+    Raises
+    ------
+    ConfigError
+        An unknown key, variable or option, or a value of the wrong kind.
+    SpecError
+        A model spec that can't be parsed, or two models of one alias.
+    """
+    file, table = _table(root)
+    models_own = per_model.read(file, table)
+    values: dict[str, Any] = {option.name: option.default for option in OPTIONS}
+    from_file = _from_file(file, table)
+    values.update(from_file)
+    values.update(_from_environment(os.environ))
+    values.update(_from_command_line(given))
+    base = root.resolve() if file is None else file.parent
+    _refuse_silent_update(given, values["update"])
+    values["baseline_dir"] = values["baseline_dir"] or base / BASELINES
+    values["gate"] = values["gate"] or ("both" if any(values["baseline_dir"].glob("*.json")) else "claims")
+    settings = Settings(seed=values.pop("seed"), confidence_level=values.pop("confidence"), probes=values.pop("probes"))
+    models = values.pop("model")
+    aliases = dict.fromkeys([*(one.alias for one in (*from_file.get("model", ()), *models)), *models_own])
+    config = Config(
+        models=models,
+        settings=settings,
+        configured=file is not None,
+        file=file,
+        root=base,
+        per_model=MappingProxyType(models_own),
+        aliases=tuple(aliases),
+        **values,
+    )
+    return replace(config, models=tuple(config.placed(model) for model in models))
+
+
+def check_exceptions(config: Config, checks: Iterable[Check]) -> None:
+    """Check that whatever the configuration says of single models is about known checks.
+
+    Parameters
+    ----------
+    config
+        The resolved options.
+    checks
+        Every check there is, before any selection by glob.
+
+    Raises
+    ------
+    ConfigError
+        A name is none of theirs.
+    """
+    check_names(config.file, config.per_model, checks)
+
+
+def _refuse_silent_update(given: Mapping[str, object], update: tuple[str, ...]) -> None:
+    if update and not given.get("update") and in_ci():
+        raise ConfigError("in CI a baseline is updated only with --update on the command line, not by configuration")
+
+
+# --- the four places that options come from ---------------------------------------------------------------------
+
+
+def _from_command_line(given: Mapping[str, object]) -> dict[str, Any]:
+    known = {option.name: option for option in OPTIONS}
+    found = {}
+    for name, value in given.items():
+        if name not in known:
+            raise ConfigError(f"there is no option {name!r}; {closest(name, list(known))}")
+        if value is not None and value not in ((), []):
+            found[name] = convert(known[name], value, Origin(f"option {known[name].flag}"))
+    return found
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    known = {option.variable: option for option in OPTIONS}
+    found = {}
+    for name in sorted(environment):
+        if not name.startswith(_PREFIX) or name in _OTHERS:
+            continue
+        if name not in known:
+            got = f"{name}={environment[name]!r}"
+            raise ConfigError(f"unknown environment variable {got}; {closest(name, list(known))}")
+        option, origin = known[name], Origin(f"environment variable {name}")
+        if text := environment[name].strip():
+            found[option.name] = convert(option, _words(text, origin) if option.multiple else text, origin)
+    return found
+
+
+def _from_file(file: Path | None, table: Mapping[str, object]) -> dict[str, Any]:
+    known = {option.key: option for option in OPTIONS}
+    found = {}
+    for key, value in table.items():
+        if key == "model":
+            continue
+        if key not in known:
+            _unknown_key(file, "[tool.embcheck]", key, value, [*known, "model"])
+        option = known[key]
+        origin = Origin(f"{file}: [tool.embcheck] {key}", None if file is None else file.parent)
+        typed = isinstance(value, bool) if option.kind == "flag" else not isinstance(value, bool)
+        if not typed or (option.kind in {"integer", "number"} and isinstance(value, str)):
+            wrong(origin, option, value)
+        found[option.name] = convert(option, value, origin)
+    return found
+
+
+def _table(root: Path) -> tuple[Path | None, Mapping[str, object]]:
+    """The nearest ``[tool.embcheck]``, from ``root`` upwards; files that say nothing of embcheck are passed over."""
+    start = root.resolve()
+    for folder in (start, *start.parents):
+        file = folder / "pyproject.toml"
+        try:
+            text = file.read_text(encoding="utf-8")
+            if "embcheck" not in text:
+                continue
+            table = tomllib.loads(text).get("tool", {}).get("embcheck")
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            continue
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{file}: not valid TOML: {error}") from None
+        if isinstance(table, dict):
+            return file, table
+        if table is not None:
+            raise ConfigError(f"{file}: [tool.embcheck] must be a table, got {table!r}")
+    return None, {}
+
+
+def _words(text: str, origin: Origin) -> list[str]:
+    """Several values in one variable, parted by white space and quoted as a shell would."""
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise ConfigError(f"{origin.name}={text!r}: {error}") from None
+
+
+def _unknown_key(file: Path | None, where: str, key: str, value: object, known: Sequence[str]) -> NoReturn:
+    raise ConfigError(f"{file}: {where} unknown key {key!r} (= {value!r}); {closest(key, known)}")

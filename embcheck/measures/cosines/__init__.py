@@ -1,0 +1,1 @@
+"""Measures of the cosines of all rows: their signs, their mean, their spread."""

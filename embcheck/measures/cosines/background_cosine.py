@@ -1,0 +1,151 @@
+"""Background similarity: what do pairs of tokens look like that have nothing to do with each other?"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from embcheck.errors import NotMeasurable
+from embcheck.estimate import KEPT, Estimate
+from embcheck.measures import histograms
+from embcheck.measures.cosines.non_negative_share import rayleigh
+from embcheck.measures.kernels import blocks
+from embcheck.settings import current
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from embcheck.table import EmbeddingTable
+
+__all__ = ["against_all", "background_cosine"]
+
+PAIRS, PROBES = 5_000, 200
+THRESHOLDS = (0.2, 0.5)
+LEVELS = (0.001, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 0.999)
+_BINS = 4_000
+_CHUNK = 1_000
+
+
+def background_cosine(table: EmbeddingTable) -> Estimate:
+    r"""Mean cosine of random pairs of rows, in units of the spread that random directions have.
+
+    :math:`\sqrt{d} \, \overline{\cos(x_i, x_j)}`: cosines of directions drawn at random in d dimensions have mean 0 and
+    standard deviation :math:`1 / \sqrt{d}`. Unit: random pairs of rows, 5,000 or as many as there are, no row in two of
+    them, so that the pairs are independent draws; interval: Student t. The effect is the mean cosine itself. Details: a
+    histogram of the pairs' cosines; quantiles of cosine and Euclidean distance, over the pairs and over 200 probe
+    tokens against every other row, and the percentile at which a cosine of 0.2 and one of 0.5 stand. The 5,000 pairs,
+    0.2 and 0.5 are those of the notebook "Word Embeddings: From Tokens to Geometry" (2026), section 4.
+
+    Parameters
+    ----------
+    table
+        N population rows of width d.
+
+    Raises
+    ------
+    NotMeasurable
+        Fewer than four rows in the population, which make no two pairs.
+    """
+    drawn = table.probes(2 * current().sampled(PAIRS))
+    count = len(drawn) // 2
+    if count < 2:
+        raise NotMeasurable(f"{len(drawn)} rows make {count} disjoint pairs; at least 2 are needed")
+    pairs = drawn[: 2 * count].reshape(count, 2)
+    cosines, distances = _of_pairs(table, pairs)
+    scale = math.sqrt(table.width)
+    return Estimate.from_units(
+        scale * cosines,
+        unit="random pairs of rows",
+        labels=[_names(table, pair) for pair in pairs[:KEPT]],
+        bounds=(-scale, scale),
+        name="mean background cosine, times the square root of the width",
+        effect={"name": "mean cosine", "value": math.fsum(cosines) / count},
+        details={
+            "cosine_of_noise": {"mean": 0.0, "sd": 1 / scale},
+            "cosine_histogram": histograms.of_values(cosines),
+            "exact_mean_cosine": rayleigh(table)["mean_cosine"],
+            "levels": list(LEVELS),
+            "pairs": {
+                "cosine": _spread(cosines),
+                "distance": _spread(distances),
+                "percentile": {str(t): 100 * float((cosines < t).mean()) for t in THRESHOLDS},
+            },
+            **({"probes": against_all(table, table.probes(PROBES))} if current().details else {}),
+        },
+        counterexamples=_farthest_from_orthogonal(table, pairs, cosines),
+    )
+
+
+def _of_pairs(table: EmbeddingTable, pairs: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Cosine and Euclidean distance of each pair of rows."""
+    cosines, distances = [], []
+    for start in range(0, len(pairs), _CHUNK):
+        rows = pairs[start : start + _CHUNK]
+        first, second = (table.gather(rows[:, side]).to(table.accumulator) for side in (0, 1))
+        cosines.append(torch.cosine_similarity(first, second, dim=1, eps=1e-30))
+        distances.append(torch.linalg.vector_norm(first - second, dim=1))
+    return torch.cat(cosines).cpu().double().numpy(), torch.cat(distances).cpu().double().numpy()
+
+
+def _names(table: EmbeddingTable, pair: NDArray[np.int64]) -> str:
+    return " | ".join(table.token(int(row)) for row in pair)
+
+
+def _spread(values: NDArray[np.float64]) -> dict[str, Any]:
+    return {
+        "mean": float(values.mean()),
+        "sd": float(values.std(ddof=1)),
+        "quantiles": np.quantile(values, LEVELS).tolist(),
+    }
+
+
+def against_all(table: EmbeddingTable, probes: NDArray[np.int64]) -> dict[str, Any]:
+    """Cosines and distances of probe tokens to every other row: quantiles, and percentiles of two thresholds.
+
+    Quantiles are read off histograms of 4,000 bins, interpolated inside a bin.
+    """
+    device = table.vectors.device
+    cosines, distances = (torch.zeros(_BINS, device=device, dtype=table.accumulator) for _ in range(2))
+    below = torch.zeros(len(THRESHOLDS), dtype=torch.int64, device=device)
+    with blocks.full_precision():
+        length, own = blocks.lengths(table, table.population), blocks.lengths(table, probes)[:, None]
+        reach = float(own.max() + length.max())
+        for part, cosine in blocks.tiles(table, probes):  # NaN where a probe meets itself, in no bin
+            squared = own**2 + length[part] ** 2 - 2 * own * length[part] * cosine
+            distances += torch.histc(squared.clamp_(min=0).sqrt_(), _BINS, 0, reach)
+            cosines += torch.histc(cosine.clamp_(-1, 1), _BINS, -1, 1)
+            below += torch.stack([(cosine < threshold).sum() for threshold in THRESHOLDS])
+    total = len(probes) * (len(table.population) - 1)
+    return {
+        "probes": len(probes),
+        "cosine": _read_off(cosines, -1, 1),
+        "distance": _read_off(distances, 0, reach),
+        "percentile": {str(t): 100 * int(n) / total for t, n in zip(THRESHOLDS, below, strict=True)},
+    }
+
+
+def _read_off(histogram: Tensor, low: float, high: float) -> dict[str, Any]:
+    """Quantiles of a histogram over [low, high]."""
+    counts = histogram.cpu().double().numpy()
+    edges = np.linspace(low, high, _BINS + 1)
+    cumulative = np.concatenate([[0.0], np.cumsum(counts)]) / counts.sum()
+    return {"quantiles": np.interp(LEVELS, cumulative, edges).tolist()}
+
+
+def _farthest_from_orthogonal(
+    table: EmbeddingTable, pairs: NDArray[np.int64], cosines: NDArray[np.float64]
+) -> list[dict[str, Any]]:
+    """The pairs that weigh most against the claim: those with the largest cosines, whatever the sign."""
+    order = np.argsort(-np.abs(cosines), kind="stable")[:10]
+    return [
+        {
+            "ids": pairs[i].tolist(),
+            "token": _names(table, pairs[i]),
+            "value": float(cosines[i]),
+        }
+        for i in order
+    ]

@@ -1,0 +1,146 @@
+"""Isotropy: do the rows favour a direction, and if so, how?"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from embcheck.errors import NotMeasurable
+from embcheck.estimate import Estimate
+from embcheck.measures.kernels import blocks, spectrum
+from embcheck.measures.resolve import tokens_part
+from embcheck.progress import track
+from embcheck.settings import current
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from embcheck.table import EmbeddingTable
+
+__all__ = ["gaussian_mean_cosine", "isoscore", "mean_cosine", "partition_isotropy"]
+
+DRAWS = 9_999
+_NOTE = (
+    "IsoScore is computed from the covariance and cannot see a shift of the mean; mean cosine and I(W) can. "
+    "It equals (PR - 1) / (d - 1), PR the participation ratio of the covariance."
+)
+
+
+def mean_cosine(table: EmbeddingTable, *, rng: np.random.Generator) -> Estimate:
+    r"""Mean cosine over all pairs of rows: anisotropy, as Ethayarajh (2019) calls it.
+
+    With unit rows :math:`u_i` and :math:`R = |\sum_i u_i|` it is :math:`(R^2 - N) / (N (N - 1))`, in O(N d). Every pair
+    counts: exact. The null ``gaussian`` has directions uniform on the sphere, and its mean cosine is drawn in closed
+    form (``gaussian_mean_cosine``). The effect is the part that goes with the mean vector. Details: I(W) (Mu and
+    Viswanath, "All-but-the-top", 2018), IsoScore (Rudman et al. 2022), which cannot see a shift of the mean, and the
+    share of the top component, about the mean and about zero.
+
+    Parameters
+    ----------
+    table
+        N population rows of width d.
+    rng
+        Draws the null.
+
+    Raises
+    ------
+    NotMeasurable
+        Fewer than two rows in the population, or a table of width 1.
+    """
+    size, width = len(table.population), table.width
+    if width < 2:
+        raise NotMeasurable("one column has no directions to compare")
+    total = blocks.unit_sum(table)
+    value = _mean_over_pairs(total, size)
+    centred = _mean_over_pairs(blocks.unit_sum(table, blocks.mean_vector(table)), size)
+    found = spectrum.spectrum_of(table)
+    of_rows = _of_rows(table, total)
+    return Estimate.exact(
+        value,
+        n=size,
+        unit="rows",
+        name="mean cosine over all pairs",
+        parts=(tokens_part(table, table.population, of_rows),),
+        effect={"name": "mean cosine of centred rows", "value": centred},
+        draws={"gaussian": gaussian_mean_cosine(size, width, current().drawn(DRAWS), rng)},
+        details={
+            "summary": _NOTE,
+            "partition_isotropy": partition_isotropy(table),
+            "isoscore": isoscore(found.centred),
+            "top_share": {
+                "centred": float(found.centred[0] / max(found.centred.sum(), 1e-300)),
+                "raw": float(found.raw[0] / found.raw.sum()),
+            },
+            "mean_vector_share": float((found.mean**2).sum() / found.raw.sum()),
+        },
+        counterexamples=_lowest(table, of_rows),
+    )
+
+
+def _mean_over_pairs(total: Tensor, size: int) -> float:
+    return (float((total**2).sum()) - size) / (size * (size - 1))
+
+
+def gaussian_mean_cosine(rows: int, width: int, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    r"""Draws of the mean cosine of N directions uniform on the sphere in d dimensions.
+
+    :math:`d R^2 / N` is close to chi-squared with d degrees of freedom (Mardia and Jupp 2000, section 10.4.1).
+    :math:`(\chi^2_d - d) / (d \sqrt{N (N - 1)})` has the mean and variance of the mean cosine exactly.
+    """
+    draws: NDArray[np.float64] = (rng.chisquare(width, size=count) - width) / (width * math.sqrt(rows * (rows - 1)))
+    return draws
+
+
+def isoscore(eigenvalues: NDArray[np.float64]) -> float | None:
+    r"""IsoScore of a covariance with these eigenvalues: 1 where all are equal, 0 where one has everything.
+
+    With :math:`\hat\lambda = \sqrt{d} \lambda / |\lambda|` and the defect
+    :math:`\delta = |\hat\lambda - 1| / \sqrt{2 (d - \sqrt d)}`, it is
+    :math:`((d - \delta^2 (d - \sqrt d))^2 - d) / (d (d - 1))` (Rudman, Gillman, Rayne and Eickhoff, "IsoScore:
+    Measuring the Uniformity of Embedding Space Utilization", 2022, section 4). None where there is no variance.
+    """
+    width, size = len(eigenvalues), float(np.linalg.norm(eigenvalues))
+    if not size:
+        return None
+    normed = math.sqrt(width) * eigenvalues / size
+    defect = float(((normed - 1) ** 2).sum()) / (2 * (width - math.sqrt(width)))
+    return ((width - defect * (width - math.sqrt(width))) ** 2 - width) / (width * (width - 1))
+
+
+def partition_isotropy(table: EmbeddingTable) -> float:
+    r"""I(W): smallest over largest partition function :math:`Z(c) = \sum_i \exp(c \cdot x_i)`, on raw rows.
+
+    c runs over the unit eigenvectors of :math:`W^\top W`, with both signs, since an eigenvector has none of its own (Mu
+    and Viswanath 2018, section 2.2). 1 is isotropic. Summed on a logarithmic scale: long rows overflow nothing.
+    """
+    axes = spectrum.spectrum_of(table).axes.to(table.accumulator).to(table.vectors.device).float()
+    rows = table.population
+    found = torch.full((2, table.width), -math.inf, dtype=table.accumulator, device=axes.device)
+    with blocks.full_precision():
+        for part in track(list(table.slices(len(rows))), "partition function"):
+            along = table.gather(rows[part]) @ axes
+            both = torch.stack([torch.logsumexp(along, 0), torch.logsumexp(-along, 0)])
+            found = torch.logaddexp(found, both.to(table.accumulator))
+    return math.exp(float(found.min() - found.max()))
+
+
+def _of_rows(table: EmbeddingTable, total: Tensor) -> NDArray[np.float64]:
+    """(N,) mean cosine of each row to the others."""
+    with blocks.full_precision():
+        means = [(unit @ total.float() - 1) / (len(table.population) - 1) for _, unit in blocks.blocks(table)]
+    found: NDArray[np.float64] = torch.cat(means).cpu().double().numpy()
+    return found
+
+
+def _lowest(table: EmbeddingTable, values: NDArray[np.float64]) -> list[dict[str, Any]]:
+    """The tokens that weigh most against the claim: those with the lowest mean cosine to the others."""
+    order = np.argsort(values, kind="stable")[:10]
+    rows = table.population[order]
+    return [
+        {"id": int(r), "token": table.token(int(r)), "value": float(values[i])}
+        for r, i in zip(rows, order, strict=True)
+    ]

@@ -1,0 +1,249 @@
+"""Token classes: do the tokens of one class have more negative cosines than comparable tokens outside it?"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from embcheck.errors import NotMeasurable, UsageError
+from embcheck.estimate import Estimate, part
+from embcheck.measures.kernels import probe_cosines
+from embcheck.settings import current
+from embcheck.stats.auc import area_over
+from embcheck.stats.intervals import student_t
+from embcheck.table.vocabulary import CONTINUATION, TokenKind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from embcheck.estimate import Part
+    from embcheck.table import EmbeddingTable
+
+__all__ = ["Stratum", "class_rows", "comparable", "negative_share_difference", "strata"]
+
+KINDS = {"ascii": TokenKind.ASCII_CHARACTER, "byte": TokenKind.BYTE}
+MIN_CLASS, MIN_COMPARATORS, MAX_COMPARATORS = 5, 5, 1_000
+PERMUTATIONS, ANCHORS = 9_999, 200
+
+
+@dataclass(frozen=True, slots=True)
+class Stratum:
+    """Class tokens and sampled comparators of one length; ``size`` comparators exist in all."""
+
+    length: int
+    members: NDArray[np.int64]
+    comparators: NDArray[np.int64]
+    size: int
+
+
+def negative_share_difference(
+    table: EmbeddingTable, token_class: str | Sequence[int], *, rng: np.random.Generator
+) -> Estimate:
+    r"""Mean negative share of a token class minus that of other tokens of the same length.
+
+    A token's negative share is the share of the other population rows at a cosine below zero. With class tokens in
+    strata h by length in characters, the estimate is :math:`\sum_h w_h (\bar x_h - \bar y_h)`, weights in proportion to
+    the class tokens. The class is enumerated; at most 1,000 comparators a stratum are drawn without replacement, and
+    the interval is theirs: stratified Student t with finite-population correction and Welch-Satterthwaite degrees of
+    freedom (Cochran, Sampling Techniques, 1977, section 5.4). Strata of fewer than 5 comparators are dropped. Byte
+    tokens have no length as text and stand in one stratum. The null ``shuffled_labels`` permutes class labels within
+    strata. Comparators are neither ASCII characters, bytes nor control characters, which the source names together.
+
+    Parameters
+    ----------
+    token_class
+        ``"ascii"`` or ``"byte"``, or the rows of a class of one's own.
+    rng
+        Draws the permutations.
+
+    Raises
+    ------
+    NotMeasurable
+        Fewer than 5 tokens in the class, or no stratum with 5 comparators.
+    UsageError
+        An unknown class.
+    """
+    members = class_rows(table, token_class)
+    name = token_class if isinstance(token_class, str) else "given"
+    if len(members) < MIN_CLASS:
+        raise NotMeasurable(f"the population has {len(members)} {name} tokens; at least {MIN_CLASS} are needed")
+    parts = strata(table, members, by_length=name != "byte")
+    if not parts:
+        raise NotMeasurable(f"no {MIN_COMPARATORS} other tokens of the same length to compare {name} tokens with")
+    rest = table.probes(current().sampled(MAX_COMPARATORS), among=comparable(table, members))
+    share = _negative_shares(table, np.concatenate([members, rest, *(part.comparators for part in parts)]))
+    samples = [(share[part.members], share[part.comparators]) for part in parts]
+    value = _difference(samples)
+    about: dict[str, Any] = {
+        "name": f"difference of negative shares, {name} tokens minus others",
+        "effect": _effect(samples, len(table.population) - 1),
+        "parts": _parts(table, parts, samples),
+        "draws": {"shuffled_labels": _permuted(samples, rng)},
+        "details": {
+            "class_tokens": len(members),
+            "compared": sum(len(part.members) for part in parts),
+            "strata": [{"length": p.length, "class": len(p.members), "others": p.size} for p in parts],
+            "class_mean": float(share[members].mean()),
+            "unstratified_difference": float(share[members].mean() - share[rest].mean()),
+            "by_token": [
+                {"id": int(row), "token": table.token(int(row)), "negative_share": float(share[row])} for row in members
+            ],
+            "negative_id_runs": negative_runs(table, len(members)),
+        },
+        "counterexamples": _most_positive(table, members, share),
+    }
+    return _estimate(value, samples, parts, about)
+
+
+def class_rows(table: EmbeddingTable, token_class: str | Sequence[int]) -> NDArray[np.int64]:
+    """Population rows of a class given by name or by its rows, ascending."""
+    if not isinstance(token_class, str):
+        return np.intersect1d(np.asarray(token_class, dtype=np.int64), table.population)
+    if token_class not in KINDS:
+        raise UsageError(f"unknown token class {token_class!r}; choose one of {', '.join(KINDS)}, or give its rows")
+    return table.of_kind(KINDS[token_class])
+
+
+def comparable(table: EmbeddingTable, members: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Population rows outside the class that are neither single ASCII characters, bytes nor control characters."""
+    apart = [table.of_kind(kind) for kind in (TokenKind.ASCII_CHARACTER, TokenKind.BYTE, TokenKind.CONTROL)]
+    rest: NDArray[np.int64] = np.setdiff1d(table.population, np.concatenate([members, *apart]))
+    return rest
+
+
+def strata(table: EmbeddingTable, members: NDArray[np.int64], *, by_length: bool) -> list[Stratum]:
+    """Class tokens beside sampled comparators, one stratum a length; strata without enough comparators are left out."""
+    rest = comparable(table, members)
+    own = _lengths(table, members) if by_length else np.zeros(len(members), dtype=np.int64)
+    other = _lengths(table, rest) if by_length else np.zeros(len(rest), dtype=np.int64)
+    found = []
+    for length in np.unique(own):
+        candidates = rest[other == length]
+        if len(candidates) >= MIN_COMPARATORS:
+            drawn = table.probes(current().sampled(MAX_COMPARATORS), among=candidates)
+            found.append(Stratum(int(length), members[own == length], drawn, len(candidates)))
+    return found
+
+
+def _lengths(table: EmbeddingTable, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Characters of each token, a leading space counted; ``##`` is not where it marks continuations."""
+    inside = table.of_kind(TokenKind.WORD_INSIDE)
+    mark = CONTINUATION if any(table.token(int(row)).startswith(CONTINUATION) for row in inside) else ""
+    surfaces = (table.token(int(row)) for row in rows)
+    return np.fromiter((len(s.removeprefix(mark) or s) for s in surfaces), dtype=np.int64, count=len(rows))
+
+
+def _negative_shares(table: EmbeddingTable, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(V,) negative share of the given rows, NaN for the others."""
+    distinct = np.unique(rows)
+    found = probe_cosines.probe_statistics(table, distinct)
+    shares: NDArray[np.float64] = np.full(len(table.vectors), np.nan)
+    shares[distinct] = (found.others - found.non_negative) / found.others
+    return shares
+
+
+_Samples = list[tuple["NDArray[np.float64]", "NDArray[np.float64]"]]
+
+
+def _weights(samples: _Samples) -> NDArray[np.float64]:
+    sizes = np.array([len(own) for own, _ in samples], dtype=np.float64)
+    shares: NDArray[np.float64] = sizes / sizes.sum()
+    return shares
+
+
+def _difference(samples: _Samples) -> float:
+    parts = [own.mean() - other.mean() for own, other in samples]
+    return float(np.dot(_weights(samples), parts))
+
+
+def _estimate(value: float, samples: _Samples, parts: list[Stratum], about: dict[str, Any]) -> Estimate:
+    """Interval from the sampled comparators; exact where every stratum was enumerated."""
+    n = sum(len(p.members) + len(p.comparators) for p in parts)
+    variances = np.array(
+        [
+            w**2 * (1 - len(other) / part.size) * other.var(ddof=1) / len(other)
+            for w, (_, other), part in zip(_weights(samples), samples, parts, strict=True)
+        ]
+    )
+    total = float(variances.sum())
+    if total == 0 and all(len(part.comparators) == part.size for part in parts):
+        return Estimate.exact(value, n=n, unit="tokens", **about)
+    level = current().confidence_level
+    degrees = np.array([len(p.comparators) - 1 for p in parts])
+    df = total**2 / float((variances**2 / degrees).sum()) if total else float(degrees.sum())
+    half = student_t((1 + level) / 2, df) * math.sqrt(total)
+    method = "stratified Student t, finite-population correction"
+    return Estimate(value, value - half, value + half, level, method, n, "tokens", **about)
+
+
+def _parts(table: EmbeddingTable, parts: list[Stratum], samples: _Samples) -> tuple[Part, ...]:
+    """What a later checkpoint is compared with: class tokens, which are all there, and comparators, a sample."""
+    found = []
+    for weight, stratum, (own, other) in zip(_weights(samples), parts, samples, strict=True):
+        for sign, rows, shares, size in (
+            (1, stratum.members, own, len(stratum.members)),
+            (-1, stratum.comparators, other, stratum.size),
+        ):
+            labels = [table.token(int(row)) for row in rows]
+            found.append(part(labels, shares, weight=sign * weight, population=size, bounds=(0.0, 1.0)))
+    return tuple(found)
+
+
+def _permuted(samples: _Samples, rng: np.random.Generator) -> NDArray[np.float64]:
+    """The difference under class labels permuted within strata, 9,999 times."""
+    permutations = current().drawn(PERMUTATIONS)
+    draws = np.zeros(permutations)
+    for weight, (own, other) in zip(_weights(samples), samples, strict=True):
+        pooled = np.concatenate([own, other])
+        total, n, m = pooled.sum(), len(own), len(other)
+        step = max(1, 4_000_000 // len(pooled))
+        for start in range(0, permutations, step):
+            count = min(step, permutations - start)
+            drawn = rng.permuted(np.broadcast_to(pooled, (count, len(pooled))), axis=1)[:, :n].sum(1)
+            draws[start : start + count] += weight * (drawn / n - (total - drawn) / m)
+    return draws
+
+
+def _effect(samples: _Samples, others: int) -> dict[str, Any]:
+    """Cliff's delta, weighted over strata, and the Mantel-Haenszel odds ratio of a negative cosine."""
+    deltas, above, below = [], 0.0, 0.0
+    for own, other in samples:
+        deltas.append(2 * area_over(own, other) - 1)
+        cells = (len(own) + len(other)) * others
+        a, b, c, d = (v.sum() * others for v in (own, 1 - own, other, 1 - other))
+        above, below = above + a * d / cells, below + b * c / cells
+    odds = above / below if below else None
+    return {"name": "Cliff's delta", "value": float(np.dot(_weights(samples), deltas)), "odds_ratio": odds}
+
+
+def negative_runs(table: EmbeddingTable, count: int) -> list[dict[str, Any]]:
+    """Contiguous runs of ids among the ``count`` most negative rows, seen from 200 anchors; the longest ten."""
+    anchors = table.probes(ANCHORS)
+    share = probe_cosines.row_counts(table, anchors) / len(anchors)
+    chosen = np.argsort(-share, kind="stable")[: max(count, 20)]
+    ids = np.sort(table.population[chosen])
+    runs = np.split(ids, np.flatnonzero(np.diff(ids) > 1) + 1)
+    runs = sorted((run for run in runs if len(run) >= 3), key=lambda run: (-len(run), int(run[0])))[:10]
+    of = {int(row): float(value) for row, value in zip(table.population[chosen], share[chosen], strict=True)}
+    return [
+        {
+            "first": int(run[0]),
+            "last": int(run[-1]),
+            "mean_negative_share": math.fsum(of[int(row)] for row in run) / len(run),
+            "tokens": [table.token(int(row)) for row in run[:12]],
+        }
+        for run in runs
+    ]
+
+
+def _most_positive(
+    table: EmbeddingTable, members: NDArray[np.int64], share: NDArray[np.float64]
+) -> list[dict[str, Any]]:
+    """Class tokens that weigh most against the claim: those with the smallest negative share."""
+    order = members[np.argsort(share[members], kind="stable")][:10]
+    return [{"id": int(row), "token": table.token(int(row)), "value": float(share[row])} for row in order]

@@ -1,0 +1,150 @@
+"""Share of non-negative cosines: how far from balanced the signs of cosines between rows are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import special
+
+from embcheck.estimate import KEPT, Estimate, Reference
+from embcheck.measures import histograms
+from embcheck.measures.kernels import all_pairs, blocks, probe_cosines
+from embcheck.settings import current
+from embcheck.stats import betting
+from embcheck.stats.intervals import skewness_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from embcheck.measures.kernels.probe_cosines import ProbeStatistics
+    from embcheck.table import EmbeddingTable
+
+__all__ = ["non_negative_share", "rayleigh"]
+
+ANCHORS = 200
+DETAIL_PROBES = 1_000  # quantiles and the centred share are details: a sample serves even where the share is exact
+
+
+def non_negative_share(table: EmbeddingTable) -> Estimate:
+    r"""Mean over probe tokens of the share of other rows at a cosine of zero or more.
+
+    :math:`s_i = \#\{j \ne i : \cos(x_i, x_j) \ge 0\} / (N - 1)`; the mean of :math:`s_i` over *all* rows is the share
+    over all pairs, so probes drawn without replacement give an unbiased estimate of it. Unit: probe tokens; interval:
+    Student t with the finite-population correction (betting where the shares are very skewed, in the sample or as seen
+    by 200 anchors over the whole population); exact where every row
+    is probed, which is the default up to 32,000 rows. With ``--probes auto``, drawn until the claims are decided.
+    Details hold a histogram of the cosines of 1,000 probes.
+
+    Parameters
+    ----------
+    table
+        N population rows of width d.
+
+    Raises
+    ------
+    NotMeasurable
+        Fewer than two rows in the population.
+    """
+    population = table.population
+    probes, shares, interval = _drawn(table)
+    sample = probes[: min(len(probes), DETAIL_PROBES)]
+    statistics = probe_cosines.probe_statistics(table, sample, levels=(0.5,), histogram=True)
+    if shares is None:
+        shares = statistics.share
+    centred = float(probe_cosines.probe_statistics(table, sample, center=blocks.mean_vector(table)).share.mean())
+    share = float(shares.mean())
+    return Estimate.from_units(
+        shares,
+        unit="probe tokens",
+        labels=[table.token(int(row)) for row in probes[:KEPT]],
+        population=len(population),
+        bounds=(0.0, 1.0),
+        skewness=0.0 if len(probes) == len(population) or interval else _skewness(table, probes[:ANCHORS]),
+        interval=interval,
+        name="share of non-negative cosines",
+        effect={"name": "share of the effect that a mean shift explains", "value": _explained(share, centred)},
+        references={"isotropic": Reference(0.5, 0.0)},
+        details={
+            "published_columns": _columns(statistics),
+            "centred_share": centred,
+            "cosine_histogram": histograms.coarse(statistics.histogram, -1.0, 1.0),
+            **rayleigh(table),
+        },
+        counterexamples=_lowest(table, probes, shares),
+    )
+
+
+def _drawn(
+    table: EmbeddingTable,
+) -> tuple[NDArray[np.int64], NDArray[np.float64] | None, tuple[float, float, str] | None]:
+    """Probe tokens, the share of each, and with ``--probes auto`` the interval that stopped the drawing.
+
+    No shares where the probes are few enough for the statistics of the details to give them.
+    """
+    population = table.population
+    if current().probes == "auto":
+        order = table.probes(len(population))
+        shares, low, high = betting.draw(order, lambda rows: probe_cosines.probe_statistics(table, rows).share)
+        method = f"betting confidence sequence, without replacement, stopped after {len(shares)}"
+        return order[: len(shares)], shares, (low, high, method)
+    probes = table.probes()
+    if len(probes) == len(population):
+        counts = all_pairs.all_pairs_counts(table)[np.searchsorted(population, probes)]
+        return probes, counts / (len(population) - 1), None
+    return probes, probe_cosines.probe_statistics(table, probes).share if len(probes) > DETAIL_PROBES else None, None
+
+
+def _skewness(table: EmbeddingTable, anchors: NDArray[np.int64]) -> float:
+    """Skewness over the whole population of each row's share, as some anchors see it.
+
+    A few probes may miss the rare rows that skew the shares; a few anchors see them all, from afar.
+    """
+    seen = 1 - probe_cosines.row_counts(table, anchors) / len(anchors)
+    return skewness_of(seen)
+
+
+def rayleigh(table: EmbeddingTable) -> dict[str, Any]:
+    r"""Exact mean cosine over all pairs, and Rayleigh's test of uniformity on the sphere.
+
+    With :math:`R = |\sum_i u_i|`, the mean cosine is :math:`(R^2 - N) / (N (N - 1))`, and under uniformity
+    :math:`d R^2 / N` is asymptotically chi-squared with d degrees of freedom (Mardia and Jupp, Directional Statistics,
+    2000, section 10.4.1). Needs O(N d) work.
+    """
+    size = len(table.population)
+    squared = float((blocks.unit_sum(table) ** 2).sum())
+    statistic = table.width * squared / size
+    return {
+        "mean_cosine": (squared - size) / (size * (size - 1)),
+        "rayleigh": {
+            "statistic": statistic,
+            "df": table.width,
+            "p_value": float(special.chdtrc(table.width, statistic)),
+        },
+    }
+
+
+def _explained(share: float, centred: float) -> float | None:
+    """Part of the share's distance from one half that vanishes with the mean vector; none without such a distance."""
+    return (share - centred) / (share - 0.5) if abs(share - 0.5) > 0.005 else None
+
+
+def _columns(statistics: ProbeStatistics) -> dict[str, Any]:
+    """The published table's columns: each statistic averaged over the probes."""
+    lowest, highest = float(statistics.minimum.mean()), float(statistics.maximum.mean())
+    return {
+        "probes": len(statistics.minimum),
+        "min": lowest,
+        "max": highest,
+        "mean": float(statistics.mean.mean()),
+        "median": float(statistics.quantiles[:, 0].mean()),
+        "non_negative": float(statistics.non_negative.mean()),
+        "negative": float(statistics.others - statistics.non_negative.mean()),
+        "largest_positive_exceeds_largest_negative": bool(highest > -lowest),
+    }
+
+
+def _lowest(table: EmbeddingTable, probes: NDArray[np.int64], shares: NDArray[np.float64]) -> list[dict[str, Any]]:
+    """The probes that weigh most against the claim: those with the smallest share."""
+    order = np.argsort(shares, kind="stable")[:10]
+    return [{"id": int(probes[i]), "token": table.token(int(probes[i])), "value": float(shares[i])} for i in order]

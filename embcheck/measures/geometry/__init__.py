@@ -1,0 +1,1 @@
+"""Measures of the whole table: lengths, spectrum, hubs, rows that training left alone."""

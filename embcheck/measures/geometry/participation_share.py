@@ -1,0 +1,141 @@
+"""Effective dimension: over how many directions do the rows spread their variance?"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from embcheck.errors import NotMeasurable
+from embcheck.estimate import Estimate
+from embcheck.measures import histograms
+from embcheck.measures.kernels import spectrum
+from embcheck.settings import current
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from embcheck.measures.kernels.spectrum import Spectrum
+    from embcheck.table import EmbeddingTable
+
+__all__ = ["gaussian_participation", "participation_share"]
+
+DRAWS = 9_999
+SAMPLE = 1_000  # rows whose weight in the participation ratio is looked at
+LEADING = 10
+_DRAWN = 60  # components of the scree plot, evenly spaced on a logarithmic scale
+
+
+def participation_share(table: EmbeddingTable, *, rng: np.random.Generator) -> Estimate:
+    r"""Participation ratio of the covariance's eigenvalues as a share of the width, negated: larger is narrower.
+
+    :math:`-\frac{1}{d} (\sum \lambda)^2 / \sum \lambda^2`, :math:`\lambda` the eigenvalues of the population's
+    covariance, so a shift of the mean plays no part. Every row is measured: exact. The null ``gaussian`` has iid
+    standard normal rows of the same N and d; its participation ratio depends on nothing else, lies near :math:`d / (1 +
+    d / N)` and is drawn in closed form (``gaussian_participation``). Details: components for 90% of the variance, a
+    scree plot's numbers, entropy rank and participation ratio, about the mean and about zero, beside those of Marchenko
+    and Pastur's law.
+
+    Parameters
+    ----------
+    table
+        N population rows of width d.
+    rng
+        Draws the null.
+
+    Raises
+    ------
+    NotMeasurable
+        A table of width 1, or whose rows are all equal.
+    """
+    found, size, width = spectrum.spectrum_of(table), len(table.population), table.width
+    if width < 2 or found.centred.sum() <= 1e-10 * found.raw.sum():
+        raise NotMeasurable("the rows spread in no direction" if width > 1 else "one column has one dimension")
+    ratio = spectrum.participation_ratio(found.centred)
+    return Estimate.exact(
+        -ratio / width,
+        n=size,
+        unit="rows",
+        name="participation ratio as a share of the width, negated",
+        effect={"name": "participation ratio", "value": ratio},
+        draws={"gaussian": -gaussian_participation(size, width, current().drawn(DRAWS), rng) / width},
+        details={
+            "width": width,
+            "centred": _dimensions(found.centred),
+            "raw": _dimensions(found.raw),
+            "marchenko_pastur": {
+                **_dimensions(spectrum.marchenko_pastur(size, width)),
+                "participation_ratio": width / (1 + width / size),
+            },
+            "scree": _scree(found.centred, size),
+            "leading_shares": (found.centred[:LEADING] / found.centred.sum()).tolist(),
+            "top_component": _poles(table, found),
+        },
+        counterexamples=_spreading(table, found),
+    )
+
+
+def gaussian_participation(rows: int, width: int, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    r"""Draws of the participation ratio of the covariance of N iid standard normal rows of width d.
+
+    It is :math:`d / (1 + U)` with John's statistic U, for which :math:`n d U / 2` is close to chi-squared with
+    :math:`d (d + 1) / 2 - 1` degrees of freedom, n = N - 1, also where d is not small beside n (Ledoit and Wolf, "Some
+    hypothesis tests for the covariance matrix when the dimension is large compared to the sample size", 2002). Dividing
+    by :math:`n d + 2` instead of :math:`n d` makes the mean of U exact, :math:`(d^2 + d - 2) / (n d + 2)`.
+    """
+    statistic = rng.chisquare((width**2 + width - 2) / 2, size=count)
+    draws: NDArray[np.float64] = width / (1 + 2 * statistic / ((rows - 1) * width + 2))
+    return draws
+
+
+def _scree(eigenvalues: NDArray[np.float64], rows: int) -> dict[str, list[float]]:
+    """Shares of the variance of up to 60 components, and those of noise of the same shape."""
+    width = len(eigenvalues)
+    spaced = np.geomspace(1, width, _DRAWN).round() if width > _DRAWN else np.arange(1, width + 1)
+    places = np.unique(spaced.astype(np.int64))
+    noise = spectrum.marchenko_pastur(rows, width)
+    return {
+        "component": places.tolist(),
+        "share": histograms.rounded(eigenvalues[places - 1] / eigenvalues.sum()),
+        "noise": histograms.rounded(noise[places - 1] / noise.sum()),
+    }
+
+
+def _dimensions(eigenvalues: NDArray[np.float64]) -> dict[str, Any]:
+    return {
+        "components_90": spectrum.needed_for(eigenvalues, 0.9),
+        "participation_ratio": spectrum.participation_ratio(eigenvalues),
+        "entropy_rank": spectrum.entropy_rank(eigenvalues),
+        "top_share": float(eigenvalues[0] / eigenvalues.sum()),
+    }
+
+
+def _poles(table: EmbeddingTable, found: Spectrum) -> dict[str, list[dict[str, Any]]]:
+    """Tokens at either end of the leading component, in standard deviations; which end is which is arbitrary."""
+    rows, axis = table.population, found.leading.float().to(table.vectors.device)
+    scores = torch.cat([table.gather(rows[part]) @ axis for part in table.slices(len(rows))]).cpu().double().numpy()
+    scores = (scores - found.mean @ found.leading.numpy()) / math.sqrt(found.centred[0])
+    order = np.argsort(scores, kind="stable")
+    return {
+        end: [{"id": int(rows[i]), "token": table.token(int(rows[i])), "value": float(scores[i])} for i in chosen]
+        for end, chosen in (("low", order[:LEADING]), ("high", order[::-1][:LEADING]))
+    }
+
+
+def _spreading(table: EmbeddingTable, found: Spectrum) -> list[dict[str, Any]]:
+    r"""Of 1,000 tokens, those that weigh most against the claim: without them the participation ratio would be lower.
+
+    To first order a row x about the mean raises its logarithm by
+    :math:`\frac{2}{N} (|x|^2 / \sum\lambda - x^\top \Sigma x / \sum\lambda^2)`.
+    """
+    rows = table.probes(SAMPLE)
+    x = table.gather(rows).cpu().double() - torch.from_numpy(found.mean)
+    own = (x**2).sum(1) / found.centred.sum()
+    along = ((x @ found.covariance) * x).sum(1) / (found.centred**2).sum()
+    weight = (2 / len(table.population) * (own - along)).numpy()
+    order = np.argsort(-weight, kind="stable")[:10]
+    return [
+        {"id": int(rows[i]), "token": table.token(int(rows[i])), "raises_log_ratio_by": float(weight[i])} for i in order
+    ]

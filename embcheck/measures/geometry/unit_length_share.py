@@ -1,0 +1,130 @@
+"""Normalisation: are the rows of unit length, are the column means zero, and how do lengths depart from noise?"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import stats
+
+from embcheck.estimate import Estimate
+from embcheck.measures import histograms
+from embcheck.measures.kernels import blocks
+from embcheck.measures.resolve import tokens_part
+from embcheck.table.vocabulary import RowStatus, TokenKind
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from embcheck.table import EmbeddingTable
+
+__all__ = ["chi_departure", "unit_length_share"]
+
+LEVELS = (0.0, 0.01, 0.25, 0.5, 0.75, 0.99, 1.0)
+_MEAN_KS = math.sqrt(math.pi / 2) * math.log(2)  # mean of Kolmogorov's limiting distribution
+
+
+def unit_length_share(table: EmbeddingTable, *, unit_tolerance: float = 0.01, mean_tolerance: float = 0.05) -> Estimate:
+    r"""Share of the population's rows whose length is 1 within a tolerance.
+
+    :math:`\#\{i : | |x_i| - 1 | \le \tau\} / N`. Every row is measured: exact. Details: a histogram and quantiles of
+    the lengths by token class and of the rows left out; column means against ``mean_tolerance``; the departure of the
+    lengths from the chi distribution. The tolerances are those of the notebook "Word Embeddings: From Tokens to
+    Geometry" (2026), section 3.
+
+    Parameters
+    ----------
+    table
+        N population rows of width d.
+    unit_tolerance
+        How far from 1 a length may be.
+    mean_tolerance
+        How far from 0 a column's mean may be.
+
+    Raises
+    ------
+    NotMeasurable
+        Fewer than two rows in the population.
+    """
+    population = table.population
+    norms = table.norms.cpu().double().numpy()
+    distance = np.abs(norms[population] - 1)
+    unit = distance <= unit_tolerance
+    return Estimate.exact(
+        float(unit.mean()),
+        n=len(population),
+        unit="rows",
+        name="share of unit-length rows",
+        parts=(tokens_part(table, population, unit),),
+        details={
+            "unit_length": bool(unit.all()),
+            "mean_norm": float(norms[population].mean()),
+            "norm_sd": float(norms[population].std()),
+            "norm_histogram": histograms.of_values(norms[population]),
+            "norm_quantiles": _by_class(table, norms),
+            "columns": _columns(table, mean_tolerance),
+            "chi": chi_departure(norms[population], table.width),
+        },
+        counterexamples=_nearest_to_one(table, norms, population[unit], distance[unit]),
+    )
+
+
+def _by_class(table: EmbeddingTable, norms: NDArray[np.float64]) -> dict[str, Any]:
+    """Quantiles of the lengths of each token class of the population, and of each reason for being left out."""
+    groups = {kind.name.lower(): table.of_kind(kind) for kind in TokenKind}
+    outside = np.flatnonzero(~table.in_population)
+    for reason in RowStatus:
+        if reason not in {RowStatus.KNOWN, RowStatus.NON_FINITE, RowStatus.ZERO}:
+            groups[f"left out: {reason.name.lower()}"] = outside[table.status[outside] == reason]
+    found: dict[str, Any] = {"levels": list(LEVELS), "all": _quantiles(norms[table.population])}
+    for name, rows in groups.items():
+        if len(rows):
+            found[name] = {"rows": len(rows), **_quantiles(norms[rows])}
+    return found
+
+
+def _quantiles(norms: NDArray[np.float64]) -> dict[str, Any]:
+    finite = norms[np.isfinite(norms)]
+    return {"norms": np.quantile(finite, LEVELS).tolist() if len(finite) else None}
+
+
+def _columns(table: EmbeddingTable, tolerance: float) -> dict[str, Any]:
+    means = blocks.mean_vector(table).cpu().double().numpy()
+    largest = int(np.abs(means).argmax())
+    return {
+        "tolerance": tolerance,
+        "within_tolerance": float((np.abs(means) <= tolerance).mean()),
+        "zero_mean": bool((np.abs(means) <= tolerance).all()),
+        "largest": {"column": largest, "mean": float(means[largest])},
+        "root_mean_square": float(np.sqrt(np.mean(means**2))),
+        "mean_vector_norm": float(np.linalg.norm(means)),
+    }
+
+
+def chi_departure(norms: NDArray[np.float64], width: int) -> dict[str, float]:
+    r"""How far lengths are from those of iid Gaussian rows of the same scale.
+
+    With :math:`\sigma^2 = \overline{|x|^2} / d`, the lengths of such rows over :math:`\sigma` follow the chi
+    distribution with d degrees of freedom. Kolmogorov-Smirnov distance to it, what noise would have on average
+    (:math:`\sqrt{\pi/2} \ln 2 / \sqrt{N}`), and both coefficients of variation.
+    """
+    scale = math.sqrt(float(np.mean(norms**2)) / width)
+    expected = stats.chi.cdf(np.sort(norms) / scale, width)
+    steps = np.arange(len(norms) + 1) / len(norms)
+    distance = max(float((steps[1:] - expected).max()), float((expected - steps[:-1]).max()))
+    return {
+        "scale": scale,
+        "ks_distance": distance,
+        "ks_distance_of_noise": _MEAN_KS / math.sqrt(len(norms)),
+        "variation": float(norms.std() / norms.mean()),
+        "variation_of_noise": float(stats.chi.std(width) / stats.chi.mean(width)),
+    }
+
+
+def _nearest_to_one(
+    table: EmbeddingTable, norms: NDArray[np.float64], rows: NDArray[np.int64], distance: NDArray[np.float64]
+) -> list[dict[str, Any]]:
+    """The rows that weigh most against the claim that rows are not normalised."""
+    order = np.argsort(distance, kind="stable")[:10]
+    return [{"id": int(row), "token": table.token(int(row)), "value": float(norms[row])} for row in rows[order]]

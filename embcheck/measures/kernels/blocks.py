@@ -1,0 +1,176 @@
+"""Blockwise kernels that the measures share: one pass over the matrix, never V x V, on the table's device.
+
+Products run in float32 (never TF32), whatever dtype the rows are stored in, save where only signs are wanted and those
+in doubt are worked out again; sums of unit vectors run in the widest float that the device has. Counts are integers.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from embcheck.measures.kernels.threads import Memory
+from embcheck.progress import track
+from embcheck.table.table import row_index
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from embcheck.table import EmbeddingTable
+
+Tile = tuple[slice, "Tensor"]
+
+__all__ = [
+    "Raw", "Tile", "blocks", "full_precision", "lengths", "mean_vector", "moderate", "on_host", "tiles", "unit_sum",
+]  # fmt: skip
+
+_TILE_CELLS = 2**21  # of a tile: 8 MB, inside the cache of a CPU core
+_MODERATE = 1e12  # lengths up to it, and down to its inverse, whose products stay inside the range of float32
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Products in full float32 inside the block, whatever the program around it has chosen for speed."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    cuda = torch.backends.cuda.matmul  # sums of 16-bit products stay in float32 to the end there
+    reduced = cuda.allow_bf16_reduced_precision_reduction, cuda.allow_fp16_reduced_precision_reduction
+    cuda.allow_bf16_reduced_precision_reduction = cuda.allow_fp16_reduced_precision_reduction = False
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+        cuda.allow_bf16_reduced_precision_reduction, cuda.allow_fp16_reduced_precision_reduction = reduced
+
+
+def blocks(
+    table: EmbeddingTable, center: Tensor | None = None, what: str | None = None
+) -> Iterator[tuple[slice, Tensor]]:
+    """Unit rows of the population in blocks: the slice of the population, and (n, d) float32 on the device.
+
+    With ``center`` (d,), that vector is subtracted before the rows are scaled to length 1; a row equal to it stays 0.
+    ``what`` names the work on a progress bar. The next block takes the memory of the one before.
+    """
+    population, device = table.population, table.vectors.device
+    stored, unit = Memory(table.vectors.dtype, device), Memory(torch.float32, device)
+    parts = list(table.slices(len(population)))
+    for part in parts if what is None else track(parts, what):
+        rows = _stored(table, population[part], stored)
+        if center is None:
+            lengths = table.norms[row_index(population[part], rows.device)].float()
+            yield part, torch.div(rows, lengths[:, None], out=unit(*rows.shape))
+        else:
+            moved = torch.sub(rows, center, out=unit(*rows.shape))
+            yield part, moved.div_(torch.linalg.vector_norm(moved, dim=1, keepdim=True).clamp_min_(1e-30))
+
+
+def _stored(table: EmbeddingTable, rows: NDArray[np.int64], memory: Memory) -> Tensor:
+    """(n, d) rows as they are stored: consecutive ones a view of the matrix, others copied to some memory."""
+    index = row_index(rows, table.vectors.device)
+    if isinstance(index, slice):
+        return table.vectors[index]
+    return torch.index_select(table.vectors, 0, index, out=memory(len(rows), table.width))
+
+
+def mean_vector(table: EmbeddingTable) -> Tensor:
+    """(d,) mean of the population's raw rows, float32."""
+    total = torch.zeros(table.width, dtype=table.accumulator, device=table.vectors.device)
+    population = table.population
+    for part in table.slices(len(population)):
+        total += table.gather(population[part]).sum(0, dtype=table.accumulator)
+    return (total / len(population)).float()
+
+
+def unit_sum(table: EmbeddingTable, center: Tensor | None = None) -> Tensor:
+    """(d,) sum of the population's unit rows, in the accumulator's dtype."""
+    total = torch.zeros(table.width, dtype=table.accumulator, device=table.vectors.device)
+    for _, unit in blocks(table, center):
+        total += unit.sum(0, dtype=table.accumulator)
+    return total
+
+
+class Raw:
+    """Rows of the population and what scales them to length 1, slice by slice, on any thread.
+
+    Cosines come from scaling a product, which is smaller than the rows; rows stored as float32 are not even copied.
+    Rows so long or short that products of them could leave the range of float32 come scaled. With ``center`` (d,),
+    that vector is subtracted first. The next slice on a thread may take the memory of the one before.
+    """
+
+    def __init__(self, table: EmbeddingTable, center: Tensor | None = None) -> None:
+        self._table, self._center = table, center
+        device, population = table.vectors.device, table.population
+        self._kept, self._wide = Memory(table.vectors.dtype, device), Memory(torch.float32, device)
+        index = row_index(population, device)
+        self._first = index.start if isinstance(index, slice) else None
+        self._lengths = table.norms[index].float()
+        self._moderate = moderate(self._lengths)
+
+    def __call__(self, part: slice) -> tuple[Tensor, Tensor]:
+        """(n, d) and (n,) float32: rows, and the inverse of their lengths."""
+        if self._first is None:
+            rows = _stored(self._table, self._table.population[part], self._kept)
+        else:
+            rows = self._table.vectors[self._first + part.start : self._first + part.stop]
+        if self._center is not None:
+            rows = torch.sub(rows, self._center, out=self._wide(*rows.shape))
+            lengths = torch.linalg.vector_norm(rows, dim=1)
+            if not moderate(lengths):
+                return torch.nn.functional.normalize(rows, dim=1, eps=1e-30), torch.ones_like(lengths)
+            return rows, 1 / lengths
+        rows, lengths = (
+            rows if rows.dtype == torch.float32 else self._wide(*rows.shape).copy_(rows),
+            self._lengths[part],
+        )
+        return (rows, 1 / lengths) if self._moderate else (rows / lengths[:, None], torch.ones_like(lengths))
+
+    @property
+    def copied(self) -> bool:
+        """Whether rows are copied, and not read where the table has them."""
+        return self._first is None or self._center is not None or self._table.vectors.dtype != torch.float32
+
+    def blocks(self) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        """All of the population, one slice after the other."""
+        for part in self._table.slices(len(self._table.population)):
+            yield part, *self(part)
+
+
+def moderate(lengths: Tensor) -> bool:
+    """Whether products of rows of these lengths stay well inside the range of float32."""
+    return bool(lengths.min() > 1 / _MODERATE) and bool(lengths.max() < _MODERATE)
+
+
+def on_host(found: Any) -> NDArray[Any]:
+    """An array as NumPy's, wherever it was worked out."""
+    return found.cpu().numpy() if isinstance(found, torch.Tensor) else np.asarray(found)
+
+
+def tiles(table: EmbeddingTable, rows: NDArray[np.int64], *, own: float = math.nan) -> Iterator[Tile]:
+    """Cosines of rows (ids in the population) with every population row, as slices of the population and (m, n) tiles.
+
+    Where a row meets itself the tile holds ``own``. Go through it inside ``full_precision``.
+    """
+    device, position = table.vectors.device, np.searchsorted(table.population, rows)
+    query = table.units(rows)
+    step = max(256, _TILE_CELLS // max(1, len(rows)))
+    for part, unit in blocks(table):
+        for first in range(0, len(unit), step):
+            cosine = query @ unit[first : first + step].T
+            start = part.start + first
+            inside = np.flatnonzero((position >= start) & (position < start + cosine.shape[1]))
+            columns = torch.from_numpy(position[inside] - start).to(device)
+            cosine[torch.from_numpy(inside).to(device), columns] = own
+            yield slice(start, start + cosine.shape[1]), cosine
+
+
+def lengths(table: EmbeddingTable, rows: NDArray[np.int64]) -> Tensor:
+    """(n,) float32 Euclidean lengths of rows, on the device."""
+    return table.norms[torch.from_numpy(np.ascontiguousarray(rows)).to(table.vectors.device)].float()

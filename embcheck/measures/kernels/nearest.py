@@ -1,0 +1,209 @@
+"""The rows nearest to some vectors, streamed: what is no longer among the best costs a comparison, no sorting.
+
+Candidates come from float32 products, with some to spare; the order among them is that of float64 cosines or distances,
+rounded to twelve digits, and of row ids where those are equal. So ranks do not depend on blocks, threads or devices.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+
+from embcheck.measures.kernels import signs
+from embcheck.measures.kernels.blocks import Raw, blocks, full_precision
+from embcheck.measures.kernels.threads import Memory, on_threads
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from embcheck.table import EmbeddingTable
+
+__all__ = ["nearest", "top_k"]
+
+SPARE = 16  # candidates beyond the k that are asked for: float32 may misplace near ties
+QUERIES = 2_048
+_CELLS, _DEVICE_CELLS = 2**21, 2**25  # of a product: 8 MB on the CPU, 128 MB elsewhere
+_REFINED = 2**20  # numbers gathered at once for candidates: 8 MB
+_DIGITS = 12
+_FEW = 32  # cells to one hit from which sorting all of them costs more
+_WAITING = 8  # hits a query that wait before they are merged
+
+By = Literal["cosine", "distance"]
+
+_Hits = tuple["NDArray[np.int64]", "NDArray[np.int64]", "NDArray[np.float32]"]
+"""Cells of a product: queries, columns or positions, and scores."""
+
+
+def top_k(table: EmbeddingTable, queries: Tensor, k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The k population rows nearest to each query by cosine, nearest first: row ids and cosines, both (q, k).
+
+    Parameters
+    ----------
+    queries
+        (q, d) vectors, of any length but zero.
+    k
+        How many; at most the size of the population.
+    """
+    queries = queries.to(table.accumulator)
+
+    def search(part: slice) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        return _search(table, queries[part], k, None, "cosine")
+
+    with full_precision():
+        found = list(on_threads(search, _parts(len(queries), queries.device), queries.device, "nearest rows"))
+    where, cosines = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return table.population[where], cosines
+
+
+def nearest(table: EmbeddingTable, rows: NDArray[np.int64], k: int, by: By = "cosine") -> NDArray[np.int64]:
+    """Positions in the population of the k rows nearest to each given row, itself left out: (m, k), nearest first.
+
+    Parameters
+    ----------
+    rows
+        Row ids in the population.
+    k
+        How many; at most the size of the population less one.
+    by
+        Largest cosine, or smallest Euclidean distance.
+    """
+    device, position = table.vectors.device, np.searchsorted(table.population, rows)
+
+    def search(part: slice) -> NDArray[np.int64]:
+        return _search(table, table.gather(rows[part]).to(table.accumulator), k, position[part], by)[0]
+
+    with full_precision():
+        found = list(on_threads(search, _parts(len(rows), device), device, "nearest rows"))
+    return np.concatenate([np.zeros((0, min(k, len(table.population) - 1)), dtype=np.int64), *found])
+
+
+def _parts(queries: int, device: torch.device) -> list[slice]:
+    """Equal shares of the queries, as many for one thread as for another."""
+    threads = torch.get_num_threads() if device.type == "cpu" else 1
+    count = max(1, -(-queries // (QUERIES * threads)) * threads)
+    step = max(1, -(-queries // count))
+    return [slice(start, start + step) for start in range(0, queries, step)] or [slice(0, 0)]
+
+
+def _search(
+    table: EmbeddingTable, queries: Tensor, k: int, own: NDArray[np.int64] | None, by: By
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Positions and cosines, or distances, of the k nearest rows; ``own`` are the queries' places, to leave out."""
+    k = min(k, len(table.population) - (own is not None))
+    query = torch.nn.functional.normalize(queries, dim=1, eps=1e-300).float()
+    lengths = torch.linalg.vector_norm(queries, dim=1).float()[:, None]
+    best = _Best(len(queries), min(k + SPARE, len(table.population)), query.device)
+    for part, cosine in _tiles(table, query):
+        score = cosine
+        if by == "distance":  # the squared distance less |query|^2, negated: it has the same order
+            length = table.norms[torch.from_numpy(table.population[part]).to(query.device)].float()
+            score = (2 * lengths * cosine).sub_(length).mul_(length)
+        if own is not None:
+            inside = np.flatnonzero((own >= part.start) & (own < part.stop))
+            score[torch.from_numpy(inside), torch.from_numpy(own[inside] - part.start)] = -math.inf
+        best.add(score, part.start)
+    return _refined(table, queries, best.where(), k, own, by)
+
+
+def _tiles(table: EmbeddingTable, query: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """Cosines of unit queries with rows of the population, tile by tile: each takes the memory of the one before.
+
+    Whichever is smaller is scaled: the rows of a tile, or the product.
+    """
+    cells = _CELLS if query.device.type == "cpu" else _DEVICE_CELLS
+    step = max(256, cells // len(query) // 64 * 64)  # hits are sought 64 cells at a time
+    memory = torch.empty(len(query) * step, device=query.device)
+    narrow = table.width < len(query)
+    rows_of = ((part, unit, None) for part, unit in blocks(table)) if narrow else Raw(table).blocks()
+    for part, rows, scale in rows_of:
+        for first in range(0, len(rows), step):
+            piece = rows[first : first + step]
+            out = memory[: len(query) * len(piece)].view(len(query), len(piece))
+            cosine = torch.mm(query, piece.T, out=out)
+            if scale is not None:
+                cosine.mul_(scale[first : first + step])
+            yield slice(part.start + first, part.start + first + len(piece)), cosine
+
+
+class _Best:
+    """The largest scores so far of each query, and where they stand."""
+
+    def __init__(self, queries: int, k: int, device: torch.device) -> None:
+        self._k = k
+        self._values = torch.full((queries, 0), -math.inf, device=device)
+        self._where = torch.zeros((queries, 0), dtype=torch.int64, device=device)
+        self._mask = Memory(torch.bool, device)
+        self._waiting: list[_Hits] = []
+
+    def add(self, score: Tensor, start: int) -> None:
+        """Take in the scores of the next rows, from position ``start`` on."""
+        full = self._values.shape[1] == self._k
+        if full and score.device.type == "cpu":
+            query, column, values = self._hits(score)
+            if len(query) < score.numel() // _FEW:
+                self._waiting.append((query, column + start, values))
+                if sum(len(values) for _, _, values in self._waiting) > _WAITING * len(score):
+                    self._take_in()
+                return
+        best, columns = score.topk(min(self._k, score.shape[1]), dim=1)
+        self._merge(best, columns + start)
+
+    def where(self) -> NDArray[np.int64]:
+        """(queries, k) positions of the rows with the largest scores, in no particular order."""
+        self._take_in()
+        return self._where.cpu().numpy()
+
+    def _hits(self, score: Tensor) -> _Hits:
+        """Scores that are larger than the least of a query's best."""
+        cells, mask = score.numpy(), self._mask(*score.shape).numpy()
+        np.greater(cells, self._values[:, -1:].numpy(), out=mask)
+        hits = np.flatnonzero(mask) if mask.size % 64 else signs.set_bits(np.packbits(mask).view(np.uint64))
+        query, column = np.divmod(hits, cells.shape[1])
+        return query, column, cells.reshape(-1)[hits]
+
+    def _take_in(self) -> None:
+        """Merge the hits that wait: few at a time would cost more than comparing with an old bound."""
+        if not self._waiting:
+            return
+        query, where, values = (np.concatenate(parts) for parts in zip(*self._waiting, strict=True))
+        self._waiting.clear()
+        order = np.argsort(query, kind="stable")
+        query, counts = query[order], np.bincount(query, minlength=len(self._values))
+        place = np.arange(len(query)) - (np.cumsum(counts) - counts)[query]
+        shape = len(counts), int(counts.max(initial=0))
+        scores, rows = np.full(shape, -np.inf, dtype=np.float32), np.zeros(shape, dtype=np.int64)
+        scores[query, place], rows[query, place] = values[order], where[order]
+        self._merge(torch.from_numpy(scores), torch.from_numpy(rows))
+
+    def _merge(self, values: Tensor, where: Tensor) -> None:
+        together, places = torch.cat([self._values, values], 1), torch.cat([self._where, where], 1)
+        self._values, order = together.topk(min(self._k, together.shape[1]), dim=1)
+        self._where = places.gather(1, order)
+
+
+def _refined(
+    table: EmbeddingTable, queries: Tensor, where: NDArray[np.int64], k: int, own: NDArray[np.int64] | None, by: By
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The k best of the candidates, by what float64 makes of them."""
+    step = max(1, _REFINED // (where.shape[1] * table.width))
+    exact = np.empty(where.shape)
+    for start in range(0, len(where), step):
+        chosen = slice(start, start + step)
+        rows = table.gather(table.population[where[chosen]].ravel()).to(table.accumulator)
+        rows, query = rows.view(*where[chosen].shape, -1), queries[chosen, None]
+        if by == "cosine":
+            lengths = torch.linalg.vector_norm(rows, dim=2) * torch.linalg.vector_norm(query, dim=2)
+            exact[chosen] = ((rows * query).sum(2) / lengths).cpu().double().numpy()
+        else:
+            exact[chosen] = torch.linalg.vector_norm(rows - query, dim=2).cpu().double().numpy()
+    key = np.round(exact if by == "distance" else -exact, _DIGITS)
+    if own is not None:
+        key[where == own[:, None]] = math.inf
+    order = np.lexsort((where, key), axis=1)[:, :k]
+    return np.take_along_axis(where, order, 1), np.take_along_axis(exact, order, 1)

@@ -1,0 +1,245 @@
+r"""Signs of cosines, exact: those that a fast product can't be trusted with are worked out again from the stored rows.
+
+A product of rows of width d in float32, or in bfloat16 with float32 sums, is wrong by less than
+:math:`\lambda \sqrt d\, 2^{-24} S` (rounding errors that don't conspire: Higham and Mary, SIAM J. Sci. Comput. 41,
+2019), where S is the largest sum on the way. Where the whole sum is near zero, its positive and its negative terms are
+as large, each at most half of :math:`|x| |y|`, and so is S. With lambda 2 on the CPU, where sums are rounded to
+nearest, that is :math:`\sqrt d\, 2^{-24} |x| |y|`; on CUDA, whose tensor cores truncate, four times that is allowed.
+Cells nearer to zero are computed in float64, where a product of two stored numbers is exact; a cosine within
+:math:`d\, 2^{-53}` of zero there is a tie, which counts as zero. So counts depend neither on the size and order of
+blocks, nor on threads, nor on the type or device of the fast product.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from embcheck.measures.kernels.threads import Memory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from embcheck.table import EmbeddingTable
+
+__all__ = ["Cells", "Tally", "count", "of_pairs", "row_totals", "set_bits", "settle", "stored", "together", "tolerance"]
+
+DENSE = 0.02  # share of unsure cells from which a whole product is computed in float64
+_MANY = 0.002  # share of cells near zero from which their own bounds are looked at before they are kept
+_CELLS = 2**18  # numbers gathered at once for single cells: few calls, between which threads wait for another
+_CHUNK = 2**21  # cells compared at once, of products that are no larger as a rule
+_BYTE = 255  # rows whose true cells can be added up in bytes
+_WORD = 64
+
+_MASKS = Memory(torch.bool, torch.device("cpu"))
+
+Cells = tuple["Tensor", "Tensor", "Tensor"]
+"""Single cells: (k,) places of the first row, (k,) of the second, and (k,) values of their fast product."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tally:
+    """What is sure of a product's signs, and which cells are in doubt: those are counted nowhere yet."""
+
+    rows: Any
+    """(m,) how many cells of each row are zero or more, in NumPy on the CPU and in PyTorch elsewhere."""
+    columns: Any
+    """(n,) how many of each column, where that was asked for."""
+    near: Tensor
+    """(k,) where cells too near to zero are, row by row."""
+
+    def cells(self, product: Tensor, first: int, second: int) -> Cells:
+        """The cells in doubt, of a product whose rows and columns have their places from ``first``, ``second`` on."""
+        width = product.shape[1]
+        return self.near // width + first, self.near % width + second, product.reshape(-1)[self.near]
+
+
+def tolerance(width: int, device: torch.device) -> float:
+    """Distance of a cosine from zero below which the sign of a fast product is not trusted."""
+    return (1 if device.type == "cpu" else 4) * float(np.sqrt(width) + 1) * 2.0**-24
+
+
+def count(
+    product: Tensor,
+    limit: Tensor | float,
+    rows: Callable[[], tuple[Tensor, Tensor]],
+    *,
+    bounds: tuple[Tensor, Tensor] | None = None,
+    columns: bool = True,
+) -> Tally:
+    """How many cells of a product are zero or more, but for those nearer to zero than a limit.
+
+    Parameters
+    ----------
+    product
+        (m, n) cosines, or products of the rows as they are, in any float type. Cells of minus infinity count nowhere.
+    limit
+        One number for all cells, above the bounds of all.
+    rows
+        Gives the rows, (m, d) and (n, d), as they are stored. Asked only where so many cells are in doubt, as with
+        rows that are sparse or take few values, that the whole product is worked out in float64: none is in doubt then.
+    bounds
+        (m,) and (n,) numbers whose products bound single cells, where rows differ much in length.
+    columns
+        Whether columns are to be counted too.
+    """
+    above = torch.as_tensor(limit, device=product.device).to(product.dtype)
+    above = torch.nextafter(above, torch.full_like(above, torch.inf))
+    found = (_count if product.device.type == "cpu" else _count_there)(product, above, columns=columns)
+    if bounds is not None and len(found.near) > _MANY * product.numel():
+        found = _narrowed(found, product, bounds)
+    if len(found.near) <= DENSE * product.numel():
+        return found
+    mask = _dense(*rows()) & (product > -torch.inf)
+    totals = mask.sum(1), mask.sum(0)
+    if product.device.type == "cpu":
+        return Tally(totals[0].numpy(), totals[1].numpy(), found.near[:0])
+    return Tally(*totals, found.near[:0])
+
+
+def _narrowed(found: Tally, product: Tensor, bounds: tuple[Tensor, Tensor]) -> Tally:
+    """The same with those cells near zero counted that their own bounds leave no doubt of."""
+    i, j, values = found.cells(product, 0, 0)
+    unsure = _in_doubt(values, bounds[0][i] * bounds[1][j])
+    sure = ~unsure & (values >= 0)
+    rows, columns = (torch.bincount(at[sure], minlength=size) for at, size in zip((i, j), product.shape, strict=True))
+    if product.device.type == "cpu":
+        return Tally(found.rows + rows.numpy(), found.columns + columns.numpy(), found.near[unsure])
+    return Tally(found.rows + rows, found.columns + columns, found.near[unsure])
+
+
+def _in_doubt(values: Tensor, bounds: Tensor | float) -> Tensor:
+    """Which values are below their bounds in size, or may have been before they were rounded."""
+    return values.float().abs() < bounds * (1 + torch.finfo(values.dtype).eps)
+
+
+def _count(product: Tensor, limit: Tensor, *, columns: bool = True) -> Tally:
+    """By NumPy, whose loops over small types are the faster ones, in few calls, between which threads wait.
+
+    Comparisons are packed to bits: 64 cells at a time are counted, or found to lie on either side of zero.
+    """
+    m, n = product.shape
+    step, words = max(1, min(m, _CHUNK // n)), -(-n // _WORD)
+    rows, totals, near = np.zeros(m, dtype=np.int64), np.zeros(words * _WORD, dtype=np.int64), []
+    masks = _MASKS(2, step, words * _WORD).numpy()
+    masks[:, :, n:] = False
+    for start in range(0, m, step):
+        above, upward = masks[:, : m - start]
+        _compare(product[start : start + step], limit, above[:, :n], upward[:, :n])
+        bits = np.packbits(above).view(np.uint64)
+        rows[start : start + step] = np.bitwise_count(bits).reshape(-1, words).sum(1, dtype=np.int64)
+        for first in range(0, len(above), _BYTE) if columns else ():
+            totals += np.add.reduce(above[first : first + _BYTE].view(np.uint8), axis=0, dtype=np.uint8)
+        between = np.bitwise_xor(bits, np.packbits(upward).view(np.uint64), out=bits)
+        row, column = np.divmod(set_bits(between), words * _WORD)
+        near.append((row + start) * n + column)
+    return Tally(rows, totals[:n], torch.from_numpy(np.concatenate(near)))
+
+
+def _compare(cells: Tensor, limit: Tensor, above: NDArray[np.bool_], upward: NDArray[np.bool_]) -> None:
+    """Which cells are not below a limit, and which are not below its negative either."""
+    if cells.dtype == torch.float32:
+        values, bound = cells.numpy(), np.float32(limit)
+        np.greater_equal(values, bound, out=above)
+        np.greater(values, -bound, out=upward)
+        return  # 16-bit floats are ordered as whole numbers where they are positive, the other way round where negative
+    bits, upper = cells.view(torch.int16).numpy(), limit.view(torch.int16).numpy()[()]
+    np.greater_equal(bits, upper, out=above)
+    np.less(bits.view(np.uint16), np.uint16(0x8000) + upper.view(np.uint16), out=upward)
+
+
+def _count_there(product: Tensor, limit: Tensor, *, columns: bool = True) -> Tally:
+    """The same in PyTorch, for other devices."""
+    above, near = product >= limit, torch.nonzero((product.abs() < limit).flatten())[:, 0]
+    return Tally(above.sum(1), above.sum(0) if columns else above.new_zeros(above.shape[1], dtype=torch.int64), near)
+
+
+def together(parts: Sequence[Cells]) -> Cells:
+    """Cells of several products as those of one."""
+    first, second, values = zip(*parts, strict=True)
+    return torch.cat(first), torch.cat(second), torch.cat(values)
+
+
+def settle(
+    table: EmbeddingTable,
+    cells: Cells,
+    ids: tuple[Tensor, Tensor],
+    bounds: Tensor | float,
+    center: Tensor | None = None,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Places of those cells in doubt that are zero or more: (k,) of the first rows, and (k,) of the second.
+
+    Parameters
+    ----------
+    table, center
+        The table, and the (d,) vector subtracted from its rows.
+    cells
+        Cells in doubt, from `Tally.cells`.
+    ids
+        Which row of the table is at each place, of the first rows and of the second.
+    bounds
+        (k,) how near to zero each cell has to be for its sign not to be trusted; one number for all.
+    """
+    first, second, values = cells
+    found = values >= 0
+    unsure = _in_doubt(values, bounds)
+    found[unsure] = of_pairs(table, ids[0][first[unsure]], ids[1][second[unsure]], center)
+    return first[found].cpu().numpy(), second[found].cpu().numpy()
+
+
+def of_pairs(table: EmbeddingTable, first: Tensor, second: Tensor, center: Tensor | None = None) -> Tensor:
+    """(k,) whether cosines of single pairs of rows, given by their ids, are zero or more: exact."""
+    device, wide = first.device, _wide(first.device)
+    found, step = torch.empty(len(first), dtype=torch.bool, device=device), max(1, _CELLS // table.width)
+    sides = [(Memory(table.vectors.dtype, device), Memory(wide, device)) for _ in range(2)]
+    for start in range(0, len(first), step):
+        i, j = first[start : start + step], second[start : start + step]
+        shape, rows = (len(i), table.width), []
+        for ids, (narrow, memory) in zip((i, j), sides, strict=True):
+            picked = torch.index_select(table.vectors, 0, ids, out=narrow(*shape))
+            rows.append(memory(*shape).copy_(picked if center is None else picked.float() - center))
+        lengths = table.norms[i] * table.norms[j] if center is None else rows[0].norm(dim=1) * rows[1].norm(dim=1)
+        found[start : start + step] = _sign(torch.linalg.vecdot(*rows), lengths.to(wide), table.width)
+    return found
+
+
+def stored(table: EmbeddingTable, ids: Tensor, center: Tensor | None = None) -> Tensor:
+    """(n, d) rows of a table as they are stored, or float32 ones less a vector."""
+    return table.vectors[ids] if center is None else table.vectors[ids].float() - center
+
+
+def _dense(first: Tensor, second: Tensor) -> Tensor:
+    """Signs of all cells: many are unsure where rows are sparse, or take few values."""
+    a, b = first.to(_wide(first.device)), second.to(_wide(first.device))
+    return _sign(a @ b.T, a.norm(dim=1)[:, None] * b.norm(dim=1), first.shape[1])
+
+
+def _sign(products: Tensor, lengths: Tensor, width: int) -> Tensor:
+    return products >= -width * 2.0**-53 * lengths
+
+
+def _wide(device: torch.device) -> torch.dtype:
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def set_bits(words: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Places of the bits that are set, as `numpy.packbits` packs them; fast where few are."""
+    at = np.flatnonzero(words)
+    which, bit = np.divmod(np.flatnonzero(np.unpackbits(words[at].view(np.uint8))), _WORD)
+    return at[which] * _WORD + bit
+
+
+def row_totals(mask: Any) -> Any:
+    """(m,) how many cells of each row of (m, n) booleans are true, in NumPy or PyTorch."""
+    if not isinstance(mask, np.ndarray):
+        return mask.sum(1)
+    words = np.packbits(mask, axis=1)
+    if words.shape[1] % 8 == 0:
+        words = words.view(np.uint64)
+    return np.bitwise_count(words).sum(1, dtype=np.int64)

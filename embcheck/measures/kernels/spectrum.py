@@ -1,0 +1,128 @@
+"""Eigenvalues of the rows' second moments, about their mean and about zero, and what noise of the same shape has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from embcheck.measures.kernels import blocks
+from embcheck.progress import track
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from embcheck.table import EmbeddingTable
+
+__all__ = ["Spectrum", "entropy_rank", "haar", "marchenko_pastur", "needed_for", "participation_ratio", "spectrum_of"]
+
+_GRID = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Spectrum:
+    """Second moments of N rows of width d.
+
+    Attributes
+    ----------
+    mean
+        (d,) float64.
+    covariance
+        (d, d) float64 tensor in the host's memory, divided by N.
+    centred
+        (d,) eigenvalues of the covariance, largest first.
+    leading
+        (d,) unit eigenvector to the largest of them, its largest entry positive.
+    raw
+        (d,) eigenvalues of the second moments about zero, largest first.
+    axes
+        (d, d) eigenvectors to ``raw``, in columns; float64 tensor in the host's memory.
+    """
+
+    mean: NDArray[np.float64]
+    covariance: Tensor
+    centred: NDArray[np.float64]
+    leading: Tensor
+    raw: NDArray[np.float64]
+    axes: Tensor
+
+
+def spectrum_of(table: EmbeddingTable) -> Spectrum:
+    """The population's spectrum, found once a table: one pass for the mean, one for the d x d moments."""
+    if "spectrum" not in table.memo:
+        mean, covariance = _moments(table)
+        raw, axes = torch.linalg.eigh(covariance + torch.outer(mean, mean))
+        centred, directions = torch.linalg.eigh(covariance)
+        leading = directions[:, -1]
+        table.memo["spectrum"] = Spectrum(
+            mean.numpy(),
+            covariance,
+            centred.flip(0).clamp(min=0).numpy(),
+            leading * leading[leading.abs().argmax()].sign(),
+            raw.flip(0).clamp(min=0).numpy(),
+            axes.flip(1),
+        )
+    found: Spectrum = table.memo["spectrum"]
+    return found
+
+
+def _moments(table: EmbeddingTable) -> tuple[Tensor, Tensor]:
+    """Mean and covariance, float64. Products are float32, of rows near zero mean; sums are in the accumulator."""
+    center, population = blocks.mean_vector(table), table.population
+    scatter = torch.zeros((table.width, table.width), dtype=table.accumulator, device=center.device)
+    rest = torch.zeros(table.width, dtype=table.accumulator, device=center.device)
+    with blocks.full_precision():
+        for part in track(list(table.slices(len(population))), "covariance"):
+            rows = table.gather(population[part]) - center
+            scatter += (rows.T @ rows).to(table.accumulator)
+            rest += rows.sum(0, dtype=table.accumulator)
+    rest = rest.cpu().double() / len(population)  # what rounding left of the mean
+    covariance = scatter.cpu().double() / len(population) - torch.outer(rest, rest)
+    return center.cpu().double() + rest, (covariance + covariance.T) / 2
+
+
+def participation_ratio(eigenvalues: NDArray[np.float64]) -> float:
+    r""":math:`(\sum \lambda)^2 / \sum \lambda^2`: d where all are equal, 1 where one has everything."""
+    return float(eigenvalues.sum() ** 2 / (eigenvalues**2).sum())
+
+
+def entropy_rank(eigenvalues: NDArray[np.float64]) -> float:
+    r""":math:`\exp(-\sum p \ln p)` of :math:`p = \lambda / \sum \lambda` (Roy and Vetterli 2007)."""
+    p = eigenvalues[eigenvalues > 0] / eigenvalues.sum()
+    return float(np.exp(-(p * np.log(p)).sum()))
+
+
+def needed_for(eigenvalues: NDArray[np.float64], share: float) -> int:
+    """How many of the largest eigenvalues it takes to reach a share of their sum."""
+    reached = np.cumsum(eigenvalues) / eigenvalues.sum()
+    return min(int(np.searchsorted(reached, share - 1e-12)) + 1, len(eigenvalues))
+
+
+def marchenko_pastur(rows: int, width: int) -> NDArray[np.float64]:
+    r"""(d,) eigenvalues that the covariance of N iid rows with unit variances has for large N and d, largest first.
+
+    Quantiles of the Marchenko-Pastur distribution with ratio :math:`\gamma = d / N`: density
+    :math:`\sqrt{(b - x)(x - a)} / (2 \pi \gamma x)` between :math:`a, b = (1 \mp \sqrt\gamma)^2`; where
+    :math:`\gamma > 1` the others are zero (Marchenko and Pastur 1967).
+    """
+    ratio = width / rows
+    low, high = (1 - np.sqrt(ratio)) ** 2, (1 + np.sqrt(ratio)) ** 2
+    angle = (np.arange(_GRID) + 0.5) * np.pi / _GRID  # x = centre + radius cos(angle) smooths both square-root edges
+    x = (low + high) / 2 + (high - low) / 2 * np.cos(angle)
+    mass = np.cumsum(np.sin(angle) ** 2 / x)  # from the largest down
+    rank = min(rows, width)
+    levels = (np.arange(rank) + 0.5) / rank
+    return np.concatenate([np.interp(levels, mass / mass[-1], x), np.zeros(width - rank)])
+
+
+def haar(rows: int, columns: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """A uniform (rows, columns) frame of orthonormal columns.
+
+    It is the Q of a Gaussian matrix, signed by the diagonal of R (Mezzadri 2007).
+    """
+    q, r = np.linalg.qr(rng.standard_normal((rows, columns)))
+    found: NDArray[np.float64] = q * np.sign(np.diag(r))
+    return found

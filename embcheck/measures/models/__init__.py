@@ -1,0 +1,1 @@
+"""Measures that compare a model with another one, or with what was published of it."""

@@ -1,0 +1,179 @@
+"""Neighbor overlap: do two tables have the same tokens near a token?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from embcheck.errors import NotMeasurable, UsageError
+from embcheck.estimate import Estimate
+from embcheck.measures.kernels.nearest import nearest
+from embcheck.measures.models.alignment import align
+from embcheck.measures.models.cka import linear_cka
+from embcheck.progress import track
+from embcheck.settings import DEFAULT_PROBES, current
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from embcheck.measures.models.alignment import Alignment
+    from embcheck.table import EmbeddingTable
+
+__all__ = ["neighbor_overlap", "shuffled_overlaps"]
+
+DRAWS = 999
+_NAMED, _NEIGHBORS = 10, 3
+
+
+def neighbor_overlap(tables: tuple[EmbeddingTable, ...], k: int = 20, *, rng: np.random.Generator) -> Estimate:
+    r"""Mean Jaccard index of a token's k nearest tokens in one table and in the other.
+
+    Over the N tokens that both populations have with identical text (``embcheck.measures.models.alignment``), with
+    :math:`N_k(i)` the k shared tokens nearest to i by cosine, i left out:
+    :math:`\frac{1}{n} \sum_i |N_k^A(i) \cap N_k^B(i)| / |N_k^A(i) \cup N_k^B(i)|`. Unit: probe tokens, in hash order,
+    each against all shared tokens: 1,000, or what ``--probes`` says; all of them is exact. Interval: Student t with the
+    finite-population correction, or betting. Null: ``shuffled_alignment``, 999 times. Details: how much of either
+    vocabulary is shared, the tokens with the largest overlap, and linear CKA of the shared rows with its null.
+
+    Widths, dtypes and devices may differ: lists are compared, never vectors. Memory beyond the tables is one block of
+    rows and the probes' lists.
+
+    Parameters
+    ----------
+    tables
+        Two tables.
+    k
+        Length of a neighbor list.
+    rng
+        Draws the null.
+
+    Raises
+    ------
+    NotMeasurable
+        Not more than 3 k tokens are shared.
+    UsageError
+        ``k`` is not positive.
+    """
+    if k < 1:
+        raise UsageError(f"neighbor lists need k >= 1, got {k}")
+    shared = align(tables)
+    size = len(shared)
+    if size <= 3 * k:
+        raise NotMeasurable(
+            f"{size} shared tokens are too few for lists of {k} neighbors; more than {3 * k} are needed"
+        )
+    probes = _probes(tables[0], shared)
+    lists = _lists(tables, shared, probes, k)
+    units = _jaccard(_found_in(_keys(lists[0], size), lists[1], size), k)
+    draws = shuffled_overlaps(lists, probes, size, rng)
+    order = np.argsort(units, kind="stable")
+    lowest, highest = (
+        [_about(tables, shared, int(probes[i]), float(units[i]), [near[i] for near in lists]) for i in some]
+        for some in (order[:_NAMED], order[: -_NAMED - 1 : -1])
+    )
+    return Estimate.from_units(
+        units,
+        unit="probe tokens",
+        population=size,
+        bounds=(0.0, 1.0),
+        name=f"Jaccard index of the {k} nearest tokens",
+        effect={"name": "overlap above the shuffled alignment", "value": float(units.mean() - draws.mean())},
+        draws={"shuffled_alignment": draws},
+        details={
+            "neighbors": k,
+            **shared.record,
+            "quantiles": dict(zip(("5%", "50%", "95%"), np.quantile(units, (0.05, 0.5, 0.95)).tolist(), strict=True)),
+            "cka": linear_cka(tables, shared).record,
+            "highest": highest,
+        },
+        counterexamples=lowest,
+    )
+
+
+def _probes(table: EmbeddingTable, shared: Alignment) -> NDArray[np.int64]:
+    """Places among the shared tokens of those that are probed, in hash order."""
+    asked = current().probes
+    count = asked if isinstance(asked, int) else len(shared) if asked == "all" else DEFAULT_PROBES
+    found: NDArray[np.int64] = np.searchsorted(shared.first, table.probes(count, among=shared.first))
+    return found
+
+
+def _lists(
+    tables: tuple[EmbeddingTable, ...], shared: Alignment, probes: NDArray[np.int64], k: int
+) -> list[NDArray[np.int64]]:
+    """For either table (m, k) places among the shared tokens of those nearest to each probe."""
+    found = []
+    for table, rows in zip(tables, (shared.first, shared.second), strict=True):
+        order = np.argsort(rows)  # neighbors are found as places among ascending rows
+        found.append(order[nearest(table.among(rows), rows[probes], k)])
+    return found
+
+
+def _keys(lists: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """Sorted numbers, one for each row of (m, k) numbers below ``size`` and each entry in it."""
+    return np.sort((np.arange(len(lists))[:, None] * size + lists).ravel())
+
+
+def _found_in(keys: NDArray[np.int64], lists: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """(m,) how many entries of each row are in the same row of the lists that the keys were made of."""
+    wanted = np.arange(len(lists))[:, None] * size + np.sort(lists, axis=1)
+    place = np.searchsorted(keys, wanted)
+    found: NDArray[np.int64] = (keys[np.minimum(place, len(keys) - 1)] == wanted).sum(1)
+    return found
+
+
+def _jaccard(common: NDArray[np.int64], k: int) -> NDArray[np.float64]:
+    found: NDArray[np.float64] = common / (2 * k - common)
+    return found
+
+
+def shuffled_overlaps(
+    lists: list[NDArray[np.int64]], probes: NDArray[np.int64], size: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    r"""The mean Jaccard index under 999 shuffled alignments, from the probes' lists alone.
+
+    An alignment :math:`\sigma` gives the second table's token :math:`\sigma(i)` the name i. Its list under the new
+    names is :math:`\sigma^{-1}(N_k^B(\sigma(i)))`, which is known where :math:`\sigma(i)` is a probe. The shuffles
+    therefore permute probes among probes and the other tokens among themselves, both uniformly, with fixed points.
+    These form a group, which is all that valid p-values need: were the second table's rows given to the shared tokens
+    at random, each of its elements would leave the distribution as it is. Where all tokens are probes it is the group
+    of all permutations.
+
+    Parameters
+    ----------
+    lists
+        Two (m, k) arrays: neighbors of the probes in either table, as places among the shared tokens.
+    probes
+        (m,) places of the probes.
+    size
+        Number of shared tokens.
+    rng
+        Draws the permutations.
+    """
+    (a, b), k = lists, lists[0].shape[1]
+    keys = _keys(a, size)
+    others = np.setdiff1d(np.arange(size), probes)
+    renamed, draws = np.empty(size, dtype=np.int64), np.empty(DRAWS)
+    for i in track(range(DRAWS), "shuffled alignments"):
+        order = rng.permutation(len(probes))
+        renamed[probes[order]] = probes
+        renamed[rng.permutation(others)] = others
+        draws[i] = _jaccard(_found_in(keys, renamed[b[order]], size), k).mean()
+    return draws
+
+
+def _about(
+    tables: tuple[EmbeddingTable, ...], shared: Alignment, place: int, value: float, lists: list[NDArray[np.int64]]
+) -> dict[str, Any]:
+    """A probe, its overlap, and what is nearest to it in either table."""
+    first, second = ([tables[0].token(int(shared.first[p])) for p in near[:_NEIGHBORS]] for near in lists)
+    row = int(shared.first[place])
+    return {
+        "id": row,
+        "other_id": int(shared.second[place]),
+        "token": tables[0].token(row),
+        "value": value,
+        "near": first,
+        "near_in_other": second,
+    }

@@ -1,0 +1,1 @@
+"""Measures of the products of tokens with the neurons of a layer."""

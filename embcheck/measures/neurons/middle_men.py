@@ -1,0 +1,187 @@
+"""Middle men: is what two related words have in common carried by fewer neurons than what unrelated ones have?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.linalg import solve_triangular
+
+from embcheck.estimate import Estimate, part
+from embcheck.measures.kernels.spectrum import haar
+from embcheck.measures.neurons.profiles import Profiles, profiles_of_pairs
+from embcheck.measures.pairs.comparisons import centred
+from embcheck.measures.pairs.related_pair_auc import shuffled_traces, too_few, without_each_pair
+from embcheck.settings import current
+from embcheck.stats.intervals import jackknife_interval
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from embcheck.lexicons import Relation
+    from embcheck.table import EmbeddingTable
+
+__all__ = ["middle_men", "strongest"]
+
+ROTATIONS = 199
+MOST_PAIRS = 40
+_NEURONS_SHOWN = 5
+_TALL = 4
+
+
+def middle_men(
+    table: EmbeddingTable, relation: Relation, *, weights: str, layer: int, rng: np.random.Generator
+) -> Estimate:
+    r"""By what factor fewer neurons carry the agreement of related words than that of unrelated ones, as a logarithm.
+
+    With centred profiles p and q of two words, neuron k contributes :math:`c_k = p_k q_k` to their covariance. The
+    effective number of neurons is the participation ratio :math:`N = (\sum_k |c_k|)^2 / \sum_k c_k^2`: 1 where one
+    neuron carries all, m where all carry alike. With n word-disjoint pairs the estimate is the mean of
+    :math:`\log N_{ij}` over the n(n - 1) cross pairs less its mean over the n related ones. Unit: word pairs, at most
+    40, in hash order; interval: delete-one-pair jackknife-t.
+
+    What a null says. ``shuffled_pairs`` permutes the partners: neurons that are strong for all words, or of large
+    norm, concentrate any pair. ``rotated_neurons`` turns the basis of the neurons by a uniform orthogonal matrix, the
+    same for all words, which keeps every cosine and distance of profiles: pairs that agree more are more concentrated
+    in *any* basis, and only what goes beyond that speaks of neurons. Profiles are turned, not weights:
+    :math:`P = Q_0 S` is equal in law to U S under rotation, U a uniform frame of as many columns as there are words.
+    Asked for by the notes "Size Comparison Congruence", which look for the neuron that is the "middle man".
+
+    Parameters
+    ----------
+    relation
+        Word-disjoint pairs (a, b) of related words.
+    weights
+        A role of `EmbeddingTable.tensor`.
+    layer
+        Number of the layer; -1 is the last.
+    rng
+        Draws both nulls.
+
+    Raises
+    ------
+    NotMeasurable
+        Fewer than 3 pairs resolve to single tokens, or the table has no such weights.
+    """
+    found = _few(table, profiles_of_pairs(table, relation, weights, layer))
+    cells = log_effective(found.first, found.second)
+    value, n, level = contrast(cells), len(cells), current().confidence_level
+    low, high, pseudo = jackknife_interval(value, without_each_pair(cells, contrast), level)
+    traces = shuffled_traces(cells, rng)
+    turned = [log_effective(first, second) for first, second in rotations(found, rng)]
+    neurons = found.first.shape[1]
+    off = ~np.eye(n, dtype=np.bool_)
+    return Estimate(
+        value,
+        low,
+        high,
+        level,
+        "jackknife-t over word-disjoint pairs",
+        n,
+        "word pairs",
+        name=f"log ratio of effective {weights} neurons, unrelated to related",
+        effect={"name": "times fewer neurons", "value": float(np.exp(value))},
+        draws={
+            "shuffled_pairs": (cells.sum() - traces) / (n * (n - 1)) - traces / n,
+            "rotated_neurons": np.array([contrast(one) for one in turned]),
+        },
+        units=pseudo,
+        parts=(part([f"{a}>{b}" for a, b in found.pairs], pseudo, pseudo=True),),
+        details={
+            "coverage": found.words.coverage.record(),
+            "weights": {"role": weights, "layer": layer, "rows": neurons},
+            "effective_neurons": {
+                "related": float(np.exp(np.diag(cells).mean())),
+                "unrelated": float(np.exp(cells[off].mean())),
+                "related_rotated": float(np.exp(np.mean([np.diag(one).mean() for one in turned]))),
+                "unrelated_rotated": float(np.exp(np.mean([one[off].mean() for one in turned]))),
+            },
+            "middle_men": strongest(found, n),
+        },
+        counterexamples=_against(found, cells),
+        reason=too_few(n),
+    )
+
+
+def strongest(found: Profiles, count: int) -> list[dict[str, Any]]:
+    """For some pairs the neurons that contribute most, each with its share of all contributions' sizes."""
+    first, second = centred(found.first), centred(found.second)
+    effective = np.exp(np.diag(log_effective(found.first[:count], found.second[:count])))
+    rows = []
+    for i, pair in enumerate(found.pairs[:count]):
+        parts = first[i] * second[i]
+        top = np.argsort(-parts, kind="stable")[:_NEURONS_SHOWN]
+        shares = parts / np.abs(parts).sum()
+        rows.append(
+            {
+                "pair": "-".join(pair),
+                "correlation": float(parts.sum()),
+                "effective_neurons": float(effective[i]),
+                "neurons": [
+                    {
+                        "neuron": int(k),
+                        "share": float(shares[k]),
+                        "products": [float(found.first[i, k]), float(found.second[i, k])],
+                    }
+                    for k in top
+                ],
+            }
+        )
+    return rows
+
+
+def log_effective(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float64]:
+    """(n, n) logarithms of the effective number of neurons, of every first profile with every second."""
+    a, b = centred(first), centred(second)
+    found: NDArray[np.float64] = 2 * np.log(np.abs(a) @ np.abs(b).T) - np.log((a * a) @ (b * b).T)
+    return found
+
+
+def contrast(cells: NDArray[np.float64]) -> float:
+    """Mean of the cells off the diagonal less that of those on it."""
+    n, trace = len(cells), float(np.trace(cells))
+    return (float(cells.sum()) - trace) / (n * (n - 1)) - trace / n
+
+
+def rotations(found: Profiles, rng: np.random.Generator) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+    """Both words' profiles in a basis drawn at random, 199 times."""
+    n, neurons = found.first.shape
+    _, small = np.linalg.qr(np.concatenate([found.first, found.second]).T)
+    for _ in range(ROTATIONS):
+        turned = _framed(small, neurons, rng).T
+        yield turned[:n], turned[n:]
+
+
+def _framed(small: NDArray[np.float64], rows: int, rng: np.random.Generator) -> NDArray[Any]:
+    """U S for a uniform (rows, r) frame U; where G of that shape is well-conditioned, as G L^-T S with G'G = LL'."""
+    r = len(small)
+    if rows < _TALL * r:
+        return haar(rows, r, rng) @ small
+    noise = rng.standard_normal((rows, r), dtype=np.float32)
+    lower = np.linalg.cholesky(noise.T @ noise)
+    inner: NDArray[Any] = solve_triangular(lower, small.astype(np.float32), trans="T", lower=True, check_finite=False)
+    turned: NDArray[Any] = noise @ inner
+    return turned
+
+
+def _few(table: EmbeddingTable, found: Profiles) -> Profiles:
+    """The first 40 pairs by the hash of their first word."""
+    rows = found.words.rows[[found.words.place[a] for a, _ in found.pairs]]
+    kept = {int(row) for row in table.probes(MOST_PAIRS, among=np.sort(rows))}
+    chosen = [i for i, row in enumerate(rows) if int(row) in kept]
+    return Profiles(found.words, [found.pairs[i] for i in chosen], found.first[chosen], found.second[chosen])
+
+
+def _against(found: Profiles, cells: NDArray[np.float64]) -> list[dict[str, Any]]:
+    """The related pairs whose agreement most neurons carry."""
+    words = found.words
+    return [
+        {
+            "ids": [int(words.rows[words.place[word]]) for word in found.pairs[i]],
+            "token": "-".join(found.pairs[i]),
+            "value": float(np.exp(cells[i, i])),
+        }
+        for i in np.argsort(-np.diag(cells), kind="stable")[:10]
+    ]

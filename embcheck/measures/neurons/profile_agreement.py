@@ -1,0 +1,144 @@
+"""Do related words have profiles over a layer's neurons that agree more than those of unrelated words?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from embcheck.errors import NotMeasurable
+from embcheck.measures.neurons.middle_men import strongest
+from embcheck.measures.neurons.profiles import agreements, profiles_of, profiles_of_pairs
+from embcheck.measures.pairs.comparisons import centred
+from embcheck.measures.pairs.related_pair_auc import against, area, area_estimate, areas_left_out
+from embcheck.measures.resolve import scores, unit
+from embcheck.settings import current
+from embcheck.stats.intervals import jackknife_interval
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from embcheck.estimate import Estimate
+    from embcheck.lexicons import Relation
+    from embcheck.measures.neurons.profiles import Profiles
+    from embcheck.table import EmbeddingTable
+
+__all__ = ["profile_agreement"]
+
+SHOWN, TOP = 5, 10
+
+
+def profile_agreement(
+    table: EmbeddingTable, relation: Relation, *, weights: str, layer: int, rng: np.random.Generator
+) -> Estimate:
+    r"""Area under the ROC curve that tells related pairs from unrelated ones by how their profiles agree.
+
+    The profile of a word x is :math:`p = W x`, W the (m, d) ``weights`` of a layer, without norms, biases and
+    positions. With n word-disjoint pairs :math:`(a_i, b_i)` and Pearson's correlations :math:`r_{ij}` of the profiles
+    of :math:`a_i` and :math:`b_j`, the area is that of ``related_pair_auc`` with r in place of the cosine.
+    Unit: word pairs, each word one token; interval: delete-one-pair jackknife-t of the logit.
+
+    What a null says. ``shuffled_pairs`` permutes the partners: what the table or the weights give *any* two words, such
+    as a neuron that fires for all, is in it. A random rotation of the neurons' basis is no null here. It takes W to QW,
+    and cosine, dot product and distance of profiles depend on :math:`W^\top W` alone, which stays; Pearson loses only
+    the direction of the mean neuron, and on profiles as broad as these ranks follow. So agreement is a property of the
+    subspace and metric that the layer reads, not of single neurons; what does depend on them is ``middle_men``.
+
+    The details hold five measures of agreement against pairs of random words; the area of the embedding's own cosines
+    and the difference, paired, since a table whose related words are near gives agreement under random weights too; the
+    neurons that carry most of a few pairs; for ``value``, the tokens favoured once it is carried to the vocabulary.
+    Asked for by the notes "Size Comparison Congruence".
+
+    Parameters
+    ----------
+    relation
+        Word-disjoint pairs (a, b) of related words.
+    weights
+        A role of `EmbeddingTable.tensor`.
+    layer
+        Number of the layer; -1 is the last.
+    rng
+        Draws the null, and the random words of the details.
+
+    Raises
+    ------
+    NotMeasurable
+        Fewer than 3 pairs resolve to single tokens, or the table has no such weights.
+    """
+    found = profiles_of_pairs(table, relation, weights, layer)
+    cells = centred(found.first) @ centred(found.second).T
+    estimate = area_estimate(cells, rng, [f"{a}>{b}" for a, b in found.pairs])
+    off = ~np.eye(len(cells), dtype=np.bool_)
+    details = {
+        "coverage": found.words.coverage.record(),
+        "weights": {"role": weights, "layer": layer, "rows": found.first.shape[1]},
+        "agreement": agreements(table, found, weights, layer, rng),
+        "embedding": _beside_the_embedding(found, cells),
+        "middle_men": strongest(found, SHOWN),
+    }
+    if weights == "value":
+        details["favoured"] = _favoured(table, found, layer)
+    return replace(
+        estimate,
+        name=f"AUC of related against unrelated {weights} profiles",
+        effect={"name": "mean correlation above unrelated", "value": float(np.diag(cells).mean() - cells[off].mean())},
+        details=details,
+        counterexamples=against(found.words, found.pairs, cells),
+    )
+
+
+def _beside_the_embedding(found: Profiles, cells: NDArray[np.float64]) -> dict[str, Any]:
+    """The area of the embedding's own cosines, and the profiles' area less it, over the same pairs."""
+    first, second = found.words.of_pairs(found.pairs)
+    own = unit(first) @ unit(second).T
+    areas = [area(cells), area(own)]
+    left_out = [areas_left_out(one) for one in (cells, own)]
+    low, high, _ = jackknife_interval(areas[0] - areas[1], left_out[0] - left_out[1], current().confidence_level)
+    return {"auc": areas[1], "difference": areas[0] - areas[1], "low": low, "high": high}
+
+
+def _favoured(table: EmbeddingTable, found: Profiles, layer: int) -> dict[str, Any]:
+    """What attention to one word alone would add to the residual stream, and the tokens of this table nearest to it.
+
+    No attention pattern, norm or bias takes part: W_o W_v x for the first words of a few pairs, heads that share values
+    repeated, against the rows of the table that is checked (``matrix=output`` makes those the unembedding's).
+    """
+    words = [pair[0] for pair in found.pairs[:SHOWN]]
+    vectors = found.words.vectors[[found.words.place[word] for word in words]]
+    try:
+        values = profiles_of(table, vectors, "value", layer)
+        carried = _carried(table, values, layer)
+    except NotMeasurable as why:
+        return {"words": None, "reason": str(why)}
+    cosines = scores(table, carried).cpu().double().numpy()
+    dots = cosines * table.norms.cpu().double().numpy()[table.population]
+    return {
+        "words": {
+            word: {"by_cosine": _top(table, cosines[i]), "by_dot": _top(table, dots[i])} for i, word in enumerate(words)
+        },
+        "reason": None,
+    }
+
+
+def _carried(table: EmbeddingTable, values: NDArray[np.float64], layer: int) -> NDArray[np.float64]:
+    """(n, d) values through the output projection; heads of keys and values serve several of queries, in a row."""
+    out = table.tensor("attention_out", layer).cpu().double().numpy()
+    if len(out) != values.shape[1]:
+        heads = 0 if table.layers is None else table.layers.kv_heads or 0
+        if not heads or values.shape[1] % heads or len(out) % values.shape[1]:
+            raise NotMeasurable(
+                f"attention_out of layer {layer} takes {len(out)} numbers, but value gives {values.shape[1]}"
+            )
+        by_head = values.reshape(len(values), heads, -1)
+        values = by_head.repeat(len(out) // values.shape[1], axis=1).reshape(len(values), -1)
+    found: NDArray[np.float64] = values @ out
+    return found
+
+
+def _top(table: EmbeddingTable, values: NDArray[np.float64]) -> list[dict[str, Any]]:
+    """The ten tokens of largest value; values of dot products are up to the length of what is carried."""
+    return [
+        {"id": int(table.population[i]), "token": table.token(int(table.population[i])), "value": float(values[i])}
+        for i in np.argsort(-values, kind="stable")[:TOP]
+    ]

@@ -1,0 +1,1 @@
+"""Measures of pairs of words: offsets, analogies, relatedness."""

@@ -1,0 +1,238 @@
+"""All analogies that a relation's pairs make, ranked in one stream over the matrix."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from embcheck.errors import NotMeasurable
+from embcheck.estimate import Estimate, part
+from embcheck.measures.kernels import blocks, signs
+from embcheck.settings import current
+from embcheck.stats.intervals import jackknife_interval
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from embcheck.lexicons import Relation
+    from embcheck.measures.forms import Forms
+    from embcheck.table import EmbeddingTable
+
+__all__ = ["METHODS", "gain", "ranks"]
+
+MIN_PAIRS, ENOUGH_PAIRS, MAX_PAIRS = 3, 20, 40
+CEILING = 0.9
+METHODS = {
+    "3cosadd": (1.0, -1.0, 1.0),
+    "nearest_to_a": (1.0, 0.0, 0.0),
+    "nearest_to_c": (0.0, 0.0, 1.0),
+    "a_plus_c": (1.0, 0.0, 1.0),
+}
+"""Weights of a_j, a_i and b_i in the query of each method."""
+_CELLS = 2**18  # cosines of all words with one block of rows: 1 MB, inside the cache of a CPU core
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """Rows and forms of the n pairs, first words then second words, and which forms a pair's analogy leaves out."""
+
+    pairs: list[tuple[str, str]]
+    rows: NDArray[np.int64]
+    forms: NDArray[np.int64]
+
+
+def gain(table: EmbeddingTable, relation: Relation, forms: Forms) -> Estimate:
+    """The estimate of ``analogy_gain``."""
+    words = _resolve(table, relation, forms)
+    n = len(words.pairs)
+    reciprocal = {name: 1 / rank for name, rank in ranks(table, words.rows, words.forms, forms).items()}
+    means = {name: _mean(cells) for name, cells in reciprocal.items()}
+    better = max((name for name in METHODS if name != "3cosadd"), key=lambda name: means[name])
+    if means[better] > CEILING:
+        raise NotMeasurable(f"ceiling: the control {better} already has a mean reciprocal rank of {means[better]:.2f}")
+    left_out = {name: _leave_one_out(cells) for name, cells in reciprocal.items()}
+    controls = np.max([left_out[name] for name in METHODS if name != "3cosadd"], axis=0)
+    value = means["3cosadd"] - means[better]
+    level = current().confidence_level
+    low, high, pseudo = jackknife_interval(value, left_out["3cosadd"] - controls, level)
+    few = f"only {n} pairs are single tokens; {ENOUGH_PAIRS} are needed to decide" if n < ENOUGH_PAIRS else None
+    return Estimate(
+        value,
+        low,
+        high,
+        level,
+        "jackknife-t over word-disjoint pairs",
+        n,
+        "word pairs",
+        name="gain in mean reciprocal rank",
+        effect={"name": f"3CosAdd against {better}", "value": means["3cosadd"], "control": means[better]},
+        units=pseudo,
+        parts=(part([">".join(pair) for pair in words.pairs], pseudo, pseudo=True),),
+        details={
+            "coverage": table.embed(relation.words).coverage.record(),
+            "analogies": n * (n - 1),
+            "mean_reciprocal_rank": means,
+            "accuracy": {name: _mean(cells == 1) for name, cells in reciprocal.items()},
+            "better_control": better,
+            "pairs": [f"{a}>{b}" for a, b in words.pairs],
+        },
+        counterexamples=_against(words, reciprocal["3cosadd"] - reciprocal[better]),
+        reason=few,
+    )
+
+
+def _resolve(table: EmbeddingTable, relation: Relation, forms: Forms) -> _Words:
+    """The pairs to use: both words single tokens, all forms distinct; at most 40, in probe order."""
+    found = table.rows(relation.words)
+    position = {int(row): i for i, row in enumerate(table.population)}
+    kept: dict[int, tuple[tuple[str, str], int, int]] = {}
+    used: set[int] = set()
+    for (a, b), first, second in zip(relation.pairs, found[::2], found[1::2], strict=True):
+        if first is None or second is None:
+            continue
+        pair_forms = {int(forms.of_position[position[row]]) for row in (first, second)}
+        if len(pair_forms) == 2 and not pair_forms & used:
+            used |= pair_forms
+            kept[first] = ((a, b), first, second)
+    if len(kept) < MIN_PAIRS:
+        raise NotMeasurable(
+            f"{len(kept)} of {len(relation.pairs)} {relation.name} pairs are two single tokens here; "
+            f"at least {MIN_PAIRS} are needed"
+        )
+    drawn = table.probes(MAX_PAIRS, among=np.array(sorted(kept), dtype=np.int64))
+    chosen = [kept[int(row)] for row in drawn]
+    rows = np.array([c[1] for c in chosen] + [c[2] for c in chosen], dtype=np.int64)
+    return _Words([c[0] for c in chosen], rows, forms.of_position[[position[int(row)] for row in rows]])
+
+
+def ranks(
+    table: EmbeddingTable, rows: NDArray[np.int64], word_forms: NDArray[np.int64], forms: Forms
+) -> dict[str, NDArray[np.int64]]:
+    """Rank of b_j for every analogy (i, j), by method: (n, n) with 1 on the diagonal, which is no analogy.
+
+    Scores are sums of the words' own cosine rows, so the matrix is multiplied once by 2n words, not by n^2 queries.
+    Rows that write one of the words are ranked apart from the stream, in one small product, so that no score is
+    compared with itself across two products. Ties count against the target.
+
+    Parameters
+    ----------
+    rows, word_forms
+        (2n,) rows and forms of the words: all first words, then all second words.
+    """
+    n = len(rows) // 2
+    with blocks.full_precision():
+        query = table.units(rows)
+        distinct = np.unique(word_forms)
+        apart = np.sort(forms.positions(distinct))
+        small = query @ table.units(table.population[apart]).T
+        index = torch.from_numpy(np.searchsorted(distinct, forms.of_position[apart])).to(query.device)
+        place = torch.from_numpy(np.searchsorted(distinct, word_forms)).to(query.device)
+        targets, counts = {}, {}
+        for name, weights in METHODS.items():
+            scores = _combine(small, weights).expand(n, n, len(apart))
+            targets[name], counts[name] = _start(_by_form(scores, index, len(distinct)), place, n)
+        ranked = {name: 1 + found.cpu().numpy().astype(np.int64) for name, found in counts.items()}
+        for block in _rest(table, query, forms, apart):
+            for name, weights in METHODS.items():
+                ranked[name] += _ahead(block, weights, targets[name])
+    for found in ranked.values():
+        np.fill_diagonal(found, 1)
+    return ranked
+
+
+def _combine(scores: Tensor, weights: tuple[float, float, float]) -> Tensor:
+    """(2n, ...) cosines of words -> (n, n, ...) scores of the analogies (i, j); (1, n, ...) where i plays no part."""
+    n = len(scores) // 2
+    own, minus, plus = weights
+    if minus == plus == 0:
+        return own * scores[None, :n]
+    return own * scores[None, :n] + (minus * scores[:n] + plus * scores[n:])[:, None]
+
+
+def _ahead(block: Tensor, weights: tuple[float, float, float], targets: Any) -> NDArray[np.int64]:
+    """How many forms of a block score at least as high as the target of each analogy: (n, n), or (1, n) as above.
+
+    One i at a time: n rows of scores stay in the cache from the sum to the count.
+    """
+    n = len(block) // 2
+    own, minus, plus = weights
+    base: Any = own * block[:n]
+    added: Any = minus * block[:n] + plus * block[n:]
+    if on_host := block.device.type == "cpu":  # in NumPy, which compares and counts several times faster there
+        base, added, targets = base.numpy(), added.numpy(), targets.numpy()
+    found = []
+    for i in range(1 if minus == plus == 0 else n):
+        scores = base if minus == plus == 0 else base + added[i]
+        scores = (scores.max(1) if on_host else scores.amax(1)) if block.shape[1] > 1 else scores[:, 0]
+        ahead = signs.row_totals(scores >= targets[i, :, None])
+        found.append(ahead if on_host else ahead.cpu().numpy())
+    return np.stack(found)
+
+
+def _by_form(scores: Tensor, index: Tensor, count: int) -> Tensor:
+    start = scores.new_full((*scores.shape[:-1], count), -torch.inf)
+    return start.scatter_reduce(-1, index.expand(scores.shape), scores, "amax")
+
+
+def _start(best: Tensor, place: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """Target scores (n, n), and how many of the words' own forms are ahead, sources and target left out."""
+    first, second = place[:n], place[n:]
+    i, j = torch.meshgrid(torch.arange(n), torch.arange(n), indexing="ij")
+    i, j = i.to(best.device), j.to(best.device)
+    target = best.gather(2, second.expand(n, n)[..., None])[..., 0]
+    ahead = best >= target[..., None]
+    for left_out in (first[j], first[i], second[i], second[j]):
+        ahead.scatter_(2, left_out[..., None], value=False)
+    return target, ahead.sum(2, dtype=torch.float32)
+
+
+def _rest(table: EmbeddingTable, query: Tensor, forms: Forms, apart: NDArray[np.int64]) -> Iterator[Tensor]:
+    """(2n, variants, forms) cosines of the words with the other rows: blocks of forms with equally many variants."""
+    keep = np.ones(len(table.population), dtype=np.bool_)
+    keep[apart] = False
+    positions = np.flatnonzero(keep)
+    positions = positions[np.argsort(forms.of_position[positions], kind="stable")]
+    _, first, sizes = np.unique(forms.of_position[positions], return_index=True, return_counts=True)
+    cells = max(64, _CELLS // len(query))
+    for variants in np.unique(sizes).tolist():
+        starts = first[sizes == variants]
+        step = max(1, cells // variants)
+        for start in range(0, len(starts), step):
+            chosen = positions[starts[start : start + step] + np.arange(variants)[:, None]]
+            rows = table.population[chosen.reshape(-1)]
+            yield (query @ table.units(rows).T).view(len(query), variants, -1)
+
+
+def _mean(cells: NDArray[Any]) -> float:
+    """Mean over analogies: all cells off the diagonal."""
+    n = len(cells)
+    return float((cells.sum() - np.trace(cells)) / (n * (n - 1)))
+
+
+def _leave_one_out(cells: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean over analogies without each pair in turn: its row and its column are left out."""
+    n = len(cells)
+    off = cells - np.diag(np.diag(cells))
+    return np.asarray((off.sum() - off.sum(0) - off.sum(1)) / ((n - 1) * (n - 2)))
+
+
+def _against(words: _Words, difference: NDArray[np.float64]) -> list[dict[str, Any]]:
+    """The pairs on whose analogies the arithmetic does worst against the control."""
+    n = len(difference)
+    off = difference - np.diag(np.diag(difference))
+    mean = (off.sum(0) + off.sum(1)) / (2 * (n - 1))
+    order = np.argsort(mean, kind="stable")[:10]
+    return [
+        {
+            "ids": [int(words.rows[i]), int(words.rows[n + i])],
+            "token": ">".join(words.pairs[i]),
+            "value": float(mean[i]),
+        }
+        for i in order
+    ]

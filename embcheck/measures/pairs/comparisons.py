@@ -1,0 +1,170 @@
+"""What is reported beside the area for related pairs: other comparisons, antonyms, synonyms of size, the background."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from scipy import stats
+
+from embcheck import lexicons
+from embcheck.measures.pairs import composition
+from embcheck.measures.resolve import random_pairs, unit, word_rows
+from embcheck.table.vocabulary import TokenKind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from embcheck.lexicons import Relation
+    from embcheck.measures.resolve import RandomPairs
+    from embcheck.table import EmbeddingTable
+
+__all__ = ["beside", "centred", "compared", "of_pairs"]
+
+BACKGROUND = 5_000  # random pairs, as many as the source draws
+RANDOM_TOKENS = 300
+LEVELS = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+
+
+def of_pairs(
+    relation: Relation, pairs: list[tuple[str, str]], first: NDArray[np.float64], second: NDArray[np.float64]
+) -> dict[str, Any]:
+    """Each pair's cosine, the strata's means, and every other comparison of two vectors."""
+    cosines = (unit(first) * unit(second)).sum(1)
+    found = dict(zip(pairs, cosines.tolist(), strict=True))
+    strata = {}
+    for name, members in relation.strata.items():
+        inside = [found[pair] for pair in members if pair in found]
+        if inside:
+            strata[name] = {"pairs": len(inside), "mean_cosine": float(np.mean(inside))}
+    return {
+        "pairs": {"-".join(pair): round(cosine, 4) for pair, cosine in found.items()},
+        "strata": strata,
+        "comparisons": _comparisons(first, second),
+    }
+
+
+def _comparisons(first: NDArray[np.float64], second: NDArray[np.float64]) -> dict[str, Any]:
+    """Pearson, Spearman, Kendall, Euclid, cosine and dot product of the two vectors of related and cross pairs.
+
+    Kendall's tau takes O(d log d) a cell, so its cross pairs are only each first word with the next pair's second.
+    """
+    n, off = len(first), ~np.eye(len(first), dtype=np.bool_)
+    ranks = [stats.rankdata(vectors, axis=1) for vectors in (first, second)]
+    dots = first @ second.T
+    squares = (first**2).sum(1)[:, None] + (second**2).sum(1)[None] - 2 * dots
+    cells = {
+        "cosine": unit(first) @ unit(second).T,
+        "dot": dots,
+        "pearson": centred(first) @ centred(second).T,
+        "spearman": (centred(ranks[0]) @ centred(ranks[1]).T).round(12),  # equal sums of ranks stay equal
+        "euclidean": np.sqrt(np.maximum(squares, 0)),
+    }
+    found = {name: compared(np.diag(c), c[off], nearer_is_less=name == "euclidean") for name, c in cells.items()}
+    kendall = [np.array([stats.kendalltau(first[i], second[(i + k) % n]).statistic for i in range(n)]) for k in (0, 1)]
+    finite = [tau[np.isfinite(tau)] for tau in kendall]  # a constant vector has no ranks
+    return found if not all(map(len, finite)) else {**found, "kendall": compared(*finite)}
+
+
+def centred(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rows less their own mean, scaled to length 1: their products are Pearson's correlations."""
+    return unit(vectors - vectors.mean(1, keepdims=True))
+
+
+def compared(
+    related: NDArray[np.float64], unrelated: NDArray[np.float64], *, nearer_is_less: bool = False
+) -> dict[str, Any]:
+    """Means, and the share of (related, unrelated) in which the related pair is the nearer, ties counting one half."""
+    below = stats.rankdata(np.concatenate([related, unrelated]))[: len(related)].sum()
+    area = float((below - len(related) * (len(related) + 1) / 2) / (len(related) * len(unrelated)))
+    return {
+        "related": float(related.mean()),
+        "unrelated": float(unrelated.mean()),
+        "auc": 1 - area if nearer_is_less else area,
+        "unrelated_pairs": len(unrelated),
+    }
+
+
+def beside(table: EmbeddingTable, rng: np.random.Generator) -> dict[str, Any]:
+    """Everything about words outside the relation: the background first, since the others are held against it."""
+    background = random_pairs(table, word_rows(table), BACKGROUND, rng)
+    lists = lexicons.comparisons()
+    return {
+        "background": _background(table, background, rng),
+        "source_pairs": _pairs(table, lists.source_pairs, background)["pairs"],
+        "antonyms": _pairs(table, lists.antonyms, background),
+        "sizes": {how: _sizes(table, lists.sizes, how, rng) for how in ("single", "mean")},
+        "pieces": composition.pieces(table, lists, background),
+        "compositions": composition.sums(table, lists),
+    }
+
+
+def _background(table: EmbeddingTable, drawn: RandomPairs, rng: np.random.Generator) -> dict[str, Any]:
+    """Random pairs of words; of tokens without a leading space, as one source compares; of mean-pooled words."""
+    inside = table.of_kind(TokenKind.WORD_INSIDE)
+    spaceless = random_pairs(table, inside, BACKGROUND, rng).dots if len(inside) > 1 else None
+    return {
+        "pairs": len(drawn.cosines),
+        "mean_cosine": float(drawn.cosines.mean()),
+        "cosine_quantiles": {str(q): float(np.quantile(drawn.cosines, q)) for q in LEVELS},
+        "mean_dot": float(drawn.dots.mean()),
+        "dot_quantiles": {str(q): float(np.quantile(drawn.dots, q)) for q in LEVELS},
+        "mean_dot_without_space": None if spaceless is None else float(spaceless.mean()),
+        "pooled": _pooled(table),
+    }
+
+
+def _pooled(table: EmbeddingTable) -> dict[str, Any]:
+    """Mean dot product and cosine between different words of several tokens, each the mean of its tokens."""
+    found = table.embed(lexicons.words(), "mean")
+    several = [i for i, ids in enumerate(found.rows) if len(ids) > 1]
+    n = len(several)
+    if n < 2:
+        return {"words": n, "mean_dot": None, "mean_cosine": None}
+    vectors = found.vectors[several].cpu().double().numpy()
+    means = [float((v.sum(0) ** 2).sum() - (v**2).sum()) / (n * (n - 1)) for v in (vectors, unit(vectors))]
+    return {"words": n, "mean_dot": means[0], "mean_cosine": means[1]}
+
+
+def _pairs(table: EmbeddingTable, pairs: Sequence[tuple[str, str]], background: RandomPairs) -> dict[str, Any]:
+    """Cosine, dot product and percentile in the background of each pair; words of several tokens pooled, and marked."""
+    found = table.embed(list(dict.fromkeys(word for pair in pairs for word in pair)), "mean")
+    vectors = dict(zip(found.words, found.vectors.cpu().double().numpy(), strict=True))
+    single = {word for word, ids in zip(found.words, found.rows, strict=True) if len(ids) == 1}
+    rows: list[dict[str, Any]] = []
+    measured: list[float] = []
+    for a, b in pairs:
+        if a in vectors and b in vectors:
+            cosine = float(unit(vectors[a]) @ unit(vectors[b]))
+            percentile = round(background.percentile(cosine), 2)
+            about = {"cosine": cosine, "dot": float(vectors[a] @ vectors[b]), "percentile": percentile}
+            rows.append({"pair": f"{a}-{b}", **about, "pooled": not {a, b} <= single})
+            measured += [cosine] if {a, b} <= single else []
+    return {
+        "pairs": rows,
+        "single": len(measured),
+        "mean_cosine": float(np.mean(measured)) if measured else None,
+        "negative": sum(cosine < 0 for cosine in measured),
+    }
+
+
+def _sizes(
+    table: EmbeddingTable, sizes: Sequence[str], how: Literal["single", "mean"], rng: np.random.Generator
+) -> dict[str, Any] | None:
+    """Synonyms of size with each other and with random words; none where fewer than two resolve."""
+    found = table.embed(sizes, how)
+    n = len(found.words)
+    if n < 2:
+        return None
+    own, rows = found.vectors.cpu().double().numpy(), word_rows(table)
+    drawn = rng.choice(rows, min(RANDOM_TOKENS, len(rows)), replace=False)
+    drawn = drawn[~np.isin(drawn, [i for ids in found.rows for i in ids])]
+    others = table.gather(drawn).cpu().double().numpy()
+    upper = np.triu_indices(n, 1)
+    return {
+        "words": list(found.words),
+        "cosine": compared((unit(own) @ unit(own).T)[upper], (unit(own) @ unit(others).T).ravel()),
+        "dot": compared((own @ own.T)[upper], (own @ others.T).ravel()),
+    }

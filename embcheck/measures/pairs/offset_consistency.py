@@ -1,0 +1,242 @@
+"""Offset consistency: do the vectors from one word of a pair to the other point the same way across pairs?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from embcheck.errors import NotMeasurable
+from embcheck.estimate import Estimate, part
+from embcheck.measures.pools import matched_pools
+from embcheck.settings import current
+from embcheck.stats.auc import area_over
+from embcheck.stats.intervals import jackknife_interval
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from embcheck.lexicons import Relation
+    from embcheck.table import Coverage, EmbeddingTable
+
+__all__ = ["offset_consistency"]
+
+PERMUTATIONS, SHUFFLES = 9_999, 50
+MIN_PAIRS, ENOUGH_PAIRS = 3, 20
+_CHUNK = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Pairs:
+    """Pairs whose words both resolved: rows (n, 2), and their vectors, (n, d) each."""
+
+    words: list[tuple[str, str]]
+    rows: NDArray[np.int64]
+    first: Tensor
+    second: Tensor
+    coverage: Coverage
+
+
+def offset_consistency(table: EmbeddingTable, relation: Relation, *, rng: np.random.Generator) -> Estimate:
+    r"""Mean cosine between the offsets of two pairs, over all pairs of pairs.
+
+    With unit offsets :math:`u_i = (b_i - a_i) / |b_i - a_i|` of n pairs, the mean off-diagonal cosine is
+    :math:`(|\sum_i u_i|^2 - n) / (n (n - 1))`. Unit: word pairs, each word one token; interval: delete-one-pair
+    jackknife-t. Nulls: ``shuffled_pairs`` permutes the second words; ``frequency_matched_pairs`` draws each second word
+    from a pool of 20 with ids near its own, itself among them. The effect is pairing consistency: the area under the
+    ROC curve that tells cosines of true offsets from cosines of shuffled ones (Fournier, Dupoux and Dunbar, "Analogies
+    minus analogy test", 2020).
+
+    Parameters
+    ----------
+    relation
+        Word-disjoint pairs (a, b).
+    rng
+        Draws the nulls.
+
+    Raises
+    ------
+    NotMeasurable
+        Fewer than 3 pairs resolve to single tokens. From 3 to 19 the estimate is given, and decides nothing.
+    """
+    pairs = _resolve(table, relation, "single")
+    n = len(pairs.words)
+    if n < MIN_PAIRS:
+        raise NotMeasurable(
+            f"{n} of {len(relation.pairs)} {relation.name} pairs are two single tokens here; "
+            f"at least {MIN_PAIRS} are needed"
+        )
+    units = _unit(pairs.second - pairs.first)
+    value, replicates = _consistency(units)
+    level = current().confidence_level
+    low, high, pseudo = jackknife_interval(value, replicates, level)
+    few = f"only {n} pairs are single tokens; {ENOUGH_PAIRS} are needed to decide" if n < ENOUGH_PAIRS else None
+    cosines = (units @ units.T).cpu().numpy()
+    return Estimate(
+        value,
+        low,
+        high,
+        level,
+        "jackknife-t over pairs",
+        n,
+        "word pairs",
+        name="offset consistency",
+        effect={"name": "pairing consistency (AUC)", "value": _pairing_consistency(pairs, cosines, rng)},
+        draws={
+            "shuffled_pairs": _shuffled(pairs, rng),
+            "frequency_matched_pairs": _frequency_matched(table, pairs, rng),
+        },
+        units=pseudo,
+        parts=(part([">".join(pair) for pair in pairs.words], pseudo, pseudo=True),),
+        details=_details(table, relation, pairs, units, cosines),
+        counterexamples=_against(pairs, units),
+        reason=few,
+    )
+
+
+def _resolve(table: EmbeddingTable, relation: Relation, pooling: Any) -> _Pairs:
+    found = table.embed(relation.words, pooling)
+    where = {word: i for i, word in enumerate(found.words)}
+    kept = [
+        (a, b) for a, b in relation.pairs if a in where and b in where and found.rows[where[a]] != found.rows[where[b]]
+    ]
+    first = found.vectors[[where[a] for a, _ in kept]]
+    second = found.vectors[[where[b] for _, b in kept]]
+    apart = (torch.linalg.vector_norm(second - first, dim=1) > 0).cpu().numpy()  # equal vectors have no offset
+    kept = [pair for pair, far in zip(kept, apart, strict=True) if far]
+    rows = np.array([[found.rows[where[a]][0], found.rows[where[b]][0]] for a, b in kept], dtype=np.int64).reshape(
+        -1, 2
+    )
+    mask = torch.from_numpy(apart).to(first.device)
+    return _Pairs(kept, rows, first[mask], second[mask], found.coverage)
+
+
+def _unit(vectors: Tensor) -> Tensor:
+    return torch.nn.functional.normalize(vectors, dim=-1, eps=1e-300 if vectors.dtype == torch.float64 else 1e-30)
+
+
+def _consistency(units: Tensor) -> tuple[float, NDArray[np.float64]]:
+    """Mean off-diagonal cosine of n unit vectors, and its n delete-one replicates."""
+    n = len(units)
+    total = units.sum(0)
+    left_out = ((total - units) ** 2).sum(1).cpu().double().numpy()
+    replicates = (left_out - (n - 1)) / ((n - 1) * (n - 2)) if n > 2 else np.zeros(n)
+    return (float((total**2).sum()) - n) / (n * (n - 1)), replicates
+
+
+def _shuffled(pairs: _Pairs, rng: np.random.Generator) -> NDArray[np.float64]:
+    r"""Consistency under permuted second words, from Gram matrices alone.
+
+    For a permutation p, offset i has squared length :math:`|b_{p(i)}|^2 - 2 a_i b_{p(i)} + |a_i|^2`; with weights w its
+    inverse, the squared sum of unit offsets is :math:`v'BBv - 2 v'BAw + w'AAw`, where v is w carried through p.
+    """
+    a, b = pairs.first.cpu().double().numpy(), pairs.second.cpu().double().numpy()
+    scale = max(float(np.abs(a).max()), float(np.abs(b).max()), 1e-300)
+    a, b = a / scale, b / scale
+    aa, bb, ba = a @ a.T, b @ b.T, b @ a.T
+    squared = np.maximum(np.diag(bb)[:, None] - 2 * ba + np.diag(aa)[None, :], 1e-30)  # [second, first]
+    n = len(a)
+    permutations = current().drawn(PERMUTATIONS)
+    draws = np.empty(permutations)
+    for start in range(0, permutations, _CHUNK):
+        count = min(_CHUNK, permutations - start)
+        order = rng.permuted(np.broadcast_to(np.arange(n), (count, n)), axis=1)
+        w = 1 / np.sqrt(squared[order, np.arange(n)])
+        v = np.empty_like(w)
+        np.put_along_axis(v, order, w, axis=1)
+        length = ((v @ bb) * v).sum(1) - 2 * ((v @ ba) * w).sum(1) + ((w @ aa) * w).sum(1)
+        draws[start : start + count] = (length - n) / (n * (n - 1))
+    return draws
+
+
+def _frequency_matched(table: EmbeddingTable, pairs: _Pairs, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Consistency with each second word drawn from its pool; pools are disjoint, so a draw repeats no word."""
+    pools = matched_pools(table, pairs.rows, pairs.words)
+    n, m = pools.shape
+    others = table.gather(pools.reshape(-1)).to(table.accumulator).view(n, m, -1)
+    units = _unit(others - pairs.first[:, None]).float().view(n * m, -1)
+    permutations = current().drawn(PERMUTATIONS)
+    draws = np.empty(permutations)
+    for start in range(0, permutations, _CHUNK):
+        count = min(_CHUNK, permutations - start)
+        picks = rng.integers(0, m, size=(count, n)) + np.arange(n) * m
+        index = torch.from_numpy(picks).to(units.device)
+        sums = torch.nn.functional.embedding_bag(index, units, mode="sum")
+        squared = (sums.to(table.accumulator) ** 2).sum(1).cpu().double().numpy()
+        draws[start : start + count] = (squared - n) / (n * (n - 1))
+    return draws
+
+
+def _pairing_consistency(pairs: _Pairs, cosines: NDArray[np.float64], rng: np.random.Generator) -> float:
+    """Mean over shuffles of the AUC that tells cosines of true offsets from cosines of shuffled ones."""
+    upper = np.triu_indices(len(cosines), 1)
+    true = cosines[upper]
+    areas = []
+    for _ in range(current().drawn(SHUFFLES)):
+        order = torch.from_numpy(rng.permutation(len(cosines))).to(pairs.second.device)
+        units = _unit(pairs.second[order] - pairs.first)
+        shuffled = (units @ units.T).cpu().numpy()[upper]
+        areas.append(area_over(true, shuffled))
+    return float(np.mean(areas))
+
+
+def _with_mean(units: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Cosine of each unit offset with the mean direction, itself included and left out."""
+    total = units.sum(0)
+    included = units @ _unit(total[None])[0]
+    left_out = (units * _unit(total - units)).sum(1)
+    return included.cpu().double().numpy(), left_out.cpu().double().numpy()
+
+
+def _details(
+    table: EmbeddingTable, relation: Relation, pairs: _Pairs, units: Tensor, cosines: NDArray[np.float64]
+) -> dict[str, Any]:
+    included, left_out = _with_mean(units)
+    names = [f"{a}>{b}" for a, b in pairs.words]
+    place = {pair: i for i, pair in enumerate(pairs.words)}
+    by_stratum = {}
+    for name, members in relation.strata.items():
+        inside = [place[pair] for pair in members if pair in place]
+        if len(inside) > 1:
+            by_stratum[name] = {"pairs": len(inside), "consistency": _consistency(units[inside])[0]}
+    pooled = _resolve(table, relation, "mean")
+    enough = len(pooled.words) > 1
+    return {
+        "coverage": pairs.coverage.record(),
+        "pairs": names,
+        "cosine_with_mean": dict(zip(names, included.round(4).tolist(), strict=True)),
+        "cosine_with_mean_left_out": dict(zip(names, left_out.round(4).tolist(), strict=True)),
+        "as_source": _as_source(table, relation),
+        "matrix": cosines.round(3).tolist(),
+        "strata": by_stratum,
+        "pooled": {
+            "pairs": len(pooled.words),
+            "consistency": _consistency(_unit(pooled.second - pooled.first))[0] if enough else None,
+        },
+    }
+
+
+def _as_source(table: EmbeddingTable, relation: Relation) -> dict[str, float]:
+    """The source's own pairs as it computes them: multi-token words pooled, the mean over these pairs only."""
+    from embcheck.lexicons import relation as make
+
+    own = relation.strata.get("source", ())
+    if len(own) < 2:
+        return {}
+    pairs = _resolve(table, make(relation.name, own), "mean")
+    if len(pairs.words) < 2:
+        return {}
+    included, _ = _with_mean(_unit(pairs.second - pairs.first))
+    return {f"{a}>{b}": round(float(c), 4) for (a, b), c in zip(pairs.words, included, strict=True)}
+
+
+def _against(pairs: _Pairs, units: Tensor) -> list[dict[str, Any]]:
+    """The pairs whose offset agrees least with the others'."""
+    _, left_out = _with_mean(units)
+    order = np.argsort(left_out, kind="stable")[:10]
+    return [
+        {"ids": pairs.rows[i].tolist(), "token": ">".join(pairs.words[i]), "value": float(left_out[i])} for i in order
+    ]

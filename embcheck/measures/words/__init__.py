@@ -1,0 +1,1 @@
+"""Measures of lists of words: categories, neighbors, orders, axes."""

@@ -1,0 +1,181 @@
+"""Parts of Vega-Lite specifications that the pictures share. Colours are the page's: light and dark follow by CSS."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from embcheck.reports.html.draw.inert import inert
+from embcheck.reports.text import cut, number
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+__all__ = ["HEIGHT", "WIDTH", "bars", "chart", "labels", "layer", "noise_curve", "rule", "token", "tone", "x", "y"]
+
+WIDTH, HEIGHT = 300, 190
+_SHOWN = 22
+_CHARACTER = 6.2  # width of a character of a label, in pixels, on the large side
+_LINE = 12
+_CONFIG: Mapping[str, Any] = {
+    "background": None,
+    "font": "Arial",
+    "padding": 4,
+    "view": {"stroke": None},
+    "axis": {
+        "labelColor": "var(--muted)",
+        "titleColor": "var(--muted)",
+        "domainColor": "var(--line)",
+        "tickColor": "var(--line)",
+        "gridColor": "var(--grid)",
+        "labelFontSize": 11,
+        "titleFontSize": 11,
+        "titleFontWeight": "normal",
+        "labelLimit": 170,
+        "titleLimit": 340,
+    },
+    "legend": {
+        "labelColor": "var(--muted)",
+        "titleColor": "var(--muted)",
+        "labelFontSize": 11,
+        "labelLimit": 150,
+        "orient": "bottom",
+        "title": None,
+        "symbolType": "circle",
+    },
+    "text": {"fontSize": 11, "color": "var(--ink)"},
+}
+
+
+def tone(index: int) -> str:
+    """The colour of a series: eight that the colour-blind can tell apart, then again."""
+    return f"var(--s{index % 8})"
+
+
+def token(text: object, width: int = _SHOWN) -> str:
+    """A token as a label: one line, inert, short."""
+    return cut(inert(str(text)[: 8 * width]), width)
+
+
+def chart(layers: Iterable[Mapping[str, Any]], *, width: int = WIDTH, height: int = HEIGHT) -> dict[str, Any]:
+    """Layers over each other, with the page's style."""
+    return {"width": width, "height": height, "layer": list(layers), "config": _CONFIG}
+
+
+def layer(mark: str | Mapping[str, Any], rows: Sequence[Mapping[str, Any]], **encoding: Any) -> dict[str, Any]:
+    """One layer. Rows with a field ``tip`` say it on hover."""
+    if any("tip" in row for row in rows):
+        encoding["description"] = {"field": "tip", "type": "nominal"}
+    return {"mark": mark, "data": {"values": list(rows)}, "encoding": encoding}
+
+
+def x(field: str, title: str | None = None, *, kind: str = "quantitative", **more: Any) -> dict[str, Any]:
+    """A channel for numbers, not forced to begin at zero."""
+    scale = {"zero": False, "nice": True} | more.pop("scale", {})
+    axis = more.pop("axis", {})
+    if axis is not None:
+        axis = {"tickCount": 5, "grid": kind == "quantitative"} | axis
+    return {"field": field, "type": kind, "title": title, "scale": scale, "axis": axis, **more}
+
+
+y = x
+
+
+def rule(value: float, said: str, *, colour: str = "var(--bound)", axis: str = "x") -> dict[str, Any]:
+    """A line across the picture at a value."""
+    mark = {"type": "rule", "color": colour, "strokeWidth": 1.5, "strokeDash": [4, 3]}
+    return layer(mark, [{"v": value, "tip": said}], **{axis: {"field": "v", "type": "quantitative"}})
+
+
+def bars(histogram: Mapping[str, Any], colour: str, title: str, what: str = "share of them") -> list[dict[str, Any]]:
+    """The bars of a histogram of ``details``, as shares of all counted."""
+    counts = [int(count) for count in histogram["counts"]]
+    low, high = float(histogram["low"]), float(histogram["high"])
+    total, width = sum(counts) + int(histogram.get("below", 0)) + int(histogram.get("above", 0)), len(counts)
+    edges = [low + (high - low) * i / width for i in range(width + 1)]
+    rows = [
+        {
+            "a": edges[i],
+            "b": edges[i + 1],
+            "share": count / total,
+            "tip": f"{number(edges[i])} to {number(edges[i + 1])}: {100 * count / total:.2g}%",
+        }
+        for i, count in enumerate(counts)
+    ]
+    mark = {"type": "rect", "color": colour, "opacity": 0.75}
+    up = y("share", what, axis={"format": "~%", "tickCount": 4}, scale={"zero": True})
+    return [layer(mark, rows, x=x("a", title), x2={"field": "b"}, y=up, y2={"datum": 0})]
+
+
+def noise_curve(histogram: Mapping[str, Any], mean: float, sd: float, said: str) -> dict[str, Any]:
+    """The normal density with that mean and spread, as shares of the histogram's bins."""
+    low, high, width = float(histogram["low"]), float(histogram["high"]), len(histogram["counts"])
+    step = (high - low) / width
+    reach = [mean + sd * (i / 15 - 4) for i in range(121)]
+    rows = [
+        {
+            "v": v,
+            "share": step * math.exp(-(((v - mean) / sd) ** 2) / 2) / (sd * math.sqrt(2 * math.pi)),
+            "tip": said,
+        }
+        for v in reach
+    ]
+    mark = {"type": "line", "color": "var(--noise)", "strokeWidth": 2, "strokeDash": [2, 2]}
+    return layer(mark, rows, x={"field": "v", "type": "quantitative"}, y={"field": "share", "type": "quantitative"})
+
+
+def labels(
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    across: tuple[float, float],
+    up: tuple[float, float],
+    size: tuple[int, int],
+    line: float | None = None,
+) -> list[dict[str, Any]]:
+    """Text beside points, left out where it would lie over another label, a point or the edge.
+
+    Parameters
+    ----------
+    rows
+        Points with ``x``, ``y`` and ``label``, the most important first.
+    across, up
+        The smallest and largest number on either axis.
+    size
+        Width and height of the picture in pixels.
+    line
+        Where a line runs across the picture.
+    """
+    places = [
+        (
+            (float(row["x"]) - across[0]) / (across[1] - across[0]) * size[0],
+            (up[1] - float(row["y"])) / (up[1] - up[0]) * size[1],
+        )
+        for row in rows
+    ]
+    taken = [(px - 3, py - 3, px + 3, py + 3) for px, py in places]
+    if line is not None:
+        level = (up[1] - line) / (up[1] - up[0]) * size[1]
+        taken.append((0, level - 1, size[0], level + 1))
+    found: list[dict[str, Any]] = []
+    for row, (px, py) in zip(rows, places, strict=True):
+        wide = len(row["label"]) * _CHARACTER
+        for align, dx, dy, left in (
+            ("left", 6, 0, px + 6),
+            ("right", -6, 0, px - 6 - wide),
+            ("center", 0, -10, px - wide / 2),
+            ("center", 0, 11, px - wide / 2),
+        ):
+            box = (left, py + dy - _LINE / 2, left + wide, py + dy + _LINE / 2)
+            inside = box[0] >= 0 and box[2] <= size[0] and box[1] >= -4 and box[3] <= size[1] + 4
+            if inside and not any(_overlap(box, other) for other in taken):
+                taken.append(box)
+                mark = {"type": "text", "align": align, "dx": dx, "dy": dy, "baseline": "middle"}
+                text = {"field": "label", "type": "nominal"}
+                places_ = {key: {"field": key, "type": "quantitative"} for key in ("x", "y")}
+                found.append(layer(mark, [{"x": row["x"], "y": row["y"], "label": row["label"]}], **places_, text=text))
+                break
+    return found
+
+
+def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]

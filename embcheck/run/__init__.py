@@ -1,0 +1,1 @@
+"""One run: the session engine, its document, its budget of seconds."""

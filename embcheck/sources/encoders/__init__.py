@@ -1,0 +1,1 @@
+"""Sentence encoders: the table that they read and the vectors that they make."""

@@ -1,0 +1,161 @@
+"""A sentence encoder on disk (a sentence-transformers directory), in either of its two spaces.
+
+``space=encoded`` (the default)
+    Each word of a list goes through the model behind ``prefix=TEXT`` (the model's own default prompt unless given;
+    double quotes may stand around it to keep spaces) and is pooled and normalised as the model says. The list is the
+    population: ``words=FILE`` (txt, json or parquet), else every word of embcheck's lexicons. Each word is one row.
+``space=tokens``
+    The encoder's input table, read as from any model directory. It is the default where the encoder is a
+    StaticEmbedding, which has nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from embcheck.errors import SourceError, SpecError
+from embcheck.sources import resolve_device
+from embcheck.sources.assemble import assemble
+from embcheck.sources.encoders import encode, model2vec
+from embcheck.sources.encoders.modules import (
+    Module,
+    default_prompt,
+    pooled_width,
+    pooling_modes,
+    read_config,
+    read_modules,
+)
+from embcheck.sources.files.looking import local_file, local_path, refuse_unknown_options
+from embcheck.sources.models import directory
+from embcheck.sources.words.lists import read_words
+from embcheck.table.vocabulary import WordVocabulary
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    import torch
+
+    from embcheck.spec import ModelSpec
+    from embcheck.table import EmbeddingTable
+
+__all__ = ["describe", "read", "read_on"]
+
+_MOST_WORDS = 1_000_000
+
+
+def read(spec: ModelSpec) -> EmbeddingTable:
+    """As `read_on`, on the best device there is."""
+    return read_on(spec, resolve_device("auto"))
+
+
+def read_on(spec: ModelSpec, device: torch.device) -> EmbeddingTable:
+    """Encode a word list on a device, or read the encoder's input table.
+
+    Raises
+    ------
+    SourceError
+        The directory is no sentence-transformers directory, or it is malformed or unsafe; a file of words is;
+        sentence-transformers is not installed.
+    SpecError
+        An unknown space, or an option that the space does not have.
+    """
+    modules, space = _open(spec)
+    if space == "tokens":
+        reader, inner = _tokens(spec, modules)
+        table: EmbeddingTable = reader.read(inner)
+        notes = ("space: tokens", *table.provenance.notes)
+        return replace(table, provenance=replace(table.provenance, spec=spec.text, source=spec.scheme, notes=notes))
+    encode.require_library()
+    words, population = _words(spec)
+    prefix = _prefix(spec)
+    matrix = encode.encode(modules, words, prefix=prefix, device=device)
+    notes = (
+        f"space: encoded (prefix {prefix!r}; {_pipeline(modules)}; on {device.type})",
+        f"population: {population}",
+        f"model weights sha256 {encode.model_sha256(modules)}",
+    )
+    size = sum(path.stat().st_size for path in encode.weight_files(modules))
+    return assemble(spec, matrix, WordVocabulary(words, special=()), bytes_read=size, notes=notes)
+
+
+def describe(spec: ModelSpec) -> dict[str, object]:
+    """What `read` would read: the table, or the model's weights and how many words would go through it.
+
+    Raises
+    ------
+    SourceError, SpecError
+        As `read`, as far as headers and settings tell.
+    """
+    modules, space = _open(spec)
+    if space == "tokens":
+        reader, inner = _tokens(spec, modules)
+        return dict(reader.describe(inner))
+    words, population = _words(spec)
+    files = encode.weight_files(modules)
+    size = sum(path.stat().st_size for path in files)  # all of the model is read, though the table is small
+    return {
+        "tensor": None,
+        "shape": (len(words), pooled_width(modules)),
+        "dtype": "float32",
+        "bytes": size,
+        "bytes_total": size,
+        "files": [path.name for path in files],
+        "space": f"encoded (prefix {_prefix(spec)!r}; {_pipeline(modules)})",
+        "population": population,
+    }
+
+
+def _open(spec: ModelSpec) -> tuple[tuple[Module, ...], str]:
+    """The encoder's modules, and the space that is asked for."""
+    path = local_path(spec, spec.target)
+    if not path.is_dir():
+        raise SourceError(f"spec {spec.text!r}: {spec.target} is a file; give the encoder's directory")
+    modules = read_modules(path)
+    space = spec.option("space") or ("tokens" if modules[0].kind == "StaticEmbedding" else "encoded")
+    if space not in {"tokens", "encoded"}:
+        raise SpecError(f"spec {spec.text!r}: unknown space {space!r}; choose tokens or encoded")
+    options = ("tensor",) if space == "tokens" else ("prefix", "words", "column")
+    refuse_unknown_options(spec, "space", *options)
+    return modules, space
+
+
+def _tokens(spec: ModelSpec, modules: tuple[Module, ...]) -> tuple[ModuleType, ModelSpec]:
+    """The source that reads the input table, and the spec that it reads."""
+    options = tuple((key, value) for key, value in spec.options if key != "space")
+    inner = replace(spec, target=str(modules[0].folder), options=options)
+    if modules[0].kind == "StaticEmbedding":
+        return model2vec, replace(inner, scheme="model2vec")
+    return directory, replace(inner, scheme="directory")
+
+
+def _words(spec: ModelSpec) -> tuple[list[str], str]:
+    """The words of the population, each once, and what they are called in the provenance."""
+    given = spec.option("words")
+    if given is None:
+        from embcheck import lexicons
+
+        words = list(lexicons.words())
+        return words, f"the {len(words)} words of embcheck's lexicons"
+    words = read_words(local_file(spec, given), column=spec.option("column"))
+    words = [word for word in dict.fromkeys(words) if word.strip()]
+    if not 2 <= len(words) <= _MOST_WORDS:
+        raise SourceError(f"{given} has {len(words)} different words; from 2 to {_MOST_WORDS} can be encoded")
+    return words, f"the {len(words)} words of {given}"
+
+
+def _prefix(spec: ModelSpec) -> str:
+    given = spec.option("prefix")
+    if given is None:
+        return default_prompt(local_path(spec, spec.target))
+    return given[1:-1] if len(given) > 1 and given[0] == given[-1] == '"' else given
+
+
+def _pipeline(modules: tuple[Module, ...]) -> str:
+    """What is done to the encoder's output, such as ``Pooling mean, Normalize``."""
+    said = []
+    for module in modules[1:]:
+        pooling = module.kind == "Pooling"
+        modes = pooling_modes(read_config(module.folder / "config.json")) if pooling else ()
+        said.append(" ".join([module.kind, *modes]))
+    return ", ".join(said) or modules[0].kind

@@ -1,0 +1,1 @@
+"""Files and folders of a model: where they are, what they are instead, bytes of them."""

@@ -1,0 +1,1 @@
+"""Hidden states: a model run on prompts, one table a layer."""

@@ -1,0 +1,202 @@
+"""Hidden states: prompts through a whole model, one table a layer. ``hidden:SPEC@layer=K``, or ``@layer=all``.
+
+``SPEC`` is a Hugging Face directory, ``demo``, or a model on the hub. Layer 0 is what enters the first block, layer K
+what leaves the K-th, as transformers counts ``hidden_states`` (some models normalize the last one). Options:
+
+``states=every`` (the default)
+    Every token of every prompt is a row, but for those that the tokenizer adds around a text.
+``states=words``
+    Every word of every prompt is a row: the state after the word's last token.
+``states=last``
+    Every prompt is a row: the state after its last token. With single words as prompts (``prompts=words.txt``) words
+    resolve to rows, and the properties of word lists run.
+``prompts=FILE``
+    A prompt a line; by default 100 sentences that come with embcheck.
+
+Prompts go through the model in batches of equal length, so that nothing is padded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from embcheck.errors import SourceError, SpecError
+from embcheck.sources import resolve_device
+from embcheck.sources.assemble import assemble
+from embcheck.sources.files.looking import local_file, local_path, one_line, refuse_unknown_options
+from embcheck.sources.hidden import model
+from embcheck.sources.hidden.rows import KINDS, read_rows
+from embcheck.spec import parse
+
+if TYPE_CHECKING:
+    import torch
+
+    from embcheck.spec import ModelSpec
+    from embcheck.table import EmbeddingTable
+
+__all__ = ["announce", "check", "describe", "expand", "read", "read_on"]
+
+_OWN = Path(__file__).with_name("prompts.txt")
+_MOST_BYTES = 16 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    folder: Path
+    layers: int
+    layer: int
+    states: str
+    prompts: tuple[str, ...]
+    named: str
+
+
+def check(spec: ModelSpec) -> None:
+    """Check the spec, and that what it names is there, without reading it.
+
+    Raises
+    ------
+    SpecError, SourceError
+        It is malformed, or a path in it does not exist.
+    """
+    from embcheck import sources
+
+    refuse_unknown_options(spec, "layer", "states", "prompts")
+    layer, states = spec.option("layer") or "", spec.option("states") or KINDS[0]
+    if layer != "all" and not (layer.isascii() and layer.isdigit()):
+        raise SpecError(f"spec {spec.text!r}: say which layer: hidden:{spec.target}@layer=0, or @layer=all")
+    if states not in KINDS:
+        raise SpecError(f"spec {spec.text!r}: unknown states {states!r}; choose one of {', '.join(KINDS)}")
+    inner = parse(spec.target)
+    if inner.options or sources.routed(inner).scheme not in {"directory", "demo", "hf"}:
+        raise SpecError(f"spec {spec.text!r}: {spec.target} is no whole model; give a directory, org/name or demo")
+    sources.check(inner)
+    if (given := spec.option("prompts")) is not None:
+        local_path(spec, given)
+
+
+def expand(spec: ModelSpec) -> tuple[ModelSpec, ...]:
+    """One spec a layer for ``@layer=all``, called ``NAME@layerK``; else the spec itself.
+
+    Raises
+    ------
+    SourceError
+        The model's settings can't be read.
+    """
+    check(spec)
+    if spec.option("layer") != "all":
+        return (spec,)
+    layers = model.layers(_folder(spec))
+    alias = spec.alias.removesuffix("@layerall")
+    return tuple(_of_layer(spec, layer, alias) for layer in range(layers + 1))
+
+
+def announce(spec: ModelSpec) -> str:
+    """What a user should know before the model is read: that all of it is, and how large it is.
+
+    Raises
+    ------
+    SourceError
+        There is no such model, or it has no safetensors.
+    """
+    size = model.size(_folder(spec))
+    return f"hidden:{spec.target} runs the whole model: {size / 1e6:,.0f} MB of weights are read"
+
+
+def read(spec: ModelSpec) -> EmbeddingTable:
+    """As `read_on`, on the best device there is."""
+    return read_on(spec, resolve_device("auto"))
+
+
+def read_on(spec: ModelSpec, device: torch.device) -> EmbeddingTable:
+    """Run the prompts through the model on a device, and keep the states after one layer.
+
+    Raises
+    ------
+    SourceError
+        The model or the prompts are missing, malformed or unsafe.
+    SpecError
+        The spec is malformed, or the model has no such layer.
+    """
+    import torch
+
+    asked = _request(spec)
+    tokenizer = model.tokenizer(asked.folder)
+    rows = read_rows(tokenizer, asked.prompts, asked.states)
+    states = model.states(asked.folder, rows.encoded, device)
+    matrix = torch.stack([states[asked.layer][prompt][at] for prompt, at in rows.places])
+    size = model.size(asked.folder)
+    note = (
+        f"hidden states after layer {asked.layer} of {asked.layers} (states={asked.states}) of {asked.named}, "
+        f"for which the whole model was run: {size / 1e6:,.0f} MB of weights"
+    )
+    return assemble(spec, matrix, rows.vocabulary, bytes_read=size, notes=(note,))
+
+
+def describe(spec: ModelSpec) -> dict[str, object]:
+    """What `read` would read and run, without running the model.
+
+    Raises
+    ------
+    SourceError, SpecError
+        As `read`, as far as settings and the tokenizer tell.
+    """
+    asked = _request(spec)
+    rows = read_rows(model.tokenizer(asked.folder), asked.prompts, asked.states)
+    size = model.size(asked.folder)
+    return {
+        "tensor": None,
+        "shape": (len(rows.places), model.width(asked.folder)),
+        "dtype": model.dtype(asked.folder),
+        "bytes": size,
+        "bytes_total": size,
+        "space": f"hidden states after layer {asked.layer} of {asked.layers} (states={asked.states})",
+        "population": asked.named,
+    }
+
+
+def _request(spec: ModelSpec) -> _Request:
+    check(spec)
+    if spec.option("layer") == "all":
+        raise SpecError(f"spec {spec.text!r}: all layers are many tables; here give one, such as @layer=0")
+    folder = _folder(spec)
+    layer, layers = int(spec.option("layer") or 0), model.layers(folder)
+    if layer > layers:
+        raise SpecError(f"spec {spec.text!r}: the model has {layers} layers, so that layer is one of 0 to {layers}")
+    prompts, named = _prompts(spec)
+    return _Request(folder, layers, layer, spec.option("states") or KINDS[0], prompts, named)
+
+
+def _prompts(spec: ModelSpec) -> tuple[tuple[str, ...], str]:
+    given = spec.option("prompts")
+    path = _OWN if given is None else local_file(spec, given)
+    if path.stat().st_size > _MOST_BYTES:
+        raise SourceError(f"{path} is larger than {_MOST_BYTES >> 20} MB; give fewer prompts")
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SourceError(f"cannot read the prompts in {path}: {one_line(error)}") from None
+    prompts = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
+    if len(prompts) < 2:
+        raise SourceError(f"{path} has {len(prompts)} different prompts; at least 2 are needed, one a line")
+    return prompts, f"{len(prompts)} prompts of {'embcheck' if given is None else given}"
+
+
+def _folder(spec: ModelSpec) -> Path:
+    from embcheck import sources
+    from embcheck.sources.models import demo
+
+    inner = sources.routed(parse(spec.target))
+    if inner.scheme == "hf":
+        return model.from_hub(inner)
+    path = demo.folder() if inner.scheme == "demo" else local_path(spec, inner.target)
+    if not path.is_dir():
+        raise SourceError(f"spec {spec.text!r}: {inner.target} is a file; give the model's directory")
+    return path
+
+
+def _of_layer(spec: ModelSpec, layer: int, alias: str) -> ModelSpec:
+    options = tuple((key, str(layer) if key == "layer" else value) for key, value in spec.options)
+    text = spec.text.replace("@layer=all", f"@layer={layer}", 1)
+    return replace(spec, text=text, alias=f"{alias}@layer{layer}", options=options)

@@ -1,0 +1,1 @@
+"""The Hugging Face hub: the bytes of one tensor, kept beside its commit."""

@@ -1,0 +1,161 @@
+"""What can go wrong between here and the hub, as one line each that says what to do."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NoReturn
+from urllib.parse import urlsplit
+
+from embcheck.errors import SourceError
+from embcheck.sources.files.looking import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["UnreachableError", "check_endpoint", "offline", "translated", "unreachable"]
+
+
+class UnreachableError(SourceError):
+    """The hub can't be asked: it is away, or may not be asked."""
+
+
+@contextmanager
+def translated(repo: str, revision: str | None = None, *, file: str | None = None) -> Iterator[None]:
+    """Turn what huggingface_hub raises into `SourceError`, and keep its own output off the screen.
+
+    Parameters
+    ----------
+    repo, revision, file
+        What is asked for.
+
+    Raises
+    ------
+    UnreachableError
+        The hub can't be asked.
+    SourceError
+        It has not got what is asked for, or doesn't give it to this user.
+    """
+    from huggingface_hub import errors
+
+    what = repo if file is None else f"{repo}/{file}"
+    try:
+        with _quiet():
+            yield
+    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
+        _raise_missing(error, repo, revision)
+    except errors.OfflineModeIsEnabled:
+        raise offline(what) from None
+    except errors.LocalEntryNotFoundError as error:
+        _raise_uncached(error, what)
+    except errors.EntryNotFoundError:
+        raise SourceError(f"{repo} has no file {file}; see what it has at {_page(repo)}/tree/main") from None
+    except errors.HfHubHTTPError as error:
+        raise _refused(error, what) from None
+    except (errors.HTTPError, OSError, RuntimeError) as error:  # RuntimeError: how its own retries may fail
+        raise unreachable(error, what) from None
+    except ValueError as error:
+        raise SourceError(f"{what} can't be asked for ({one_line(error)}); check its name, and HF_TOKEN") from None
+
+
+def check_endpoint() -> None:
+    """Check the one variable that huggingface_hub trips over while it is imported.
+
+    Raises
+    ------
+    SourceError
+        ``HF_ENDPOINT`` is no address.
+    """
+    text = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+    try:
+        parts = urlsplit(text)
+        good = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good:
+        raise SourceError(f"HF_ENDPOINT is {text!r}, which is no address; write one such as https://huggingface.co")
+
+
+def offline(what: str) -> UnreachableError:
+    """The error for what is neither cached nor may be asked for."""
+    return UnreachableError(
+        f"{what} is not cached and HF_HUB_OFFLINE is set; unset it once to read it, or give a directory on disk"
+    )
+
+
+def unreachable(error: BaseException, what: str) -> SourceError:
+    """The error for a connection that failed, or for a disk that did."""
+    from huggingface_hub import constants
+
+    if isinstance(error, OSError) and error.filename is not None:
+        return SourceError(f"{what} can't be cached ({one_line(error)}); make room, or set HF_HOME to another place")
+    return UnreachableError(
+        f"cannot reach {constants.ENDPOINT} for {what} ({one_line(error) or type(error).__name__}); "
+        "check the network and HF_ENDPOINT, or give a directory on disk"
+    )
+
+
+def _raise_missing(error: Exception, repo: str, revision: str | None) -> NoReturn:
+    from huggingface_hub import constants, errors
+
+    if isinstance(error, errors.GatedRepoError):  # a subclass of RepositoryNotFoundError: comes first
+        raise SourceError(
+            f"{repo} is gated: accept its terms at {_page(repo)}, then set HF_TOKEN or run 'hf auth login'"
+        ) from None
+    if isinstance(error, errors.RepositoryNotFoundError):
+        raise SourceError(
+            f"there is neither a directory {repo} here nor a model {repo} on {constants.ENDPOINT} that you may see; "
+            "check the name, or set HF_TOKEN if it is private"
+        ) from None
+    raise SourceError(
+        f"{repo} has no revision {revision!r}; leave out '@' for its main branch, or see {_page(repo)}/commits/main"
+    ) from None
+
+
+def _raise_uncached(error: BaseException, what: str) -> NoReturn:
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        raise offline(what) from None
+    raise unreachable(error.__cause__ or error, what) from None
+
+
+def _refused(error: Exception, what: str) -> SourceError:
+    """The error for an answer of another status: 401 for a wrong token, 429, 5xx."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status in {401, 403}:
+        return SourceError(f"{what} is refused to you (status {status}); check HF_TOKEN, or run 'hf auth login'")
+    if status == 429:
+        return UnreachableError(f"too many requests for {what} (status 429); wait a few minutes, or set HF_TOKEN")
+    return UnreachableError(f"the hub failed to answer for {what} ({one_line(error)}); try again later")
+
+
+def _page(repo: str) -> str:
+    from huggingface_hub import constants
+
+    return f"{constants.ENDPOINT}/{repo}"
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without log lines and progress bars of the client's own."""
+    from huggingface_hub.utils import (
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+        logging,
+    )
+
+    verbosity, bars = logging.get_verbosity(), not are_progress_bars_disabled()
+    logging.set_verbosity(50)  # critical
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of an environment variable that wants bars always, or never
+        if bars:
+            disable_progress_bars()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            enable_progress_bars()

@@ -1,0 +1,244 @@
+"""A model on the hub: its revision resolved to a commit, its files found in the caches or read by byte ranges."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+
+from embcheck.errors import SourceError
+from embcheck.sources.files.access import LocalBytes
+from embcheck.sources.hub.cache import COMMIT, RepoCache
+from embcheck.sources.hub.errors import UnreachableError, check_endpoint, offline, translated, unreachable
+from embcheck.sources.tokenizers.load import tokenizer_files
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from types import TracebackType
+
+    from embcheck.sources.files.access import RandomAccess
+
+__all__ = ["HubFolder", "open_remote", "resolve"]
+
+_ANSWER_SECONDS = 5.0  # unless HF_HUB_ETAG_TIMEOUT says otherwise
+_LARGEST_SMALL_FILE = 256 * 2**20
+
+
+class HubFolder:
+    """The files of a repository at one commit.
+
+    Attributes
+    ----------
+    commit
+        The full hash.
+    notes
+        What a reader of results should know.
+    """
+
+    def __init__(self, repo: str, commit: str, files: dict[str, int | None], *, online: bool = True) -> None:
+        self.origin = repo
+        self.commit = commit
+        self.notes: tuple[str, ...] = ()
+        self._files = {name: size for name, size in files.items() if _is_safe(name)}
+        self._online = online and not _is_offline()
+        self._cache = RepoCache(repo)
+
+    def names(self) -> tuple[str, ...]:
+        """Its files, those in folders inside it as ``folder/file``."""
+        return tuple(sorted(self._files))
+
+    def size(self, name: str) -> int | None:
+        """Bytes of a file, ``None`` where the hub does not say."""
+        return self._files.get(name)
+
+    def open(self, name: str) -> RandomAccess:
+        """A large file: whole from the ordinary hub cache if it is there, else by byte ranges.
+
+        Raises
+        ------
+        SourceError
+            There is no such file, or it can't be asked for.
+        """
+        from embcheck.sources.hub.ranges import HttpBytes, Remote
+
+        if name not in self._files:
+            raise SourceError(f"{self.origin} has no file {name}; it has {', '.join(self.names()[:8]) or 'none'}")
+        if (path := self._cached(name)) is not None:
+            return LocalBytes(path)
+        size, etag = self._cache.about(self.commit, name) or self._ask_about(name)
+        remote = Remote(self.origin, name, self._url(name), size, self._online)
+        return HttpBytes(remote, self._cache.ranges(self.commit, name, etag))
+
+    def fetch(self, name: str) -> Path:
+        """A small file, through the ordinary client and into its cache.
+
+        Raises
+        ------
+        SourceError
+            It is large, or can't be had.
+        """
+        from pathlib import Path
+
+        from huggingface_hub import hf_hub_download
+
+        if (self.size(name) or 0) > _LARGEST_SMALL_FILE:
+            raise SourceError(f"{self.origin}/{name} has {self.size(name)} bytes, more than any such file should")
+        with translated(self.origin, file=name):
+            return Path(hf_hub_download(self.origin, name, revision=self.commit, local_files_only=not self._online))
+
+    def fetch_tokenizer(self) -> Path:
+        """A directory with the files of the tokenizer.
+
+        Raises
+        ------
+        SourceError
+            There is no tokenizer, or it can't be had.
+        """
+        found = tokenizer_files(self.names())
+        if not found:
+            raise SourceError(f"{self.origin} holds no tokenizer (tokenizer.json); give a directory on disk that does")
+        wanted = ["tokenizer.json"] if "tokenizer.json" in found else [*found, "config.json"]
+        fetched = [self.fetch(name) for name in wanted if name in self._files]
+        return fetched[0].parent
+
+    def _cached(self, name: str) -> Path | None:
+        from pathlib import Path
+
+        from huggingface_hub import try_to_load_from_cache
+
+        found = try_to_load_from_cache(self.origin, name, revision=self.commit)
+        return Path(found) if isinstance(found, str) else None
+
+    def _ask_about(self, name: str) -> tuple[int, str]:
+        """Size and ETag of a file, which are kept."""
+        from huggingface_hub import get_hf_file_metadata
+
+        if not self._online:
+            raise offline(f"{self.origin}/{name}")
+        with translated(self.origin, file=name):
+            about = get_hf_file_metadata(self._url(name))
+        if about.size is None or about.etag is None:
+            raise SourceError(
+                f"{self.origin}/{name}: the server does not say how long it is; set HF_ENDPOINT to another"
+            )
+        self._cache.keep_about(self.commit, name, about.size, about.etag)
+        return about.size, about.etag
+
+    def _url(self, name: str) -> str:
+        from huggingface_hub import hf_hub_url
+
+        return hf_hub_url(self.origin, name, revision=self.commit)
+
+
+def resolve(repo: str, revision: str | None = None) -> HubFolder:
+    """Find a repository at a commit. Where the hub can't be asked, what was last seen of it counts.
+
+    Raises
+    ------
+    SourceError
+        There is no such repository or revision, or the hub can't be asked and nothing was seen before.
+    """
+    check_endpoint()
+    wanted = revision or "main"
+    cache = RepoCache(repo)
+    if COMMIT.fullmatch(wanted) and (files := cache.files(wanted)) is not None:
+        return HubFolder(repo, wanted, files)
+    try:
+        commit, files = _ask(repo, revision)
+    except UnreachableError as error:
+        return _last_seen(repo, wanted, cache, error)
+    cache.keep_files(commit, files)
+    cache.keep_commit(wanted, commit)
+    return HubFolder(repo, commit, files)
+
+
+def open_remote(repo: str, revision: str | None, file: str) -> RandomAccess:
+    """One file of a repository, of which only parts are read.
+
+    Raises
+    ------
+    SourceError
+        As `resolve`; or there is no such file.
+    """
+    return resolve(repo, revision).open(file)
+
+
+def _last_seen(repo: str, revision: str, cache: RepoCache, error: UnreachableError) -> HubFolder:
+    commit = cache.commit(revision)
+    files = None if commit is None else cache.files(commit) or cache.hub_files(commit)
+    if commit is None or not files:
+        raise error
+    folder = HubFolder(repo, commit, files, online=False)
+    folder.notes = (f"the hub was not asked: {revision} is as last seen",)
+    return folder
+
+
+def _ask(repo: str, revision: str | None) -> tuple[str, dict[str, int | None]]:
+    """The commit of a revision, and names and sizes of its files."""
+
+    def ask() -> Any:
+        from huggingface_hub import HfApi
+
+        api = HfApi(library_name="embcheck")
+        with translated(repo, revision):
+            return api.model_info(repo, revision=revision, timeout=seconds, files_metadata=True)
+
+    seconds = _patience()
+    info = _within(seconds + 0.5, ask, repo)
+    if not isinstance(info.sha, str) or not COMMIT.fullmatch(info.sha):
+        raise SourceError(f"{repo}: the hub names no commit for {revision or 'main'}; check HF_ENDPOINT")
+    return info.sha, {one.rfilename: one.size for one in info.siblings or ()}
+
+
+def _within(seconds: float, work: Callable[[], Any], what: str) -> Any:
+    """The result of some work, which is left to itself when it takes longer: names and routes have no time limit."""
+    outcome = _Outcome()
+
+    def run() -> None:
+        with outcome:
+            outcome.value = work()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        raise unreachable(TimeoutError(f"no answer in {seconds:.0f} s, which HF_HUB_ETAG_TIMEOUT can change"), what)
+    if outcome.error is not None:
+        raise outcome.error
+    return outcome.value
+
+
+class _Outcome:
+    """What work in another thread came to; what it raised is raised again where it is waited for."""
+
+    def __init__(self) -> None:
+        self.value: Any = None
+        self.error: BaseException | None = None
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, kind: object, error: BaseException | None, _: TracebackType | None) -> bool:
+        """Keep the error."""
+        self.error = error
+        return True
+
+
+def _patience() -> float:
+    """Seconds that the hub has for its first answer."""
+    from huggingface_hub import constants
+
+    return float(constants.HF_HUB_ETAG_TIMEOUT) if "HF_HUB_ETAG_TIMEOUT" in os.environ else _ANSWER_SECONDS
+
+
+def _is_offline() -> bool:
+    from huggingface_hub import constants
+
+    return bool(constants.HF_HUB_OFFLINE)
+
+
+def _is_safe(name: str) -> bool:
+    """Whether a name that a server gave stays inside a directory, on any operating system."""
+    parts = name.split("/")
+    return name.isprintable() and not any(part in {"", ".", ".."} or set(part) & set("\\:") for part in parts)

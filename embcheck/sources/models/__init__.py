@@ -1,0 +1,1 @@
+"""Models as directories, in memory and as a demo."""

@@ -1,0 +1,1 @@
+"""Which tensor is which, by name, shape, configuration and code."""

@@ -1,0 +1,100 @@
+"""What a model's own code calls its input embedding: the model is built without memory for its weights, and asked.
+
+Only code that is part of the installed transformers runs; a model that brings its own is not asked.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+from huggingface_hub import errors
+
+from embcheck.sources.tokenizers.load import offline
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+_LAYERS = frozenset(
+    {
+        "decoder_layers", "depth", "encoder_layers", "n_layer", "n_layers", "n_routed_experts", "num_decoder_layers",
+        "num_encoder_layers", "num_experts", "num_hidden_layers", "num_layers", "num_local_experts",
+    }
+)  # fmt: skip
+_FEW = 2
+_DEEPEST = 4
+_WRONG_CONFIGS = (  # what models raise on a config that does not fit them
+    ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, MemoryError, OSError, RuntimeError,
+    TypeError, ValueError, getattr(errors, "StrictDataclassError", ValueError),
+)  # fmt: skip
+
+
+def held_as_input(config: dict[str, Any], names: Sequence[str]) -> list[str]:
+    """Those of a checkpoint's tensors that ``get_input_embeddings()`` holds once the model is loaded.
+
+    Parameters
+    ----------
+    config
+        The model's config.json.
+    names
+        The tensors to choose from.
+
+    Returns
+    -------
+    Their names; none where transformers does not know the model, or can't build it from this config.
+    """
+    from torch import nn
+
+    try:
+        with offline():
+            model = _build(config)
+            table = model.get_input_embeddings()
+            if not isinstance(table, nn.Embedding):  # models of images begin with a projection of patches
+                return []
+            held = {name for name, one in model.named_parameters(remove_duplicate=False) if one is table.weight}
+            rename = _renaming(model)
+            return [name for name in names if rename(name) in held]
+    except _WRONG_CONFIGS:
+        return []
+
+
+def _build(config: dict[str, Any]) -> Any:
+    import torch
+    import transformers
+
+    small = _with_few_layers(config, _DEEPEST)
+    kind = str(small.pop("model_type"))
+    parsed = transformers.CONFIG_MAPPING[kind].from_dict(small)
+    wanted = config.get("architectures")
+    named = getattr(transformers, str(wanted[0]), None) if isinstance(wanted, list) and wanted else None
+    known = isinstance(named, type) and issubclass(named, transformers.PreTrainedModel)
+    make: Any = named if known else transformers.AutoModel.from_config
+    with torch.device("meta"):
+        return make(parsed)
+
+
+def _with_few_layers(config: dict[str, Any], depth: int) -> dict[str, Any]:
+    """The same model with less of what there are many of; lists with an entry for each layer are cut too."""
+    small = copy.copy(config)
+    counts = {value for key, value in config.items() if key in _LAYERS and type(value) is int}
+    for key, value in config.items():
+        if key in _LAYERS and type(value) is int:
+            small[key] = min(value, _FEW)
+        elif isinstance(value, list) and len(value) in counts:
+            small[key] = value[:_FEW]
+        elif isinstance(value, dict):
+            small[key] = _with_few_layers(value, depth - 1) if depth else {}
+    return small
+
+
+def _renaming(model: Any) -> Callable[[str], str]:
+    """From a checkpoint's names to the model's, as transformers maps them when it loads one."""
+    try:
+        from transformers.conversion_mapping import get_model_conversion_mapping
+        from transformers.core_model_loading import WeightRenaming, rename_source_key
+    except ImportError:  # transformers 4
+        return lambda name: name
+    mapping = get_model_conversion_mapping(model)
+    renamings = [one for one in mapping if isinstance(one, WeightRenaming)]
+    state = model.state_dict()
+    return lambda name: str(rename_source_key(name, renamings, [], model.base_model_prefix, state)[0])

@@ -1,0 +1,121 @@
+"""The tokenizer of a model directory: tokenizer.json, or older files by way of transformers, never a network."""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from tokenizers import Tokenizer
+
+from embcheck.errors import SourceError
+from embcheck.sources.files.looking import one_line, read_json, refuse_disguise
+from embcheck.sources.tokenizers.vocabulary import RustErrors, TokenizerVocabulary
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+_NAMES = re.compile(
+    r"tokenizer.*\.json|(special_tokens_map|added_tokens|vocab|tekken)\.json|(vocab|merges)\.txt|"
+    r"(spiece|tokenizer|sentencepiece\.bpe)\.model|[^/]*\.spm"
+)
+_OLDER_FILES = ("vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "tekken.json")
+_BAD_FILES = (OSError, ValueError, LookupError, TypeError, AttributeError, ImportError, RuntimeError, AssertionError)
+
+
+def load_vocabulary(folder: Path, *, rows: int) -> TokenizerVocabulary:
+    """Read the tokenizer of a model directory.
+
+    Parameters
+    ----------
+    folder
+        The directory.
+    rows
+        How many rows the embedding matrix has.
+
+    Raises
+    ------
+    SourceError
+        There is no tokenizer, it is malformed, or it has more tokens than there are rows.
+    """
+    path = folder / "tokenizer.json"
+    origin = str(path) if path.is_file() else f"the tokenizer in {folder}"
+    return TokenizerVocabulary(load_tokenizer(folder), rows=rows, origin=origin)
+
+
+def load_tokenizer(folder: Path) -> Tokenizer:
+    """Read the tokenizer of a model directory, as it encodes texts.
+
+    Raises
+    ------
+    SourceError
+        There is none, or it is malformed.
+    """
+    path = folder / "tokenizer.json"
+    if path.is_file():
+        return _from_json(path)
+    if not any((folder / name).is_file() for name in _OLDER_FILES):
+        raise SourceError(f"{folder} holds no tokenizer (tokenizer.json); save it there, or download the model again")
+    return _from_older_files(folder)
+
+
+def tokenizer_files(names: Iterable[str]) -> list[str]:
+    """Those of a model's files that its tokenizer may be in."""
+    return [name for name in names if _NAMES.fullmatch(name)]
+
+
+def _from_json(path: Path) -> Tokenizer:
+    refuse_disguise(path)
+    try:
+        with RustErrors(str(path)):
+            return Tokenizer.from_buffer(path.read_bytes())
+    except OSError as error:
+        raise SourceError(f"cannot read {path}: {one_line(error)}") from None
+    except ValueError as error:
+        raise SourceError(f"{path} is not a tokenizer ({one_line(error)}); get the file again") from None
+
+
+def _from_older_files(folder: Path) -> Tokenizer:
+    """Let transformers convert what came before tokenizer.json; no code of the model's own is run."""
+    _refuse_other_files(folder / "tokenizer_config.json")
+    try:
+        with offline(), RustErrors(f"the tokenizer in {folder}"):
+            from transformers import AutoTokenizer
+
+            loaded = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except _BAD_FILES as error:
+        raise SourceError(
+            f"{folder} has no tokenizer.json, and its older files can't be read ({one_line(error)}); "
+            "save it as a fast tokenizer, or pip install transformers sentencepiece"
+        ) from None
+    backend = getattr(loaded, "backend_tokenizer", None)
+    if not isinstance(backend, Tokenizer):
+        raise SourceError(f"{folder}: {type(loaded).__name__} has no fast form; save the tokenizer as tokenizer.json")
+    return backend
+
+
+def _refuse_other_files(path: Path) -> None:
+    """Refuse settings that name a vocabulary elsewhere, which some versions of transformers would read."""
+    settings = read_json(path) if path.is_file() else {}
+    for key, value in settings.items() if isinstance(settings, dict) else ():
+        if str(key).endswith("_file") and isinstance(value, str) and any(c in value for c in "/\\"):
+            raise SourceError(
+                f"{path}: {key} points to {value!r}; a tokenizer's files must lie in the directory itself"
+            )
+
+
+@contextmanager
+def offline() -> Iterator[None]:
+    """Keep transformers off the network and quiet."""
+    from huggingface_hub import constants
+    from transformers.utils import logging
+
+    was_offline, verbosity = constants.HF_HUB_OFFLINE, logging.get_verbosity()
+    constants.HF_HUB_OFFLINE = True
+    logging.set_verbosity(50)  # critical
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = was_offline
+        logging.set_verbosity(verbosity)

@@ -1,0 +1,1 @@
+"""Weights: one tensor out of safetensors and torch files, without running what they hold."""

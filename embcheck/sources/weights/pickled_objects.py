@@ -1,0 +1,197 @@
+"""Pickles of Python objects, read without making any of them: what gensim saves, as plain data.
+
+The machine of ``_torch_pickle`` with steps for objects: each is kept as the name of its class, what it would be made
+of and its attributes. Nothing is imported or called.
+"""
+
+from __future__ import annotations
+
+import pickletools
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from embcheck.errors import SourceError
+from embcheck.sources.files.looking import one_line, printable
+from embcheck.sources.weights.pickles import _BAD_STEPS, _Machine, _Name, _require
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from typing import BinaryIO
+
+    from numpy.typing import NDArray
+
+__all__ = ["Made", "as_array", "read_objects"]
+
+_MOST_STEPS = 2**27  # a word takes four
+_MOST_CONTAINERS = 2**21
+_LONGEST_LINE = 4096
+_KNOWN = re.compile(
+    r"(gensim|numpy|scipy|collections)(\.\w+)*|(copyreg|copy_reg)\._reconstructor|_codecs\.encode|"
+    r"(builtins|__builtin__)\.(int|long|float|complex|bool|str|unicode|bytearray|hash|object|slice|"
+    r"list|dict|tuple|set|frozenset|x?range)",
+    re.ASCII,
+)
+_ARRAY_TYPE = re.compile(r"<?f[248]|float(16|32|64)")
+
+
+@dataclass(slots=True)
+class Made:
+    """An object as the pickle tells of it."""
+
+    name: str
+    arguments: tuple[Any, ...]
+    state: Any = None
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """Its attributes by name, none where its state is something else."""
+        return self.state if isinstance(self.state, dict) else {}
+
+
+class _Objects(_Machine):
+    """Steps that concern objects; all others are as for tensors."""
+
+    def __init__(self, origin: str) -> None:
+        super().__init__(origin)
+        self._containers = 0
+
+    def step(self, name: str, argument: Any) -> None:
+        if name.startswith("EMPTY_"):
+            self._containers += 1
+            if self._containers > _MOST_CONTAINERS:
+                raise SourceError(f"{self._origin} pickles more objects than any model has; get the file again")
+        if name in _STEPS:
+            _STEPS[name](self, argument)
+        elif name == "BINPERSID":
+            raise ValueError("it refers to objects outside of it")
+        else:
+            super().step(name, argument)
+
+    def push_name(self, module: str, name: str) -> None:
+        text = f"{module}.{name}"
+        if not _KNOWN.fullmatch(text):
+            raise SourceError(
+                f"{self._origin} holds {printable(text)}, which no word vectors need and which could run code when "
+                "read; save them with save_word2vec_format and give word2vec:FILE"
+            )
+        self._stack.append(_Name(text))
+
+    def push_value(self, value: Any) -> None:
+        self._stack.append(value)
+
+    def make(self, _: Any) -> None:
+        arguments, name = _require(self.pop(), tuple), self.pop()
+        made = _require(name, _Name).text
+        if made == "_codecs.encode":  # how old protocols write bytes
+            self._stack.append(_require(arguments[0], str).encode("latin-1"))
+        elif made.endswith("._reconstructor"):
+            self._stack.append(Made(_require(arguments[0], _Name).text, ()))
+        else:
+            self._stack.append(Made(made, arguments))
+
+    def make_keyed(self, _: Any) -> None:
+        self.pop()  # keyword arguments: not needed
+        self.make(None)
+
+    def build(self, _: Any) -> None:
+        state = self.pop()
+        _require(self._stack[-1], Made).state = state
+
+    def set_item(self, _: Any) -> None:
+        value, key = self.pop(), self.pop()
+        self.fill([key, value])
+
+    def fill(self, values: list[Any]) -> None:
+        if isinstance(self._stack[-1], Made):  # a dictionary of a class of its own
+            return
+        super().fill(values)
+
+    def add_items(self, _: Any) -> None:
+        self.pop_marked()  # of a set: no set is needed
+
+    def frozen(self, _: Any) -> None:
+        self._stack.append(tuple(self.pop_marked()))
+
+
+_STEPS: dict[str, Callable[[_Objects, Any], None]] = {
+    "REDUCE": _Objects.make,
+    "NEWOBJ": _Objects.make,
+    "NEWOBJ_EX": _Objects.make_keyed,
+    "BUILD": _Objects.build,
+    "GLOBAL": _Objects.name,
+    "STACK_GLOBAL": _Objects.stack_name,
+    "EMPTY_SET": lambda machine, _: machine.push_value(()),
+    "ADDITEMS": _Objects.add_items,
+    "FROZENSET": _Objects.frozen,
+    "BINBYTES8": _Objects.push_value,
+    "SETITEM": _Objects.set_item,
+    "SETITEMS": lambda machine, _: machine.fill(machine.pop_marked()),
+}
+
+
+class _Capped:
+    """A file that never makes room for more than it holds."""
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self._file = file
+        self._size = size
+        self.tell = file.tell
+
+    def read(self, count: int) -> bytes:
+        return self._file.read(max(0, min(count, self._size - self._file.tell())))
+
+    def readline(self) -> bytes:
+        return self._file.readline(_LONGEST_LINE)
+
+
+def read_objects(path: Path) -> Any:
+    """Read the first pickle of a file.
+
+    Returns
+    -------
+    Dictionaries, lists, tuples, texts, numbers and `Made`; keys that are no text are left out.
+
+    Raises
+    ------
+    SourceError
+        It names something that is no part of word vectors, or is malformed.
+    """
+    machine = _Objects(str(path))
+    try:
+        with path.open("rb") as file:
+            stream: Any = _Capped(file, path.stat().st_size)
+            for steps, (code, argument, _) in enumerate(pickletools.genops(stream)):
+                if steps > _MOST_STEPS:
+                    raise SourceError(f"{path} pickles more than any model has; get the file again")
+                if code.name == "STOP":
+                    break
+                machine.step(code.name, argument)
+        return machine.pop()
+    except OSError as error:
+        raise SourceError(f"cannot read {path}: {one_line(error)}") from None
+    except _BAD_STEPS as error:
+        raise SourceError(f"{path} is truncated or no pickle ({one_line(error)}); get the file again") from None
+
+
+def as_array(value: Any, origin: str) -> NDArray[Any]:
+    """A matrix of floats that was pickled as a NumPy array.
+
+    Raises
+    ------
+    SourceError
+        It is something else, or its bytes don't fit its shape.
+    """
+    match value:
+        case Made(state=(_, tuple() as shape, Made(arguments=(str() as kind, *_)) as dtype, fortran, bytes() as raw)):
+            big = isinstance(dtype.state, tuple) and dtype.state[1:2] == (">",)
+            if _ARRAY_TYPE.fullmatch(kind) and len(shape) == 2:
+                number = np.dtype(kind).newbyteorder(">" if big else "<")
+                if all(type(n) is int and n > 0 for n in shape) and shape[0] * shape[1] * number.itemsize == len(raw):
+                    flat = np.frombuffer(raw, dtype=number)
+                    matrix: NDArray[Any] = flat.reshape(shape, order="F" if fortran else "C")
+                    return np.array(matrix, dtype=number.newbyteorder("="), order="C")
+    raise SourceError(f"{origin} holds no matrix of floats where its vectors should be; get the file again")

@@ -1,0 +1,81 @@
+"""Tensors as files of weights store them: name, shape, number type, and bytes made into numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import torch
+
+from embcheck.sources.files.looking import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+__all__ = ["BITS", "FLOATS", "Stored", "TensorFile", "as_tensor"]
+
+FLOATS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+BITS = {
+    "BOOL": 8, "U8": 8, "I8": 8, "U16": 16, "I16": 16, "U32": 32, "I32": 32, "U64": 64, "I64": 64,
+    "F16": 16, "BF16": 16, "F32": 32, "F64": 64, "C64": 64, "C128": 128,
+    "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8,
+    "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One tensor of a file: ``dtype`` as safetensors writes it, such as ``BF16``."""
+
+    name: str
+    file: str
+    shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its numbers."""
+        count = 1
+        for side in self.shape:
+            count *= side
+        return count * BITS.get(self.dtype, 8) // 8
+
+    def __str__(self) -> str:
+        """Name, shape and dtype, as error messages list candidates."""
+        return f"{printable(self.name)} {list(self.shape)} {printable(self.dtype)}"
+
+
+class TensorFile(Protocol):
+    """A file of weights, of which only the header has been read."""
+
+    @property
+    def tensors(self) -> Mapping[str, Stored]:
+        """What it holds, by name."""
+        ...
+
+    def load(self, stored: Stored) -> Tensor:
+        """The numbers of one matrix, memory-mapped where the file is."""
+        ...
+
+
+def as_tensor(view: memoryview, stored: Stored, strides: tuple[int, ...] | None = None) -> Tensor:
+    """Make a tensor of little-endian bytes, without a copy where they are aligned and writable.
+
+    Parameters
+    ----------
+    view
+        The bytes from the first number to the last.
+    stored
+        Its shape and dtype, one of `FLOATS`.
+    strides
+        Numbers from one row, and one column, to the next; by default rows follow each other.
+    """
+    dtype = getattr(torch, FLOATS[stored.dtype])
+    octets = np.frombuffer(view, dtype=np.uint8)
+    if octets.ctypes.data % dtype.itemsize or not octets.flags.writeable:
+        octets = octets.copy()
+    flat = torch.from_numpy(octets).view(dtype)
+    return flat.view(stored.shape) if strides is None else flat.as_strided(stored.shape, strides)

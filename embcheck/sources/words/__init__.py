@@ -1,0 +1,1 @@
+"""Word vectors: text and binary files of words and numbers."""

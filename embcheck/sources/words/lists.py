@@ -1,0 +1,103 @@
+"""Word lists beside a matrix: one word a row, from a text, JSON or parquet file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from embcheck.errors import SourceError
+from embcheck.sources.files.looking import one_line, printable, read_json, refuse_disguise
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_READABLE = "a .txt with one word a line, a .json list or a .parquet with a column of words"
+
+
+def read_words(path: Path, *, column: str | None) -> list[str]:
+    """Read the words of a vocabulary file, in row order.
+
+    Parameters
+    ----------
+    path
+        A ``.txt``, ``.json`` or ``.parquet`` file.
+    column
+        The parquet column that holds them, needed where there are several of text.
+
+    Raises
+    ------
+    SourceError
+        The file is of another kind, malformed, or leaves open which word a row has.
+    """
+    refuse_disguise(path)
+    suffix = path.suffix.lower()
+    if suffix == ".parquet":
+        return _from_parquet(path, column)
+    if column is not None:
+        raise SourceError(f"{path}: only parquet files have columns; leave out column={column}")
+    if suffix == ".json":
+        return _from_json(path)
+    if suffix in {".txt", ""}:
+        return _from_text(path)
+    raise SourceError(f"{path}: can't read words from a {suffix} file; give {_READABLE}")
+
+
+def _from_text(path: Path) -> list[str]:
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise SourceError(f"cannot read {path}: {one_line(error)}") from None
+    # split at line feeds only: some vocabularies hold other characters that Python takes for line ends
+    lines = raw.decode("utf-8-sig", "replace").replace("\r\n", "\n").split("\n")
+    return lines[:-1] if lines[-1] == "" else lines
+
+
+def _from_json(path: Path) -> list[str]:
+    document = read_json(path)
+    if isinstance(document, list) and all(isinstance(word, str) for word in document):
+        return [_text(word) for word in document]
+    if isinstance(document, dict) and all(type(row) is int for row in document.values()):
+        if sorted(document.values()) != list(range(len(document))):
+            raise SourceError(
+                f"{path} gives {len(document)} words rows from {min(document.values())} to {max(document.values())}; "
+                f"each row from 0 to {len(document) - 1} must have one word"
+            )
+        return [_text(word) for word, _ in sorted(document.items(), key=lambda item: item[1])]
+    raise SourceError(f"{path} is neither a JSON list of words nor an object of word and row; give one of these")
+
+
+def _text(word: str) -> str:
+    """The word without lone surrogates, which JSON can write and nothing can print."""
+    return word.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+
+
+def _from_parquet(path: Path, column: str | None) -> list[str]:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        schema = parquet.read_schema(path)
+        table = parquet.read_table(path, columns=[_column(path, schema, column)])
+        words = table.column(0).cast(pa.string()).to_pylist()
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise SourceError(f"{path} is not a readable parquet file ({one_line(error)}); get it again") from None
+    if None in words:
+        raise SourceError(f"{path}: row {words.index(None)} has no word; give every row one")
+    return [str(word) for word in words]
+
+
+def _column(path: Path, schema: Any, wanted: str | None) -> str:
+    import pyarrow as pa
+
+    names = [str(f.name) for f in schema if _is_text(pa.types, getattr(f.type, "value_type", f.type))]
+    listed = ", ".join(map(printable, names)) or "none"
+    if wanted is None and len(names) == 1:
+        return names[0]
+    if wanted is None:
+        raise SourceError(f"{path} has {len(names)} columns of text ({listed}); choose one with column=NAME")
+    if wanted not in names:
+        raise SourceError(f"{path} has no column of text called {wanted!r}; it has {listed}")
+    return wanted
+
+
+def _is_text(types: Any, kind: Any) -> bool:
+    return bool(types.is_string(kind) or types.is_large_string(kind))

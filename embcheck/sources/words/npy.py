@@ -1,0 +1,111 @@
+"""A NumPy matrix and its words: ``npy:FILE,vocab=FILE``."""
+
+from __future__ import annotations
+
+import tokenize
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from embcheck.errors import SourceError, SpecError
+from embcheck.sources.assemble import assemble
+from embcheck.sources.files.looking import local_file, one_line, refuse_disguise, refuse_unknown_options
+from embcheck.sources.words.lists import read_words
+from embcheck.table.vocabulary import WordVocabulary
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from embcheck.spec import ModelSpec
+    from embcheck.table import EmbeddingTable
+
+__all__ = ["describe", "read"]
+
+_BAD_HEADERS = (
+    OSError,
+    ValueError,
+    EOFError,
+    OverflowError,
+    TypeError,
+    SyntaxError,
+    MemoryError,
+    RecursionError,
+    tokenize.TokenError,
+)
+
+
+def read(spec: ModelSpec) -> EmbeddingTable:
+    """Map a matrix into memory and read its words (``.txt``, ``.json`` or ``.parquet``; ``column=NAME`` for parquet).
+
+    Raises
+    ------
+    SpecError
+        The spec names no vocabulary.
+    SourceError
+        A file is malformed, or there are more or fewer words than rows.
+    """
+    path, vocab = _paths(spec)
+    matrix = _open(path)
+    words = read_words(vocab, column=spec.option("column"))
+    if len(words) != matrix.shape[0]:
+        raise SourceError(f"{path} has {matrix.shape[0]} rows but {vocab} has {len(words)} words; give one word a row")
+    tensor = torch.from_numpy(_native(matrix))
+    return assemble(spec, tensor, WordVocabulary(words), bytes_read=tensor.nbytes)
+
+
+def describe(spec: ModelSpec) -> dict[str, object]:
+    """What `read` would read, from the matrix's header.
+
+    Raises
+    ------
+    SpecError, SourceError
+        As `read`, as far as the header tells.
+    """
+    path, vocab = _paths(spec)
+    matrix = _open(path)
+    return {
+        "tensor": None,
+        "shape": matrix.shape,
+        "dtype": matrix.dtype.name,
+        "bytes": matrix.nbytes,
+        "bytes_total": path.stat().st_size,
+        "files": [path.name, vocab.name],
+    }
+
+
+def _paths(spec: ModelSpec) -> tuple[Path, Path]:
+    refuse_unknown_options(spec, "vocab", "column")
+    vocab = spec.option("vocab")
+    if vocab is None:
+        raise SpecError(
+            f"spec {spec.text!r}: a matrix needs its words; write npy:{spec.target},vocab=FILE (txt, json or parquet)"
+        )
+    return local_file(spec, spec.target), local_file(spec, vocab)
+
+
+def _open(path: Path) -> NDArray[Any]:
+    """Map the matrix copy-on-write: torch warns of memory that can't be written."""
+    refuse_disguise(path)
+    try:
+        with warnings.catch_warnings():  # of headers in the style of old versions, which may be read all the same
+            warnings.simplefilter("ignore")
+            matrix = np.load(path, mmap_mode="c", allow_pickle=False)
+    except _BAD_HEADERS as error:
+        raise SourceError(
+            f"{path} is truncated or not a .npy file ({one_line(error)}); save it with numpy.save"
+        ) from None
+    if matrix.ndim != 2 or min(matrix.shape) < 1:
+        raise SourceError(f"{path} has shape {matrix.shape}; a matrix of rows x width is needed")
+    if matrix.dtype.kind != "f" or matrix.dtype.itemsize not in {2, 4, 8}:
+        raise SourceError(f"{path} holds {matrix.dtype.name}; save it as float16, float32 or float64")
+    found: NDArray[Any] = matrix
+    return found
+
+
+def _native(matrix: NDArray[Any]) -> NDArray[Any]:
+    """The matrix in row order and this machine's byte order; copied only where it has another."""
+    return np.require(matrix, dtype=matrix.dtype.newbyteorder("="), requirements="C")

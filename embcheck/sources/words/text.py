@@ -1,0 +1,219 @@
+"""Word vectors as text: a word and its numbers a line, separated by single spaces. Shared by three formats."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import csv
+
+from embcheck.errors import SourceError
+from embcheck.sources.files.looking import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+_BLOCK = 4 * 2**20  # bytes of text parsed at once: what caches hold
+_LONGEST_LINE = 2**26
+_HEADER = re.compile(rb"([0-9]{1,15})[ \t]([0-9]{1,15})[ \t]*\r?")
+_NUMBER = re.compile(rb"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?|[-+]?(nan|inf)", re.IGNORECASE)
+# Numbers go to Arrow one a line; white space that separates nothing becomes a character that no number has.
+_ONE_A_LINE = bytes.maketrans(b" \t\r", b"\n??")
+_SINGLE_COLUMN = {
+    "read_options": csv.ReadOptions(column_names=["number"], block_size=2**20),
+    "parse_options": csv.ParseOptions(delimiter="\t", quote_char=False, double_quote=False),
+    "convert_options": csv.ConvertOptions(column_types={"number": pa.float64()}, null_values=[]),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What the first line of a word2vec or fastText file says."""
+
+    rows: int
+    width: int
+    size: int
+    """Bytes of the line itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """How the lines of a file are cut."""
+
+    path: Path
+    width: int
+    spaces: bool
+    """Whether a word may hold spaces, as GloVe's do."""
+
+
+def read_header(path: Path, head: bytes) -> Header | None:
+    """The header of a file, ``None`` where its first line is something else.
+
+    Raises
+    ------
+    SourceError
+        The header promises no rows or no columns.
+    """
+    line, _, _ = head.partition(b"\n")
+    match = _HEADER.fullmatch(line)
+    if match is None:
+        return None
+    header = Header(int(match[1]), int(match[2]), len(line) + 1)
+    if header.rows < 1 or header.width < 1:
+        raise SourceError(f"{path}: the header promises {header.rows} x {header.width} vectors; get the file again")
+    return header
+
+
+def parse(
+    path: Path, *, width: int, rows: int, skip: int, spaces: bool = False
+) -> tuple[list[str], NDArray[np.float32]]:
+    """Parse word vectors.
+
+    Parameters
+    ----------
+    path
+        The file.
+    width
+        Numbers a line.
+    rows
+        How many lines there must be.
+    skip
+        Bytes before the first of them: a header line, or nothing.
+    spaces
+        Whether words may hold spaces.
+
+    Returns
+    -------
+    The words, and a (rows, width) matrix.
+
+    Raises
+    ------
+    SourceError
+        A line is short, long or garbled, or there are more or fewer of them.
+    """
+    least = 2 * width  # bytes of a line: a number and a separator each
+    size = path.stat().st_size - skip + 1
+    if rows * least > size:
+        rows_there = count_lines(path, skip=skip)
+        if rows_there < rows:
+            raise SourceError(
+                f"{path}: {rows} vectors are promised but only {rows_there} lines are there; get it again"
+            )
+    matrix = np.empty((min(rows, size // least), width), dtype=np.float32)
+    layout = _Layout(path, width, spaces)
+    words: list[str] = []
+    for line, block in _blocks(path, skip):
+        found, numbers = _parse_block(layout, line, block)
+        if len(words) + len(found) > rows:
+            extra = line + rows - len(words)
+            raise SourceError(f"{path}, line {extra}: only {rows} vectors are promised but more follow; get it again")
+        with np.errstate(over="ignore"):  # what float32 can't hold becomes infinite, and is classed as such
+            matrix[len(words) : len(words) + len(found)] = numbers
+        words += found
+    if len(words) < rows:
+        raise SourceError(
+            f"{path} is truncated: {rows} vectors are promised but only {len(words)} are there; get it again"
+        )
+    return words, matrix
+
+
+def count_lines(path: Path, *, skip: int = 0) -> int:
+    """How many lines a file has after its first ``skip`` bytes, counting a last one without a line end."""
+    total, last = 0, b"\n"
+    with path.open("rb") as file:
+        file.seek(skip)
+        while block := file.read(_BLOCK):
+            total += block.count(b"\n")
+            last = block[-1:]
+    return total + (last != b"\n")
+
+
+def is_number(field: bytes) -> bool:
+    """Whether a field is a decimal number."""
+    return _NUMBER.fullmatch(field) is not None
+
+
+def _blocks(path: Path, skip: int) -> Iterator[tuple[int, bytes]]:
+    """Whole lines of a file, many at a time, with the number of the first."""
+    line = 1 + (skip > 0)
+    try:
+        with path.open("rb") as file:
+            file.seek(skip)
+            while block := file.read(_BLOCK):
+                rest = b"" if block.endswith(b"\n") else file.readline(_LONGEST_LINE)
+                if len(rest) == _LONGEST_LINE:
+                    number = line + block.count(b"\n")
+                    raise SourceError(f"{path}, line {number} is longer than {_LONGEST_LINE} bytes; not word vectors")
+                yield line, block + rest
+                line += block.count(b"\n") + rest.count(b"\n")
+    except OSError as error:
+        raise SourceError(f"cannot read {path}: {one_line(error)}") from None
+
+
+def _parse_block(layout: _Layout, first: int, block: bytes) -> tuple[list[str], NDArray[np.float64]]:
+    lines = (block.replace(b"\r\n", b"\n") if b"\r" in block else block).split(b"\n")
+    if not lines[-1]:
+        lines.pop()
+    words, parts = [], []
+    for number, line in enumerate(lines, first):
+        cut = line.find(b" ") if line.count(b" ") == layout.width else _cut(layout, number, line)
+        words.append(line[:cut].decode("utf-8", "replace"))
+        parts.append(line[cut:])
+    numbers = _to_numbers(b"\n".join(parts))
+    if numbers is None or len(numbers) != len(lines) * layout.width:
+        raise _garbled(layout, first, parts)
+    return words, numbers.reshape(-1, layout.width)
+
+
+def _cut(layout: _Layout, number: int, line: bytes) -> int:
+    """Where the word of an unusual line ends: one that ends in a space, or whose word holds spaces.
+
+    Raises
+    ------
+    SourceError
+        The line has too few numbers, or too many.
+    """
+    stripped = line.rstrip(b" ")
+    fields = stripped.count(b" ")
+    if fields == layout.width:
+        return stripped.find(b" ")
+    if fields > layout.width and layout.spaces:
+        word = stripped.rsplit(b" ", layout.width)[0]
+        if not any(is_number(field) for field in word.split(b" ")[1:]):
+            return len(word)
+    raise SourceError(
+        f"{layout.path}, line {number}: {layout.width} numbers are expected after the word but {fields} are there; "
+        "correct the line or get the file again"
+    )
+
+
+def _to_numbers(lines: bytes) -> NDArray[np.float64] | None:
+    """Numbers separated by white space; ``None`` if one of them isn't a number."""
+    try:
+        column = csv.read_csv(pa.BufferReader(lines.translate(_ONE_A_LINE)), **_SINGLE_COLUMN).column(0)
+    except pa.ArrowInvalid:
+        return None
+    numbers: NDArray[np.float64] = column.to_numpy()
+    return numbers
+
+
+def _garbled(layout: _Layout, first: int, parts: list[bytes]) -> SourceError:
+    """The error that names the first line of a block with a field that is no number."""
+    for number, part in enumerate(parts, first):
+        fields = part.rstrip(b" ")[1:].split(b" ")
+        bad = [field for field in fields if not is_number(field)]
+        if bad:
+            shown = bad[0][:40].decode("utf-8", "replace")
+            return SourceError(
+                f"{layout.path}, line {number}: {layout.width} numbers are expected but only {layout.width - len(bad)} "
+                f"are there, and {shown!r} is none; correct the line or get the file again"
+            )
+    return SourceError(
+        f"{layout.path}: lines {first} to {first + len(parts) - 1} hold text that is no number; get it again"
+    )

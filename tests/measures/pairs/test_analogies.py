@@ -1,0 +1,175 @@
+import math
+
+import numpy as np
+import pytest
+
+from embcheck import lexicons, measures
+from embcheck.errors import NotMeasurable
+from embcheck.measures.pairs import analogies
+from embcheck.table import EmbeddingTable
+
+WORDS = ("king", "man", "woman", "queen")
+CANDIDATES = ("queen", "king", "woman", "man", "prince", "absent")
+
+
+def analogy(**options):
+    return lexicons.Analogy("royal", *WORDS, **options)
+
+
+@pytest.fixture(params=range(3))
+def table(request, words):
+    """Noise in which the words occur in several variants, the target somewhat near a - b + c."""
+    r = np.random.default_rng(request.param)
+    names = [*WORDS, "King", " queen", "QUEEN", "Man", "prince", "<unk>", *words(400)]
+    names += [name.upper() for name in names[-60:]]
+    vectors = r.standard_normal((len(names), 10)) * r.uniform(0.2, 5, (len(names), 1))
+    vectors[3] = 0.5 * (vectors[0] - vectors[1] + vectors[2]) + r.standard_normal(10)
+    order = r.permutation(len(names))
+    return EmbeddingTable.from_arrays(vectors[order].astype(np.float32), [names[i] for i in order])
+
+
+def unit(v):
+    return v / np.linalg.norm(v, axis=-1, keepdims=True)
+
+
+def by_form(table, scores):
+    """Best score of each word whatever its case."""
+    best = {}
+    for row, score in zip(table.population, scores, strict=True):
+        key = table.tokens[row].strip().lower()
+        best[key] = max(score, best.get(key, -np.inf))
+    return best
+
+
+def rank(best, without):
+    return 1 + sum(s >= best["queen"] for word, s in best.items() if word not in {"queen", *without})
+
+
+def all_scores(table):
+    rows = table.vectors.double().numpy()
+    a, b, c = (rows[list(table.tokens).index(w)] for w in WORDS[:3])
+    every = unit(rows[table.population])
+    cos = {w: every @ unit(v) for w, v in (("a", a), ("b", b), ("c", c))}
+    return {
+        "3cosadd": every @ unit(unit(a) - unit(b) + unit(c)),
+        "3cosadd_raw": every @ unit(a - b + c),
+        "nearest_to_a": cos["a"],
+        "nearest_to_c": cos["c"],
+        "a_plus_c": every @ unit(unit(a) + unit(c)),
+        "3cosmul": (cos["a"] + 1) / 2 * (cos["c"] + 1) / 2 / ((cos["b"] + 1) / 2 + 0.001),
+    }
+
+
+def test_ranks_of_every_method_are_those_of_a_full_sort(table):
+    """By every method the rank is 1 + the words, sources left out, that score at least as high as the target."""
+    found = measures.analogy_rank(table, analogy())
+    expected = {name: rank(by_form(table, s), WORDS[:3]) for name, s in all_scores(table).items()}
+    assert found.details["ranks"] == expected
+    assert (found.value, found.is_exact) == (expected["3cosadd"], True)
+    assert found.n == len({table.tokens[row].strip().lower() for row in table.population})
+
+
+def test_the_rank_with_sources_kept_counts_them(table):
+    """With source words kept they are words like any other."""
+    found = measures.analogy_rank(table, analogy()).details["rank_with_sources_kept"]
+    assert found == rank(by_form(table, all_scores(table)["3cosadd"]), ())
+
+
+def test_cosines_are_those_of_the_best_variant(table):
+    """Cosines with the four words are given on unit and on raw vectors, each at its best variant."""
+    found = measures.analogy_rank(table, analogy()).details
+    scores = all_scores(table)
+    for key, name in (("cosines", "3cosadd"), ("cosines_raw", "3cosadd_raw")):
+        best = by_form(table, scores[name])
+        assert found[key] == pytest.approx({w: best[w] for w in WORDS}, abs=1e-6)
+
+
+def test_the_rank_among_candidates_keeps_sources(table):
+    """Among the candidates that the vocabulary has, the target's rank counts the source words, as the source does."""
+    found = measures.analogy_rank(table, analogy(candidates=CANDIDATES)).details["rank_among_candidates"]
+    scores = all_scores(table)
+    expected = {"candidates": 5}
+    for key, name in (("unit", "3cosadd"), ("raw", "3cosadd_raw")):
+        best = by_form(table, scores[name])
+        expected[key] = 1 + sum(best[w] >= best["queen"] for w in CANDIDATES[1:5])
+    assert found == expected
+
+
+def test_no_candidates_no_rank_among_them(table):
+    """An analogy without candidates has no rank among them."""
+    assert measures.analogy_rank(table, analogy()).details["rank_among_candidates"] is None
+
+
+def test_the_angle_is_between_the_two_offsets(table):
+    """The angle is that between a - b and target - c on raw vectors, in degrees."""
+    rows = table.vectors.double().numpy()
+    a, b, c, target = (rows[list(table.tokens).index(w)] for w in WORDS)
+    expected = math.degrees(math.acos(float(unit(a - b) @ unit(target - c))))
+    assert measures.analogy_rank(table, analogy()).details["angle_degrees"] == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_nearest_words_are_named_without_sources(table):
+    """The words shown are the nearest to a - b + c, sources left out, one a form, nearest first."""
+    found = measures.analogy_rank(table, analogy()).counterexamples
+    best = by_form(table, all_scores(table)["3cosadd"])
+    expected = sorted((w for w in best if w not in WORDS[:3]), key=lambda w: -best[w])[:10]
+    assert [c["token"].strip().lower() for c in found] == expected
+    assert [c["value"] for c in found] == pytest.approx([best[w] for w in expected], abs=1e-6)
+    assert [c["token"] for c in found] == [table.token(c["id"]) for c in found]
+
+
+def exact_table(vectors, words):
+    names = [*WORDS, *words(len(vectors) - 4)]
+    return EmbeddingTable.from_arrays(np.array(vectors, dtype=np.float32), names)
+
+
+def test_ties_count_against_the_target(words):
+    """Words that score exactly as high as the target are ranked before it."""
+    e = np.eye(8)
+    vectors = [e[0], e[1], e[2], e[0] - e[1] + e[2], *[e[0] - e[1] + e[2]] * 3, e[4]]
+    assert measures.analogy_rank(exact_table(vectors, words), analogy()).value == 4
+
+
+def test_a_parallelogram_ranks_first(words):
+    """Where target = a - b + c exactly, the target ranks first and the offsets are parallel."""
+    e = np.eye(64)
+    vectors = [e[0], e[1], e[2], e[0] - e[1] + e[2], *e[3:]]
+    found = measures.analogy_rank(exact_table(vectors, words), analogy())
+    assert found.value == 1
+    assert found.details["angle_degrees"] == pytest.approx(0, abs=1e-3)
+    assert found.details["cosines"]["queen"] == pytest.approx(1)
+
+
+def test_the_summary_says_when_the_arithmetic_adds_nothing(words):
+    """Where the target is simply near to c, the summary names that control and says that nothing is added."""
+    e = np.eye(64)
+    near_c = [e[0], e[1], e[2], 3 * e[2] - 0.5 * e[0], *e[3:]]
+    found = measures.analogy_rank(exact_table(near_c, words), analogy()).details
+    assert found["ranks"]["nearest_to_c"] == 1
+    assert found["summary"] == "woman alone ranks queen 1, the arithmetic 1: it adds nothing over that"
+
+
+def test_the_summary_says_when_the_arithmetic_helps(words):
+    """Where every control ranks the target behind its decoys, the summary gives both ranks and no complaint."""
+    s, t, gender = np.eye(64)[:3]
+    decoys = [s + t, s - 0.2 * np.eye(64)[5], t - 0.2 * np.eye(64)[6]]
+    vectors = [s + gender, t + gender, t - gender, s - gender, *decoys, *np.eye(64)[3:]]
+    found = measures.analogy_rank(exact_table(vectors, words), analogy()).details
+    assert found["ranks"]["3cosadd"] == 1
+    assert min(found["ranks"][k] for k in ("nearest_to_a", "nearest_to_c", "a_plus_c")) > 1
+    assert found["summary"].endswith("the arithmetic 1")
+
+
+def test_a_small_vocabulary_decides_nothing(monkeypatch, table):
+    """Below the number of forms where rank 10 is rare by chance, the rank is given with the reason."""
+    found = measures.analogy_rank(table, analogy())
+    assert f"only {found.n} forms" in found.reason
+    monkeypatch.setattr(analogies, "ENOUGH_FORMS", found.n)
+    assert measures.analogy_rank(table, analogy()).reason is None
+
+
+def test_missing_words_are_named(words):
+    """A word that is no single token of the population is named, and the analogy is not measured."""
+    table = EmbeddingTable.from_arrays(np.eye(9), ["king", "man", "<unk>", *words(6)])
+    with pytest.raises(NotMeasurable, match="not a single token of this vocabulary: woman, queen"):
+        measures.analogy_rank(table, analogy())

@@ -1,0 +1,128 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from embcheck.table.vocabulary import (
+    RowStatus,
+    SubsetVocabulary,
+    TokenKind,
+    WordVocabulary,
+    classify,
+    is_unused,
+    tokens_sha256,
+    word_key,
+)
+
+
+@pytest.mark.parametrize(
+    ("surface", "starts_word", "expected"),
+    [
+        ("a", None, TokenKind.ASCII_CHARACTER),
+        ("!", None, TokenKind.ASCII_CHARACTER),
+        ("~", True, TokenKind.ASCII_CHARACTER),
+        ("##a", False, TokenKind.ASCII_CHARACTER),
+        (" a", None, TokenKind.WORD_START),
+        ("é", None, TokenKind.WORD_INSIDE),
+        ("é", True, TokenKind.WORD_START),
+        (" dog", None, TokenKind.WORD_START),
+        ("dog", None, TokenKind.WORD_INSIDE),
+        ("dog", True, TokenKind.WORD_START),
+        ("##dog", False, TokenKind.WORD_INSIDE),
+        ("##dog", True, TokenKind.OTHER),
+        ("##", False, TokenKind.OTHER),
+        ("猫", None, TokenKind.WORD_INSIDE),
+        (" ", None, TokenKind.CONTROL),
+        ("\n\n", None, TokenKind.CONTROL),
+        ("\x07", None, TokenKind.CONTROL),
+        ("\u200b", None, TokenKind.CONTROL),
+        ("", None, TokenKind.CONTROL),
+        ("don't", True, TokenKind.OTHER),
+        ("42", None, TokenKind.OTHER),
+        (" 7", None, TokenKind.OTHER),
+        ("--", None, TokenKind.OTHER),
+    ],
+)
+def test_the_class_of_a_token(surface, starts_word, expected):
+    """Characters, words at and inside a word's start, white space and the rest are told apart by their text."""
+    assert classify(surface, starts_word=starts_word) is expected
+
+
+def test_ascii_characters_are_the_94_visible_ones():
+    """Of all code points below 256, the ASCII characters are ! to ~."""
+    found = [c for c in map(chr, range(256)) if classify(c) is TokenKind.ASCII_CHARACTER]
+    assert found == [chr(c) for c in range(33, 127)]
+
+
+@pytest.mark.parametrize(
+    "token", ["[unused7]", "<unused0>", "<|reserved_special_token_3|>", "<extra_id_12>", "[PAD_TOKEN]", "<|dummy_1|>"]
+)
+def test_reserved_names_are_unused(token):
+    """Rows reserved by name are known as such."""
+    assert is_unused(token)
+
+
+@pytest.mark.parametrize("token", ["unused", "[hello]", "<s>", "", "[", "(reserved", "unused7]", "<unused> words"])
+def test_other_names_are_not_unused(token):
+    """Words, punctuation and other special tokens are not taken for reserved rows."""
+    assert not is_unused(token)
+
+
+def test_rows_of_words_are_classed_by_name():
+    """Special words, reserved words and words proper have their status and class."""
+    found = WordVocabulary(["<unk>", "[unused1]", "dog", "a", "don't"])
+    assert found.status.tolist() == [RowStatus.SPECIAL, RowStatus.UNUSED, *[RowStatus.KNOWN] * 3]
+    assert found.kinds[[0, 2, 3, 4]].tolist() == [
+        TokenKind.SPECIAL,
+        TokenKind.WORD_START,
+        TokenKind.ASCII_CHARACTER,
+        TokenKind.OTHER,
+    ]
+
+
+def test_words_resolve_to_their_first_row_and_are_never_split():
+    """Of equal words the first row is found; a word that is absent is empty."""
+    assert WordVocabulary(["cat", "Dog", "cat"]).encode(["cat", "Dog", "dog", "cats"]) == [(0,), (1,), (), ()]
+
+
+def test_an_uncased_vocabulary_is_asked_in_lower_case():
+    """Without any capital letter in the vocabulary, Paris is looked up as paris too."""
+    assert WordVocabulary(["paris", "rome"]).encode(["Paris", "ROME", "rome"]) == [(0,), (1,), (1,)]
+
+
+def test_a_subset_renumbers_rows():
+    """Words keep their texts and classes in the new numbering; those whose rows are gone are missing."""
+    whole = WordVocabulary(["<unk>", "cat", "dog", "a"])
+    part = SubsetVocabulary(whole, np.array([3, 1]))
+    assert (part.tokens, part.kinds.tolist()) == (["a", "cat"], [TokenKind.ASCII_CHARACTER, TokenKind.WORD_START])
+    assert part.encode(["cat", "dog", "a"]) == [(1,), (), (0,)]
+
+
+class Pieces(WordVocabulary):
+    def encode(self, words):
+        """Rows of the pieces."""
+        return [tuple(self.tokens.index(piece) for piece in word.split("-")) for word in words]
+
+
+def test_a_subset_needs_all_pieces_of_a_word():
+    """A word of several tokens is missing unless every one of them is in the subset."""
+    part = SubsetVocabulary(Pieces(["x", "un", "do", "ing"]), np.array([3, 2, 1]))
+    assert part.encode(["un-do", "do-ing", "un-x"]) == [(2, 1), (1, 0), ()]
+
+
+@given(st.text(min_size=1).filter(str.strip))
+def test_case_and_space_variants_share_a_key(word):
+    """Folding is stable: a word, its key, and the word between spaces have one key."""
+    assert word_key(word) == word_key(f" {word} ") == word_key(word_key(word))
+
+
+def test_white_space_tokens_keep_their_own_key():
+    """Tokens of white space only are not all one word."""
+    assert word_key(" ") != word_key("\n")
+
+
+def test_the_hash_of_tokens_marks_their_borders():
+    """Moving a character from one token to the next changes the hash; lone surrogates can be hashed."""
+    assert tokens_sha256(["ab", "c"]) != tokens_sha256(["a", "bc"])
+    assert tokens_sha256(["a", "b"]) != tokens_sha256(["b", "a"])
+    assert len(tokens_sha256(["\ud800"])) == 64
