@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from embcheck.errors import NotMeasurable, UsageError
 from embcheck.settings import current
@@ -135,9 +136,7 @@ class Estimate:
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
-        from embcheck.reports.html.notebook import estimate
-
-        return estimate(self)
+        return as_html("estimate", self)
 
     def snapshot(self) -> Snapshot:
         """What a baseline keeps of it, on the scale on which it is compared."""
@@ -278,3 +277,9 @@ def _read_part(record: Mapping[str, Any]) -> Part:
         bool(record["pseudo"]),
         None if bounds is None else (float(bounds[0]), float(bounds[1])),
     )
+
+
+def as_html(kind: Literal["estimate", "result", "run"], value: object) -> str:
+    """A value as the report layer shows it in a notebook: the one place where something below reports calls them."""
+    fragment: str = getattr(importlib.import_module("embcheck.reports.html.notebook"), kind)(value)
+    return fragment

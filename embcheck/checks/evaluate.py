@@ -17,7 +17,7 @@ from embcheck import nulls
 from embcheck.checks.record import estimate_record, plain
 from embcheck.claims import Verdict, beats, combine, decides
 from embcheck.errors import NotMeasurable, UsageError
-from embcheck.estimate import Estimate
+from embcheck.estimate import Estimate, as_html
 from embcheck.settings import Settings, deciding, in_ci, using
 
 if TYPE_CHECKING:
@@ -100,9 +100,7 @@ class Result:
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
-        from embcheck.reports.html.notebook import result
-
-        return result(self)
+        return as_html("result", self)
 
     @property
     def record(self) -> dict[str, Any]:

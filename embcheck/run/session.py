@@ -14,6 +14,7 @@ from embcheck.baseline.tokens import entry_of
 from embcheck.checks import record
 from embcheck.checks.evaluate import Result, error_result, evaluate
 from embcheck.errors import EmbcheckError, NotMeasurable
+from embcheck.estimate import as_html
 from embcheck.progress import track
 from embcheck.run.shelf import Shelf
 
@@ -81,9 +82,7 @@ class Run:
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
-        from embcheck.reports.html.notebook import run
-
-        return run(self)
+        return as_html("run", self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import numpy as np
 
 from embcheck.errors import SourceError
 from embcheck.sources.gguf.cursor import LARGEST_HEADER, Cursor
-from embcheck.sources.gguf.types import TYPES, TensorInfo
+from embcheck.sources.gguf.types import TYPES, NumberType, TensorInfo
 
 if TYPE_CHECKING:
     from embcheck.sources.files.access import RandomAccess
