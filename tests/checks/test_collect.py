@@ -172,8 +172,8 @@ def test_path_that_is_no_property_file_is_an_error(tmp_path, name, says):
         "import embcheck",
         "from embcheck import above, agrees, beats, below, claim, lexicons, measures, nulls, within",
         "from embcheck import Estimate, EmbcheckError, NotMeasurable, Verdict, __version__",
-        "from embcheck import collect; collect.collect()",
-        "from embcheck import config, options; from pathlib import Path; config.resolve({}, root=Path())",
+        "from embcheck.checks import collect; collect.collect()",
+        "from embcheck.config import config; from pathlib import Path; config.resolve({}, root=Path())",
         "import embcheck.cli",
     ],
 )
