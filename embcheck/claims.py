@@ -12,6 +12,8 @@ from enum import StrEnum
 from itertools import product
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from msgspec import UNSET, Struct, UnsetType
+
 from embcheck.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Bound",
+    "ClaimOutcome",
     "Declaration",
     "Direction",
     "Verdict",
@@ -51,6 +54,17 @@ class Verdict(StrEnum):
     ERROR = "error"
 
 
+class ClaimOutcome(Struct, frozen=True):
+    """One claim as a report states it: its bound, or low and high, and whether it holds."""
+
+    op: Literal["above", "below", "within", "beats"]
+    verdict: Verdict
+    null: str | None = None
+    bound: int | float | UnsetType = UNSET
+    low: int | float | UnsetType | None = UNSET
+    high: int | float | UnsetType | None = UNSET
+
+
 class Bound(Protocol):
     """One claim about an estimate."""
 
@@ -58,8 +72,8 @@ class Bound(Protocol):
         """Hold the bound against the estimate's interval."""
         ...
 
-    def record(self, estimate: Estimate | None) -> dict[str, Any]:
-        """The bound as JSON types, with numbers filled in from the estimate where it states them."""
+    def outcome(self, estimate: Estimate | None, verdict: Verdict) -> ClaimOutcome:
+        """The bound with a verdict, and with numbers from the estimate where that states them."""
         ...
 
 
@@ -83,9 +97,9 @@ class above:  # noqa: N801 - reads as a word in a claim: @claim(above(0.05))
             return Verdict.HOLDS
         return Verdict.REFUTED if estimate.high <= self.bound else Verdict.INCONCLUSIVE
 
-    def record(self, estimate: Estimate | None) -> dict[str, Any]:  # noqa: ARG002 - the protocol's argument
-        """The bound as JSON types."""
-        return {"op": "above", "bound": self.bound, "null": None}
+    def outcome(self, estimate: Estimate | None, verdict: Verdict) -> ClaimOutcome:  # noqa: ARG002 - the protocol's
+        """The bound with a verdict."""
+        return ClaimOutcome("above", verdict, bound=self.bound)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +117,9 @@ class below:  # noqa: N801 - reads as a word in a claim
             return Verdict.HOLDS
         return Verdict.REFUTED if estimate.low >= self.bound else Verdict.INCONCLUSIVE
 
-    def record(self, estimate: Estimate | None) -> dict[str, Any]:  # noqa: ARG002 - the protocol's argument
-        """The bound as JSON types."""
-        return {"op": "below", "bound": self.bound, "null": None}
+    def outcome(self, estimate: Estimate | None, verdict: Verdict) -> ClaimOutcome:  # noqa: ARG002 - the protocol's
+        """The bound with a verdict."""
+        return ClaimOutcome("below", verdict, bound=self.bound)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +142,9 @@ class within:  # noqa: N801 - reads as a word in a claim
         outside = estimate.high < self.low or estimate.low > self.high
         return Verdict.REFUTED if outside else Verdict.INCONCLUSIVE
 
-    def record(self, estimate: Estimate | None) -> dict[str, Any]:  # noqa: ARG002 - the protocol's argument
-        """The bound as JSON types."""
-        return {"op": "within", "low": self.low, "high": self.high, "null": None}
+    def outcome(self, estimate: Estimate | None, verdict: Verdict) -> ClaimOutcome:  # noqa: ARG002 - the protocol's
+        """The bound with a verdict."""
+        return ClaimOutcome("within", verdict, low=self.low, high=self.high)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,10 +170,10 @@ class agrees:  # noqa: N801 - reads as a word in a claim
         low, high = self._range(estimate)
         return Verdict.HOLDS if low <= estimate.value <= high else Verdict.REFUTED
 
-    def record(self, estimate: Estimate | None) -> dict[str, Any]:
-        """The range as JSON types; empty where there is no estimate."""
+    def outcome(self, estimate: Estimate | None, verdict: Verdict) -> ClaimOutcome:
+        """The range with a verdict; empty where there is no estimate."""
         low, high = (None, None) if estimate is None else self._range(estimate)
-        return {"op": "within", "low": low, "high": high, "null": self.null}
+        return ClaimOutcome("within", verdict, self.null, low=low, high=high)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,9 +203,9 @@ class beats:  # noqa: N801 - reads as a word in a claim
             return Verdict.HOLDS
         return Verdict.REFUTED if p >= 0.5 else Verdict.INCONCLUSIVE
 
-    def record(self, estimate: Estimate | None) -> dict[str, Any]:  # noqa: ARG002 - the protocol's argument
-        """The bound as JSON types."""
-        return {"op": "beats", "bound": SIGNIFICANCE, "null": self.name}
+    def outcome(self, estimate: Estimate | None, verdict: Verdict) -> ClaimOutcome:  # noqa: ARG002 - the protocol's
+        """The largest p-value that holds, with a verdict."""
+        return ClaimOutcome("beats", verdict, self.name, bound=SIGNIFICANCE)
 
 
 def combine(verdicts: list[Verdict]) -> Verdict:

@@ -1,26 +1,231 @@
-"""The report document: plain JSON types, made from results. Reports, baselines and pytest see nothing else."""
+"""What a report says: the types of ``embcheck-report/1``. Values until the edge, where they become JSON once.
+
+The engine's results hold the same parts (`Change`, `NullResult`, `Control`), so nothing is copied from one form to
+another. Fields with defaults are left out of the JSON where they have them: keys that came after the first version.
+"""
 
 from __future__ import annotations
 
 import json
 import math
-import platform
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from embcheck.errors import EmbcheckError, NotMeasurable
+from msgspec import Meta, Struct, field, to_builtins
+
+from embcheck.claims import ClaimOutcome, Direction, Verdict
+from embcheck.errors import EmbcheckError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from embcheck.estimate import Estimate
-    from embcheck.settings import Settings
-    from embcheck.spec import ModelSpec
-    from embcheck.table import EmbeddingTable
 
-__all__ = ["SCHEMA", "document", "estimate_record", "model_record", "plain", "version"]
+__all__ = [
+    "FAILING",
+    "SCHEMA",
+    "Change",
+    "Control",
+    "EstimateRecord",
+    "ModelRecord",
+    "NullResult",
+    "Population",
+    "Report",
+    "ResultRecord",
+    "RunRecord",
+    "State",
+    "builtins",
+    "estimate_record",
+    "key_of",
+    "label_of",
+    "plain",
+    "version",
+]
 
 SCHEMA = "embcheck-report/1"
+FAILING = frozenset({"regressed", "undecided", "stale"})
+"""States that don't pass."""
+
+Number = int | float  # a rank is read back as the whole number that it was
+Probability = Annotated[float, Meta(ge=0, le=1)]
+Level = Annotated[float, Meta(gt=0, lt=1)]
+Count = Annotated[int, Meta(ge=0)]
+Positive = Annotated[int, Meta(ge=1)]
+Name = Annotated[str, Meta(min_length=1)]
+Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+State = Literal["match", "improved", "regressed", "undecided", "new", "stale"]
+
+
+class EstimateRecord(Struct, frozen=True):
+    """A value with its interval. Null stands for a number that is not finite."""
+
+    name: str
+    value: Number | None
+    low: Number | None
+    high: Number | None
+    confidence_level: Level
+    method: str
+    n: Count
+    unit: str
+    exact: bool
+    effect: dict[str, Any] | None
+
+
+class NullResult(Struct, frozen=True):
+    """What a null gave: its centre, and a p-value where it has draws. Adjusted by Holm over a model's results."""
+
+    name: Name
+    value: Number | None
+    p_value: Probability | None
+    p_adjusted: Probability | None = None
+
+
+class Control(Struct, frozen=True):
+    """On how many random tables the property holds all the same."""
+
+    tables: Positive
+    rows: Positive
+    holds: Count
+    vacuous: bool
+
+
+class Change(Struct, frozen=True, kw_only=True):
+    """The change against the baseline. Numbers are null where nothing was compared."""
+
+    state: State
+    passes: Annotated[bool, Meta(description="Whether the change by itself lets the check pass.")]
+    reason: str | None = None
+    value: Number | None = None
+    low: Number | None = None
+    high: Number | None = None
+    confidence_level: Level | None = None
+    before: Number | None = None
+    after: Number | None = None
+    scale: Annotated[str | None, Meta(description="What is compared, such as the reciprocal rank.")] = None
+    comparison: Literal["exact", "paired", "unpaired"] | None = None
+    method: str | None = None
+    n: Count | None = None
+    tokens: Annotated[
+        Literal["same", "added"] | None, Meta(description="added: compared on the shared tokens only.")
+    ] = None
+    margin: Annotated[float, Meta(gt=0)] | None = None
+    bad: Direction = "both"
+    p_value: Probability | None = None
+    p_adjusted: Annotated[Probability | None, Meta(description="Holm, over the family.")] = None
+    family: Annotated[Positive | None, Meta(description="Entries of the baseline file.")] = None
+    moved: Annotated[tuple[dict[str, Any], ...], Meta(description="The units that moved most.")] = ()
+
+
+class ResultRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a check found on a model."""
+
+    id: Name = field(name="property")
+    version: int
+    params: Annotated[
+        dict[str, str | int | float | bool | None],
+        Meta(description="By name; 'other' is the alias of the second model where a property is about two."),
+    ]
+    sentence: Name
+    outcome: Literal["pass", "fail"]
+    verdict: Verdict
+    claims: Annotated[tuple[ClaimOutcome, ...], Meta(min_length=1)]
+    estimate: EstimateRecord | None
+    nulls: tuple[NullResult, ...]
+    control: Control | None
+    change: Change | None
+    details: dict[str, Any]
+    counterexamples: tuple[dict[str, Any], ...]
+    reason: str | None
+    expected: Annotated[bool, Meta(description="False, or absent: for a check that is configured not to hold.")] = True
+
+    @property
+    def passes(self) -> bool:
+        """Whether the check passes."""
+        return self.outcome == "pass"
+
+    @property
+    def key(self) -> str:
+        """Property and parameters, as baselines key it."""
+        return key_of(self.id, self.params)
+
+    @property
+    def label(self) -> str:
+        """``analogy_rank[king]``: the property's id and parameters, as a person writes them."""
+        return label_of(self.id, self.params)
+
+
+class Population(Struct, frozen=True):
+    """Which rows claims are about, and how many were left out as what."""
+
+    kind: Literal["known", "all"]
+    rows: Count
+    excluded: dict[Literal["padding", "non_finite", "zero", "special", "unused", "unreachable"], Positive]
+
+
+class ModelRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A model: provenance, population, results in order of property and parameters. Null where it failed to load."""
+
+    alias: Name
+    spec: Name
+    revision: str | None
+    weights_sha256: Sha256 | None
+    tokens_sha256: Sha256 | None
+    shape: tuple[Count, Positive] | None
+    dtype: str | None
+    population: Population | None
+    results: tuple[ResultRecord, ...]
+    unused: Annotated[tuple[str, ...], Meta(description="Entries of the model's baseline that no check uses.")] = ()
+
+
+class RunRecord(Struct, frozen=True):
+    """How a report was made: versions, seed, device."""
+
+    embcheck: str
+    seed: Count
+    device: str
+    libs: dict[str, str]
+
+
+class Report(Struct, frozen=True):
+    """What checks found on embedding matrices. Equal runs give equal documents, ``timing`` aside."""
+
+    schema: Literal["embcheck-report/1"]
+    run: RunRecord
+    timing: dict[str, Any]
+    models: tuple[ModelRecord, ...]
+
+    @property
+    def results(self) -> tuple[ResultRecord, ...]:
+        """Those of all models."""
+        return tuple(result for model in self.models for result in model.results)
+
+
+def key_of(name: str, params: Mapping[str, Any]) -> str:
+    """A check's key in baselines and reports: property and parameters, whatever their order."""
+    return f"{name} {json.dumps(params, sort_keys=True)}"
+
+
+def label_of(name: str, params: Mapping[str, Any]) -> str:
+    """``analogy_rank[king]``: a property's id and parameters, as a person writes them."""
+    inside = "-".join(map(str, params.values()))
+    return f"{name}[{inside}]" if inside else name
+
+
+def estimate_record(estimate: Estimate) -> EstimateRecord:
+    """What a report says of an estimate."""
+    numbers = ("value", "low", "high", "confidence_level", "n", "effect")
+    return EstimateRecord(
+        name=estimate.name,
+        method=estimate.method,
+        unit=estimate.unit,
+        exact=estimate.is_exact,
+        **{key: plain(getattr(estimate, key)) for key in numbers},
+    )
+
+
+def builtins(record: Struct) -> Any:
+    """A record as builtin JSON types."""
+    return to_builtins(record, str_keys=True)
 
 
 def plain(value: Any) -> Any:
@@ -44,83 +249,6 @@ def plain(value: Any) -> Any:
     if hasattr(value, "items"):
         return {str(k): plain(v) for k, v in value.items()}
     raise EmbcheckError(f"details must be JSON types; got {type(value).__name__}")
-
-
-def estimate_record(estimate: Estimate) -> dict[str, Any]:
-    """The estimate's place in the report."""
-    return {
-        "name": estimate.name,
-        "value": estimate.value,
-        "low": estimate.low,
-        "high": estimate.high,
-        "confidence_level": estimate.confidence_level,
-        "method": estimate.method,
-        "n": estimate.n,
-        "unit": estimate.unit,
-        "exact": estimate.is_exact,
-        "effect": estimate.effect,
-    }
-
-
-def model_record(spec: ModelSpec, table: EmbeddingTable | None, results: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """A model's place in the report: provenance, population, results in order of property and parameters."""
-    ordered = sorted(results, key=lambda r: (r["property"], json.dumps(r["params"], sort_keys=True)))
-    record: dict[str, Any] = {
-        "alias": spec.alias,
-        "spec": spec.text,
-        "revision": spec.revision,
-        "weights_sha256": None,
-        "tokens_sha256": None,
-        "shape": None,
-        "dtype": None,
-        "population": None,
-        "results": ordered,
-    }
-    if table is None:
-        return record
-    origin = table.provenance
-    return record | {
-        "revision": origin.revision or spec.revision,
-        "weights_sha256": origin.weights_sha256,
-        "tokens_sha256": table.tokens_sha256,
-        "shape": list(origin.shape),
-        "dtype": origin.dtype,
-        "population": _population(table),
-    }
-
-
-def _population(table: EmbeddingTable) -> dict[str, Any]:
-    excluded = table.excluded()
-    try:
-        rows = len(table.population)
-    except NotMeasurable:  # every check is skipped for want of rows, which is worth a report too
-        rows = len(table.vectors) - sum(excluded.values())
-    return {"kind": table.kind, "rows": rows, "excluded": excluded}
-
-
-def document(
-    models: Sequence[dict[str, Any]], *, settings: Settings, device: str, timing: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The report document, ``embcheck-report/1``: adjusted p-values filled in, models in the order given."""
-    for model in models:
-        _adjust(model["results"])
-    run = {"embcheck": version("embcheck"), "seed": settings.seed, "device": device, "libs": _libraries()}
-    return {"schema": SCHEMA, "run": run, "timing": dict(timing), "models": list(models)}
-
-
-def _adjust(results: Sequence[dict[str, Any]]) -> None:
-    """Holm-adjusted p-values over all permutation tests of one model. They are reported, and gate nothing."""
-    rows = [null for result in results for null in result["nulls"] if null["p_value"] is not None]
-    rows.sort(key=lambda null: null["p_value"])
-    worst = 0.0
-    for i, null in enumerate(rows):
-        worst = max(worst, min(1.0, (len(rows) - i) * null["p_value"]))
-        null["p_adjusted"] = worst
-
-
-def _libraries() -> dict[str, str]:
-    found = {name: version(name) for name in ("numpy", "scipy", "tokenizers", "torch")}
-    return {"python": platform.python_version(), **found}
 
 
 def version(package: str) -> str:
