@@ -42,7 +42,7 @@ __all__ = [
     "version",
 ]
 
-SCHEMA = "embcheck-report/1"
+SCHEMA: Literal["embcheck-report/1"] = "embcheck-report/1"
 FAILING = frozenset({"regressed", "undecided", "stale"})
 """States that don't pass."""
 

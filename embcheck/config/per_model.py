@@ -19,12 +19,11 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from embcheck.checks.collect import matches
-from embcheck.claims import Bound, above, below, check_margin, within
+from embcheck.claims import above, below, check_margin, within
 from embcheck.config.options import option
 from embcheck.config.values import Origin, closest, convert
 from embcheck.errors import ConfigError, UsageError
@@ -165,25 +164,17 @@ def adapt(model: PerModel, check: Check) -> Check | None:
     given: dict[str, Any] = {}
     for name in (check.declaration.id, check.label):  # the more special one has the last word
         given |= model.claims.get(name, {})
-    return check if not given else _with(check, _redeclared(check.declaration, given))
-
-
-def _with(check: Check, declaration: Declaration) -> Check:
-    function = functools.partial(check.function)
-    function.__embcheck__ = declaration  # type: ignore[attr-defined]
-    if hasattr(check.function, "pytestmark"):
-        function.pytestmark = check.function.pytestmark  # type: ignore[attr-defined]
-    return replace(check, function=function)
-
-
-def _redeclared(declaration: Declaration, given: Mapping[str, Any]) -> Declaration:
-    own: dict[str, Bound] = {type(bound).__name__: bound for bound in declaration.claims}
-    claims = tuple(given.get(name, bound) for name, bound in own.items())
+    if not given:
+        return check
+    declared = check.declaration
     return replace(
-        declaration,
-        claims=claims,
-        margin=given.get("margin", declaration.margin),
-        bad=given.get("bad", declaration.bad),
+        check,
+        redeclared=replace(
+            declared,
+            claims=tuple(given.get(type(bound).__name__, bound) for bound in declared.claims),
+            margin=given.get("margin", declared.margin),
+            bad=given.get("bad", declared.bad),
+        ),
     )
 
 

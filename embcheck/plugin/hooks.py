@@ -17,9 +17,10 @@ import pytest
 
 from embcheck import settings, sources
 from embcheck.config.config import Config, resolve
+from embcheck.config.models import meant, needed
 from embcheck.config.options import OPTIONS
 from embcheck.errors import EmbcheckError, UsageError
-from embcheck.plugin.item_run import Tables, attach, no_model, printable, run_item
+from embcheck.plugin.item_run import attach, models_by_spec, no_model, printable, run_item
 from embcheck.plugin.items import (
     TABLE_FIXTURE,
     check_settings,
@@ -39,28 +40,49 @@ from embcheck.plugin.items import (
 )
 from embcheck.plugin.results import PROBLEM, Results
 from embcheck.reports import outputs
+from embcheck.run.session import Policy, Session, model_of, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
+    from embcheck.spec import ModelSpec
     from embcheck.table import EmbeddingTable
 
-__all__ = ["provided"]
+__all__ = ["State", "provided"]
 
 _SHIPPED = "embcheck.properties"
 
 
 @dataclass(slots=True)
-class _State:
+class State:
     """What a session knows; one for each process."""
 
     config: Config
-    tables: Tables
     problem: EmbcheckError | None = None
     """Wrong usage found while collecting, where pytest would make it an error of one file."""
+    opened: Session | None = None
+
+    @property
+    def session(self) -> Session:
+        """The engine, with the models that specs stand for: made when an item first needs them."""
+        if self.opened is None:
+            specs: tuple[ModelSpec, ...] = ()
+            try:
+                specs = needed(self.config)
+            except EmbcheckError as error:
+                self.problem = self.problem or error
+            models = [model_of(self.config, spec) for spec in specs]
+            policy = Policy.of(self.config)
+            self.opened = Session(models, self.config.settings, policy, control=self.config.control, isolates=False)
+        return self.opened
+
+    @property
+    def specs(self) -> list[ModelSpec]:
+        """Those of the models."""
+        return [model.spec for model in self.session.models]
 
 
-_STATE = pytest.StashKey[_State]()
+_STATE = pytest.StashKey[State]()
 
 
 # --- options and configuration --------------------------------------------------------------------------------------
@@ -72,22 +94,21 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         resolved = resolve(given, root=config.rootpath)
         for spec in resolved.models if given["model"] else ():
-            sources.check(spec)  # configured ones are checked once something needs them: plain tests do not
+            sources.check(
+                meant(resolved, spec)
+            )  # configured ones are checked once something needs them: plain tests do not
         for path in resolved.properties:
             if not path.exists():
                 raise UsageError(f"properties {str(path)!r}: no such file or folder")
         outputs.check(json=resolved.json, summary=resolved.summary, page=resolved.html)
-        tables = Tables(resolved)
-        for spec in () if tables.gate.is_open else resolved.models:
-            tables.gate.baseline(spec.alias)
     except EmbcheckError as error:
         raise pytest.UsageError(str(error)) from None
     if resolved.models:
         settings.prepare_process()
-    config.stash[_STATE] = _State(resolved, tables)
+    state = config.stash[_STATE] = State(resolved)
     _widen_collection(config, resolved)
     if not _is_worker(config):
-        config.pluginmanager.register(Results(config, resolved), "embcheck-results")
+        config.pluginmanager.register(Results(config, state), "embcheck-results")
 
 
 def _widen_collection(config: pytest.Config, resolved: Config) -> None:
@@ -141,9 +162,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     state = metafunc.config.stash[_STATE]
     declaration = declaration_of(metafunc.function)
     if declaration is not None and state.problem is None:
-        parametrize(metafunc, declaration, state.config.models)
+        parametrize(metafunc, declaration, state.specs)
     elif TABLE_FIXTURE in metafunc.fixturenames:
-        over_models(metafunc, TABLE_FIXTURE, state.config.models, indirect=True)
+        over_models(metafunc, TABLE_FIXTURE, state.specs, indirect=True)
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -161,7 +182,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leave out what the globs do not select, stop where something is wrong, and in the end group by model."""
     _select(config, items)
     yield
-    items[:] = grouped(items, config.stash[_STATE].config.models)
+    state = config.stash[_STATE]
+    if state.opened is not None:
+        items[:] = grouped(items, state.specs)
 
 
 def _select(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -192,12 +215,12 @@ def _kept(config: pytest.Config, items: list[pytest.Item]) -> list[pytest.Item]:
         raise state.problem
     collected = distinct(items)
     check_settings(collected, state.config, whole=is_whole(config))
-    selected = chosen([item for item in collected if runs_on_its_model(item, state.config)], state.config.property)
-    kept = [item for item in selected if not lacks_its_pair(item, state.config)]
-    needed = {spec for item in kept for spec in specs_of(item)}
-    for spec in state.config.models:
-        if spec in needed:
-            sources.check(spec)
+    selected = chosen(
+        [item for item in collected if runs_on_its_model(item, state.session.policy)], state.config.property
+    )
+    kept = [item for item in selected if not lacks_its_pair(item, len(state.specs))]
+    asked = {spec for item in kept for spec in specs_of(item)}
+    prepare(state.config, [spec for spec in state.specs if spec in asked])
     device = state.config.device
     if device not in {"auto", "cpu"} and not config.option.collectonly and any(map(declaration_of, kept)):
         sources.resolve_device(device)  # imports torch, which the properties are about to do
@@ -216,7 +239,7 @@ def provided(request: pytest.FixtureRequest) -> Iterator[EmbeddingTable]:
     state = request.config.stash[_STATE]
     problem = None
     try:
-        table = state.tables.get(request.param)[0].table
+        table = state.session.loaded(models_by_spec(state.session)[request.param])[0].table
     except EmbcheckError as error:
         problem = str(error)
     if problem is not None:
@@ -232,7 +255,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         return None
     __tracebackhide__ = True
     state = pyfuncitem.config.stash[_STATE]
-    run_item(pyfuncitem, state.tables, state.config)
+    run_item(pyfuncitem, state.session, state.config)
     return True
 
 
@@ -243,5 +266,6 @@ def pytest_runtest_makereport(
     """Put a check's result on its report, once all others have had their say in it."""
     report = yield
     state = item.config.stash[_STATE]
-    attach(item, report, state.tables, state.config)
+    if declaration_of(item) is not None:
+        attach(item, report, state.session, state.config)
     return report

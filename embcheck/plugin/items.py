@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from embcheck.checks import collect
+from embcheck.checks.check import Check, checks_of
 from embcheck.checks.collect import matches, select
-from embcheck.checks.evaluate import Check, checks_of
 from embcheck.claims import Declaration
-from embcheck.config.config import check_exceptions
 from embcheck.errors import UsageError
+from embcheck.run.session import check_names
 from embcheck.spec import ModelSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from embcheck.config.config import Config
+    from embcheck.run.session import Policy
 
 __all__ = [
     "ClaimNotHeld",
@@ -177,18 +178,18 @@ def chosen(items: Sequence[pytest.Item], globs: Sequence[str]) -> list[pytest.It
     ]
 
 
-def runs_on_its_model(item: pytest.Item, config: Config) -> bool:
+def runs_on_its_model(item: pytest.Item, policy: Policy) -> bool:
     """Whether an item's check is about its model, and the model's configuration leaves it in."""
     spec, declaration = spec_of(item), declaration_of(item)
     if spec is None or declaration is None or not isinstance(item, pytest.Function):
         return True
-    return declaration.applies_to(spec) and config.adapt(spec.alias, check_of(item)) is not None
+    return declaration.applies_to(spec) and policy.adapt(spec.alias, check_of(item)) is not None
 
 
-def lacks_its_pair(item: pytest.Item, config: Config) -> bool:
+def lacks_its_pair(item: pytest.Item, count: int) -> bool:
     """Whether an item needs two models and there is one. Where there is none, it says so as any other does."""
     declaration = declaration_of(item)
-    return declaration is not None and declaration.of_pairs and len(config.models) == 1
+    return declaration is not None and declaration.of_pairs and count == 1
 
 
 def is_whole(config: pytest.Config) -> bool:
@@ -222,7 +223,7 @@ def check_settings(items: Sequence[pytest.Item], config: Config, *, whole: bool)
     found = [function for function in collect.functions(config.properties) if function.__name__ not in ids]
     pairs = {check.function for check in collected if check.declaration.of_pairs}
     if collected:
-        check_exceptions(config, [*collected, *checks_of([*pairs, *found], config.aliases)])
+        check_names(config, [*collected, *checks_of([*pairs, *found], config.known_aliases())])
 
 
 def grouped(items: Sequence[pytest.Item], models: Sequence[ModelSpec]) -> list[pytest.Item]:
