@@ -176,13 +176,7 @@ def _placed(table: EmbeddingTable, device: str, dtype: str | None) -> EmbeddingT
 def select(
     properties: str | Callable[..., Any] | Sequence[str | Callable[..., Any]] | None, others: Sequence[str] = ()
 ) -> list[Check]:
-    """The checks of globs and of functions declared with ``@claim``; all that can be found where neither is given.
-
-    Raises
-    ------
-    UsageError
-        A glob matches nothing, or a function is not a property or runs under pytest only.
-    """
+    """The checks of globs and of functions declared with ``@claim``; all that can be found where neither is given."""
     given = [properties] if isinstance(properties, str) or callable(properties) else list(properties or ())
     globs = [one for one in given if isinstance(one, str)]
     functions = [one for one in given if not isinstance(one, str)]

@@ -67,15 +67,7 @@ class _Pair:
 
 
 def between(old: Snapshot, new: Snapshot, confidence_level: float) -> Difference:
-    """The change from one estimate to another of the same property and parameters.
-
-    Parameters
-    ----------
-    old, new
-        The estimates, on the scale on which they are compared.
-    confidence_level
-        Of the change's interval.
-    """
+    """The change from one estimate to another of the same property and parameters."""
     pairs = _paired(old.parts, new.parts)
     moved = _moved(pairs or ())
     value = new.value - old.value

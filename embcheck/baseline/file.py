@@ -117,20 +117,7 @@ def schema() -> dict[str, Any]:
 
 
 def rewrite(folder: Path, alias: str, change: Callable[[Mapping[str, Entry]], Mapping[str, Entry]]) -> Baseline:
-    """Change a model's entries: read again, changed and written under a lock, so that no other update is lost.
-
-    Parameters
-    ----------
-    folder, alias
-        Which file.
-    change
-        Gives the new entries for those that are in the file by then.
-
-    Raises
-    ------
-    EmbcheckError
-        The file can't be read or written; the old one is as it was.
-    """
+    """Change a model's entries: read again, changed and written under a lock, so that no other update is lost."""
     from filelock import FileLock, Timeout
 
     path = path_of(folder, alias)

@@ -33,13 +33,7 @@ ADOPT = "adopt it with: embcheck baseline update"
 def comparable(
     result: Result, entry: Entry, table: EmbeddingTable, settings: Settings
 ) -> tuple[Snapshot, Literal["same", "added"]]:
-    """The new estimate, of the tokens that the old one is of, and whether tokens were added.
-
-    Raises
-    ------
-    NotMeasurable
-        They can't be compared, and why.
-    """
+    """The new estimate, of the tokens that the old one is of, and whether tokens were added."""
     old, declaration = entry.checkpoint, result.check.declaration
     if declaration.margin is None:
         raise NotMeasurable("the property declares no margin any more")

@@ -229,13 +229,7 @@ def builtins(record: Struct) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """The value in builtin JSON types: NumPy scalars and arrays unwrapped, numbers that are not finite as null.
-
-    Raises
-    ------
-    EmbcheckError
-        A type that JSON does not have.
-    """
+    """The value in builtin JSON types: NumPy scalars and arrays unwrapped, numbers that are not finite as null."""
     if hasattr(value, "tolist"):  # NumPy scalars and arrays, and tensors, without importing either library
         return plain(value.tolist())
     if value is None or isinstance(value, bool):

@@ -105,22 +105,7 @@ class Config:
 
 
 def resolve(given: Mapping[str, object], *, root: Path) -> Config:
-    """Resolve the options of a run.
-
-    Parameters
-    ----------
-    given
-        Options from the command line, by name; ``None`` and empty sequences count as not given. Values may be text.
-    root
-        Folder from which ``pyproject.toml`` is looked for, upwards.
-
-    Raises
-    ------
-    ConfigError
-        An unknown key, variable or option, or a value of the wrong kind.
-    SpecError
-        A model spec that can't be parsed, or two models of one alias.
-    """
+    """Resolve the options of a run."""
     file, table = _table(root)
     models_own = per_model.read(file, table)
     values: dict[str, Any] = {option.name: option.default for option in OPTIONS}

@@ -59,13 +59,7 @@ class PerModel:
 
 
 def read(file: Path | None, table: Mapping[str, object]) -> dict[str, PerModel]:
-    """The settings of every model in a ``[tool.embcheck]`` table.
-
-    Raises
-    ------
-    ConfigError
-        An unknown key, or a value of the wrong kind.
-    """
+    """The settings of every model in a ``[tool.embcheck]`` table."""
     models = table.get("model", {})
     if not isinstance(models, dict):
         raise ConfigError(
@@ -182,22 +176,7 @@ def adapt(model: PerModel, check: Check) -> Check | None:
 
 
 def check_names(file: Path | None, models: Mapping[str, PerModel], checks: Iterable[Check]) -> None:
-    """Check that every name in the models' settings is that of a known check, bound, parameter or value.
-
-    Parameters
-    ----------
-    file
-        The configuration file, for messages.
-    models
-        The settings by alias.
-    checks
-        Every check there is, before any selection by glob.
-
-    Raises
-    ------
-    ConfigError
-        One is not; with the known name most like it.
-    """
+    """Check that every name in the models' settings is that of a known check, bound, parameter or value."""
     by_id: dict[str, list[Check]] = {}
     for check in checks:
         by_id.setdefault(check.declaration.id, []).append(check)

@@ -203,13 +203,7 @@ def _select(config: pytest.Config, items: list[pytest.Item]) -> None:
 
 
 def _kept(config: pytest.Config, items: list[pytest.Item]) -> list[pytest.Item]:
-    """The items that are to run.
-
-    Raises
-    ------
-    EmbcheckError
-        Something is wrong with a property, a glob or the device.
-    """
+    """The items that are to run."""
     state = config.stash[_STATE]
     if state.problem is not None:
         raise state.problem

@@ -130,13 +130,7 @@ def excuse(item: pytest.Function, config: Config) -> None:
 
 
 def distinct(items: Sequence[pytest.Item]) -> list[pytest.Item]:
-    """The items without those of a property that a second file only imports.
-
-    Raises
-    ------
-    UsageError
-        Two properties have one name, or two items would give one result.
-    """
+    """The items without those of a property that a second file only imports."""
     first: dict[str, pytest.Function] = {}
     seen: dict[tuple[str, ...], pytest.Item] = {}
     kept = []
@@ -159,13 +153,7 @@ def distinct(items: Sequence[pytest.Item]) -> list[pytest.Item]:
 
 
 def chosen(items: Sequence[pytest.Item], globs: Sequence[str]) -> list[pytest.Item]:
-    """The items without the declared ones that no glob matches. Plain tests stay, but those that came with embcheck.
-
-    Raises
-    ------
-    UsageError
-        A glob matches nothing.
-    """
+    """The items without the declared ones that no glob matches. Plain tests stay, but those that came with embcheck."""
     checks = {item: check_of(item) for item in items if isinstance(item, pytest.Function) and declaration_of(item)}
     select(checks.values(), globs)
     if not globs:
@@ -200,22 +188,7 @@ def is_whole(config: pytest.Config) -> bool:
 
 
 def check_settings(items: Sequence[pytest.Item], config: Config, *, whole: bool) -> None:
-    """Check what the configuration says of single models against the declared checks.
-
-    Parameters
-    ----------
-    items
-        All that were collected.
-    config
-        The resolved options.
-    whole
-        Whether that is all there is: a name is only known to be wrong where it is.
-
-    Raises
-    ------
-    EmbcheckError
-        A name is that of no check, bound or parameter.
-    """
+    """Check what the configuration says of single models against the declared checks."""
     if not whole or not any(own.exceptions or own.claims or own.parameters for own in config.per_model.values()):
         return
     collected = [check_of(item) for item in items if isinstance(item, pytest.Function) and declaration_of(item)]

@@ -82,13 +82,7 @@ class Results:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
-        """Write the report; where all checks were skipped and nothing else ran, say so by the exit code.
-
-        Raises
-        ------
-        pytest.UsageError
-            A worker found wrong usage, or the report can't be written.
-        """
+        """Write the report; where all checks were skipped and nothing else ran, say so by the exit code."""
         if self._problem is not None:
             raise pytest.UsageError(self._problem)
         if self._pytest_config.option.collectonly or exitstatus not in _ENDED_NORMALLY:

@@ -35,20 +35,7 @@ class Broken:
 
 
 def between(good: str, bad: str, pattern: str | None = None) -> tuple[Checkpoint, ...]:
-    """The checkpoints from one to another of a training run, by step.
-
-    Parameters
-    ----------
-    good, bad
-        Specs of the two ends.
-    pattern
-        Glob of the checkpoints; by default what stands beside the two and whose name differs only in its number.
-
-    Raises
-    ------
-    UsageError
-        An end is not among the checkpoints, or they stand in the wrong order.
-    """
+    """The checkpoints from one to another of a training run, by step."""
     ends = [parse(good), parse(bad)]
     for end in ends:
         sources.check(end)

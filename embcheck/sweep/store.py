@@ -60,13 +60,7 @@ SCHEMA = pa.schema(
 
 
 def read(path: Path) -> list[Row]:
-    """The rows of a sweep's Parquet file.
-
-    Raises
-    ------
-    EmbcheckError
-        It is missing, damaged, or not a sweep.
-    """
+    """The rows of a sweep's Parquet file."""
     try:
         found = pq.read_table(path)
     except (OSError, pa.ArrowException) as error:
@@ -82,13 +76,7 @@ class Store:
     """The results of one sweep on disk. Hold it in a ``with`` block: it keeps other sweeps from the same file."""
 
     def __init__(self, path: Path) -> None:
-        """Take up what an earlier sweep left.
-
-        Raises
-        ------
-        EmbcheckError
-            The folder is missing or not writable, or the file there is not a sweep.
-        """
+        """Take up what an earlier sweep left."""
         self.path = path
         self.parts = path.with_name(f"{path.name}.parts")
         self._lock = filelock.FileLock(self.parts / "lock")
@@ -132,13 +120,7 @@ class Store:
                     self.tables[row["fingerprint"]] = row["table"]
 
     def add(self, rows: Sequence[Row]) -> None:
-        """Keep finished results in a part of their own.
-
-        Raises
-        ------
-        EmbcheckError
-            It can't be written.
-        """
+        """Keep finished results in a part of their own."""
         self._take(rows)
         self._write(self.parts / f"{secrets.token_hex(8)}.parquet", rows)
 
