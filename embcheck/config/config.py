@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from embcheck.checks.check import Check, GateMode
     from embcheck.spec import ModelSpec
 
-__all__ = ["Config", "resolve"]
+__all__ = ["Config", "resolve", "unconfigured"]
 
 _PREFIX = "EMBCHECK_"
 BASELINES = "embcheck-baselines"
@@ -107,11 +107,26 @@ class Config:
 def resolve(given: Mapping[str, object], *, root: Path) -> Config:
     """Resolve the options of a run."""
     file, table = _table(root)
+    return _resolve(given, os.environ, file, table, root)
+
+
+def unconfigured(root: Path) -> Config:
+    """The defaults, for a run whose configuration is wrong but may play no part in it."""
+    return replace(_resolve({}, {}, None, {}, root), configured=True)
+
+
+def _resolve(
+    given: Mapping[str, object],
+    environment: Mapping[str, str],
+    file: Path | None,
+    table: Mapping[str, object],
+    root: Path,
+) -> Config:
     models_own = per_model.read(file, table)
     values: dict[str, Any] = {option.name: option.default for option in OPTIONS}
     from_file = _from_file(file, table)
     values.update(from_file)
-    values.update(_from_environment(os.environ))
+    values.update(_from_environment(environment))
     values.update(_from_command_line(given))
     base = root.resolve() if file is None else file.parent
     _refuse_silent_update(given, values["update"])

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from embcheck import settings, sources
-from embcheck.config.config import Config, resolve
+from embcheck.config.config import Config, resolve, unconfigured
 from embcheck.config.models import meant, needed
 from embcheck.config.options import OPTIONS
 from embcheck.errors import EmbcheckError, UsageError
@@ -43,7 +43,7 @@ from embcheck.reports import outputs
 from embcheck.run.session import Policy, Session, model_of, prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterator, Mapping
 
     from embcheck.spec import ModelSpec
     from embcheck.table import EmbeddingTable
@@ -58,6 +58,8 @@ class State:
     """What a session knows; one for each process."""
 
     config: Config
+    misconfigured: EmbcheckError | None = None
+    """What is wrong with the configuration: wrong usage only for a run that collects a property."""
     problem: EmbcheckError | None = None
     """Wrong usage found while collecting, where pytest would make it an error of one file."""
     opened: Session | None = None
@@ -70,7 +72,7 @@ class State:
             try:
                 specs = needed(self.config)
             except EmbcheckError as error:
-                self.problem = self.problem or error
+                self.misconfigured = error
             models = [model_of(self.config, spec) for spec in specs]
             policy = Policy.of(self.config)
             self.opened = Session(models, self.config.settings, policy, control=self.config.control, isolates=False)
@@ -89,26 +91,34 @@ _STATE = pytest.StashKey[State]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Resolve the options once, and check what can be checked without loading anything."""
+    """Resolve the options once, and check what can be checked without loading anything.
+
+    What the command line says must be right. What a file or the environment says need only be where properties run.
+    """
     given = {option.name: config.getoption(f"embcheck_{option.name}") for option in OPTIONS}
     try:
-        resolved = resolve(given, root=config.rootpath)
-        for spec in resolved.models if given["model"] else ():
-            sources.check(
-                meant(resolved, spec)
-            )  # configured ones are checked once something needs them: plain tests do not
-        for path in resolved.properties:
-            if not path.exists():
-                raise UsageError(f"properties {str(path)!r}: no such file or folder")
-        outputs.check(json=resolved.json, summary=resolved.summary, page=resolved.html)
+        state = State(_resolved(given, config.rootpath))
     except EmbcheckError as error:
-        raise pytest.UsageError(str(error)) from None
-    if resolved.models:
+        if any(value is not None for value in given.values()):
+            raise pytest.UsageError(str(error)) from None
+        state = State(unconfigured(config.rootpath), misconfigured=error)
+    if state.config.models:
         settings.prepare_process()
-    state = config.stash[_STATE] = State(resolved)
-    _widen_collection(config, resolved)
+    config.stash[_STATE] = state
+    _widen_collection(config, state.config)
     if not _is_worker(config):
         config.pluginmanager.register(Results(config, state), "embcheck-results")
+
+
+def _resolved(given: Mapping[str, object], root: Path) -> Config:
+    config = resolve(given, root=root)
+    for spec in config.models if given["model"] else ():
+        sources.check(meant(config, spec))  # configured ones are checked once something needs them: plain tests do not
+    for path in config.properties:
+        if not path.exists():
+            raise UsageError(f"properties {str(path)!r}: no such file or folder")
+    outputs.check(json=config.json, summary=config.summary, page=config.html)
+    return config
 
 
 def _widen_collection(config: pytest.Config, resolved: Config) -> None:
@@ -161,7 +171,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make one item for each model and parameter; first of all, so that an item's name begins with the model."""
     state = metafunc.config.stash[_STATE]
     declaration = declaration_of(metafunc.function)
-    if declaration is not None and state.problem is None:
+    if declaration is not None and state.problem is None and state.misconfigured is None:
         parametrize(metafunc, declaration, state.specs)
     elif TABLE_FIXTURE in metafunc.fixturenames:
         over_models(metafunc, TABLE_FIXTURE, state.specs, indirect=True)
@@ -205,16 +215,20 @@ def _select(config: pytest.Config, items: list[pytest.Item]) -> None:
 def _kept(config: pytest.Config, items: list[pytest.Item]) -> list[pytest.Item]:
     """The items that are to run."""
     state = config.stash[_STATE]
-    if state.problem is not None:
-        raise state.problem
+    uses_us = any(declaration_of(item) or TABLE_FIXTURE in getattr(item, "fixturenames", ()) for item in items)
+    problem = state.problem or (state.misconfigured if uses_us else None)
+    if problem is not None:
+        raise problem
+    asked = bool(config.getoption("embcheck_property"))
+    if not uses_us:
+        return chosen(items, state.config.property, asked=asked)
     collected = distinct(items)
     check_settings(collected, state.config, whole=is_whole(config))
-    selected = chosen(
-        [item for item in collected if runs_on_its_model(item, state.session.policy)], state.config.property
-    )
+    about = [item for item in collected if runs_on_its_model(item, state.session.policy)]
+    selected = chosen(about, state.config.property, asked=asked)
     kept = [item for item in selected if not lacks_its_pair(item, len(state.specs))]
-    asked = {spec for item in kept for spec in specs_of(item)}
-    prepare(state.config, [spec for spec in state.specs if spec in asked])
+    used = {spec for item in kept for spec in specs_of(item)}
+    prepare(state.config, [spec for spec in state.specs if spec in used])
     device = state.config.device
     if device not in {"auto", "cpu"} and not config.option.collectonly and any(map(declaration_of, kept)):
         sources.resolve_device(device)  # imports torch, which the properties are about to do

@@ -152,10 +152,16 @@ def distinct(items: Sequence[pytest.Item]) -> list[pytest.Item]:
     return kept
 
 
-def chosen(items: Sequence[pytest.Item], globs: Sequence[str]) -> list[pytest.Item]:
+def chosen(items: Sequence[pytest.Item], globs: Sequence[str], *, asked: bool) -> list[pytest.Item]:
     """The items without the declared ones that no glob matches. Plain tests stay, but those that came with embcheck."""
     checks = {item: check_of(item) for item in items if isinstance(item, pytest.Function) and declaration_of(item)}
-    select(checks.values(), globs)
+    if asked and not checks:
+        raise UsageError(
+            f"no property matches {globs[0]!r}: none was collected; those that come with embcheck are collected by "
+            "--pyargs embcheck.properties"
+        )
+    if checks:
+        select(checks.values(), globs)
     if not globs:
         return list(items)
     shipped = {Path(folder) for folder in importlib.import_module("embcheck.properties").__path__}

@@ -33,6 +33,7 @@ __all__ = ["PROBLEM", "Results"]
 PROBLEM = "embcheck_problem"
 """Under which a worker tells the controlling process of wrong usage that it found while collecting."""
 
+_OUTPUTS = ("json", "html", "summary", "update")
 _MARKUP: Mapping[Style, dict[str, bool]] = {
     "title": {"bold": True},
     "pass": {"green": True},
@@ -90,6 +91,9 @@ class Results:
         self._stopped = bool(session.shouldstop or session.shouldfail)
         if exitstatus == pytest.ExitCode.OK and self._declared and not self._ran:
             session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
+        asked = any(self._pytest_config.getoption(f"embcheck_{name}") for name in _OUTPUTS)
+        if not (self._declared or asked):
+            return  # a run of other tests: it changes no file of ours
         try:
             if self._config.update:
                 self._update()
