@@ -66,6 +66,11 @@ class Gate:
         return self.mode == "claims" and not self.update
 
     @property
+    def accepts_missing(self) -> bool:
+        """Whether it was said that what the baseline lacks does not fail, or that it will be written."""
+        return self.missing in {"warn", "ignore"} or "new" in self.update
+
+    @property
     def fails_missing(self) -> bool:
         """Whether what the baseline lacks fails."""
         return (self.missing or ("fail" if in_ci() else "warn")) == "fail"

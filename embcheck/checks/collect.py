@@ -27,7 +27,6 @@ __all__ = ["collect", "declared", "functions", "matches", "refuse_pytest_only", 
 
 _SHIPPED = "embcheck.properties"
 _FOUND_BY_ITSELF = Path("properties")
-_IMPORT_FAULTS = (ImportError, SyntaxError, NameError, AttributeError, TypeError, ValueError, LookupError, OSError)
 
 
 def collect(paths: Sequence[Path] = (), *, globs: Sequence[str] = (), others: Sequence[str] = ()) -> list[Check]:
@@ -145,7 +144,7 @@ def _load(file: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except EmbcheckError as error:
         raise UsageError(f"property file {file}: {error}") from error
-    except _IMPORT_FAULTS as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(f"property file {file}: {type(error).__name__}: {' '.join(str(error).split())}") from error
     return module
 

@@ -94,9 +94,25 @@ def _draw_missing_nulls(check: Check, table: Subject, estimate: Estimate, settin
     for bound in check.declaration.claims:
         if isinstance(bound, beats) and bound.name not in draws:
             rng = rng_for(settings.seed, check, bound.name)
-            made = (bound.null(table, dict(check.params), rng) for _ in range(settings.drawn(WHOLE_TABLE_DRAWS)))
-            draws[bound.name] = np.array([_measure(check, other, params, rng).value for other, params in made])
+            values = []
+            for _ in range(settings.drawn(WHOLE_TABLE_DRAWS)):
+                other, params = _drawn_from(bound, check, table, rng)
+                values.append(_measure(check, other, params, rng).value)
+            draws[bound.name] = np.array(values)
     return replace(estimate, draws=draws)
+
+
+def _drawn_from(
+    bound: beats, check: Check, table: Subject, rng: np.random.Generator
+) -> tuple[Subject, Mapping[str, Any]]:
+    """One draw of a null: a table, or parameters, without the structure in question."""
+    try:
+        other, params = bound.null(table, dict(check.params), rng)
+    except KeyError as lacking:
+        raise UsageError(
+            f"property {check.declaration.id} has no parameter {lacking}, which the null {bound.name} changes"
+        ) from None
+    return other, params
 
 
 def _verdict(check: Check, estimate: Estimate) -> tuple[Verdict, str | None]:

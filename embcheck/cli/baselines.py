@@ -55,7 +55,12 @@ def init(spec: str, **given: Any) -> int:
     others = {alias: own for alias, own in config.per_model.items() if alias != new.alias}
     there = {model.alias: model for model in config.configured_models}
     fresh = replace(
-        config, gate="claims", update=(), per_model=others, models=tuple((there | {new.alias: new}).values())
+        config,
+        gate="claims",
+        update=(),
+        asks_for_baselines=False,
+        per_model=others,
+        models=tuple((there | {new.alias: new}).values()),
     )
     models = needed(fresh)
     if new.alias not in {model.alias for model in models}:
@@ -122,7 +127,7 @@ def update(specs: tuple[str, ...], **given: Any) -> int:
 def diff(specs: tuple[str, ...], **given: Any) -> int:
     """Measure models (by default all that are configured) and show every change against their baselines."""
     config = resolve({**given, "model": specs}, root=Path.cwd())
-    return _check(replace(config, gate="regressions", show="all"))
+    return _check(replace(config, gate="regressions", show="all", missing_baseline=config.missing_baseline or "warn"))
 
 
 @baseline.command(short_help="Remove what no check uses from the baselines.")

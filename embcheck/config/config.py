@@ -75,6 +75,8 @@ class Config:
     """Folder of the project: that of the configuration file, or the one that was looked from."""
     per_model: Mapping[str, PerModel]
     """For a model's alias, what the configuration says of it alone."""
+    asks_for_baselines: bool = False
+    """Whether the folder of the baselines was named."""
     configured_models: tuple[ModelSpec, ...] = ()
     """Those of the configuration file, checked in this run or not."""
 
@@ -130,6 +132,7 @@ def _resolve(
     values.update(_from_command_line(given))
     base = root.resolve() if file is None else file.parent
     _refuse_silent_update(given, values["update"])
+    asks_for_baselines = values["baseline_dir"] is not None
     values["baseline_dir"] = values["baseline_dir"] or base / BASELINES
     values["gate"] = values["gate"] or ("both" if any(values["baseline_dir"].glob("*.json")) else "claims")
     settings = Settings(seed=values.pop("seed"), confidence_level=values.pop("confidence"), probes=values.pop("probes"))
@@ -141,6 +144,7 @@ def _resolve(
         file=file,
         root=base,
         per_model=MappingProxyType(models_own),
+        asks_for_baselines=asks_for_baselines,
         **values,
     )
     placed, known = (tuple(map(config.placed, specs)) for specs in (models, configured_models))
@@ -208,8 +212,10 @@ def _table(root: Path) -> tuple[Path | None, Mapping[str, object]]:
             if "embcheck" not in text:
                 continue
             table = tomllib.loads(text).get("tool", {}).get("embcheck")
-        except (FileNotFoundError, NotADirectoryError, PermissionError):
+        except (FileNotFoundError, NotADirectoryError):
             continue
+        except OSError as error:
+            raise ConfigError(f"{file}: can't be read: {error.strerror or error}") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"{file}: not valid TOML: {error}") from None
         if isinstance(table, dict):

@@ -175,6 +175,15 @@ def adapt(model: PerModel, check: Check) -> Check | None:
 # --- checked against what is declared -------------------------------------------------------------------------------
 
 
+def check_aliases(file: Path | None, models: Iterable[str], known: Sequence[str]) -> None:
+    """Check that each model that has settings of its own is known; layers of a known one are."""
+    for alias in models:
+        if alias not in known and alias.partition("@layer")[0] not in known:
+            raise ConfigError(
+                f"{file}: [tool.embcheck.model.{alias}]: no model is called {alias!r}; {closest(alias, known)}"
+            )
+
+
 def check_names(file: Path | None, models: Mapping[str, PerModel], checks: Iterable[Check]) -> None:
     """Check that every name in the models' settings is that of a known check, bound, parameter or value."""
     by_id: dict[str, list[Check]] = {}

@@ -158,13 +158,21 @@ def attach(item: pytest.Item, report: pytest.TestReport, session: Session, confi
     """
     if declaration_of(item) is None or not isinstance(item, pytest.Function):
         return
-    if report.skipped and isinstance(report.longrepr, tuple):  # named by the property, not by the line that skipped it
-        report.longrepr = (str(item.path), (item.location[1] or 0) + 1, report.longrepr[2])
+    skipped = bool(report.skipped) and not hasattr(report, "wasxfail")
+    why = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    if skipped and settings.in_ci() and _is_expected(item, config):
+        report.outcome = "failed"
+        report.longrepr = f"{check_of(item).label}, which fails in continuous integration: {why}"
+    elif report.skipped and isinstance(report.longrepr, tuple):  # named by the property, not by the line that skipped
+        report.longrepr = (str(item.path), (item.location[1] or 0) + 1, why)
     spec = spec_of(item)
     if spec is None or report.when == "teardown":
         return
     outcome = item.stash.get(_OUTCOME, None)
-    result = _last_word(outcome.record if outcome else _without_result(item, spec, report, config), report)
+    result = _last_word(
+        outcome.record if outcome else _without_result(item, spec, report, config, skipped=why if skipped else None),
+        report,
+    )
     if outcome and result.counterexamples:
         rows = [json.dumps(row, sort_keys=True) for row in result.counterexamples]
         report.sections.append(("embcheck counterexamples", "\n".join(rows)))
@@ -183,18 +191,21 @@ def attach(item: pytest.Item, report: pytest.TestReport, session: Session, confi
     report.embcheck = json.dumps(builtins(carried))  # type: ignore[attr-defined]
 
 
-def _without_result(item: pytest.Function, spec: ModelSpec, report: pytest.TestReport, config: Config) -> ResultRecord:
+def _is_expected(item: pytest.Function, config: Config) -> bool:
+    spec = spec_of(item)
+    return spec is None or config.expected(spec.alias, check_of(item))
+
+
+def _without_result(
+    item: pytest.Function, spec: ModelSpec, report: pytest.TestReport, config: Config, *, skipped: str | None
+) -> ResultRecord:
     """The record of a check that gave none: not run yet, or its code raised, a fixture failed, a mark skipped it."""
-    check = check_of(item)
+    check, expected = check_of(item), config.expected(spec.alias, check_of(item))
+    if skipped is not None:
+        return skipped_result(check, skipped.removeprefix("Skipped: ").partition("\n")[0], expected=expected).record
     crash = getattr(getattr(report.longrepr, "reprcrash", None), "message", None)
-    reason = _UNFINISHED
-    if report.skipped:
-        reason = str(report.longrepr[2] if isinstance(report.longrepr, tuple) else getattr(report, "wasxfail", ""))
-    elif report.failed:
-        reason = str(crash or report.longrepr)
-    make = skipped_result if report.skipped else error_result
-    reason = reason.removeprefix("Skipped: ").partition("\n")[0]
-    return make(check, reason, expected=config.expected(spec.alias, check)).record
+    reason = str(crash or report.longrepr) if report.failed else str(getattr(report, "wasxfail", _UNFINISHED))
+    return error_result(check, reason.partition("\n")[0], expected=expected).record
 
 
 def _last_word(result: ResultRecord, report: pytest.TestReport) -> ResultRecord:

@@ -23,7 +23,7 @@ from embcheck.checks.check import Result, checks_of, error_result
 from embcheck.checks.evaluate import evaluate
 from embcheck.config import models as named_models
 from embcheck.config import per_model
-from embcheck.errors import EmbcheckError, NotMeasurable
+from embcheck.errors import ConfigError, EmbcheckError, NotMeasurable, UsageError
 from embcheck.progress import track
 from embcheck.reports import html, json_file, outputs, summary
 from embcheck.run.document import Run, model_record, report
@@ -299,7 +299,15 @@ def prepare(config: Config, specs: Sequence[ModelSpec]) -> list[str]:
     outputs.check(json=config.json, summary=config.summary, page=config.html)
     gate = gate_of(config)
     for spec in () if gate.is_open else specs:
-        gate.baseline(spec.alias)
+        if gate.baseline(spec.alias) is None and gate.mode == "regressions" and not gate.accepts_missing:
+            raise UsageError(
+                f"--gate regressions: {spec.alias} has no baseline in {str(config.baseline_dir)!r}; make one with "
+                "embcheck baseline update, or say what a missing one does with --missing-baseline"
+            )
+    if config.asks_for_baselines and not config.update and not config.baseline_dir.is_dir():
+        raise UsageError(
+            f"baseline-dir {str(config.baseline_dir)!r}: no such folder; make baselines with: embcheck baseline update"
+        )
     return sources.announce(specs)
 
 
@@ -309,8 +317,10 @@ def all_checks(config: Config, specs: Sequence[ModelSpec] = ()) -> list[Check]:
     return checks_of(collect.functions(config.properties), aliases)
 
 
-def check_names(config: Config, checks: Iterable[Check]) -> None:
-    """Check that whatever the configuration says of single models is about one of these checks."""
+def check_names(config: Config, checks: Iterable[Check], specs: Iterable[ModelSpec] = ()) -> None:
+    """Check that whatever the configuration says of single models is about one of the models, and of these checks."""
+    aliases = dict.fromkeys(spec.alias for spec in (*config.configured_models, *config.models, *specs))
+    per_model.check_aliases(config.file, config.per_model, list(aliases))
     per_model.check_names(config.file, config.per_model, checks)
 
 
@@ -322,9 +332,16 @@ def checks_for(config: Config, specs: Sequence[ModelSpec]) -> list[Check]:
     """
     known = all_checks(config, specs)
     seconds = {None, *(spec.alias for spec in specs[1:])}
-    check_names(config, known)
+    check_names(config, known, specs)
     checks = collect.select([check for check in known if check.other in seconds], config.property)
     collect.refuse_pytest_only(checks)
+    for spec in specs:
+        own = config.of(spec.alias)
+        about = [check for check in checks if not check.declaration.of_pairs and check.declaration.applies_to(spec)]
+        if about and all(per_model.adapt(own, check) is None for check in about):
+            raise ConfigError(
+                f"{config.file}: [tool.embcheck.model.{spec.alias}] leaves no check of those that are selected"
+            )
     return checks
 
 
