@@ -158,19 +158,18 @@ def attach(item: pytest.Item, report: pytest.TestReport, session: Session, confi
     """
     if declaration_of(item) is None or not isinstance(item, pytest.Function):
         return
-    skipped = bool(report.skipped) and not hasattr(report, "wasxfail")
-    why = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-    if skipped and settings.in_ci() and _is_expected(item, config):
+    skipped = _why_skipped(report) if report.skipped else None
+    if skipped is not None and not hasattr(report, "wasxfail") and settings.in_ci() and _is_expected(item, config):
         report.outcome = "failed"
-        report.longrepr = f"{check_of(item).label}, which fails in continuous integration: {why}"
-    elif report.skipped and isinstance(report.longrepr, tuple):  # named by the property, not by the line that skipped
-        report.longrepr = (str(item.path), (item.location[1] or 0) + 1, why)
+        report.longrepr = f"{check_of(item).label}, which fails in continuous integration: {skipped}"
+    elif skipped is not None and isinstance(report.longrepr, tuple):  # named by the property, not by what skipped it
+        report.longrepr = (str(item.path), (item.location[1] or 0) + 1, skipped)
     spec = spec_of(item)
     if spec is None or report.when == "teardown":
         return
     outcome = item.stash.get(_OUTCOME, None)
     result = _last_word(
-        outcome.record if outcome else _without_result(item, spec, report, config, skipped=why if skipped else None),
+        outcome.record if outcome else _without_result(item, spec, report, config, skipped=skipped),
         report,
     )
     if outcome and result.counterexamples:
@@ -191,6 +190,10 @@ def attach(item: pytest.Item, report: pytest.TestReport, session: Session, confi
     report.embcheck = json.dumps(builtins(carried))  # type: ignore[attr-defined]
 
 
+def _why_skipped(report: pytest.TestReport) -> str:
+    return str(report.longrepr[2] if isinstance(report.longrepr, tuple) else getattr(report, "wasxfail", ""))
+
+
 def _is_expected(item: pytest.Function, config: Config) -> bool:
     spec = spec_of(item)
     return spec is None or config.expected(spec.alias, check_of(item))
@@ -204,7 +207,7 @@ def _without_result(
     if skipped is not None:
         return skipped_result(check, skipped.removeprefix("Skipped: ").partition("\n")[0], expected=expected).record
     crash = getattr(getattr(report.longrepr, "reprcrash", None), "message", None)
-    reason = str(crash or report.longrepr) if report.failed else str(getattr(report, "wasxfail", _UNFINISHED))
+    reason = str(crash or report.longrepr) if report.failed else _UNFINISHED
     return error_result(check, reason.partition("\n")[0], expected=expected).record
 
 
