@@ -1,0 +1,64 @@
+"""What ``embcheck compare`` prints: how far each check moved from one model to another, and how far the tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from embcheck.reports.text import number, safe, wrap
+from embcheck.reports.wording import WIDTH, Line, change_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from embcheck.checks.record import Change
+    from embcheck.reports.wording import Style
+
+__all__ = ["Compared", "Comparison", "lines"]
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One check on both models: how its estimate changed, or the reason why that is not known."""
+
+    check: str
+    change: Change | None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The second of two models against the first."""
+
+    models: tuple[str, str]
+    same_tokens: bool | None
+    """None where that is not known: of two reports."""
+    drift: dict[str, Any]
+    """Statistics of how far tokens moved, or the reason why there are none."""
+    changes: tuple[Compared, ...]
+
+
+def lines(comparison: Comparison, encoding: str = "utf-8") -> Iterator[Line]:
+    """A line for each check, then the drift."""
+    first, second = (safe(name, 60, encoding=encoding) for name in comparison.models)
+    yield Line(f"{second} against {first}", "title")
+    for row in comparison.changes:
+        change = row.change
+        says = change_text(change) if change else safe(row.reason or "", 300, encoding=encoding)
+        style: Style = "plain" if not change else "pass" if change.passes else "fail"
+        word = f"{change.state if change else '-':<12}"
+        yield from (Line(text, style) for text in wrap([row.check, says], width=WIDTH, first=word, indent=" " * 12))
+    yield Line("drift", "title")
+    pieces = list(_drift(comparison.drift, encoding))
+    yield from (Line(text) for text in wrap(pieces, width=WIDTH, first="  ", indent="  "))
+
+
+def _drift(drift: dict[str, Any], encoding: str) -> Iterator[str]:
+    for key, value in drift.items():
+        name = key.replace("_", " ")
+        if isinstance(value, dict):
+            yield f"{name} " + ", ".join(f"{level} {number(v)}" for level, v in value.items())
+        elif key != "moved":
+            yield f"{name} {value if isinstance(value, str) else number(value)}"
+    for token in drift.get("moved", ()):
+        yield f"'{safe(token['token'], 24, encoding=encoding)}' #{token['id']} {token['value']:.4f}"
