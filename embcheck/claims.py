@@ -64,6 +64,19 @@ class ClaimOutcome(Struct, frozen=True):
     low: int | float | UnsetType | None = UNSET
     high: int | float | UnsetType | None = UNSET
 
+    def __post_init__(self) -> None:
+        """Refuse what no claim states, also in a report that is read.
+
+        Raises
+        ------
+        ValueError
+            The numbers are not those of its kind.
+        """
+        is_range = self.op == "within"
+        stated = [number is not UNSET for number in (self.bound, self.low, self.high)]
+        if stated != [not is_range, is_range, is_range]:
+            raise ValueError(f"a claim {self.op!r} states {'low and high' if is_range else 'its bound'}")
+
 
 class Bound(Protocol):
     """One claim about an estimate."""

@@ -34,7 +34,7 @@ def replace(path: Path, text: str, *, encoding: str = "ascii") -> None:
 
 
 def write(path: Path, text: str) -> None:
-    """Write text as UTF-8 to a file that the user named, as ``replace`` does.
+    """Write text as UTF-8 to a file that the user named, as ``replace`` does; into a pipe or device as it comes.
 
     Raises
     ------
@@ -42,7 +42,10 @@ def write(path: Path, text: str) -> None:
         It can't be written.
     """
     try:
-        replace(path.resolve(), text, encoding="utf-8")
+        if path.exists() and not path.is_file():  # /dev/stdout, say: nothing to replace
+            path.write_text(text, encoding="utf-8")
+        else:
+            replace(path.resolve(), text, encoding="utf-8")
     except OSError as error:
         raise EmbcheckError(f"can't write {str(path)!r}: {error.strerror or error}") from error
 

@@ -56,7 +56,7 @@ Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 State = Literal["match", "improved", "regressed", "undecided", "new", "stale"]
 
 
-class EstimateRecord(Struct, frozen=True):
+class EstimateRecord(Struct, frozen=True, omit_defaults=True):
     """A value with its interval. Null stands for a number that is not finite."""
 
     name: str
@@ -69,6 +69,7 @@ class EstimateRecord(Struct, frozen=True):
     unit: str
     exact: bool
     effect: dict[str, Any] | None
+    measure: Annotated[str, Meta(description="That of `embcheck.measures` which made it; pictures hang on it.")] = ""
 
 
 class NullResult(Struct, frozen=True):
@@ -108,7 +109,7 @@ class Change(Struct, frozen=True, kw_only=True):
     tokens: Annotated[
         Literal["same", "added"] | None, Meta(description="added: compared on the shared tokens only.")
     ] = None
-    margin: Annotated[float, Meta(gt=0)] | None = None
+    margin: Annotated[int, Meta(gt=0)] | Annotated[float, Meta(gt=0)] | None = None
     bad: Direction = "both"
     p_value: Probability | None = None
     p_adjusted: Annotated[Probability | None, Meta(description="Holm, over the family.")] = None

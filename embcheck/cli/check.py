@@ -15,9 +15,10 @@ from embcheck.config.config import resolve
 from embcheck.config.models import needed
 from embcheck.config.options import OPTIONS
 from embcheck.errors import UsageError
-from embcheck.reports import github, terminal
+from embcheck.reports import outputs, terminal
 from embcheck.reports.terminal.published import listed
 from embcheck.reports.text import safe, wrap
+from embcheck.reports.wording import WIDTH, Line, bound_text
 from embcheck.run import session
 from embcheck.settings import in_ci
 from embcheck.spec import parse
@@ -78,7 +79,7 @@ def check_and_deliver(config: Config, models: Sequence[ModelSpec]) -> int:
         if model.unused:
             notice(f"{model.alias}: unused baseline entries: {', '.join(model.unused)}; see embcheck baseline prune")
     session.deliver(config, run.report)
-    github.annotate(run.report)
+    outputs.annotate(run.report)
     show_lines(lambda encoding: terminal.lines(run.report, show=config.show, encoding=encoding))
     for error in run.load_errors:
         notice(f"error: {error}")
@@ -113,11 +114,11 @@ def list_(*, published: bool, **given: Any) -> int:
     return OK
 
 
-def _properties(checks: Sequence[Check]) -> Iterator[terminal.Line]:
+def _properties(checks: Sequence[Check]) -> Iterator[Line]:
     by_id = {check.declaration.id: check.declaration for check in checks}
     for name, declaration in by_id.items():
-        yield terminal.Line(name, "title")
-        bounds = [terminal.bound_text(bound.outcome(None, Verdict.SKIPPED)) for bound in declaration.claims]
+        yield Line(name, "title")
+        bounds = [bound_text(bound.outcome(None, Verdict.SKIPPED)) for bound in declaration.claims]
         yield from _indented("", [declaration.sentence])
         yield from _indented("claims: ", bounds)
         for parameter, values in declaration.parameters.items():
@@ -128,11 +129,11 @@ def _properties(checks: Sequence[Check]) -> Iterator[terminal.Line]:
             yield from _indented("", ["only for the models that it is about"])
         if declaration.fixtures:
             yield from _indented("runs under pytest only: ", [f"takes {', '.join(declaration.fixtures)}"])
-    yield terminal.Line("")
+    yield Line("")
 
 
-def _models(config: Config) -> Iterator[terminal.Line]:
-    yield terminal.Line("models", "title")
+def _models(config: Config) -> Iterator[Line]:
+    yield Line("models", "title")
     for spec in config.models:
         yield from _indented("", [f"{spec.alias} = {spec.text}"])
         if exceptions := config.of(spec.alias).exceptions:
@@ -141,9 +142,9 @@ def _models(config: Config) -> Iterator[terminal.Line]:
         yield from _indented("", ["none configured; embcheck check takes demo"])
 
 
-def _indented(name: str, pieces: Sequence[str]) -> list[terminal.Line]:
-    shown = [safe(piece, 10 * terminal.WIDTH) for piece in pieces]
-    return [terminal.Line(text) for text in wrap(shown, width=terminal.WIDTH, first=f"  {name}", indent="    ")]
+def _indented(name: str, pieces: Sequence[str]) -> list[Line]:
+    shown = [safe(piece, 10 * WIDTH) for piece in pieces]
+    return [Line(text) for text in wrap(shown, width=WIDTH, first=f"  {name}", indent="    ")]
 
 
 COMMANDS = (check, list_)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from embcheck.config.options import Option
-    from embcheck.reports.terminal import Line
+    from embcheck.reports.wording import Line
 
 __all__ = ["FAILED", "INTERNAL", "INTERRUPTED", "NOTHING_RAN", "OK", "USAGE", "notice", "options", "show_lines"]
 

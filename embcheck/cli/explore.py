@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from embcheck.config.config import Config
-    from embcheck.reports.terminal import Line
+    from embcheck.reports.wording import Line
     from embcheck.spec import ModelSpec
 
 __all__ = ["COMMANDS"]

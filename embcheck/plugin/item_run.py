@@ -17,6 +17,7 @@ from embcheck.checks.record import ModelRecord, ResultRecord, State, builtins
 from embcheck.claims import Verdict
 from embcheck.plugin.items import ClaimNotHeld, check_of, declaration_of, spec_of, specs_of
 from embcheck.reports import terminal, text
+from embcheck.reports.wording import WIDTH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,7 +75,7 @@ def no_model() -> NoReturn:
 
 def printable(message: str) -> str:
     """A message that any terminal and xdist can take: it may quote tokens."""
-    return text.safe(message, 10 * terminal.WIDTH)
+    return text.safe(message, 10 * WIDTH)
 
 
 def run_item(item: pytest.Function, session: Session, config: Config) -> None:
@@ -143,9 +144,9 @@ def _tables(specs: Sequence[ModelSpec], session: Session) -> dict[str, Loaded]:
 def _about(name: str, spec: ModelSpec, tables: dict[str, Loaded]) -> list[str]:
     origin = tables[spec.alias].table.provenance if spec.alias in tables else None
     shape = "not loaded" if origin is None else f"{origin.shape[0]} x {origin.shape[1]} {origin.dtype}"
-    model = f"{text.safe(spec.alias, terminal.WIDTH)} ({text.safe(spec.text, 4 * terminal.WIDTH)}), {shape}"
+    model = f"{text.safe(spec.alias, WIDTH)} ({text.safe(spec.text, 4 * WIDTH)}), {shape}"
     indent = " " * 14
-    return text.wrap([model], width=terminal.WIDTH, first=f"{indent}{name}: ", indent=f"{indent}  ")
+    return text.wrap([model], width=WIDTH, first=f"{indent}{name}: ", indent=f"{indent}  ")
 
 
 # --- what the reports carry -----------------------------------------------------------------------------------------

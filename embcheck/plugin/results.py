@@ -16,7 +16,8 @@ from embcheck.baseline.entries import Entry
 from embcheck.errors import EmbcheckError, UsageError
 from embcheck.plugin.item_run import NO_MODEL, ItemReport, LoadedReport
 from embcheck.plugin.items import is_whole
-from embcheck.reports import github, terminal
+from embcheck.reports import outputs, terminal
+from embcheck.reports.wording import counts
 from embcheck.run.document import model_record, report
 from embcheck.run.session import deliver, fails_unused, unused_entries, write_baseline
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from embcheck.checks.record import Report
     from embcheck.plugin.hooks import State
-    from embcheck.reports.terminal import Line, Style
+    from embcheck.reports.wording import Line, Style
     from embcheck.spec import ModelSpec
 
 __all__ = ["PROBLEM", "Results"]
@@ -136,12 +137,12 @@ class Results:
         written = self._report()
         has_failed = not all(result.passes for result in written.results)
         if self._pytest_config.option.verbose < 0 and not has_failed and not any(m.unused for m in written.models):
-            terminalreporter.write_line(f"embcheck: {terminal.counts(written.results).text}")
+            terminalreporter.write_line(f"embcheck: {counts(written.results).text}")
             return
         terminalreporter.section("embcheck")
         for line in self._lines(written):
             terminalreporter.write_line(line.text, **_MARKUP[line.style])
-        for text in github.lines(written):
+        for text in outputs.workflow_commands(written):
             terminalreporter.write_line(text)
 
     def _lines(self, written: Report) -> Iterator[Line]:

@@ -6,13 +6,13 @@ import importlib.resources
 import math
 from typing import TYPE_CHECKING, Any
 
-from embcheck.reports.terminal import WIDTH, Line
 from embcheck.reports.text import cut, safe, wrap
+from embcheck.reports.wording import WIDTH, Line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from embcheck.reports.terminal import Style
+    from embcheck.reports.wording import Style
 
 __all__ = ["lines", "markdown"]
 
@@ -34,16 +34,13 @@ def lines(document: Mapping[str, Any], *, encoding: str = "utf-8") -> Iterator[L
         else:
             yield from _prose(row["reason"], f"{name:<{_WIDTHS[0]}}not simulated: ", encoding, style)
     yield Line("")
-    yield from _prose(_counts(document), "", encoding, "pass" if _all_calibrated(document) else "fail")
+    is_calibrated = all(row["calibrated"] for row in document["properties"])
+    yield from _prose(_counts(document), "", encoding, "pass" if is_calibrated else "fail")
 
 
 def _prose(text: str, first: str, encoding: str, style: Style) -> Iterator[Line]:
     for line in wrap([safe(text, 10 * WIDTH, encoding=encoding)], width=WIDTH, first=first, indent=" " * 4):
         yield Line(line, style)
-
-
-def _all_calibrated(document: Mapping[str, Any]) -> bool:
-    return all(row["calibrated"] for row in document["properties"])
 
 
 def _verdict(row: Mapping[str, Any]) -> tuple[str, Style]:
@@ -57,12 +54,12 @@ def _aligned(cells: tuple[str, ...]) -> str:
 
 
 def _cells(row: Mapping[str, Any], document: Mapping[str, Any]) -> tuple[str, str, str, str]:
-    """What was found on noise, by coverage, of p-values and where structure was planted."""
+    """What the property gave on noise, by coverage, of p-values and where structure was planted."""
     noise = [case["noise"] for case in row["cases"] if case["noise"]["reason"] is None]
     planted = [case["planted"] for case in row["cases"] if case["planted"]["reason"] is None]
     worst = max if row["on_noise"] == "fails" else min
-    on_noise = worst(noise, key=lambda found: found["holds"] / max(1, found["tables"]))
-    least = min(planted, key=lambda found: found["found"] / found["tables"]) if planted else None
+    on_noise = worst(noise, key=lambda outcome: outcome["holds"] / max(1, outcome["tables"]))
+    least = min(planted, key=lambda outcome: outcome["found"] / outcome["tables"]) if planted else None
     return (
         f"{on_noise['holds']}/{on_noise['tables']}{_MUST[row['on_noise']]}",
         _coverage(row["coverage"], document["limits"]["coverage"][1]),
@@ -71,10 +68,10 @@ def _cells(row: Mapping[str, Any], document: Mapping[str, Any]) -> tuple[str, st
     )
 
 
-def _coverage(found: Mapping[str, Any], high: float) -> str:
-    if found["share"] is None:
-        return str(found["reason"])
-    return f"{100 * found['share']:.1f}%" + (" wide" if found["share"] > high else "")
+def _coverage(coverage: Mapping[str, Any], high: float) -> str:
+    if coverage["share"] is None:
+        return str(coverage["reason"])
+    return f"{100 * coverage['share']:.1f}%" + (" wide" if coverage["share"] > high else "")
 
 
 def _counts(document: Mapping[str, Any]) -> str:

@@ -1,12 +1,15 @@
-"""The report as a JSON file, and the JSON Schema that it keeps to."""
+"""The report as a JSON file, and the JSON Schema that it keeps to. Here values become JSON, once."""
 
 from __future__ import annotations
 
-import importlib.resources
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from embcheck import files
+from embcheck.checks.record import SCHEMA, Report, builtins
 from embcheck.errors import EmbcheckError, UsageError
 from embcheck.reports.text import safe
 
@@ -14,22 +17,23 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["check_writable", "dumps", "read", "schema", "write"]
+__all__ = ["check_writable", "dumps", "read", "reread", "schema", "write"]
 
 
-def dumps(document: Mapping[str, Any]) -> str:
-    """The document as text: sorted keys, pure ASCII, no NaN, a newline at the end.
+def dumps(document: Report | Mapping[str, Any]) -> str:
+    """A report, or another command's document, as text: sorted keys, pure ASCII, no NaN, a newline at the end.
 
     Raises
     ------
     ValueError
         A number is not finite.
     """
-    return json.dumps(document, indent=1, sort_keys=True, allow_nan=False) + "\n"
+    plain = builtins(document) if isinstance(document, Report) else document
+    return json.dumps(plain, indent=1, sort_keys=True, allow_nan=False) + "\n"
 
 
-def write(document: Mapping[str, Any], path: Path) -> None:
-    """Write the document to a file, whole or not at all: a temporary file beside it takes its place.
+def write(document: Report | Mapping[str, Any], path: Path) -> None:
+    """Write a report or another command's document to a file, whole or not at all.
 
     Raises
     ------
@@ -38,42 +42,56 @@ def write(document: Mapping[str, Any], path: Path) -> None:
     """
     text = dumps(document)
     check_writable(path)
-    try:
-        if path.exists() and not path.is_file():  # a pipe or /dev/stdout: nothing to replace
-            path.write_text(text, encoding="ascii")
-        else:
-            files.replace(path.resolve(), text)
-    except OSError as error:
-        raise EmbcheckError(f"can't write {str(path)!r}: {error.strerror or error}") from error
+    files.write(path, text)
 
 
-def read(path: Path) -> dict[str, Any]:
-    """A report from a file, held against the schema.
+def read(path: Path) -> Report:
+    """A report from a file. Keys that this version does not know are left out.
 
     Raises
     ------
     EmbcheckError
         The file can't be read, or holds no report.
     """
-    from jsonschema import Draft202012Validator
-    from jsonschema.exceptions import best_match
-
     try:
-        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refused)
-        wrong = best_match(Draft202012Validator(schema()).iter_errors(document))
+        return _parsed(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise EmbcheckError(f"can't read {str(path)!r}: {error.strerror or error}") from error
     except RecursionError:
-        raise EmbcheckError(f"{str(path)!r} is no embcheck report: it is nested too deeply") from None
+        said = "it is nested too deeply"
+    except msgspec.ValidationError as error:
+        wrong, is_inside, where = str(error).rpartition(" - at `")
+        said = f"{_short(where.rstrip('`'))}: {_short(wrong)}" if is_inside else f"$: {_short(where)}"
     except ValueError as error:
-        raise EmbcheckError(f"{str(path)!r} is no embcheck report: {_short(str(error))}") from None
-    if wrong is not None:
-        raise EmbcheckError(f"{str(path)!r} is no embcheck report: {_short(wrong.json_path)}: {_short(wrong.message)}")
-    return document
+        said = _short(str(error))
+    raise EmbcheckError(f"{str(path)!r} is no embcheck report: {said}")
 
 
-def _refused(constant: str) -> None:
+def reread(report: Report) -> Report:
+    """The report as its file gives it back, so that what is made of either is the same."""
+    return _parsed(dumps(report))
+
+
+def _parsed(text: str) -> Report:
+    """By the standard library, which reads lone surrogates that tokens may hold."""
+    document = json.loads(text, parse_constant=_refuse, parse_float=_float, parse_int=_int)
+    return msgspec.convert(document, Report)
+
+
+def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no JSON")
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"the number {text} is too large")
+    return value
+
+
+def _int(text: str) -> int:
+    _float(text)
+    return int(text)
 
 
 def _short(text: str) -> str:
@@ -96,7 +114,10 @@ def check_writable(path: Path) -> None:
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema (2020-12) of the report document."""
-    text = importlib.resources.files(__package__).joinpath("embcheck-report-1.schema.json").read_text(encoding="utf-8")
-    found: dict[str, Any] = json.loads(text)
-    return found
+    """The JSON Schema (2020-12) of a report; the package ships it as ``embcheck-report-1.schema.json``."""
+    about = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": SCHEMA,
+        "title": "embcheck report, version 1",
+    }
+    return about | msgspec.json.schema(Report)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from embcheck.reports.measure import measure_of
 from embcheck.reports.text import columns, number, safe
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
+
+    from embcheck.checks.record import ResultRecord
 
 __all__ = ["Compared", "lines", "of"]
 
 _NAME = 28
-_PROPERTY = "reproduces_published_figures"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +30,13 @@ class Compared:
     source: str
 
 
-def of(result: Mapping[str, Any]) -> list[Compared]:
-    """The figures that a result compares; none where it is another property's."""
-    rows = result["details"].get("published_figures", []) if result["property"] == _PROPERTY else []
+def of(result: ResultRecord) -> list[Compared]:
+    """The figures that a result compares; none where it is another measure's."""
+    rows = result.details.get("published_figures", []) if measure_of(result) == "published_deviation" else []
     return [
         Compared(
             row["figure"],
-            _digits(row["ours"], row["printed"]),
+            f"{row['ours']:.{len(row['printed'].partition('.')[2]) + 2}f}",  # two digits more than were printed
             row["printed"],
             number(row["tolerance"]),
             row["within"],
@@ -44,18 +46,11 @@ def of(result: Mapping[str, Any]) -> list[Compared]:
     ]
 
 
-def _digits(ours: float, printed: str) -> str:
-    """Two digits more than were printed."""
-    return f"{ours:.{len(printed.partition('.')[2]) + 2}f}"
-
-
-def lines(result: Mapping[str, Any], *, indent: str, encoding: str = "utf-8") -> list[str]:
+def lines(figures: Sequence[Compared], *, indent: str, encoding: str = "utf-8") -> list[str]:
     """A table of at most 80 columns: figure, ours, published, tolerance."""
-    found = [f"{indent}{'figure':<{_NAME}}{'ours':>12}{'published':>12}{'tolerance':>11}"]
-    for one in of(result):
-        name = safe(one.name, _NAME - 1, encoding=encoding)
-        mark = "" if one.within else " !"
-        found.append(
-            f"{indent}{name}{' ' * (_NAME - columns(name))}{one.ours:>12}{one.published:>12}{one.tolerance:>11}{mark}"
-        )
-    return found
+    table = [f"{indent}{'figure':<{_NAME}}{'ours':>12}{'published':>12}{'tolerance':>11}"]
+    for row in figures:
+        name = safe(row.name, _NAME - 1, encoding=encoding)
+        numbers = f"{row.ours:>12}{row.published:>12}{row.tolerance:>11}{'' if row.within else ' !'}"
+        table.append(f"{indent}{name}{' ' * (_NAME - columns(name))}{numbers}")
+    return table

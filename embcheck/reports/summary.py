@@ -2,47 +2,26 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from embcheck import files
-from embcheck.errors import EmbcheckError
 from embcheck.reports import published
-from embcheck.reports.terminal import bound_text, change_text, counts, label
 from embcheck.reports.text import number, safe
+from embcheck.reports.wording import bound_text, change_text, counts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
-__all__ = ["deliver", "markdown", "statistics_line", "why", "write"]
+    from embcheck.checks.record import ModelRecord, Report, ResultRecord
+
+__all__ = ["markdown", "statistics_line", "why", "write"]
 
 _TOKEN = 24
 _MOVED = 5
 
 
-def deliver(document: Mapping[str, Any], path: Path | None) -> None:
-    """Write the summary to a file, and append it to the job's summary where GitHub Actions names one.
-
-    Raises
-    ------
-    EmbcheckError
-        One of them can't be written.
-    """
-    job = os.environ.get("GITHUB_STEP_SUMMARY")
-    if path is None and not job:
-        return
-    if path is not None:
-        write(document, path)
-    if job and document["models"]:
-        try:
-            with Path(job).open("a", encoding="utf-8", newline="\n") as file:
-                file.write(markdown(document) + "\n")
-        except OSError as error:
-            raise EmbcheckError(f"can't append to GITHUB_STEP_SUMMARY {job!r}: {error.strerror or error}") from error
-
-
-def write(document: Mapping[str, Any], path: Path) -> None:
+def write(report: Report, path: Path) -> None:
     """Write the summary to a file.
 
     Raises
@@ -50,47 +29,43 @@ def write(document: Mapping[str, Any], path: Path) -> None:
     EmbcheckError
         It can't be written.
     """
-    files.write(path, markdown(document))
+    files.write(path, markdown(report))
 
 
-def markdown(document: Mapping[str, Any]) -> str:
-    """The summary of a report document."""
-    results = [result for model in document["models"] for result in model["results"]]
-    failed = sum(result["outcome"] == "fail" for result in results)
+def markdown(report: Report) -> str:
+    """The summary of a report."""
+    results = report.results
+    failed = sum(not result.passes for result in results)
     verdict = f"{failed} of {len(results)} checks failed" if failed else f"all {len(results)} checks pass"
     parts = [f"### embcheck: {verdict}", counts(results).text]
-    for model in document["models"]:
+    for model in report.models:
         parts += _model(model)
     return "\n\n".join(parts) + "\n"
 
 
-def _model(model: Mapping[str, Any]) -> Iterator[str]:
-    shape = "not loaded" if model["shape"] is None else "{} x {} {}".format(*model["shape"], model["dtype"])
-    yield f"**{_inert(model['alias'])}** ({_code(model['spec'])}, {shape})"
-    bad = [result for result in model["results"] if result["outcome"] == "fail"]
-    if bad:
+def _model(model: ModelRecord) -> Iterator[str]:
+    shape = "not loaded" if model.shape is None else "{} x {} {}".format(*model.shape, model.dtype)
+    yield f"**{_inert(model.alias)}** ({_code(model.spec)}, {shape})"
+    if bad := [result for result in model.results if not result.passes]:
         yield _table(bad)
-    if unused := model.get("unused"):
-        yield f"Unused baseline entries: {', '.join(_code(name) for name in unused)}"
-    good = [result for result in model["results"] if result["outcome"] == "pass"]
-    if good:
+    if model.unused:
+        yield f"Unused baseline entries: {', '.join(map(_code, model.unused))}"
+    if good := [result for result in model.results if result.passes]:
         yield f"<details><summary>{len(good)} passing</summary>\n\n{_table(good)}\n\n</details>"
-    for result in model["results"]:
+    for result in model.results:
         if compared := published.of(result):
             yield _figures(compared)
 
 
-def _table(results: Sequence[Mapping[str, Any]]) -> str:
+def _table(results: Sequence[ResultRecord]) -> str:
     rows = ["| Check | | Value | Claim | Change | Why |", "|---|---|---|---|---|---|"]
     for result in results:
-        change = result["change"]
-        state = f", {change['state']}" if change else ""
         cells = [
-            _code(label(result)),
-            f"{result['verdict']}{state}",
+            _code(result.label),
+            _verdict(result),
             _inert(_value(result)),
-            _inert(", ".join(f"{bound_text(claim)}" for claim in result["claims"])),
-            _inert(change_text(change)),
+            _inert(", ".join(map(bound_text, result.claims))),
+            _inert(change_text(result.change)),
             "; ".join(part for part in (_inert(why(result), 300), _moved(result)) if part),
         ]
         rows.append(f"| {' | '.join(cells)} |")
@@ -99,48 +74,44 @@ def _table(results: Sequence[Mapping[str, Any]]) -> str:
 
 def _figures(compared: Sequence[published.Compared]) -> str:
     rows = ["| Figure | Ours | Published | Tolerance | | Source |", "|---|---|---|---|---|---|"]
-    for one in compared:
-        within = "within" if one.within else "**outside**"
-        cells = [_code(one.name), *map(_inert, (one.ours, one.published, one.tolerance)), within, _inert(one.source)]
+    for row in compared:
+        within = "within" if row.within else "**outside**"
+        cells = [_code(row.name), *map(_inert, (row.ours, row.published, row.tolerance)), within, _inert(row.source)]
         rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
 
 
-def statistics_line(result: Mapping[str, Any]) -> str:
+def statistics_line(result: ResultRecord) -> str:
     """Verdict, value, interval, n, claim and change on one line."""
-    change = result["change"]
-    parts = [
-        result["verdict"] + (f", {change['state']}" if change else ""),
-        _value(result),
-        ", ".join(bound_text(claim) for claim in result["claims"]) if result["estimate"] else "",
-        change_text(change),
-    ]
-    return "; ".join(part for part in parts if part)
+    claims = ", ".join(map(bound_text, result.claims)) if result.estimate else ""
+    return "; ".join(part for part in (_verdict(result), _value(result), claims, change_text(result.change)) if part)
 
 
-def why(result: Mapping[str, Any]) -> str:
+def why(result: ResultRecord) -> str:
     """The reasons that the check and its comparison state."""
-    change = result["change"]
-    return "; ".join(part for part in (result["reason"], change["reason"] if change else None) if part)
+    return "; ".join(part for part in (result.reason, result.change and result.change.reason) if part)
 
 
-def _value(result: Mapping[str, Any]) -> str:
-    estimate = result["estimate"]
+def _verdict(result: ResultRecord) -> str:
+    return f"{result.verdict}, {result.change.state}" if result.change else str(result.verdict)
+
+
+def _value(result: ResultRecord) -> str:
+    estimate = result.estimate
     if estimate is None:
         return ""
-    value, low, high = (number(estimate[key]) for key in ("value", "low", "high"))
-    interval = "(exact)" if estimate["exact"] else f"[{low}, {high}]"
-    return f"{value} {interval}, n = {estimate['n']}"
+    interval = "(exact)" if estimate.exact else f"[{number(estimate.low)}, {number(estimate.high)}]"
+    return f"{number(estimate.value)} {interval}, n = {estimate.n}"
 
 
-def _moved(result: Mapping[str, Any]) -> str:
+def _moved(result: ResultRecord) -> str:
     """The tokens that moved most, or those that weigh most against the claim."""
-    change = result["change"]
-    if result["outcome"] == "pass":
+    if result.passes:
         return ""
-    entries = change["moved"] if change and change["moved"] and not change["passes"] else result["counterexamples"]
-    named = [entry for entry in entries if isinstance(entry.get("token"), str)][:_MOVED]
-    return " ".join(_code(entry["token"]) for entry in named)
+    change = result.change
+    entries = change.moved if change and change.moved and not change.passes else result.counterexamples
+    tokens = [entry["token"] for entry in entries if isinstance(entry.get("token"), str)]
+    return " ".join(map(_code, tokens[:_MOVED]))
 
 
 def _code(text: str) -> str:
@@ -149,5 +120,4 @@ def _code(text: str) -> str:
 
 def _inert(text: str, width: int = 10 * _TOKEN) -> str:
     """The text with every control character visible, and every punctuation mark as an entity."""
-    shown = safe(text, width)
-    return "".join(c if c.isalnum() or c == " " else f"&#{ord(c)};" for c in shown)
+    return "".join(c if c.isalnum() or c == " " else f"&#{ord(c)};" for c in safe(text, width))

@@ -1,4 +1,4 @@
-"""Text for terminals: untrusted tokens made safe to print, display widths, numbers rounded for reading."""
+"""Text to read: untrusted tokens made safe to print, display widths, numbers rounded for reading."""
 
 from __future__ import annotations
 
@@ -9,25 +9,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["columns", "cut", "number", "safe", "wrap"]
+__all__ = ["columns", "cut", "inert", "number", "safe", "wrap"]
 
 _ELLIPSIS = "..."
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\"}
 _COMBINING = frozenset({"Mn", "Me"})
 _MARKS = 2  # combining marks that one character may carry
+_LONGEST = 2_000  # columns of a text on a page
 
 
 def safe(token: str, width: int, *, encoding: str = "utf-8") -> str:
-    """A token as one line of printable text of at most ``width`` columns.
+    """A token as one line of printable text of at most ``width`` columns, where a longer one ends in ``...``.
 
-    Parameters
-    ----------
-    token
-        Any text: it may hold control characters, terminal escapes, bidi marks, newlines or lone surrogates.
-    width
-        Columns; a longer token is cut and ends in ``...``.
-    encoding
-        Of the terminal; characters that it lacks are escaped.
+    It may be any text: control characters, terminal escapes, bidi marks, newlines, lone surrogates and characters that
+    the terminal's ``encoding`` lacks become visible escapes.
     """
     shown: list[str] = []
     marks = _MARKS  # a combining mark needs a base, and may not pile up
@@ -35,6 +30,14 @@ def safe(token: str, width: int, *, encoding: str = "utf-8") -> str:
         marks = marks + 1 if unicodedata.category(character) in _COMBINING else 0
         shown.append(_escaped(character) if marks > _MARKS else _visible(character, encoding))
     return cut("".join(shown), width)
+
+
+def inert(text: str) -> str:
+    """Text for a page, with what cannot be printed as escapes, so that it neither acts nor breaks the file.
+
+    Doing it twice changes nothing. Markup characters stay: escaping them is the template's part.
+    """
+    return "\\".join(safe(part, _LONGEST) for part in text[: 4 * _LONGEST].split("\\"))
 
 
 def columns(text: str) -> int:
@@ -58,18 +61,7 @@ def cut(text: str, width: int) -> str:
 def wrap(pieces: Iterable[str], *, width: int, first: str = "", indent: str = "", gap: str = "  ") -> list[str]:
     """Pieces joined into lines of at most ``width`` columns; a piece longer than a line is broken at its spaces.
 
-    Parameters
-    ----------
-    pieces
-        Printable text, kept whole where it fits on a line.
-    width
-        Columns of a line.
-    first
-        What the first line begins with.
-    indent
-        What the other lines begin with.
-    gap
-        What stands between pieces.
+    The first line begins with ``first``, the others with ``indent``; ``gap`` stands between pieces.
     """
     lines, line = [], first
     for before, part in _parts(pieces, width - columns(indent), gap):

@@ -25,7 +25,7 @@ from embcheck.config import models as named_models
 from embcheck.config import per_model
 from embcheck.errors import ConfigError, EmbcheckError, NotMeasurable, UsageError
 from embcheck.progress import track
-from embcheck.reports import html, json_file, outputs, summary
+from embcheck.reports import outputs
 from embcheck.run.document import Run, model_record, report
 
 if TYPE_CHECKING:
@@ -402,8 +402,4 @@ def fails_unused(config: Config, written: Report) -> bool:
 
 def deliver(config: Config, written: Report) -> None:
     """Write the files that the options ask for."""
-    if config.json is not None:
-        json_file.write(written, config.json)
-    if config.html is not None:
-        html.write(written, config.html)
-    summary.deliver(written, config.summary)
+    outputs.deliver(written, json=config.json, summary=config.summary, page=config.html)

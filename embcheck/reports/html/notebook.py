@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
 
 from markupsafe import Markup
 
-from embcheck.checks.record import estimate_record, plain
+from embcheck.checks.record import SCHEMA, ModelRecord, Report, ResultRecord, RunRecord, estimate_record, plain
+from embcheck.claims import Verdict
 from embcheck.errors import UsageError
-from embcheck.reports.html import pictures, view
-from embcheck.reports.html.draw import svg
+from embcheck.reports.html import images, pictures
 from embcheck.reports.html.page import asset, environment
 from embcheck.reports.html.ranges import axis_of
-from embcheck.reports.terminal import counts
+from embcheck.reports.html.rows import describe
+from embcheck.reports.wording import counts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from embcheck.checks.evaluate import Result
     from embcheck.estimate import Estimate
     from embcheck.reports.html.pictures import Figure
+    from embcheck.reports.html.rows import Row
 
-    class HasDocument(Protocol):
+    class HasRecord(Protocol):
+        """A result."""
+
+        @property
+        def record(self) -> ResultRecord:
+            """What a report says of it."""
+
+    class HasReport(Protocol):
         """A run."""
 
         @property
-        def document(self) -> Mapping[str, Any]:
-            """Its report."""
+        def report(self) -> Report:
+            """What it found."""
 
 
 __all__ = ["estimate", "result", "run"]
@@ -36,75 +45,85 @@ _DRAWN = 6  # results of a run that are drawn at once; the page of a larger one 
 
 def estimate(value: Estimate) -> str:
     """A table of one row: value, interval, and what they rest on."""
-    record = {
-        "property": value.name or "estimate",
-        "params": {},
-        "verdict": "",
-        "outcome": "pass",
-        "claims": [],
-        "estimate": plain(estimate_record(value)),
-        "nulls": [],
-        "control": None,
-        "change": None,
-        "details": {},
-        "counterexamples": plain(value.counterexamples),
-        "reason": value.reason,
-    }
-    return _fragment([_model([record])], caption=record["estimate"]["method"])
+    record = ResultRecord(
+        id=value.name or "estimate",
+        version=1,
+        params={},
+        sentence="",
+        outcome="pass",
+        verdict=Verdict.HOLDS,
+        claims=(),
+        estimate=estimate_record(value),
+        nulls=(),
+        control=None,
+        change=None,
+        details={},
+        counterexamples=tuple(plain(value.counterexamples)),
+        reason=value.reason,
+    )
+    rows = [replace(row, verdict="", glyph="") for row in _rows(_report(record))]  # nothing is claimed of it
+    return _fragment(rows, caption=value.method)
 
 
-def result(value: Result) -> str:
+def result(value: HasRecord) -> str:
     """The row of a result, and what weighs against its claim."""
-    record = value.record
-    return _fragment([_model([record])], caption=record["sentence"])
+    return _fragment(list(_rows(_report(value.record))), caption=value.record.sentence)
 
 
-def run(value: HasDocument) -> str:
+def run(value: HasReport) -> str:
     """A row a result; with pictures where it holds few."""
-    models = value.document["models"]
-    results = [one for model in models for one in model["results"]]
-    figures = _pictures(models) if len(results) <= _DRAWN else []
-    return _fragment(models, caption=counts(results).text, figures=figures)
+    report = value.report
+    figures = list(_pictures(report)) if len(report.results) <= _DRAWN else []
+    rows = list(_rows(report))
+    return _fragment(rows, models=len(report.models), caption=counts(report.results).text, figures=figures)
 
 
-def _model(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Results that say nothing of their model."""
-    return {"alias": "", "spec": "memory", "shape": None, "population": None, "results": results}
+def _report(record: ResultRecord) -> Report:
+    """A result that says nothing of its model."""
+    model = ModelRecord(
+        alias="",
+        spec="memory",
+        revision=None,
+        weights_sha256=None,
+        tokens_sha256=None,
+        shape=None,
+        dtype=None,
+        population=None,
+        results=(record,),
+    )
+    return Report(SCHEMA, RunRecord("", 0, "", {}), {}, (model,))
 
 
-def _fragment(models: Sequence[Mapping[str, Any]], *, caption: str, figures: Sequence[Figure] = ()) -> str:
-    document = {"run": {"seed": 0}, "models": models}
-    by_property: dict[str, list[Mapping[str, Any]]] = {}
-    for model in models:
-        for one in model["results"]:
-            by_property.setdefault(one["property"], []).append(one)
-    axes = {name: axis_of(found) for name, found in by_property.items()}
-    rows = [
-        view.row(document, index, one, axes[one["property"]])
-        for index, model in enumerate(models)
-        for one in model["results"]
-    ]
+def _rows(report: Report) -> Iterator[Row]:
+    """A row for each result, on an axis that those of one property share."""
+    ids = {result.id for result in report.results}
+    axes = {name: axis_of(result for result in report.results if result.id == name) for name in ids}
+    for index, model in enumerate(report.models):
+        yield from (describe(report, index, result, axes[result.id]) for result in model.results)
+
+
+def _fragment(rows: Sequence[Row], *, models: int = 1, caption: str, figures: Iterable[Figure] = ()) -> str:
     style = asset("palette.css").replace(":root", ".embcheck") + asset("plots.css") + asset("notebook.css")
-    template = environment().get_template("notebook.html.jinja")
-    return template.render(
-        style=Markup(style),  # noqa: S704 - shipped with the package
-        caption=caption,
-        models=models,
-        rows=rows,
-        figures=figures,
+    return (
+        environment()
+        .get_template("notebook.html.jinja")
+        .render(
+            style=Markup(style),  # noqa: S704 - shipped with the package
+            caption=caption,
+            models=models,
+            rows=rows,
+            figures=figures,
+        )
     )
 
 
-def _pictures(models: Sequence[Mapping[str, Any]]) -> list[Figure]:
+def _pictures(report: Report) -> Iterator[Figure]:
     """The results' own pictures; none where the library that draws is not installed."""
     try:
-        svg.need_library()
+        images.need_library()
     except UsageError:
-        return []
-    return [
-        drawn
-        for index, model in enumerate(models)
-        if model["shape"] is not None
-        for one in model["results"]
-        for drawn in pictures.drawn_each(pictures.Shown(model["alias"], index, tuple(model["shape"]), one))
-    ]
+        return
+    for index, model in enumerate(report.models):
+        if model.shape is not None:
+            for result in model.results:
+                yield from pictures.draw_each(pictures.Shown(model.alias, index, model.shape, result))

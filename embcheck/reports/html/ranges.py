@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from embcheck.reports.text import number
+from embcheck.reports.wording import ends
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable
+
+    from embcheck.checks.record import EstimateRecord, ResultRecord
+    from embcheck.claims import ClaimOutcome
 
 __all__ = ["Axis", "Range", "axis_of", "range_of"]
 
@@ -34,8 +38,8 @@ class Axis:
     def ticks(self) -> tuple[tuple[float, str], ...]:
         """Places and numbers of a few round marks."""
         if self.is_logarithmic:
-            found = [10.0**power for power in range(math.ceil(self._scaled(self.low)), 12)]
-            return tuple((self.place(value), number(value)) for value in found if self.low <= value <= self.high)
+            powers = [10.0**power for power in range(math.ceil(self._scaled(self.low)), 12)]
+            return tuple((self.place(value), number(value)) for value in powers if self.low <= value <= self.high)
         step = _round_step((self.high - self.low) / 4)
         first = math.ceil(self.low / step)
         inside = [step * i for i in range(first, first + 9) if self.low <= step * i <= self.high]
@@ -55,7 +59,7 @@ def _marked(value: float, step: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """One result on the line: percents from the left."""
+    """One result on the line: percents from the left, and the numbers in words."""
 
     value: float
     low: float
@@ -68,9 +72,9 @@ class Range:
     said: str
 
 
-def axis_of(results: Iterable[Mapping[str, Any]]) -> Axis | None:
+def axis_of(results: Iterable[ResultRecord]) -> Axis | None:
     """A line that holds the numbers of all results; none where nothing was measured."""
-    numbers = [value for result in results if _measured(result) for value in _numbers(result)]
+    numbers = [value for result in results for value in _numbers(result)]
     if not numbers:
         return None
     low, high = min(numbers), max(numbers)
@@ -80,60 +84,61 @@ def axis_of(results: Iterable[Mapping[str, Any]]) -> Axis | None:
     return Axis(low - room, high + room)
 
 
-def range_of(result: Mapping[str, Any], axis: Axis | None) -> Range | None:
+def range_of(result: ResultRecord, axis: Axis | None) -> Range | None:
     """Where a result lies on the line; none where nothing was measured."""
-    if axis is None or not _measured(result):
+    estimate = result.estimate
+    if axis is None or estimate is None or estimate.value is None:
         return None
-    estimate = result["estimate"]
-    value = float(estimate["value"])
-    low, high = (value if estimate[key] is None else float(estimate[key]) for key in ("low", "high"))
-    spans = [span for span in map(_span, result["claims"]) if span is not None]
-    ends = [end for span in spans for end in span if math.isfinite(end)]
-    nulls = [(axis.place(null["value"]), f"{null['name']}: {number(null['value'])}") for null in _nulls(result)]
-    interval = "exact" if estimate["exact"] else f"interval {number(low)} to {number(high)}"
+    value, low, high = (float(estimate.value if end is None else end) for end in _interval(estimate))
+    interval = "exact" if estimate.exact else f"interval {number(low)} to {number(high)}"
     return Range(
         axis.place(value),
         axis.place(low),
         axis.place(high),
-        tuple(_inside(axis, spans)),
-        tuple(axis.place(end) for end in ends),
-        tuple(nulls),
-        bool(estimate["exact"]),
+        tuple(_inside(axis, result)),
+        tuple(axis.place(end) for end in _bounds(result)),
+        tuple(
+            (axis.place(null.value), f"{null.name}: {number(null.value)}")
+            for null in result.nulls
+            if null.value is not None
+        ),
+        estimate.exact,
         f"{number(value)}, {interval}",
     )
 
 
-def _measured(result: Mapping[str, Any]) -> bool:
-    return result["estimate"] is not None and result["estimate"]["value"] is not None
+def _interval(estimate: EstimateRecord) -> tuple[float | None, ...]:
+    return estimate.value, estimate.low, estimate.high
 
 
-def _nulls(result: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [null for null in result["nulls"] if null["value"] is not None]
-
-
-def _numbers(result: Mapping[str, Any]) -> list[float]:
-    estimate = result["estimate"]
-    ends = [end for span in map(_span, result["claims"]) if span is not None for end in span if math.isfinite(end)]
-    own = [float(estimate[key]) for key in ("value", "low", "high") if estimate[key] is not None]
-    return [*own, *ends, *(float(null["value"]) for null in _nulls(result))]
-
-
-def _span(claim: Mapping[str, Any]) -> tuple[float, float] | None:
-    """Where a claim on the value holds; none for one on a p-value."""
-    if claim["op"] == "above":
-        return float(claim["bound"]), math.inf
-    if claim["op"] == "below":
-        return -math.inf, float(claim["bound"])
-    if claim["op"] == "within" and claim["low"] is not None and claim["high"] is not None:
-        return float(claim["low"]), float(claim["high"])
-    return None
-
-
-def _inside(axis: Axis, spans: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The one stretch on which all claims hold: its start and width."""
-    if not spans:
+def _numbers(result: ResultRecord) -> list[float]:
+    """What the line must reach: estimate, bounds and nulls; nothing where nothing was measured."""
+    if result.estimate is None or result.estimate.value is None:
         return []
-    low, high = max(span[0] for span in spans), min(span[1] for span in spans)
+    measured = [*_interval(result.estimate), *(null.value for null in result.nulls)]
+    return [*(float(value) for value in measured if value is not None), *_bounds(result)]
+
+
+def _bounds(result: ResultRecord) -> list[float]:
+    return [end for claim in result.claims for end in _span(claim) if math.isfinite(end)]
+
+
+def _span(claim: ClaimOutcome) -> tuple[float, float]:
+    """Where a claim on the value holds; everywhere for one on a p-value, or whose range is not known."""
+    stated = [float(end) for end in ends([claim])]
+    if claim.op == "above":
+        return stated[0], math.inf
+    if claim.op == "below":
+        return -math.inf, stated[0]
+    return (stated[0], stated[1]) if claim.op == "within" and len(stated) > 1 else (-math.inf, math.inf)
+
+
+def _inside(axis: Axis, result: ResultRecord) -> list[tuple[float, float]]:
+    """The one stretch on which all claims on the value hold: its start and width."""
+    spans = [_span(claim) for claim in result.claims]
+    low, high = max((span[0] for span in spans), default=-math.inf), min((span[1] for span in spans), default=math.inf)
+    if math.isinf(low) and math.isinf(high):
+        return []
     start = 0.0 if math.isinf(low) else axis.place(low)
     stop = 100.0 if math.isinf(high) else axis.place(high)
     return [(start, round(stop - start, 2))] if stop > start else []

@@ -4,23 +4,50 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from embcheck.reports.html import page
-from embcheck.reports.html.draw import vega
-from embcheck.reports.html.pictures import figure
-from embcheck.reports.series import changes, failures, series
+from embcheck.reports.html import page, vega
+from embcheck.reports.html.pictures.registry import figure
+from embcheck.reports.series import changes, failure, series
 from embcheck.reports.text import number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from embcheck.reports.html.pictures import Figure
-    from embcheck.reports.series import Failure, Point, Series
+    from embcheck.reports.series import Point, Series
 
 __all__ = ["render"]
 
 WIDTH, HEIGHT = 620, 240
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One training run's series: where it first fails, or what its last checkpoint gave."""
+
+    model: str
+    word: str
+    passed: bool
+    steps: str
+    first: int
+    """The step that the estimate is of."""
+    before: int | None
+    verdict: str
+    estimate: str
+    changes: str
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One check on all training runs."""
+
+    label: str
+    anchor: str
+    sentence: str
+    outcomes: tuple[Outcome, ...]
+    figures: tuple[Figure, ...]
 
 
 def render(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -31,70 +58,56 @@ def render(rows: Sequence[Mapping[str, Any]]) -> str:
     UsageError
         The library that draws is not installed.
     """
-    found = series(rows)
-    models = sorted({one.model for one in found})
-    first = {(one.label, one.model): one for one in failures(found)}
+    lines = series(rows)
+    models = sorted({line.model for line in lines})
     sections = []
-    for label in dict.fromkeys(one.label for one in found):
-        group = [one for one in found if one.label == label]
-        outcomes = [_outcome(one, first.get((label, one.model))) for one in group]
-        sections.append(
-            {
-                "label": label,
-                "anchor": re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-"),
-                "sentence": group[0].sentence,
-                "outcomes": outcomes,
-                "figures": tuple(_pictures(group, models)),
-            }
-        )
-    steps = sorted({point.step for one in found for point in one.points})
-    return page.filled("trends.html.jinja", sections=sections, models=models, results=len(rows), steps=steps)
+    for label in dict.fromkeys(line.label for line in lines):
+        group = [line for line in lines if line.label == label]
+        anchor = re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")
+        outcomes = tuple(map(_outcome, group))
+        sections.append(Section(label, anchor, group[0].sentence, outcomes, tuple(_pictures(group, models))))
+    steps = {point.step for line in lines for point in line.points}
+    return page.fill("trends.html.jinja", sections=sections, models=models, results=len(rows), steps=steps)
 
 
-def _outcome(one: Series, failure: Failure | None) -> dict[str, Any]:
-    point = one.points[-1] if failure is None else failure.point
-    estimate = ""
-    if point.value is not None and point.low is not None and point.high is not None:
-        exact = point.low == point.high
-        estimate = number(point.value) + ("" if exact else f" ({number(point.low)} to {number(point.high)})")
-    return {
-        "model": one.model,
-        "word": "fails" if failure else "skipped" if point.verdict == "skipped" else "passes",
-        "passed": failure is None,
-        "steps": f"{one.points[0].step} to {one.points[-1].step}",
-        "first": None if failure is None else failure.point.step,
-        "before": None if failure is None else failure.before,
-        "verdict": point.verdict,
-        "estimate": estimate or (point.reason or ""),
-        "changes": ", ".join(str(step) for step in changes(one)) or "none",
-    }
+def _outcome(line: Series) -> Outcome:
+    failed = failure(line)
+    point = failed.point if failed else line.points[-1]
+    estimate = point.reason or ""
+    if point.is_measured:
+        is_exact = point.low == point.high
+        estimate = number(point.value) + ("" if is_exact else f" ({number(point.low)} to {number(point.high)})")
+    return Outcome(
+        line.model,
+        "fails" if failed else "skipped" if point.verdict == "skipped" else "passes",
+        failed is None,
+        f"{line.points[0].step} to {line.points[-1].step}",
+        point.step,
+        failed.before if failed else None,
+        point.verdict,
+        estimate,
+        ", ".join(map(str, changes(line))) or "none",
+    )
 
 
 def _pictures(group: Sequence[Series], models: Sequence[str]) -> Iterator[Figure]:
-    rows = [_mark(one, point, models.index(one.model)) for one in group for point in one.points if _drawn(point)]
+    rows = [
+        _mark(line, point, models.index(line.model)) for line in group for point in line.points if point.is_measured
+    ]
     if not rows:
         return
     name = group[0].estimate or group[0].label
-    colour = {"field": "colour", "type": "nominal", "scale": None}
-    across = vega.x("step", "step", axis={"format": "~s"})
+    across, up = vega.x("step", "step", axis={"format": "~s"}), vega.y("value", name)
+    area: vega.Spec = {"type": "area", "opacity": 0.2}
     layers = [
-        vega.layer(
-            {"type": "area", "opacity": 0.2}, rows, x=across, y=vega.y("low", name), y2={"field": "high"}, color=colour
-        ),
-        vega.layer({"type": "line", "strokeWidth": 1.5}, rows, x=across, y=vega.y("value", name), color=colour),
-        vega.layer(
-            {"type": "point", "filled": True, "size": 60, "opacity": 1},
-            rows,
-            x=across,
-            y=vega.y("value", name),
-            color=colour,
-            shape={"field": "shape", "type": "nominal", "scale": None},
-        ),
+        vega.layer(area, rows, x=across, y=vega.y("low", name), y2={"field": "high"}, color=vega.COLOUR),
+        vega.layer({"type": "line", "strokeWidth": 1.5}, rows, x=across, y=up, color=vega.COLOUR),
+        vega.points(rows, 60, x=across, y=up, shape=vega.SHAPE),
         *(vega.rule(bound, f"claimed: {said}", axis="y") for bound, said in _bounds(group[0])),
         *(
-            vega.rule(step, f"{one.model} changed at step {step}", colour=vega.tone(models.index(one.model)))
-            for one in group
-            for step in changes(one)
+            vega.rule(step, f"{line.model} changed at step {step}", colour=vega.tone(models.index(line.model)))
+            for line in group
+            for step in changes(line)
         ),
     ]
     caption = (
@@ -104,12 +117,8 @@ def _pictures(group: Sequence[Series], models: Sequence[str]) -> Iterator[Figure
     yield figure(vega.chart(layers, width=WIDTH, height=HEIGHT), group[0].label, caption)
 
 
-def _drawn(point: Point) -> bool:
-    return point.value is not None and point.low is not None and point.high is not None
-
-
-def _mark(one: Series, point: Point, index: int) -> dict[str, Any]:
-    said = f"{one.model}, step {point.step}: {number(point.value)}, {point.verdict}"
+def _mark(line: Series, point: Point, index: int) -> vega.Spec:
+    said = f"{line.model}, step {point.step}: {number(point.value)}, {point.verdict}"
     return {
         "step": point.step,
         "value": point.value,
@@ -121,8 +130,8 @@ def _mark(one: Series, point: Point, index: int) -> dict[str, Any]:
     }
 
 
-def _bounds(one: Series) -> Iterator[tuple[float, str]]:
-    for claim in json.loads(one.claims):
+def _bounds(line: Series) -> Iterator[tuple[float, str]]:
+    for claim in json.loads(line.claims):
         if claim["op"] in {"above", "below"} and claim["null"] is None:
             yield float(claim["bound"]), f"{claim['op']} {number(claim['bound'])}"
         elif claim["op"] == "within" and claim["null"] is None:

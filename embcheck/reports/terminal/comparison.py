@@ -1,4 +1,4 @@
-"""What ``embcheck compare`` prints: how far each check moved from one model to another, and how far their tokens did."""
+"""What ``embcheck compare`` prints: how far each check moved from one model to another, and how far the tokens."""
 
 from __future__ import annotations
 

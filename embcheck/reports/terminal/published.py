@@ -6,8 +6,8 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from embcheck import published
-from embcheck.reports.terminal import WIDTH, Line
 from embcheck.reports.text import wrap
+from embcheck.reports.wording import WIDTH, Line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

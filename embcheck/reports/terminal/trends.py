@@ -4,48 +4,41 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from embcheck.reports.series import failures, series
-from embcheck.reports.terminal import WIDTH, Line
+from embcheck.reports.series import failure, series
 from embcheck.reports.text import number, safe, wrap
+from embcheck.reports.wording import WIDTH, Line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from embcheck.reports.series import Failure, Point, Series
-    from embcheck.reports.terminal import Style
+    from embcheck.reports.wording import Style
 
 __all__ = ["lines"]
 
 
 def lines(rows: Iterable[Mapping[str, Any]], *, encoding: str = "utf-8") -> Iterator[Line]:
     """A line for each check and run: where it first fails, or its last estimate."""
-    found = series(rows)
-    first = {(one.model, one.label): one for one in failures(found)}
-    for one in found:
-        failure = first.get((one.model, one.label))
-        text = _says(one, failure)
-        who = safe(f"{one.label}  {one.model}", 200, encoding=encoding)
-        pieces = [who, safe(text, 300, encoding=encoding)]
-        skipped = one.points[-1].verdict == "skipped"
-        style: Style = "fail" if failure else "dim" if skipped else "pass"
+    for line in series(rows):
+        failed = failure(line)
+        who = safe(f"{line.label}  {line.model}", 200, encoding=encoding)
+        pieces = [who, safe(_outcome(line, failed), 300, encoding=encoding)]
+        style: Style = "fail" if failed else "dim" if line.points[-1].verdict == "skipped" else "pass"
         word = {"fail": "FAIL", "dim": "skip", "pass": "pass"}[style]
-        for line in wrap(pieces, width=WIDTH, first=f"{word}  ", indent=" " * 6):
-            yield Line(line, style)
+        yield from (Line(text, style) for text in wrap(pieces, width=WIDTH, first=f"{word}  ", indent=" " * 6))
 
 
-def _says(one: Series, failure: Failure | None) -> str:
-    span = f"steps {one.points[0].step}-{one.points[-1].step}"
-    if failure is None:
-        return f"{len(one.points)} checkpoints, {span}: last {_estimate(one.points[-1])}"
-    since = "from the first checkpoint" if failure.before is None else f"after step {failure.before}"
-    failing = sum(not point.passed for point in one.points)
-    return (
-        f"fails at step {failure.point.step}, {since}: {_estimate(failure.point)}; "
-        f"{failing} of {len(one.points)} checkpoints fail"
-    )
+def _outcome(line: Series, failed: Failure | None) -> str:
+    n = len(line.points)
+    if failed is None:
+        span = f"steps {line.points[0].step}-{line.points[-1].step}"
+        return f"{n} checkpoints, {span}: last {_estimate(line.points[-1])}"
+    since = "from the first checkpoint" if failed.before is None else f"after step {failed.before}"
+    failing = sum(not point.passed for point in line.points)
+    return f"fails at step {failed.point.step}, {since}: {_estimate(failed.point)}; {failing} of {n} checkpoints fail"
 
 
 def _estimate(point: Point) -> str:
-    if point.value is None or point.low is None or point.high is None:
+    if not point.is_measured:
         return f"{point.verdict}: {point.reason}"
     return f"{point.verdict}, {number(point.value)} [{number(point.low)}, {number(point.high)}]"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from embcheck.reports.terminal import WIDTH, Line
 from embcheck.reports.text import columns, number, safe, wrap
+from embcheck.reports.wording import WIDTH, Line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -100,23 +100,23 @@ def answers(document: Mapping[str, Any], *, encoding: str = "utf-8") -> list[Lin
     ]
     total = {
         "section": "all sections",
-        "questions": sum(one["questions"] for one in document["sections"]),
+        "questions": sum(section["questions"] for section in document["sections"]),
         "asked": document["asked"],
-        "correct": sum(one["correct"] for one in document["sections"]),
+        "correct": sum(section["correct"] for section in document["sections"]),
         "accuracy": document["accuracy"],
     }
     return [
         *_titled(f"{safe(document['questions'], _TOKEN, encoding=encoding)}  {', '.join(notes)}"),
         Line(f"{'section':<32}{'questions':>12}{'asked':>10}{'correct':>10}{'accuracy':>12}"),
-        *(_section(one, encoding) for one in (*document["sections"], total)),
+        *(_section(section, encoding) for section in (*document["sections"], total)),
         *_block("wrong", [_wrong(entry, encoding) for entry in document["wrong"]]),
     ]
 
 
-def _section(one: Mapping[str, Any], encoding: str) -> Line:
-    name = safe(one["section"], _TOKEN, encoding=encoding)
-    counts = f"{one['questions']:>12}{one['asked']:>10}{one['correct']:>10}"
-    return Line(f"{name}{' ' * (32 - columns(name))}{counts}{number(one['accuracy']):>12}")
+def _section(section: Mapping[str, Any], encoding: str) -> Line:
+    name = safe(section["section"], _TOKEN, encoding=encoding)
+    counts = f"{section['questions']:>12}{section['asked']:>10}{section['correct']:>10}"
+    return Line(f"{name}{' ' * (32 - columns(name))}{counts}{number(section['accuracy']):>12}")
 
 
 def _wrong(entry: Mapping[str, Any], encoding: str) -> str:
@@ -132,9 +132,8 @@ def _ranked(entries: Sequence[Mapping[str, Any]], encoding: str) -> list[Line]:
     rows = []
     for rank, entry in enumerate(entries, 1):
         token = _token(entry, encoding)
-        rows.append(
-            Line(f"{rank:>4}  {entry['cosine']:7.4f}  {token}{' ' * (_TOKEN + 4 - columns(token))}#{entry['id']}")
-        )
+        gap = " " * (_TOKEN + 4 - columns(token))
+        rows.append(Line(f"{rank:>4}  {entry['cosine']:7.4f}  {token}{gap}#{entry['id']}"))
     return rows
 
 
@@ -155,13 +154,11 @@ def _token(entry: Mapping[str, Any], encoding: str) -> str:
 
 def _word(word: Mapping[str, Any], encoding: str) -> str:
     text = safe(word["text"], _TOKEN, encoding=encoding)
-    if len(word["ids"]) == 1:
-        return f"{text} (#{word['ids'][0]})" if not text.startswith("#") else f"{text} ({_token_of(word, encoding)})"
-    return f"{text} (mean of {len(word['ids'])} tokens)"
-
-
-def _token_of(word: Mapping[str, Any], encoding: str) -> str:
-    return f"'{safe(word['tokens'][0], _TOKEN, encoding=encoding)}'"
+    if len(word["ids"]) > 1:
+        return f"{text} (mean of {len(word['ids'])} tokens)"
+    if text.startswith("#"):  # asked for by its row
+        return f"{text} ('{safe(word['tokens'][0], _TOKEN, encoding=encoding)}')"
+    return f"{text} (#{word['ids'][0]})"
 
 
 def _rank(rank: int | None) -> str:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from embcheck.reports.html.draw import vega
-from embcheck.reports.html.pictures import figure
-from embcheck.reports.terminal import label
+from embcheck.reports.html import vega
+from embcheck.reports.html.pictures.registry import figure
 from embcheck.reports.text import number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator
 
-    from embcheck.reports.html.pictures import Figure
+    from embcheck.checks.record import ModelRecord, ResultRecord
+    from embcheck.reports.html.pictures.registry import Figure
 
 __all__ = ["moved"]
 
@@ -20,21 +20,15 @@ _FAR = 5.0
 _TONES = {"match": "var(--noise)", "improved": "var(--s2)", "regressed": "var(--s1)", "undecided": "var(--s4)"}
 
 
-def moved(model: Mapping[str, Any]) -> Iterator[Figure]:
+def moved(model: ModelRecord) -> Iterator[Figure]:
     """The changes of one model's checks; none where nothing was compared."""
-    rows = _rows(model["results"])
+    rows = sorted(_rows(model.results), key=lambda row: -abs(row["v"]))
     if not rows:
         return
-    colour = {"field": "colour", "type": "nominal", "scale": None}
     span = {"domain": [-_FAR, _FAR], "nice": False}
-    up = vega.y("y", kind="nominal", scale={}, sort=[row["y"] for row in rows], axis={"labelLimit": 260})
+    up = vega.named(rows, limit=260)
     layers = [
-        vega.layer(
-            {"type": "rect", "color": "var(--noise)", "opacity": 0.25},
-            [{"a": -1, "b": 1, "tip": "within the margin"}],
-            x=vega.x("a", "change since the baseline, in margins", scale=span),
-            x2={"field": "b"},
-        ),
+        vega.band("within the margin", "change since the baseline, in margins", scale=span),
         vega.rule(0.0, "no change"),
         vega.layer(
             {"type": "rule", "strokeWidth": 3},
@@ -42,40 +36,30 @@ def moved(model: Mapping[str, Any]) -> Iterator[Figure]:
             x=vega.x("low", scale=span),
             x2={"field": "high"},
             y=up,
-            color=colour,
+            color=vega.COLOUR,
         ),
-        vega.layer(
-            {"type": "point", "filled": True, "size": 55, "opacity": 1},
-            rows,
-            x=vega.x("v", scale=span),
-            y=up,
-            color=colour,
-        ),
+        vega.points(rows, 55, x=vega.x("v", scale=span), y=up),
     ]
     caption = "New minus old in units of each check's margin, with its interval; inside the band nothing has changed."
-    yield figure(vega.chart(layers, width=230, height=20 * len(rows)), model["alias"], caption)
+    yield figure(vega.chart(layers, width=230, height=20 * len(rows)), model.alias, caption)
 
 
-def _rows(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """A row for each check that was compared, the largest change first."""
-    rows = []
+def _rows(results: Iterable[ResultRecord]) -> Iterator[vega.Spec]:
+    """A row for each check that was compared."""
     for result in results:
-        change = result["change"]
-        if not change or change["value"] is None or not change["margin"]:
+        change = result.change
+        if change is None or change.value is None or not change.margin:
             continue
         low, value, high = (
-            max(-_FAR, min(_FAR, float(change[key] if change[key] is not None else change["value"]) / change["margin"]))
-            for key in ("low", "value", "high")
+            max(-_FAR, min(_FAR, float(change.value if end is None else end) / change.margin))
+            for end in (change.low, change.value, change.high)
         )
-        said = f"{label(result)}: {change['state']}, from {number(change['before'])} to {number(change['after'])}"
-        rows.append(
-            {
-                "y": vega.token(label(result), 40),
-                "v": value,
-                "low": low,
-                "high": high,
-                "colour": _TONES.get(change["state"], "var(--noise)"),
-                "tip": vega.token(said, 120),
-            }
-        )
-    return sorted(rows, key=lambda row: -abs(row["v"]))
+        said = f"{result.label}: {change.state}, from {number(change.before)} to {number(change.after)}"
+        yield {
+            "y": vega.token(result.label, 40),
+            "v": value,
+            "low": low,
+            "high": high,
+            "colour": _TONES.get(change.state, "var(--noise)"),
+            "tip": vega.token(said, 120),
+        }

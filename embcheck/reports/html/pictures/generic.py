@@ -2,75 +2,62 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from embcheck.reports.html.draw import vega
-from embcheck.reports.html.pictures import figure
-from embcheck.reports.terminal import bound_text
+from embcheck.reports.html import vega
+from embcheck.reports.html.pictures.registry import EVERY, figure, picture
 from embcheck.reports.text import number
+from embcheck.reports.wording import bound_text, ends
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
-    from embcheck.reports.html.pictures import Figure, Shown
+    from embcheck.reports.html.pictures.registry import Figure, Shown
 
 __all__ = ["estimate", "histogram"]
 
 
-def estimate(shown: Shown) -> Iterator[Figure]:
-    """Interval, bounds and nulls on one axis; before it the histogram, where the details hold one."""
-    result = shown.result
-    found = result["estimate"]
-    if found is None or found["value"] is None:
-        return
-    yield from histogram(shown)
-    name = "measured"
-    rows = [{"v": found["value"], "y": name, "tip": f"measured: {number(found['value'])}"}]
-    low, high = (found[key] if found[key] is not None else found["value"] for key in ("low", "high"))
-    spread = [{"a": low, "b": high, "y": name, "tip": f"interval: {number(low)} to {number(high)}"}]
-    nulls = _nulls(result)
-    order = [name, *(row["y"] for row in nulls)]
-    up = vega.y("y", kind="nominal", scale={}, axis={"grid": False}, sort=order)
-    layers: list[dict[str, Any]] = [
-        vega.layer(
-            {"type": "rule", "strokeWidth": 4, "color": vega.tone(shown.index), "opacity": 0.5},
-            spread,
-            x=vega.x("a", vega.token(found["name"] or "value", 60), scale={"padding": 14}, axis={"format": ".3~g"}),
-            x2={"field": "b"},
-            y=up,
-        ),
-        vega.layer(
-            {"type": "point", "filled": True, "size": 70, "color": vega.tone(shown.index)}, rows, x=vega.x("v"), y=up
-        ),
-        *(
-            [vega.layer({"type": "tick", "color": "var(--noise)", "thickness": 3}, nulls, x=vega.x("v"), y=up)]
-            if nulls
-            else []
-        ),
-    ]
-    yield figure(
-        vega.chart([*layers, *_bounds(result)], height=34 * len(order)),
-        shown.alias,
-        "The measured value with its interval, its nulls, and the bounds of the claim (dashed).",
-    )
-
-
-def _nulls(result: Mapping[str, Any]) -> list[dict[str, Any]]:
-    names = [(vega.token(null["name"]), null["value"]) for null in result["nulls"] if null["value"] is not None]
-    return [{"v": value, "y": name, "tip": f"{name}: {number(value)}"} for name, value in names]
-
-
-def _bounds(result: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    for claim in result["claims"]:
-        for key in ("bound", "low", "high"):
-            if claim["op"] != "beats" and claim.get(key) is not None:
-                yield vega.rule(float(claim[key]), bound_text(claim))
-
-
+@picture(EVERY)
 def histogram(shown: Shown) -> Iterator[Figure]:
     """The first histogram that the details hold."""
+    if shown.result.estimate is None or shown.result.estimate.value is None:
+        return
     for key, value in sorted(shown.details.items()):
         if isinstance(value, dict) and {"low", "high", "counts"} <= value.keys():
             title = vega.token(key.replace("_", " "), 40)
-            yield figure(vega.chart(vega.bars(value, vega.tone(shown.index), title)), shown.alias, f"{title}.")
+            yield figure(vega.chart(vega.bars(value, shown.tone, title)), shown.alias, f"{title}.")
             return
+
+
+@picture(EVERY)
+def estimate(shown: Shown) -> Iterator[Figure]:
+    """Interval, bounds and nulls on one axis."""
+    result, measured = shown.result, shown.result.estimate
+    if measured is None or measured.value is None:
+        return
+    name = "measured"
+    low, high = (measured.value if end is None else end for end in (measured.low, measured.high))
+    rows = [{"v": measured.value, "y": name, "tip": f"measured: {number(measured.value)}"}]
+    spread = [{"a": low, "b": high, "y": name, "tip": f"interval: {number(low)} to {number(high)}"}]
+    nulls = [
+        {"v": null.value, "y": vega.token(null.name), "tip": f"{vega.token(null.name)}: {number(null.value)}"}
+        for null in result.nulls
+        if null.value is not None
+    ]
+    up = vega.named([*rows, *nulls], grid=False)
+    across = vega.x("a", vega.token(measured.name or "value", 60), scale={"padding": 14}, axis={"format": ".3~g"})
+    mark = {"type": "rule", "strokeWidth": 4, "color": shown.tone, "opacity": 0.5}
+    layers = [
+        vega.layer(mark, spread, x=across, x2={"field": "b"}, y=up),
+        vega.points(rows, 70, shown.tone, opacity=None, x=vega.x("v"), y=up),
+    ]
+    if nulls:
+        tick = {"type": "tick", "color": "var(--noise)", "thickness": 3}
+        layers.append(vega.layer(tick, nulls, x=vega.x("v"), y=up))
+    bounds = [claim for claim in result.claims if claim.op != "beats"]
+    layers += [vega.rule(float(end), bound_text(claim)) for claim in bounds for end in ends([claim])]
+    yield figure(
+        vega.chart(layers, height=34 * (1 + len(nulls))),
+        shown.alias,
+        "The measured value with its interval, its nulls, and the bounds of the claim (dashed).",
+    )

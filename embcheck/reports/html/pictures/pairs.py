@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from embcheck.reports.html.draw import vega
-from embcheck.reports.html.draw.heat import heat
-from embcheck.reports.html.pictures import Figure, figure, picture
+from embcheck.reports.html import vega
+from embcheck.reports.html.images import heat
+from embcheck.reports.html.pictures.registry import Figure, figure, picture
 from embcheck.reports.text import number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from embcheck.reports.html.pictures import Shown
+    from embcheck.reports.html.pictures.registry import Shown
 
 __all__ = ["gains", "landmarks", "nearest", "offsets", "related"]
 
@@ -25,7 +25,7 @@ _METHODS = {
 }
 
 
-@picture("plural_direction_consistency")
+@picture("offset_consistency")
 def offsets(shown: Shown) -> Iterator[Figure]:
     """Cosines of the offsets of each two pairs."""
     pairs, matrix = shown.details["pairs"], shown.details["matrix"]
@@ -43,7 +43,7 @@ def offsets(shown: Shown) -> Iterator[Figure]:
 def nearest(shown: Shown) -> Iterator[Figure]:
     """The twenty forms nearest to the analogy's vector."""
     a, b, c, target = (vega.token(word) for word in shown.details["words"])
-    rows: list[dict[str, Any]] = []
+    rows = []
     for rank, entry in enumerate(shown.details["nearest"][:20], 1):
         said, colour = _ROLES.get(entry["role"], ("another form", "var(--noise)"))
         rows.append(
@@ -55,17 +55,8 @@ def nearest(shown: Shown) -> Iterator[Figure]:
                 "tip": f"{vega.token(entry['token'])}: {number(entry['value'])}, {said}",
             }
         )
-    order = [row["y"] for row in rows]
-    layers = [
-        vega.layer(
-            {"type": "point", "filled": True, "size": 60, "opacity": 1},
-            rows,
-            x=vega.x("v", "cosine"),
-            y=vega.y("y", kind="nominal", sort=order, scale={}, axis={"grid": True}),
-            color={"field": "colour", "type": "nominal", "scale": None},
-            shape={"field": "shape", "type": "nominal", "scale": None},
-        )
-    ]
+    up = vega.named(rows, grid=True)
+    layers = [vega.points(rows, 60, x=vega.x("v", "cosine"), y=up, shape=vega.SHAPE)]
     yield figure(
         vega.chart(layers, width=230, height=16 * len(rows)),
         shown.alias,
@@ -76,31 +67,24 @@ def nearest(shown: Shown) -> Iterator[Figure]:
 @picture("analogy_rank")
 def landmarks(shown: Shown) -> Iterator[Figure]:
     """Where the four words fall among all forms."""
-    found = shown.details["cosine_histogram"]
-    words = list(shown.details["words"])
+    histogram, words = shown.details["cosine_histogram"], list(shown.details["words"])
     cosines = {word: float(value) for word, value in shown.details["cosines"].items() if value is not None}
-    tones = {word: _ROLES["target" if word == words[3] else "source"][1] for word in words}
     rows = [
         {
             "v": cosines[word],
             "y": vega.token(word, 14),
-            "colour": tones[word],
+            "colour": _ROLES["target" if word == words[3] else "source"][1],
             "tip": f"{vega.token(word)}: {number(cosines[word])}",
         }
         for word in dict.fromkeys(words)
         if word in cosines
     ]
-    span = [min(found["low"], *cosines.values()), max(found["high"], *cosines.values())]
+    span = [min(histogram["low"], *cosines.values()), max(histogram["high"], *cosines.values())]
     scale = {"domain": span, "nice": True}
-    bars = vega.bars(found, "var(--noise)", "cosine with a - b + c", "share of forms")
+    bars = vega.bars(histogram, "var(--noise)", "cosine with a - b + c", "share of forms")
     bars[0]["encoding"]["x"]["scale"] = scale
-    marks = vega.layer(
-        {"type": "point", "filled": True, "size": 60, "opacity": 1},
-        rows,
-        x=vega.x("v", scale=scale, axis={"labels": False, "ticks": False}),
-        y=vega.y("y", kind="nominal", scale={}, sort=[row["y"] for row in rows]),
-        color={"field": "colour", "type": "nominal", "scale": None},
-    )
+    across = vega.x("v", scale=scale, axis={"labels": False, "ticks": False})
+    marks = vega.points(rows, 60, x=across, y=vega.named(rows))
     chart = vega.chart(bars, width=230, height=110)
     top = {"layer": [marks], "width": 230, "height": 18 * len(rows)}
     stacked = {"vconcat": [top, {key: chart[key] for key in ("layer", "width", "height")}], "config": chart["config"]}
@@ -110,23 +94,25 @@ def landmarks(shown: Shown) -> Iterator[Figure]:
 @picture("analogy_gain")
 def gains(shown: Shown) -> Iterator[Figure]:
     """Mean reciprocal rank of the arithmetic and of its controls."""
-    found = shown.details["mean_reciprocal_rank"]
-    rows: list[dict[str, Any]] = [
-        {
-            "v": float(value),
-            "y": _METHODS.get(method, vega.token(method)),
-            "colour": vega.tone(shown.index) if method == "3cosadd" else "var(--noise)",
-            "tip": f"{_METHODS.get(method, vega.token(method))}: {number(value)}",
-        }
-        for method, value in found.items()
+    methods = [
+        (method, _METHODS.get(method, vega.token(method)), float(value))
+        for method, value in shown.details["mean_reciprocal_rank"].items()
     ]
-    rows.sort(key=lambda row: -row["v"])
+    rows = [
+        {
+            "v": value,
+            "y": name,
+            "colour": shown.tone if method == "3cosadd" else "var(--noise)",
+            "tip": f"{name}: {number(value)}",
+        }
+        for method, name, value in sorted(methods, key=lambda method: -method[2])
+    ]
     bars = vega.layer(
         {"type": "bar", "height": {"band": 0.7}},
         rows,
         x=vega.x("v", "mean reciprocal rank of the target", scale={"domain": [0, 1]}),
-        y=vega.y("y", kind="nominal", scale={}, sort=[row["y"] for row in rows]),
-        color={"field": "colour", "type": "nominal", "scale": None},
+        y=vega.named(rows),
+        color=vega.COLOUR,
     )
     yield figure(
         vega.chart([bars], width=240, height=28 * len(rows)),
@@ -135,29 +121,23 @@ def gains(shown: Shown) -> Iterator[Figure]:
     )
 
 
-@picture("related_word_pairs")
+@picture("related_pair_auc")
 def related(shown: Shown) -> Iterator[Figure]:
     """Cosines of related pairs over the middle 90% of random pairs."""
     cosines = sorted(((float(v), pair) for pair, v in shown.details["pairs"].items()), reverse=True)[:400]
     levels = shown.details["background"]["cosine_quantiles"]
     rows = [{"v": v, "y": i, "tip": f"{vega.token(pair, 40)}: {number(v)}"} for i, (v, pair) in enumerate(cosines, 1)]
-    band = [{"a": levels["0.05"], "b": levels["0.95"], "tip": "the middle 90% of random pairs"}]
+    up = vega.y(
+        "y",
+        "related pairs, nearest first",
+        scale={"reverse": True, "nice": False},
+        axis={"labels": False, "ticks": False, "grid": False},
+    )
+    said = "the middle 90% of random pairs"
     layers = [
-        vega.layer(
-            {"type": "rect", "color": "var(--noise)", "opacity": 0.3}, band, x=vega.x("a", "cosine"), x2={"field": "b"}
-        ),
+        vega.band(said, "cosine", ends=(levels["0.05"], levels["0.95"]), opacity=0.3),
         vega.rule(float(levels["0.5"]), "median of random pairs"),
-        vega.layer(
-            {"type": "point", "filled": True, "size": 26, "color": vega.tone(shown.index), "opacity": 0.9},
-            rows,
-            x=vega.x("v", "cosine"),
-            y=vega.y(
-                "y",
-                "related pairs, nearest first",
-                scale={"reverse": True, "nice": False},
-                axis={"labels": False, "ticks": False, "grid": False},
-            ),
-        ),
+        vega.points(rows, 26, shown.tone, opacity=0.9, x=vega.x("v", "cosine"), y=up),
     ]
     caption = "Each dot is a related pair; the band holds the middle 90% of random pairs."
     yield figure(vega.chart(layers), shown.alias, caption)

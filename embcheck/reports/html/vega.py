@@ -5,19 +5,43 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from embcheck.reports.html.draw.inert import inert
-from embcheck.reports.text import cut, number
+from embcheck.reports.text import cut, inert, number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["HEIGHT", "WIDTH", "bars", "chart", "labels", "layer", "noise_curve", "rule", "token", "tone", "x", "y"]
+__all__ = [
+    "COLOUR",
+    "HEIGHT",
+    "SHAPE",
+    "WIDTH",
+    "Spec",
+    "band",
+    "bars",
+    "chart",
+    "labels",
+    "layer",
+    "named",
+    "noise_curve",
+    "points",
+    "rule",
+    "token",
+    "tone",
+    "x",
+    "y",
+]
+
+Spec = dict[str, Any]
+"""A specification, a part of one, or a row of the data inside it."""
 
 WIDTH, HEIGHT = 300, 190
+COLOUR: Spec = {"field": "colour", "type": "nominal", "scale": None}
+SHAPE: Spec = {"field": "shape", "type": "nominal", "scale": None}
+"""The channels of marks whose rows say their own colour, or shape."""
 _SHOWN = 22
 _CHARACTER = 6.2  # width of a character of a label, in pixels, on the large side
 _LINE = 12
-_CONFIG: Mapping[str, Any] = {
+_CONFIG: Spec = {
     "background": None,
     "font": "Arial",
     "padding": 4,
@@ -57,19 +81,19 @@ def token(text: object, width: int = _SHOWN) -> str:
     return cut(inert(str(text)[: 8 * width]), width)
 
 
-def chart(layers: Iterable[Mapping[str, Any]], *, width: int = WIDTH, height: int = HEIGHT) -> dict[str, Any]:
+def chart(layers: Iterable[Spec], *, width: int = WIDTH, height: int = HEIGHT) -> Spec:
     """Layers over each other, with the page's style."""
     return {"width": width, "height": height, "layer": list(layers), "config": _CONFIG}
 
 
-def layer(mark: str | Mapping[str, Any], rows: Sequence[Mapping[str, Any]], **encoding: Any) -> dict[str, Any]:
+def layer(mark: str | Spec, rows: Sequence[Spec], **encoding: Any) -> Spec:
     """One layer. Rows with a field ``tip`` say it on hover."""
     if any("tip" in row for row in rows):
         encoding["description"] = {"field": "tip", "type": "nominal"}
     return {"mark": mark, "data": {"values": list(rows)}, "encoding": encoding}
 
 
-def x(field: str, title: str | None = None, *, kind: str = "quantitative", **more: Any) -> dict[str, Any]:
+def x(field: str, title: str | None = None, *, kind: str = "quantitative", **more: Any) -> Spec:
     """A channel for numbers, not forced to begin at zero."""
     scale = {"zero": False, "nice": True} | more.pop("scale", {})
     axis = more.pop("axis", {})
@@ -81,13 +105,44 @@ def x(field: str, title: str | None = None, *, kind: str = "quantitative", **mor
 y = x
 
 
-def rule(value: float, said: str, *, colour: str = "var(--bound)", axis: str = "x") -> dict[str, Any]:
+def named(rows: Sequence[Spec], *, grid: bool | None = None, limit: int | None = None) -> Spec:
+    """The upright channel of rows that bear their name in ``y``, from top to bottom as they stand."""
+    axis = {key: value for key, value in (("grid", grid), ("labelLimit", limit)) if value is not None}
+    return y("y", kind="nominal", scale={}, sort=[row["y"] for row in rows], axis=axis)
+
+
+def points(
+    rows: Sequence[Spec], size: int, colour: str | None = None, /, *, opacity: float | None = 1, **encoding: Any
+) -> Spec:
+    """Filled points, of one colour or of those that the rows say themselves."""
+    mark: Spec = {"type": "point", "filled": True, "size": size}
+    mark |= {} if opacity is None else {"opacity": opacity}
+    if colour is None:
+        return layer(mark, rows, **{"color": COLOUR} | encoding)
+    return layer(mark | {"color": colour}, rows, **encoding)
+
+
+def band(
+    said: str = "",
+    title: str | None = None,
+    *,
+    ends: tuple[float, float] = (-1, 1),
+    opacity: float = 0.25,
+    **channel: Any,
+) -> Spec:
+    """A shaded stretch that runs from the bottom to the top."""
+    row: Spec = {"a": ends[0], "b": ends[1]} | ({"tip": said} if said else {})
+    mark = {"type": "rect", "color": "var(--noise)", "opacity": opacity}
+    return layer(mark, [row], x=x("a", title, **channel), x2={"field": "b"})
+
+
+def rule(value: float, said: str, *, colour: str = "var(--bound)", axis: str = "x") -> Spec:
     """A line across the picture at a value."""
     mark = {"type": "rule", "color": colour, "strokeWidth": 1.5, "strokeDash": [4, 3]}
     return layer(mark, [{"v": value, "tip": said}], **{axis: {"field": "v", "type": "quantitative"}})
 
 
-def bars(histogram: Mapping[str, Any], colour: str, title: str, what: str = "share of them") -> list[dict[str, Any]]:
+def bars(histogram: Mapping[str, Any], colour: str, title: str, what: str = "share of them") -> list[Spec]:
     """The bars of a histogram of ``details``, as shares of all counted."""
     counts = [int(count) for count in histogram["counts"]]
     low, high = float(histogram["low"]), float(histogram["high"])
@@ -107,7 +162,7 @@ def bars(histogram: Mapping[str, Any], colour: str, title: str, what: str = "sha
     return [layer(mark, rows, x=x("a", title), x2={"field": "b"}, y=up, y2={"datum": 0})]
 
 
-def noise_curve(histogram: Mapping[str, Any], mean: float, sd: float, said: str) -> dict[str, Any]:
+def noise_curve(histogram: Mapping[str, Any], mean: float, sd: float, said: str) -> Spec:
     """The normal density with that mean and spread, as shares of the histogram's bins."""
     low, high, width = float(histogram["low"]), float(histogram["high"]), len(histogram["counts"])
     step = (high - low) / width
@@ -125,25 +180,17 @@ def noise_curve(histogram: Mapping[str, Any], mean: float, sd: float, said: str)
 
 
 def labels(
-    rows: Sequence[Mapping[str, Any]],
+    rows: Sequence[Spec],
     *,
     across: tuple[float, float],
     up: tuple[float, float],
     size: tuple[int, int],
     line: float | None = None,
-) -> list[dict[str, Any]]:
+) -> list[Spec]:
     """Text beside points, left out where it would lie over another label, a point or the edge.
 
-    Parameters
-    ----------
-    rows
-        Points with ``x``, ``y`` and ``label``, the most important first.
-    across, up
-        The smallest and largest number on either axis.
-    size
-        Width and height of the picture in pixels.
-    line
-        Where a line runs across the picture.
+    The rows are points with ``x``, ``y`` and ``label``, the most important first; ``across`` and ``up`` are the ends of
+    either axis, ``size`` is the picture's in pixels; at ``line`` a line runs across the picture.
     """
     places = [
         (
@@ -156,7 +203,7 @@ def labels(
     if line is not None:
         level = (up[1] - line) / (up[1] - up[0]) * size[1]
         taken.append((0, level - 1, size[0], level + 1))
-    found: list[dict[str, Any]] = []
+    texts: list[Spec] = []
     for row, (px, py) in zip(rows, places, strict=True):
         wide = len(row["label"]) * _CHARACTER
         for align, dx, dy, left in (
@@ -171,10 +218,10 @@ def labels(
                 taken.append(box)
                 mark = {"type": "text", "align": align, "dx": dx, "dy": dy, "baseline": "middle"}
                 text = {"field": "label", "type": "nominal"}
-                places_ = {key: {"field": key, "type": "quantitative"} for key in ("x", "y")}
-                found.append(layer(mark, [{"x": row["x"], "y": row["y"], "label": row["label"]}], **places_, text=text))
+                at = {key: {"field": key, "type": "quantitative"} for key in ("x", "y")}
+                texts.append(layer(mark, [{key: row[key] for key in ("x", "y", "label")}], **at, text=text))
                 break
-    return found
+    return texts
 
 
 def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> bool:

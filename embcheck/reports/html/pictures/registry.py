@@ -1,0 +1,96 @@
+"""What a picture gets and gives, and which pictures a measure has."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from embcheck.reports.html import images, vega
+from embcheck.reports.measure import measure_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from markupsafe import Markup
+
+    from embcheck.checks.record import ResultRecord
+
+__all__ = ["EVERY", "Figure", "Shown", "draw_each", "draw_together", "figure", "picture"]
+
+EVERY = ""
+"""What a picture of any estimate is registered for."""
+
+_Function = TypeVar("_Function", bound="Callable[..., Iterable[Figure]]")
+_EACH: dict[str, list[Callable[[Shown], Iterable[Figure]]]] = defaultdict(list)
+_TOGETHER: dict[str, list[Callable[[Sequence[Shown]], Iterable[Figure]]]] = defaultdict(list)
+_BROKEN = (ArithmeticError, AttributeError, IndexError, LookupError, TypeError, ValueError)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One result, and of the model what a picture may need."""
+
+    alias: str
+    index: int
+    """The model's place in the report, which gives its colour."""
+    shape: tuple[int, int]
+    result: ResultRecord
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """What the measure kept."""
+        return self.result.details
+
+    @property
+    def tone(self) -> str:
+        """The model's colour."""
+        return vega.tone(self.index)
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A picture with what is written above and below it."""
+
+    title: str
+    caption: str
+    body: Markup
+
+
+def picture(*measures: str, together: bool = False) -> Callable[[_Function], _Function]:
+    """Register a function as what draws some measures: result by result, or all results of a property together."""
+
+    def register(function: _Function) -> _Function:
+        for name in measures:
+            (_TOGETHER if together else _EACH)[name].append(function)
+        return function
+
+    return register
+
+
+def figure(specification: vega.Spec, title: str, caption: str) -> Figure:
+    """A figure of a Vega-Lite specification."""
+    return Figure(title, caption, images.draw(specification, f"{title}. {caption}"))
+
+
+def draw_each(shown: Shown) -> list[Figure]:
+    """The figures of one result; that of every estimate where its measure has none of its own."""
+    measure = measure_of(shown.result)
+    figures = [figure for function in _EACH.get(measure, ()) for figure in _try(function, shown)]
+    if figures or measure in _TOGETHER:
+        return figures
+    return [figure for function in _EACH[EVERY] for figure in _try(function, shown)]
+
+
+def draw_together(shown: Sequence[Shown]) -> list[Figure]:
+    """The figures that show all results of a property."""
+    measure = next(filter(None, (measure_of(entry.result) for entry in shown)), EVERY)
+    return [figure for function in _TOGETHER.get(measure, ()) for figure in _try(function, shown)]
+
+
+def _try(function: Callable[[Any], Iterable[Figure]], shown: Any) -> list[Figure]:
+    """The figures, or none where the details are not what the picture is made of: reports are untrusted."""
+    try:
+        return list(function(shown))
+    except _BROKEN:
+        return []
