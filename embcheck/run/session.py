@@ -296,7 +296,7 @@ def prepare(config: Config, specs: Sequence[ModelSpec]) -> list[str]:
     outputs.check(json=config.json, summary=config.summary, page=config.html)
     gate = gate_of(config)
     for spec in () if gate.is_open else specs:
-        if gate.baseline(spec.alias) is None and gate.mode == "regressions" and not gate.accepts_missing:
+        if gate.baseline(spec.alias) is None and gate.mode == "regressions" and not gate.says_what_is_missing:
             raise UsageError(
                 f"--gate regressions: {spec.alias} has no baseline in {str(config.baseline_dir)!r}; make one with "
                 "embcheck baseline update, or say what a missing one does with --missing-baseline"
