@@ -314,10 +314,11 @@ def all_checks(config: Config, specs: Sequence[ModelSpec] = ()) -> list[Check]:
     return checks_of(collect.functions(config.properties), aliases)
 
 
-def check_names(config: Config, checks: Iterable[Check], specs: Iterable[ModelSpec] = ()) -> None:
+def check_names(config: Config, checks: Iterable[Check]) -> None:
     """Check that whatever the configuration says of single models is about one of the models, and of these checks."""
-    aliases = dict.fromkeys(spec.alias for spec in (*config.configured_models, *config.models, *specs))
-    per_model.check_aliases(config.file, config.per_model, list(aliases))
+    per_model.check_aliases(
+        config.file, config.per_model, [s.alias for s in (*config.configured_models, *config.models)]
+    )
     per_model.check_names(config.file, config.per_model, checks)
 
 
@@ -329,7 +330,7 @@ def checks_for(config: Config, specs: Sequence[ModelSpec]) -> list[Check]:
     """
     known = all_checks(config, specs)
     seconds = {None, *(spec.alias for spec in specs[1:])}
-    check_names(config, known, specs)
+    check_names(config, known)
     checks = collect.select([check for check in known if check.other in seconds], config.property)
     collect.refuse_pytest_only(checks)
     for place, spec in enumerate(specs):
