@@ -45,7 +45,7 @@ def wanted_matrix(spec: ModelSpec) -> str:
 def choose(
     weights: Checkpoint, config: dict[str, Any], *, name: str | None, matrix: str = "input"
 ) -> tuple[Stored, tuple[str, ...]]:
-    """Find the input embedding, or the output matrix (the same tensor where they are tied), with notes on the choice."""
+    """Find the input embedding, or the output matrix (the same one where they are tied), with notes on the choice."""
     find = _output if matrix == "output" else _guessed
     found, notes = (_named(weights, name), ()) if name is not None else find(weights, config)
     if len(found.shape) != 2 or min(found.shape) < 1:

@@ -67,7 +67,7 @@ def read_header(path: Path, head: bytes) -> Header | None:
 def parse(
     path: Path, *, width: int, rows: int, skip: int, spaces: bool = False
 ) -> tuple[list[str], NDArray[np.float32]]:
-    """Words and their (rows, width) matrix, from lines after the first ``skip`` bytes; ``spaces``: words may hold some."""
+    """Words and their (rows, width) matrix, from lines after the first ``skip`` bytes; ``spaces``: words hold some."""
     least = 2 * width  # bytes of a line: a number and a separator each
     size = path.stat().st_size - skip + 1
     if rows * least > size:
