@@ -252,10 +252,12 @@ def _claims(check: Check, estimate: Estimate | None, overall: Verdict) -> tuple[
 
 def _nulls(estimate: Estimate) -> tuple[dict[str, Any], ...]:
     """Every null that was measured or stated: its centre, and the p-value where it has draws."""
+    from embcheck.stats.permutations import p_value
+
     rows = []
     for name, draws in sorted(estimate.draws.items()):
-        p_value = (int((draws >= estimate.value).sum()) + 1) / (len(draws) + 1)
-        rows.append({"name": name, "value": statistics.median(draws.tolist()), "p_value": p_value, "p_adjusted": None})
+        p = p_value(draws, estimate.value)
+        rows.append({"name": name, "value": statistics.median(draws.tolist()), "p_value": p, "p_adjusted": None})
     for name, reference in sorted(estimate.references.items()):
         rows.append({"name": name, "value": reference.mean, "p_value": None, "p_adjusted": None})
     return tuple(rows)

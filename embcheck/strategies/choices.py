@@ -41,13 +41,7 @@ def check_kind(kind: str | None) -> None:
 
 
 def _kept(table: EmbeddingTable, key: Hashable, find: Callable[[], T], lacking: str) -> T:
-    """What ``find`` finds in a table, kept there.
-
-    Raises
-    ------
-    Absent
-        It is empty.
-    """
+    """What ``find`` finds in a table, kept there; `Absent` where that is nothing."""
     memo = ("strategies", key)
     if memo not in table.memo:
         table.memo[memo] = find()

@@ -41,15 +41,7 @@ _Hits = tuple["NDArray[np.int64]", "NDArray[np.int64]", "NDArray[np.float32]"]
 
 
 def top_k(table: EmbeddingTable, queries: Tensor, k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The k population rows nearest to each query by cosine, nearest first: row ids and cosines, both (q, k).
-
-    Parameters
-    ----------
-    queries
-        (q, d) vectors, of any length but zero.
-    k
-        How many; at most the size of the population.
-    """
+    """Row ids and cosines, both (q, k), of the k population rows nearest to each of (q, d) queries, nearest first."""
     queries = queries.to(table.accumulator)
 
     def search(part: slice) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -64,14 +56,7 @@ def top_k(table: EmbeddingTable, queries: Tensor, k: int) -> tuple[NDArray[np.in
 def nearest(table: EmbeddingTable, rows: NDArray[np.int64], k: int, by: By = "cosine") -> NDArray[np.int64]:
     """Positions in the population of the k rows nearest to each given row, itself left out: (m, k), nearest first.
 
-    Parameters
-    ----------
-    rows
-        Row ids in the population.
-    k
-        How many; at most the size of the population less one.
-    by
-        Largest cosine, or smallest Euclidean distance.
+    Nearest is what has the largest cosine, or the smallest Euclidean distance.
     """
     device, position = table.vectors.device, np.searchsorted(table.population, rows)
 

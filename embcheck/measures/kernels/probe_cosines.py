@@ -64,26 +64,13 @@ def probe_statistics(
     histogram: bool = False,
     center: Tensor | None = None,
 ) -> ProbeStatistics:
-    r"""Cosines of each probe with every other row of the population, in one pass over the matrix.
+    """Cosines of each probe, less ``center`` where it is given, with every other row, in one pass over the matrix.
 
-    Parameters
-    ----------
-    table
-        N population rows of width d.
-    probes
-        Row ids in the population.
-    levels
-        Quantiles to find: those of the cosines rounded to multiples of 1/32,767, without interpolation.
-    histogram
-        Whether to count the rounded cosines of all probes in bins.
-    center
-        (d,) vector to subtract from every row first.
-
-    Notes
-    -----
-    Counts are exact (`signs`); the other figures are those of float32 products, right to about 1e-7.
-    Work is O(m N d) for m probes. Memory beyond the table is a block of rows and one of products for each thread, and
-    with levels or a histogram 2 m N bytes, at most 64 MB but for 50 probes.
+    ``levels`` are quantiles to find: those of the cosines rounded to multiples of 1/32,767, without interpolation;
+    ``histogram`` counts the rounded cosines of all probes in bins. Counts are exact (`signs`); the other figures are
+    those of float32 products, right to about 1e-7. Work is O(m N d) for m probes. Memory beyond the table is a block of
+    rows and one of products for each thread, and with levels or a histogram 2 m N bytes, at most 64 MB but for 50
+    probes.
     """
     size, keep = len(table.population), histogram or bool(levels)
     step = min(_PROBE_CHUNK, max(50, KEPT_COSINES // (2 * size))) if keep else _PROBE_CHUNK

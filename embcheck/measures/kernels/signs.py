@@ -73,21 +73,12 @@ def count(
     bounds: tuple[Tensor, Tensor] | None = None,
     columns: bool = True,
 ) -> Tally:
-    """How many cells of a product are zero or more, but for those nearer to zero than a limit.
+    """How many cells of a product, (m, n) cosines or products of rows as they are, are zero or more.
 
-    Parameters
-    ----------
-    product
-        (m, n) cosines, or products of the rows as they are, in any float type. Cells of minus infinity count nowhere.
-    limit
-        One number for all cells, above the bounds of all.
-    rows
-        Gives the rows, (m, d) and (n, d), as they are stored. Asked only where so many cells are in doubt, as with
-        rows that are sparse or take few values, that the whole product is worked out in float64: none is in doubt then.
-    bounds
-        (m,) and (n,) numbers whose products bound single cells, where rows differ much in length.
-    columns
-        Whether columns are to be counted too.
+    Those nearer to zero than ``limit`` are in doubt and left to `settle`. ``bounds``, (m,) and (n,) numbers whose
+    products bound single cells, leave fewer in doubt where rows differ much in length. ``rows`` gives the rows as they
+    are stored; it is asked only where so many cells are in doubt, as with rows that are sparse or take few values, that
+    the whole product is worked out in float64. Cells of minus infinity count nowhere.
     """
     above = torch.as_tensor(limit, device=product.device).to(product.dtype)
     above = torch.nextafter(above, torch.full_like(above, torch.inf))
@@ -175,16 +166,8 @@ def settle(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Places of those cells in doubt that are zero or more: (k,) of the first rows, and (k,) of the second.
 
-    Parameters
-    ----------
-    table, center
-        The table, and the (d,) vector subtracted from its rows.
-    cells
-        Cells in doubt, from `Tally.cells`.
-    ids
-        Which row of the table is at each place, of the first rows and of the second.
-    bounds
-        (k,) how near to zero each cell has to be for its sign not to be trusted; one number for all.
+    ``ids`` say which row of the table is at each place, of the first rows and of the second; ``bounds`` how near to
+    zero a cell has to be for its sign not to be trusted, one number for all or (k,).
     """
     first, second, values = cells
     found = values >= 0

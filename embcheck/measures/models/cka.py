@@ -75,14 +75,16 @@ def _moments(tables: tuple[EmbeddingTable, ...], shared: Alignment) -> tuple[_Si
     """Either table's Gram matrix, and the squared Frobenius norm of the product of both tables' centred rows."""
     sides = list(zip(tables, (shared.first, shared.second), strict=True))
     centers = [_center(table, rows) for table, rows in sides]
-    place, dtype, widths = tables[0].vectors.device, tables[0].accumulator, [table.width for table in tables]
-    sums = {(i, j): torch.zeros((widths[i], widths[j]), dtype=dtype, device=place) for i, j in ((0, 0), (0, 1), (1, 1))}
-    rests = [torch.zeros(width, dtype=dtype, device=place) for width in widths]
+    device, dtype, widths = tables[0].vectors.device, tables[0].accumulator, [table.width for table in tables]
+    sums = {
+        (i, j): torch.zeros((widths[i], widths[j]), dtype=dtype, device=device) for i, j in ((0, 0), (0, 1), (1, 1))
+    }
+    rests = [torch.zeros(width, dtype=dtype, device=device) for width in widths]
     fourth = [0.0, 0.0]
     wider = max(tables, key=lambda table: table.width)
     with blocks.full_precision():
         for part in track(list(wider.slices(len(shared))), "shared tokens"):
-            rows = [_centred(table, ids[part], *c).to(place) for (table, ids), c in zip(sides, centers, strict=True)]
+            rows = [_centred(table, ids[part], *c).to(device) for (table, ids), c in zip(sides, centers, strict=True)]
             for i, j in sums:
                 sums[i, j] += rows[i].T @ rows[j]
             for i, block in enumerate(rows):

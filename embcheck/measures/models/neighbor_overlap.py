@@ -9,6 +9,7 @@ import numpy as np
 from embcheck.errors import NotMeasurable, UsageError
 from embcheck.estimate import Estimate
 from embcheck.measures.kernels.nearest import nearest
+from embcheck.measures.measure import measure
 from embcheck.measures.models.alignment import align
 from embcheck.measures.models.cka import linear_cka
 from embcheck.progress import track
@@ -26,6 +27,7 @@ DRAWS = 999
 _NAMED, _NEIGHBORS = 10, 3
 
 
+@measure
 def neighbor_overlap(tables: tuple[EmbeddingTable, ...], k: int = 20, *, rng: np.random.Generator) -> Estimate:
     r"""Mean Jaccard index of a token's k nearest tokens in one table and in the other.
 
@@ -65,7 +67,7 @@ def neighbor_overlap(tables: tuple[EmbeddingTable, ...], k: int = 20, *, rng: np
         )
     probes = _probes(tables[0], shared)
     lists = _lists(tables, shared, probes, k)
-    units = _jaccard(_found_in(_keys(lists[0], size), lists[1], size), k)
+    units = _jaccard(_in_common(_keys(lists[0], size), lists[1], size), k)
     draws = shuffled_overlaps(lists, probes, size, rng)
     order = np.argsort(units, kind="stable")
     lowest, highest = (
@@ -75,6 +77,7 @@ def neighbor_overlap(tables: tuple[EmbeddingTable, ...], k: int = 20, *, rng: np
     return Estimate.from_units(
         units,
         unit="probe tokens",
+        over_probes=True,
         population=size,
         bounds=(0.0, 1.0),
         name=f"Jaccard index of the {k} nearest tokens",
@@ -95,19 +98,18 @@ def _probes(table: EmbeddingTable, shared: Alignment) -> NDArray[np.int64]:
     """Places among the shared tokens of those that are probed, in hash order."""
     asked = current().probes
     count = asked if isinstance(asked, int) else len(shared) if asked == "all" else DEFAULT_PROBES
-    found: NDArray[np.int64] = np.searchsorted(shared.first, table.probes(count, among=shared.first))
-    return found
+    return np.searchsorted(shared.first, table.probes(count, among=shared.first))
 
 
 def _lists(
     tables: tuple[EmbeddingTable, ...], shared: Alignment, probes: NDArray[np.int64], k: int
 ) -> list[NDArray[np.int64]]:
     """For either table (m, k) places among the shared tokens of those nearest to each probe."""
-    found = []
+    lists = []
     for table, rows in zip(tables, (shared.first, shared.second), strict=True):
         order = np.argsort(rows)  # neighbors are found as places among ascending rows
-        found.append(order[nearest(table.among(rows), rows[probes], k)])
-    return found
+        lists.append(order[nearest(table.among(rows), rows[probes], k)])
+    return lists
 
 
 def _keys(lists: NDArray[np.int64], size: int) -> NDArray[np.int64]:
@@ -115,17 +117,15 @@ def _keys(lists: NDArray[np.int64], size: int) -> NDArray[np.int64]:
     return np.sort((np.arange(len(lists))[:, None] * size + lists).ravel())
 
 
-def _found_in(keys: NDArray[np.int64], lists: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+def _in_common(keys: NDArray[np.int64], lists: NDArray[np.int64], size: int) -> NDArray[np.int64]:
     """(m,) how many entries of each row are in the same row of the lists that the keys were made of."""
     wanted = np.arange(len(lists))[:, None] * size + np.sort(lists, axis=1)
-    place = np.searchsorted(keys, wanted)
-    found: NDArray[np.int64] = (keys[np.minimum(place, len(keys) - 1)] == wanted).sum(1)
-    return found
+    at = np.searchsorted(keys, wanted)
+    return np.asarray((keys[np.minimum(at, len(keys) - 1)] == wanted).sum(1))
 
 
 def _jaccard(common: NDArray[np.int64], k: int) -> NDArray[np.float64]:
-    found: NDArray[np.float64] = common / (2 * k - common)
-    return found
+    return np.asarray(common / (2 * k - common))
 
 
 def shuffled_overlaps(
@@ -138,18 +138,8 @@ def shuffled_overlaps(
     therefore permute probes among probes and the other tokens among themselves, both uniformly, with fixed points.
     These form a group, which is all that valid p-values need: were the second table's rows given to the shared tokens
     at random, each of its elements would leave the distribution as it is. Where all tokens are probes it is the group
-    of all permutations.
-
-    Parameters
-    ----------
-    lists
-        Two (m, k) arrays: neighbors of the probes in either table, as places among the shared tokens.
-    probes
-        (m,) places of the probes.
-    size
-        Number of shared tokens.
-    rng
-        Draws the permutations.
+    of all permutations. ``lists`` are two (m, k) arrays: neighbors of the probes, which are given by their (m,) places
+    among the ``size`` shared tokens, as such places too.
     """
     (a, b), k = lists, lists[0].shape[1]
     keys = _keys(a, size)
@@ -159,7 +149,7 @@ def shuffled_overlaps(
         order = rng.permutation(len(probes))
         renamed[probes[order]] = probes
         renamed[rng.permutation(others)] = others
-        draws[i] = _jaccard(_found_in(keys, renamed[b[order]], size), k).mean()
+        draws[i] = _jaccard(_in_common(keys, renamed[b[order]], size), k).mean()
     return draws
 
 

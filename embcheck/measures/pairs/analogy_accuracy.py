@@ -11,6 +11,7 @@ import torch
 from embcheck.errors import NotMeasurable, UsageError
 from embcheck.estimate import Estimate
 from embcheck.measures.kernels import blocks
+from embcheck.measures.measure import measure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,6 +60,7 @@ class _Asked:
         return self.forms[:, :0] if self.keep_sources else self.forms[:, :3]
 
 
+@measure
 def analogy_accuracy(
     table: EmbeddingTable,
     questions: Questions,
@@ -145,13 +147,13 @@ def _known(table: EmbeddingTable, restrict: int | None, *, fold_case: bool) -> _
 
 def _ask(table: EmbeddingTable, questions: Questions, words: _Words, *, fold_case: bool, keep_sources: bool) -> _Asked:
     text, section, forms = [], [], []
-    for number, one in enumerate(questions.sections):
-        for question in one.questions:
-            found = [words.forms.get(_folded(word, fold_case=fold_case)) for word in question]
-            if None not in found:
+    for number, kind in enumerate(questions.sections):
+        for question in kind.questions:
+            known = [words.forms.get(_folded(word, fold_case=fold_case)) for word in question]
+            if None not in known:
                 text.append(question)
                 section.append(number)
-                forms.append(found)
+                forms.append(known)
     if not text:
         raise NotMeasurable(f"no question of {questions.name} has four words among the {len(words.rows)} known ones")
     index = np.array(forms, dtype=np.int64)
@@ -256,19 +258,19 @@ def _exactly(
 
 
 def _sections(questions: Questions, asked: _Asked, right: NDArray[np.bool_]) -> list[dict[str, Any]]:
-    found = []
-    for number, one in enumerate(questions.sections):
+    sections = []
+    for number, section in enumerate(questions.sections):
         inside = right[asked.section == number]
-        found.append(
+        sections.append(
             {
-                "section": one.name,
-                "questions": len(one.questions),
+                "section": section.name,
+                "questions": len(section.questions),
                 "asked": len(inside),
                 "correct": int(inside.sum()),
                 "accuracy": float(inside.mean()) if len(inside) else None,
             }
         )
-    return found
+    return sections
 
 
 def _wrong(table: EmbeddingTable, asked: _Asked, words: _Words, right: NDArray[np.bool_]) -> list[dict[str, Any]]:
@@ -276,9 +278,9 @@ def _wrong(table: EmbeddingTable, asked: _Asked, words: _Words, right: NDArray[n
     missed = np.flatnonzero(~right)
     _, first = np.unique(asked.section[missed], return_index=True)
     chosen = missed[first[:_SHOWN]]
-    found = []
+    entries = []
     for question, (target, rival, row) in zip(chosen, _exactly(table, asked, words, chosen), strict=True):
         a, b, c, wanted = asked.text[question]
         entry = {"token": f"{b} - {a} + {c} = {wanted}", "id": row, "answer": table.token(row) if row >= 0 else None}
-        found.append(entry | {"value": rival - target if np.isfinite(rival - target) else None})
-    return found
+        entries.append(entry | {"value": rival - target if np.isfinite(rival - target) else None})
+    return entries
