@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["KEPT", "Estimate", "Part", "Reference", "Snapshot", "distinct", "part"]
 
 KEPT = 1_000  # units of a part that are kept: the first ones in hash order
+_SAME_NAME = ("value", "low", "high", "confidence_level", "scale", "unit", "n")  # in a snapshot and its record
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +52,8 @@ class Part:
     @property
     def record(self) -> dict[str, Any]:
         """The part as JSON types."""
-        return {
-            "labels": list(self.labels),
-            "values": list(self.values),
-            "weight": self.weight,
-            "population": self.population,
-            "pseudo": self.pseudo,
-            "bounds": None if self.bounds is None else list(self.bounds),
-        }
+        record = {name: getattr(self, name) for name in self.__slots__}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in record.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +73,7 @@ class Snapshot:
     @classmethod
     def read(cls, record: Mapping[str, Any]) -> Snapshot:
         """The snapshot of its JSON types; ``KeyError``, ``TypeError`` or ``ValueError`` where they are others."""
-        fields = {key: record[key] for key in ("value", "low", "high", "confidence_level", "scale", "unit", "n")}
+        fields = {key: record[key] for key in _SAME_NAME}
         for key in ("value", "low", "high", "confidence_level"):
             if not math.isfinite(fields[key]):
                 raise ValueError(f"{key} is not a finite number")
@@ -87,17 +82,8 @@ class Snapshot:
     @property
     def record(self) -> dict[str, Any]:
         """The snapshot as JSON types."""
-        return {
-            "value": self.value,
-            "low": self.low,
-            "high": self.high,
-            "confidence_level": self.confidence_level,
-            "exact": self.is_exact,
-            "scale": self.scale,
-            "unit": self.unit,
-            "n": self.n,
-            "parts": [part.record for part in self.parts],
-        }
+        same = {key: getattr(self, key) for key in _SAME_NAME}
+        return {**same, "exact": self.is_exact, "parts": [part.record for part in self.parts]}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

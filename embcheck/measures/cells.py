@@ -122,12 +122,5 @@ def weakest(words: Words, pairs: list[tuple[str, str]], cells: NDArray[np.float6
     """The pairs that the fewest cross pairs lie below: value, and percentile among the cross pairs."""
     cross = np.sort(off_diagonal(cells))
     below = np.searchsorted(cross, np.diag(cells)) / len(cross)
-    return [
-        {
-            "ids": words.ids(pairs[i]),
-            "token": "-".join(pairs[i]),
-            "value": float(cells[i, i]),
-            "percentile": 100 * float(below[i]),
-        }
-        for i in np.argsort(below, kind="stable")[:10]
-    ]
+    order = np.argsort(below, kind="stable")[:10]
+    return words.listed([pairs[i] for i in order], value=np.diag(cells)[order], percentile=100 * below[order])

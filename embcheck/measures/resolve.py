@@ -52,10 +52,17 @@ class Words:
         """Position of each word."""
         return {word: i for i, word in enumerate(self.words)}
 
-    def ids(self, words: Sequence[str]) -> list[int]:
-        """Row ids of some of the words."""
+    def listed(self, pairs: Sequence[tuple[str, str]], **columns: Sequence[Any] | NDArray[Any]) -> list[dict[str, Any]]:
+        """Pairs by ids and words, each with its number of every column."""
         place = self.place
-        return [int(self.rows[place[word]]) for word in words]
+        return [
+            {
+                "ids": [int(self.rows[place[word]]) for word in pair],
+                "token": "-".join(pair),
+                **{name: float(column[i]) for name, column in columns.items()},
+            }
+            for i, pair in enumerate(pairs)
+        ]
 
     def of_pairs(self, pairs: Sequence[tuple[str, str]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(n, d) vectors of the first words, and of the second words."""
@@ -160,7 +167,10 @@ def listed(
     ]
 
 
-def lowest(table: EmbeddingTable, rows: NDArray[np.int64], values: NDArray[Any]) -> list[dict[str, Any]]:
+def lowest(
+    table: EmbeddingTable, rows: NDArray[np.int64], values: NDArray[Any], **columns: NDArray[Any]
+) -> list[dict[str, Any]]:
     """The ten rows with the smallest values, which weigh most against a claim that values are large."""
     order = np.argsort(values, kind="stable")[:10]
-    return listed(table, rows[order], value=values[order])
+    columns = {name: column[order] for name, column in columns.items()}
+    return listed(table, rows[order], value=values[order], **columns)

@@ -93,14 +93,15 @@ def _row(cases: list[Check], plan: Plan) -> dict[str, Any]:
     }
     if row["reason"] is None:
         try:
-            row["cases"] = [_case(check, plan) for check in cases]
+            row["cases"] = [_simulate(check, plan) for check in cases]
             measured = [i for i, case in enumerate(row["cases"]) if case["noise"]["reason"] is None]
             row["coverage"] = _coverage(cases[measured[0]], plan) if measured else row["coverage"]
         except EmbcheckError as error:
             return row | {"reason": f"can't be run: {error}", "faults": [str(error)], "calibrated": False}
     if row["cases"] and all(case["noise"]["reason"] for case in row["cases"]):
         row["reason"] = row["cases"][0]["noise"]["reason"]
-    row["uniform"] = _least([p for case in row["cases"] for p in (case["noise"]["uniform"] or {}).values()])
+    p_values = [p for case in row["cases"] for p in (case["noise"]["uniform"] or {}).values()]
+    row["uniform"] = min(1.0, len(p_values) * min(p_values)) if p_values else None  # Bonferroni
     row["faults"] = list(faults(row))
     return row | {"calibrated": not row["faults"]}
 
@@ -114,7 +115,7 @@ def _unfit(check: Check) -> str | None:
     return "it carries pytest marks" if getattr(check.function, "pytestmark", ()) else None
 
 
-def _case(check: Check, plan: Plan) -> dict[str, Any]:
+def _simulate(check: Check, plan: Plan) -> dict[str, Any]:
     stage = stage_of(check)
     noise = _on_noise(check, stage, plan)
     planted = _on_planted(check, stage, plan) if noise["reason"] is None else _nothing_planted("not measured on noise")
@@ -134,7 +135,10 @@ def _on_noise(check: Check, stage: Stage, plan: Plan) -> dict[str, Any]:
             return {"tables": 0, "holds": 0, "uniform": None, "reason": f"skipped: {results[0].reason}"}
     estimates = [result.estimate for result in results if result.estimate is not None]
     rng = np.random.default_rng([plan.seed, _TIES])
-    uniform = {name: _uniform([_p_value(e, name, rng) for e in estimates]) for name in estimates[0].draws}
+    uniform = {}
+    for name in estimates[0].draws:
+        p_values = [_p_value(estimate, name, rng) for estimate in estimates]
+        uniform[name] = float(stats.kstest(p_values, "uniform").pvalue)
     holds = sum(result.verdict is Verdict.HOLDS for result in results)
     return {"tables": len(estimates), "holds": holds, "uniform": uniform or None, "reason": None}
 
@@ -144,16 +148,6 @@ def _p_value(estimate: Estimate, null: str, rng: np.random.Generator) -> float:
     draws = estimate.draws[null]
     above, equal = int((draws > estimate.value).sum()), int((draws == estimate.value).sum())
     return (above + rng.uniform() * (equal + 1)) / (len(draws) + 1)
-
-
-def _uniform(p_values: list[float]) -> float:
-    """p-value of Kolmogorov and Smirnov's test against the uniform distribution."""
-    return float(stats.kstest(p_values, "uniform").pvalue)
-
-
-def _least(p_values: list[float]) -> float | None:
-    """The smallest of the property's p-values, adjusted for how many there are (Bonferroni)."""
-    return min(1.0, len(p_values) * min(p_values)) if p_values else None
 
 
 # --- planted structure ----------------------------------------------------------------------------------------------
@@ -168,12 +162,12 @@ def _on_planted(check: Check, stage: Stage, plan: Plan) -> dict[str, Any]:
     if plant_of(check, stage.measure) is None:
         return _nothing_planted("nothing planted")
     must_hold, tables = check.declaration.on_noise == "fails", max(1, plan.tables // PER_PLANTED)
-    found = 0
+    seen = 0
     for i in range(tables):
         settings = Settings(seed=plan.seed + i, probes=PROBES, draws=DRAWS, details=False)
         verdict = evaluate(check, _structured(check, stage, plan, _PLANTED, i), settings).verdict
-        found += (verdict is Verdict.HOLDS) is must_hold
-    return {"tables": tables, "found": found, "reason": None}
+        seen += (verdict is Verdict.HOLDS) is must_hold
+    return {"tables": tables, "found": seen, "reason": None}
 
 
 def _structured(check: Check, stage: Stage, plan: Plan, *seed: int) -> EmbeddingTable:

@@ -71,4 +71,6 @@ def stage_of(check: Check, *, rows: int = ROWS, width: int = WIDTH) -> Stage:
         if not missing:
             break
         words |= dict.fromkeys(missing)
+    if estimate is None:  # two probes are too few for some measures, and enough to ask for words
+        estimate = evaluate(check, stage.noise(0), Settings(probes=100, draws=1, details=False)).estimate
     return stage if estimate is None else replace(stage, measure=estimate.measure)

@@ -73,7 +73,7 @@ def tokens(table: EmbeddingTable | None = None, *, kind: Kind | None = None) -> 
         The kind is unknown, ``table`` is no table, or hypothesis is not installed.
     """
     check_kind(kind)
-    return _drawn(table, lambda draw, found: _token(found, _pick(draw, rows_of(found, kind))))
+    return _drawn(table, lambda draw, here: _token(here, _pick(draw, rows_of(here, kind))))
 
 
 def words(table: EmbeddingTable | None = None, *, among: Sequence[str] | None = None) -> SearchStrategy[str]:
@@ -95,7 +95,7 @@ def words(table: EmbeddingTable | None = None, *, among: Sequence[str] | None = 
         raise UsageError(f"strategies.words(): among must be a list of words, got {among!r}")
     listed = None if among is None else tuple(among)
     return _drawn(
-        table, lambda draw, found: _word(draw, found) if listed is None else _pick(draw, listed_words(found, listed))
+        table, lambda draw, here: _word(draw, here) if listed is None else _pick(draw, listed_words(here, listed))
     )
 
 
@@ -122,8 +122,8 @@ def pairs(
     if relation is not None and kind is not None:
         raise UsageError("strategies.pairs() takes a kind or a relation, not both")
     if relation is not None:
-        return _drawn(table, lambda draw, found: _two(found, _pick(draw, related(found, relation))))
-    return _drawn(table, lambda draw, found: _two(found, _different(draw, rows_of(found, kind))))
+        return _drawn(table, lambda draw, here: _pair(here, _pick(draw, related(here, relation))))
+    return _drawn(table, lambda draw, here: _pair(here, _different(draw, rows_of(here, kind))))
 
 
 def variants(table: EmbeddingTable | None = None) -> SearchStrategy[tuple[Token, Token]]:
@@ -139,7 +139,7 @@ def variants(table: EmbeddingTable | None = None) -> SearchStrategy[tuple[Token,
     UsageError
         ``table`` is no table, or hypothesis is not installed.
     """
-    return _drawn(table, lambda draw, found: _two(found, _different(draw, _pick(draw, rows_of_variants(found)))))
+    return _drawn(table, lambda draw, here: _pair(here, _different(draw, _pick(draw, rows_of_variants(here)))))
 
 
 def vectors(table: EmbeddingTable | None = None, *, width: int | None = None) -> SearchStrategy[Tensor]:
@@ -158,7 +158,7 @@ def vectors(table: EmbeddingTable | None = None, *, width: int | None = None) ->
         Both are given, the width is not positive, ``table`` is no table, or hypothesis is not installed.
     """
     if width is None:
-        return _drawn(table, lambda draw, found: draw(_vectors(found.width)).to(found.vectors.device))
+        return _drawn(table, lambda draw, here: draw(_vectors(here.width)).to(here.vectors.device))
     if table is not None or width < 1:
         raise UsageError(f"strategies.vectors() takes a table or a width of 1 or more, got width {width}")
     _require_hypothesis()
@@ -209,13 +209,13 @@ def _drawn(table: EmbeddingTable | None, draw_from: Callable[[DrawFn, EmbeddingT
     from hypothesis import strategies as st
 
     def drawn(draw: DrawFn) -> T:
-        found = _in_force.get(None) if table is None else table
-        if found is None:
+        here = _in_force.get(None) if table is None else table
+        if here is None:
             raise UsageError(
                 "no table to draw from: let the test take the fixture embcheck_table, give the strategy a table, "
                 "or draw inside strategies.using(table)"
             )
-        return draw_from(draw, found)
+        return draw_from(draw, here)
 
     return st.composite(drawn)()
 
@@ -227,23 +227,23 @@ def _require_hypothesis() -> None:
         raise UsageError("embcheck.strategies needs hypothesis: pip install 'embcheck[hypothesis]'") from None
 
 
-def _place(draw: DrawFn, count: int) -> int:
-    """A place in a list, half of the time among the first 1,000: there a common counterexample is found, if any is."""
+def _index(draw: DrawFn, count: int) -> int:
+    """An index into a list, half of the time among the first 1,000, where a common counterexample shows if any does."""
     from hypothesis import strategies as st
 
     return draw(st.sampled_from(range(min(count, _SIMPLE))) | st.sampled_from(range(count)))
 
 
 def _pick(draw: DrawFn, choices: Sequence[T] | NDArray[np.int64]) -> T:
-    """One of the choices, shrunk towards the first."""
-    return cast("T", choices[_place(draw, len(choices))])
+    """A choice, shrunk towards the first."""
+    return cast("T", choices[_index(draw, len(choices))])
 
 
 def _different(draw: DrawFn, rows: NDArray[np.int64]) -> tuple[int, int]:
     """Two different rows, in any order."""
     if len(rows) < 2:
         raise Absent(f"only one such token is here (#{rows[0]}): a pair needs two")
-    first, second = _place(draw, len(rows)), _place(draw, len(rows) - 1)
+    first, second = _index(draw, len(rows)), _index(draw, len(rows) - 1)
     return int(rows[first]), int(rows[second + (second >= first)])
 
 
@@ -261,7 +261,7 @@ def _token(table: EmbeddingTable, row: int) -> Token:
     return Token(table.token(int(row)), int(row))
 
 
-def _two(table: EmbeddingTable, rows: tuple[int, int]) -> tuple[Token, Token]:
+def _pair(table: EmbeddingTable, rows: tuple[int, int]) -> tuple[Token, Token]:
     return _token(table, rows[0]), _token(table, rows[1])
 
 

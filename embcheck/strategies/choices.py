@@ -45,10 +45,10 @@ def _kept(table: EmbeddingTable, key: Hashable, find: Callable[[], T], lacking: 
     memo = ("strategies", key)
     if memo not in table.memo:
         table.memo[memo] = find()
-    found = cast("T", table.memo[memo])
-    if not len(found):  # type: ignore[arg-type] # sequences and arrays
+    kept = cast("T", table.memo[memo])
+    if not len(kept):  # type: ignore[arg-type] # sequences and arrays
         raise Absent(f"{table.provenance.spec!r} has no {lacking}")
-    return found
+    return kept
 
 
 def rows_of(table: EmbeddingTable, kind: Kind | None) -> NDArray[np.int64]:

@@ -60,13 +60,15 @@ def mean_cosine(table: EmbeddingTable, *, rng: np.random.Generator) -> Estimate:
     value = _mean_over_pairs(total, size)
     centred = _mean_over_pairs(blocks.unit_sum(table, blocks.mean_vector(table)), size)
     moments = spectrum.spectrum_of(table)
-    of_rows = _of_rows(table, total)
+    with blocks.full_precision():
+        of_rows = torch.cat([(unit @ total.float() - 1) / (size - 1) for _, unit in blocks.blocks(table)])
+    row_means = of_rows.cpu().double().numpy()
     return Estimate.exact(
         value,
         n=size,
         unit="rows",
         name="mean cosine over all pairs",
-        parts=(tokens_part(table, table.population, of_rows),),
+        parts=(tokens_part(table, table.population, row_means),),
         effect={"name": "mean cosine of centred rows", "value": centred},
         draws={"gaussian": gaussian_mean_cosine(size, width, current().drawn(DRAWS), rng)},
         details={
@@ -79,7 +81,7 @@ def mean_cosine(table: EmbeddingTable, *, rng: np.random.Generator) -> Estimate:
             },
             "mean_vector_share": float((moments.mean**2).sum() / moments.raw.sum()),
         },
-        counterexamples=lowest(table, table.population, of_rows),
+        counterexamples=lowest(table, table.population, row_means),
     )
 
 
@@ -127,10 +129,3 @@ def partition_isotropy(table: EmbeddingTable) -> float:
             both = torch.stack([torch.logsumexp(along, 0), torch.logsumexp(-along, 0)])
             partition = torch.logaddexp(partition, both.to(table.accumulator))
     return math.exp(float(partition.min() - partition.max()))
-
-
-def _of_rows(table: EmbeddingTable, total: Tensor) -> NDArray[np.float64]:
-    """(N,) mean cosine of each row to the others."""
-    with blocks.full_precision():
-        means = [(unit @ total.float() - 1) / (len(table.population) - 1) for _, unit in blocks.blocks(table)]
-    return np.asarray(torch.cat(means).cpu().double().numpy())

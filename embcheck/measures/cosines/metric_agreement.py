@@ -14,7 +14,7 @@ from embcheck.measures import histograms
 from embcheck.measures.kernels import blocks
 from embcheck.measures.kernels.nearest import nearest
 from embcheck.measures.measure import measure
-from embcheck.measures.resolve import listed
+from embcheck.measures.resolve import lowest
 from embcheck.settings import current
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def metric_agreement(table: EmbeddingTable) -> Estimate:
             "scatter": _scatter(table, probes, others, raw),
             **({"top": _overlap(table, probes[:TOP_PROBES])} if current().details else {}),
         },
-        counterexamples=_lowest(table, probes, raw),
+        counterexamples=lowest(table, probes, raw, norm=table.norms.cpu().double().numpy()[probes]),
     )
 
 
@@ -196,10 +196,3 @@ def _overlap(table: EmbeddingTable, probes: NDArray[np.int64]) -> dict[str, Any]
             "distance": float((norms[by_distance] < own[:, None]).mean()),
         },
     }
-
-
-def _lowest(table: EmbeddingTable, probes: NDArray[np.int64], values: NDArray[np.float64]) -> list[dict[str, Any]]:
-    """The tokens that weigh most against the claim: those with the lowest agreement."""
-    order = np.argsort(values, kind="stable")[:10]
-    norms = table.norms.cpu().double().numpy()
-    return listed(table, probes[order], value=values[order], norm=norms[probes[order]])

@@ -82,12 +82,13 @@ def negative_share_difference(
     rest = table.probes(current().sampled(MAX_COMPARATORS), among=comparable(table, members))
     share = _negative_shares(table, np.concatenate([members, rest, *(part.comparators for part in parts)]))
     samples = [(share[part.members], share[part.comparators]) for part in parts]
-    value = _difference(samples)
+    value = float(np.dot(_weights(samples), [own.mean() - other.mean() for own, other in samples]))
+    weighted = zip(_weights(samples), samples, strict=True)
     about: dict[str, Any] = {
         "name": f"difference of negative shares, {name} tokens minus others",
         "effect": _effect(samples, len(table.population) - 1),
         "parts": _parts(table, parts, samples),
-        "draws": {"shuffled_labels": _permuted(samples, rng)},
+        "draws": {"shuffled_labels": sum(w * _permuted(own, other, rng) for w, (own, other) in weighted)},
         "details": {
             "class_tokens": len(members),
             "compared": sum(len(part.members) for part in parts),
@@ -156,11 +157,6 @@ def _weights(samples: _Samples) -> NDArray[np.float64]:
     return np.asarray(sizes / sizes.sum())
 
 
-def _difference(samples: _Samples) -> float:
-    parts = [own.mean() - other.mean() for own, other in samples]
-    return float(np.dot(_weights(samples), parts))
-
-
 def _estimate(value: float, samples: _Samples, parts: list[Stratum], about: dict[str, Any]) -> Estimate:
     """Interval from the sampled comparators; exact where every stratum was enumerated."""
     n = sum(len(p.members) + len(p.comparators) for p in parts)
@@ -194,17 +190,10 @@ def _parts(table: EmbeddingTable, parts: list[Stratum], samples: _Samples) -> tu
     return tuple(units)
 
 
-def _permuted(samples: _Samples, rng: np.random.Generator) -> NDArray[np.float64]:
-    """The difference under class labels permuted within strata, 9,999 times."""
-    draws = 0.0
-    for weight, (own, other) in zip(_weights(samples), samples, strict=True):
-        draws = draws + weight * _permuted_difference(np.concatenate([own, other]), len(own), rng)
-    return np.asarray(draws)
-
-
-def _permuted_difference(pooled: NDArray[np.float64], n: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Mean of n of some values, drawn at random, less that of the others."""
-    total, m = pooled.sum(), len(pooled) - n
+def _permuted(own: NDArray[np.float64], other: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+    """The difference of means under labels permuted within a stratum."""
+    pooled, n, m = np.concatenate([own, other]), len(own), len(other)
+    total = pooled.sum()
 
     def difference(orders: NDArray[np.int64]) -> NDArray[np.float64]:
         drawn = pooled[orders[:, :n]].sum(1)

@@ -67,7 +67,10 @@ def non_negative_share(table: EmbeddingTable) -> Estimate:
         skewness=0.0 if len(probes) == len(population) or interval else _skewness(table, probes[:ANCHORS]),
         interval=interval,
         name="share of non-negative cosines",
-        effect={"name": "share of the effect that a mean shift explains", "value": _explained(share, centred)},
+        effect={
+            "name": "share of the effect that a mean shift explains",
+            "value": (share - centred) / (share - 0.5) if abs(share - 0.5) > 0.005 else None,
+        },
         references={"isotropic": Reference(0.5, 0.0)},
         details={
             "published_columns": _columns(statistics),
@@ -124,11 +127,6 @@ def rayleigh(table: EmbeddingTable) -> dict[str, Any]:
             "p_value": float(special.chdtrc(table.width, statistic)),
         },
     }
-
-
-def _explained(share: float, centred: float) -> float | None:
-    """Part of the share's distance from one half that vanishes with the mean vector; none without such a distance."""
-    return (share - centred) / (share - 0.5) if abs(share - 0.5) > 0.005 else None
 
 
 def _columns(statistics: ProbeStatistics) -> dict[str, Any]:

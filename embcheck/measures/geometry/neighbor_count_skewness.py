@@ -16,6 +16,7 @@ from embcheck.measures import histograms
 from embcheck.measures.kernels import blocks
 from embcheck.measures.kernels.nearest import nearest
 from embcheck.measures.measure import measure
+from embcheck.measures.resolve import listed
 from embcheck.progress import track
 from embcheck.settings import current
 
@@ -208,20 +209,13 @@ def _whole(table: EmbeddingTable, order: NDArray[np.int64]) -> dict[str, Any]:
     queries = order if exact else order[:QUERIES]
     lists = nearest(table, queries, NEIGHBORS)
     counts = np.bincount(lists.ravel(), minlength=size)
-    scale = size / len(queries)
     largest = np.argsort(-counts, kind="stable")[:_NAMED]
+    in_lists = size / len(queries) * counts[largest]
     figures: dict[str, Any] = count_statistics(counts, NEIGHBORS) if exact else _sampled(lists, size)
     return {
         "rows": size,
         "queries": len(queries),
         "exact": exact,
         **figures,
-        "largest_hubs": [
-            {
-                "id": int(table.population[i]),
-                "token": table.token(int(table.population[i])),
-                "in_lists": round(float(scale * counts[i]), 1),
-            }
-            for i in largest
-        ],
+        "largest_hubs": listed(table, table.population[largest], in_lists=[round(float(n), 1) for n in in_lists]),
     }

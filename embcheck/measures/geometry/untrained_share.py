@@ -56,7 +56,10 @@ def untrained_share(table: EmbeddingTable) -> Estimate:
     NotMeasurable
         Fewer than two rows in the population.
     """
-    rows = np.union1d(table.population, _zero_rows(table))
+    zero = np.flatnonzero(table.status == RowStatus.ZERO)
+    if table.kind == "known":  # zero rows that would be in the population but for having no direction
+        zero = zero[table.vocabulary.status[zero] == RowStatus.KNOWN]
+    rows = np.union1d(table.population, zero)
     fitted = fingerprints(table, rows)
     fits = np.zeros(len(table.vectors), dtype=np.int64)
     for fingerprint in fitted:
@@ -64,7 +67,9 @@ def untrained_share(table: EmbeddingTable) -> Estimate:
     norms = table.norms.cpu().double().numpy()
     flagged = np.flatnonzero(fits)
     flagged = flagged[np.lexsort((norms[flagged], -fits[flagged]))]
-    examples = [_untrained(table, int(row), norms, fitted) for row in flagged[:LISTED]]
+    why = [[fingerprint.name for fingerprint in fitted if row in fingerprint] for row in flagged[:LISTED].tolist()]
+    examples = listed(table, flagged[:LISTED], value=norms[flagged])
+    examples = [{**example, "why": names} for example, names in zip(examples, why, strict=True)]
     return Estimate.exact(
         len(flagged) / len(rows),
         n=len(rows),
@@ -79,21 +84,6 @@ def untrained_share(table: EmbeddingTable) -> Estimate:
         },
         counterexamples=examples[:10],
     )
-
-
-def _zero_rows(table: EmbeddingTable) -> NDArray[np.int64]:
-    """Zero rows that would be in the population but for having no direction."""
-    rows: NDArray[np.int64] = np.flatnonzero(table.status == RowStatus.ZERO)
-    if table.kind == "known":
-        rows = rows[table.vocabulary.status[rows] == RowStatus.KNOWN]
-    return rows
-
-
-def _untrained(
-    table: EmbeddingTable, row: int, norms: NDArray[np.float64], fitted: list[Fingerprint]
-) -> dict[str, Any]:
-    why = [fingerprint.name for fingerprint in fitted if row in fingerprint]
-    return {"id": row, "token": table.token(row), "value": float(norms[row]), "why": why}
 
 
 def round_trip(table: EmbeddingTable) -> dict[str, Any]:

@@ -148,9 +148,9 @@ def moderate(lengths: Tensor) -> bool:
     return bool(lengths.min() > 1 / _MODERATE) and bool(lengths.max() < _MODERATE)
 
 
-def on_host(found: Any) -> NDArray[Any]:
+def on_host(array: Any) -> NDArray[Any]:
     """An array as NumPy's, wherever it was worked out."""
-    return found.cpu().numpy() if isinstance(found, torch.Tensor) else np.asarray(found)
+    return array.cpu().numpy() if isinstance(array, torch.Tensor) else np.asarray(array)
 
 
 def tiles(table: EmbeddingTable, rows: NDArray[np.int64], *, own: float = math.nan) -> Iterator[Tile]:

@@ -48,8 +48,8 @@ def top_k(table: EmbeddingTable, queries: Tensor, k: int) -> tuple[NDArray[np.in
         return _search(table, queries[part], k, None, "cosine")
 
     with full_precision():
-        found = list(on_threads(search, _parts(len(queries), queries.device), queries.device, "nearest rows"))
-    where, cosines = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        answers = list(on_threads(search, _parts(len(queries), queries.device), queries.device, "nearest rows"))
+    where, cosines = (np.concatenate(parts) for parts in zip(*answers, strict=True))
     return table.population[where], cosines
 
 
@@ -64,8 +64,8 @@ def nearest(table: EmbeddingTable, rows: NDArray[np.int64], k: int, by: By = "co
         return _search(table, table.gather(rows[part]).to(table.accumulator), k, position[part], by)[0]
 
     with full_precision():
-        found = list(on_threads(search, _parts(len(rows), device), device, "nearest rows"))
-    return np.concatenate([np.zeros((0, min(k, len(table.population) - 1)), dtype=np.int64), *found])
+        lists = list(on_threads(search, _parts(len(rows), device), device, "nearest rows"))
+    return np.concatenate([np.zeros((0, min(k, len(table.population) - 1)), dtype=np.int64), *lists])
 
 
 def _parts(queries: int, device: torch.device) -> list[slice]:

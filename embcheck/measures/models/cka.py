@@ -30,15 +30,6 @@ class Similarity:
     shuffled_mean: float
     shuffled_deviation: float
 
-    @property
-    def record(self) -> dict[str, float]:
-        """The numbers as JSON types."""
-        return {
-            "value": self.value,
-            "shuffled_mean": self.shuffled_mean,
-            "shuffled_deviation": self.shuffled_deviation,
-        }
-
 
 @dataclass(frozen=True, slots=True)
 class _Side:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -87,7 +88,7 @@ def neighbor_overlap(tables: tuple[EmbeddingTable, ...], k: int = 20, *, rng: np
             "neighbors": k,
             **shared.record,
             "quantiles": dict(zip(("5%", "50%", "95%"), np.quantile(units, (0.05, 0.5, 0.95)).tolist(), strict=True)),
-            "cka": linear_cka(tables, shared).record,
+            "cka": asdict(linear_cka(tables, shared)),
             "highest": highest,
         },
         counterexamples=lowest,

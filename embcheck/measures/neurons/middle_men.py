@@ -168,11 +168,5 @@ def _few(table: EmbeddingTable, profiles: Profiles) -> Profiles:
 
 def _most_neurons(profiles: Profiles, cells: NDArray[np.float64]) -> list[dict[str, Any]]:
     """The related pairs whose agreement most neurons carry."""
-    return [
-        {
-            "ids": profiles.words.ids(profiles.pairs[i]),
-            "token": "-".join(profiles.pairs[i]),
-            "value": float(np.exp(cells[i, i])),
-        }
-        for i in np.argsort(-np.diag(cells), kind="stable")[:10]
-    ]
+    order = np.argsort(-np.diag(cells), kind="stable")[:10]
+    return profiles.words.listed([profiles.pairs[i] for i in order], value=np.exp(np.diag(cells)[order]))

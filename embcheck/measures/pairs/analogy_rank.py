@@ -91,12 +91,18 @@ def analogy_rank(table: EmbeddingTable, analogy: Analogy) -> Estimate:
         "nearest_to_c": unit[2],
         "a_plus_c": unit[0] + unit[2],
     }
-    scores = _scores(table, torch.stack([*queries.values(), unit[1]]))
+    with blocks.full_precision():
+        query = torch.nn.functional.normalize(torch.stack([*queries.values(), unit[1]]), dim=1).float()
+        scores = torch.cat([query @ rows.T for _, rows in blocks.blocks(table)], dim=1)
     rankings = {name: _Ranking(forms.best(scores[i]), forms) for i, name in enumerate(queries)}
-    rankings["3cosmul"] = _Ranking(forms.best(_cos_mul(scores[2], scores[-1], scores[3])), forms)
+    near_a, near_c, near_b = scores[2] + 1, scores[3] + 1, scores[-1] + 1  # twice the cosines shifted to [0, 1]
+    rankings["3cosmul"] = _Ranking(forms.best(near_a / 2 * near_c / 2 / (near_b / 2 + EPSILON)), forms)
     sources = words[:3]
     ranks = {name: ranking.rank(analogy.target, sources) for name, ranking in rankings.items()}
     main, main_raw = rankings["3cosadd"], rankings["3cosadd_raw"]
+    nearest = _nearest(table, scores[0], main, analogy)
+    excluded = {forms.find(word) for word in sources}
+    ahead = [entry for form, entry in nearest if form not in excluded][:10]
     return Estimate.exact(
         float(ranks["3cosadd"]),
         n=forms.count,
@@ -107,29 +113,17 @@ def analogy_rank(table: EmbeddingTable, analogy: Analogy) -> Estimate:
             "rank_with_sources_kept": main.rank(analogy.target),
             "rank_among_candidates": _among_candidates(main, analogy, main_raw),
             "words": list(words),
-            "nearest": [entry for _, entry in _nearest(table, scores[0], main, analogy)[:DRAWN]],
+            "nearest": [entry for _, entry in nearest[:DRAWN]],
             "cosine_histogram": histograms.of_values(main.best.cpu().double().numpy()),
             "cosines": {w: main.score(w) for w in words},
             "cosines_raw": {w: main_raw.score(w) for w in words},
             "angle_degrees": _angle(raw[0] - raw[1], raw[3] - raw[2]),
             "summary": _summary(analogy, ranks),
         },
-        counterexamples=_ahead(table, scores[0], main, analogy),
+        counterexamples=[{key: entry[key] for key in ("id", "token", "value")} for entry in ahead],
         reason=undecided(forms.count, "forms to rank", ENOUGH_FORMS),
         compared_as=("reciprocal rank, near ties in part", 1 / main.soft_rank(analogy.target, sources)),
     )
-
-
-def _scores(table: EmbeddingTable, queries: Tensor) -> Tensor:
-    """(q, N) cosines of queries with every population row."""
-    with blocks.full_precision():
-        query = torch.nn.functional.normalize(queries, dim=1).float()
-        return torch.cat([query @ unit.T for _, unit in blocks.blocks(table)], dim=1)
-
-
-def _cos_mul(near_a: Tensor, near_b: Tensor, near_c: Tensor) -> Tensor:
-    """3CosMul: cosines shifted to [0, 1], those to a and c multiplied, divided by that to b."""
-    return (near_a + 1) / 2 * (near_c + 1) / 2 / ((near_b + 1) / 2 + EPSILON)
 
 
 def _angle(first: Tensor, second: Tensor) -> float | None:
@@ -152,19 +146,10 @@ def _among_candidates(main: _Ranking, analogy: Analogy, raw: _Ranking) -> dict[s
 def _summary(analogy: Analogy, ranks: dict[str, int]) -> str:
     controls = {name: ranks[name] for name in ("nearest_to_a", "nearest_to_c", "a_plus_c")}
     name = min(controls, key=lambda key: controls[key])
-    what = {"nearest_to_a": f"{analogy.a} alone", "nearest_to_c": f"{analogy.c} alone"}.get(
-        name, f"{analogy.a} + {analogy.c}"
-    )
+    alone = {"nearest_to_a": f"{analogy.a} alone", "nearest_to_c": f"{analogy.c} alone"}
+    what = alone.get(name, f"{analogy.a} + {analogy.c}")
     reached = f"{what} ranks {analogy.target} {controls[name]}, the arithmetic {ranks['3cosadd']}"
     return reached if ranks["3cosadd"] < controls[name] else f"{reached}: it adds nothing over that"
-
-
-def _ahead(table: EmbeddingTable, scores: Tensor, ranking: _Ranking, analogy: Analogy) -> list[dict[str, Any]]:
-    """The forms nearest to a - b + c, source words left out; the target is among them where it ranks high."""
-    excluded = {ranking.forms.find(w) for w in (analogy.a, analogy.b, analogy.c)}
-    nearest = _nearest(table, scores, ranking, analogy)
-    kept = [entry for form, entry in nearest if form not in excluded][:10]
-    return [{key: entry[key] for key in ("id", "token", "value")} for entry in kept]
 
 
 def _nearest(
