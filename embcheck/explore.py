@@ -78,6 +78,7 @@ def probe(table: EmbeddingTable, text: str) -> dict[str, Any]:
     others = table.population != row
     rows, cosine = table.population[others], _cosines(table, [word])[0][others]
     negative = np.flatnonzero(cosine < 0)
+    breaks = np.flatnonzero(np.diff(rows[negative]) != 1) + 1
     count = len(rows)
     return _plain(
         {
@@ -90,7 +91,7 @@ def probe(table: EmbeddingTable, text: str) -> dict[str, Any]:
             "non_negative": count - len(negative),
             "negative": len(negative),
             "share": (count - len(negative)) / count,
-            "negative_runs": _runs(rows[negative]),
+            "negative_runs": [run[[0, -1]].tolist() for run in np.split(rows[negative], breaks) if len(run)],
             "negative_tokens": listed(table, rows[negative], cosine=cosine[negative]),
         }
     )
@@ -198,10 +199,8 @@ def _described(table: EmbeddingTable, word: _Word) -> dict[str, Any]:
 
 def _cosines(table: EmbeddingTable, words: Sequence[_Word]) -> NDArray[np.float64]:
     """(words, N) cosines with every row of the population."""
-    with blocks.full_precision():
-        query = torch.stack([word.vector for word in words]).float()
-        cosines = torch.cat([query @ unit.T for _, unit in blocks.blocks(table, what="cosines")], dim=1)
-        return np.asarray(cosines.cpu().double().numpy())
+    query = torch.stack([word.vector for word in words]).float()
+    return np.asarray(blocks.cosines(table, query, "cosines").cpu().double().numpy())
 
 
 def _merged(table: EmbeddingTable, scores: NDArray[np.float64], without: Sequence[str]) -> NDArray[np.float64]:
@@ -227,12 +226,3 @@ def _rank(table: EmbeddingTable, scores: NDArray[np.float64], text: str) -> int 
 def _best(scores: NDArray[np.float64], k: int) -> NDArray[np.int64]:
     order = np.argsort(-scores, kind="stable")[:k]
     return order[np.isfinite(scores[order])]
-
-
-def _runs(rows: NDArray[np.int64]) -> list[list[int]]:
-    """First and last of each run of consecutive ids."""
-    if not len(rows):
-        return []
-    breaks = np.flatnonzero(np.diff(rows) != 1)
-    first, last = np.concatenate([[0], breaks + 1]), np.concatenate([breaks, [len(rows) - 1]])
-    return [[int(rows[i]), int(rows[j])] for i, j in zip(first, last, strict=True)]

@@ -20,26 +20,10 @@ from embcheck.lexicons.relations import (
 )
 
 __all__ = [
-    "Analogy",
-    "Axis",
-    "Categories",
-    "Category",
-    "Comparisons",
-    "OrderedWords",
-    "Questions",
-    "Relation",
-    "Section",
-    "analogies",
-    "axes",
-    "categories",
-    "comparisons",
-    "questions",
-    "related",
-    "relation",
-    "relations",
-    "sequences",
+    "Analogy", "Axis", "Categories", "Category", "Comparisons", "OrderedWords", "Questions", "Relation", "Section",
+    "analogies", "axes", "categories", "comparisons", "questions", "related", "relation", "relations", "sequences",
     "words",
-]
+]  # fmt: skip
 
 
 @functools.cache

@@ -48,16 +48,16 @@ class Words:
         return unit(self.vectors)
 
     @property
-    def place(self) -> dict[str, int]:
+    def index(self) -> dict[str, int]:
         """Position of each word."""
         return {word: i for i, word in enumerate(self.words)}
 
     def listed(self, pairs: Sequence[tuple[str, str]], **columns: Sequence[Any] | NDArray[Any]) -> list[dict[str, Any]]:
         """Pairs by ids and words, each with its number of every column."""
-        place = self.place
+        index = self.index
         return [
             {
-                "ids": [int(self.rows[place[word]]) for word in pair],
+                "ids": [int(self.rows[index[word]]) for word in pair],
                 "token": "-".join(pair),
                 **{name: float(column[i]) for name, column in columns.items()},
             }
@@ -66,8 +66,8 @@ class Words:
 
     def of_pairs(self, pairs: Sequence[tuple[str, str]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(n, d) vectors of the first words, and of the second words."""
-        place = self.place
-        first, second = (self.vectors[[place[pair[k]] for pair in pairs]] for k in (0, 1))
+        index = self.index
+        first, second = (self.vectors[[index[pair[k]] for pair in pairs]] for k in (0, 1))
         return first, second
 
 
@@ -145,9 +145,7 @@ def random_pairs(table: EmbeddingTable, rows: NDArray[np.int64], count: int, rng
 
 def scores(table: EmbeddingTable, queries: NDArray[np.float64]) -> Tensor:
     """(q, N) cosines of (q, d) queries with every row of the population, on the table's device."""
-    with blocks.full_precision():
-        query = torch.from_numpy(unit(queries)).float().to(table.vectors.device)
-        return torch.cat([query @ block.T for _, block in blocks.blocks(table)], dim=1)
+    return blocks.cosines(table, torch.from_numpy(unit(queries)).float().to(table.vectors.device))
 
 
 def tokens_part(table: EmbeddingTable, rows: NDArray[np.int64], values: NDArray[Any]) -> Part:

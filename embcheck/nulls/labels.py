@@ -20,13 +20,9 @@ if TYPE_CHECKING:
     Null = tuple[EmbeddingTable, Parameters]
 
 __all__ = [
-    "frequency_matched_pairs",
-    "random_axes",
-    "shuffled_categories",
-    "shuffled_labels",
-    "shuffled_order",
+    "frequency_matched_pairs", "random_axes", "shuffled_categories", "shuffled_labels", "shuffled_order",
     "shuffled_pairs",
-]
+]  # fmt: skip
 
 
 def shuffled_pairs(table: EmbeddingTable, parameters: Parameters, rng: np.random.Generator) -> Null:

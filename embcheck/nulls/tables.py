@@ -17,14 +17,8 @@ if TYPE_CHECKING:
     Null = tuple[EmbeddingTable, Parameters]
 
 __all__ = [
-    "column_shuffled",
-    "control_subset",
-    "gaussian",
-    "gaussian_like",
-    "rotated",
-    "rotated_neurons",
-    "row_shuffled",
-]
+    "column_shuffled", "control_subset", "gaussian", "gaussian_like", "rotated", "rotated_neurons", "row_shuffled",
+]  # fmt: skip
 
 
 def gaussian(table: EmbeddingTable, parameters: Parameters, rng: np.random.Generator) -> Null:

@@ -19,18 +19,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
-    "Interval",
-    "Method",
-    "bounded_jackknife_interval",
-    "jackknife_interval",
-    "logit_jackknife_interval",
-    "mean_interval",
-    "score_interval",
-    "skewness_of",
-    "stratified_jackknife_interval",
-    "student_t",
-    "t_interval",
-]
+    "Interval", "Method", "bounded_jackknife_interval", "jackknife_interval", "logit_jackknife_interval",
+    "mean_interval", "score_interval", "skewness_of", "stratified_jackknife_interval", "student_t", "t_interval",
+]  # fmt: skip
 
 MAX_SKEWNESS = 3.0  # beyond it Student's t undercovers badly (63% at 50 probes on a real model)
 

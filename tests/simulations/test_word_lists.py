@@ -94,7 +94,7 @@ def test_area_intervals_cover_when_pairs_are_redrawn(real, pairs, spread):
     relation = lexicons.related()
     words = resolve(real, relation.words)
     kept = [pair for pair in relation.pairs if set(pair) <= set(words.words)]
-    sides = [words.units[[words.place[pair[k]] for pair in kept]] for k in (0, 1)]
+    sides = [words.units[[words.index[pair[k]] for pair in kept]] for k in (0, 1)]
     rng = np.random.default_rng(2)
 
     def draw():

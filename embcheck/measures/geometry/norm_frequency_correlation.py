@@ -200,14 +200,11 @@ def _read(path: Path) -> dict[str, float]:
     except (OSError, UnicodeDecodeError) as why:
         raise UsageError(f"counts file {path}: {why}") from None
     try:
-        pairs = json.loads(text).items() if path.suffix.lower() == ".json" else _lines(text)
+        lines = (line.rsplit("\t", 1) for line in text.split("\n") if line)
+        pairs = json.loads(text).items() if path.suffix.lower() == ".json" else lines
         counts = {str(token): float(count) for token, count in pairs}
     except (ValueError, TypeError, AttributeError) as why:
         raise UsageError(f"counts file {path}: expected one token and one count each; {why}") from None
     if bad := [token for token, count in counts.items() if not (math.isfinite(count) and count >= 0)]:
         raise UsageError(f"counts file {path}: the count of {bad[0]!r} is {counts[bad[0]]}; counts are 0 or more")
     return counts
-
-
-def _lines(text: str) -> list[list[str]]:
-    return [line.rsplit("\t", 1) for line in text.split("\n") if line]

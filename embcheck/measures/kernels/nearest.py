@@ -160,10 +160,10 @@ class _Best:
         self._waiting.clear()
         order = np.argsort(query, kind="stable")
         query, counts = query[order], np.bincount(query, minlength=len(self._values))
-        place = np.arange(len(query)) - (np.cumsum(counts) - counts)[query]
+        column = np.arange(len(query)) - (np.cumsum(counts) - counts)[query]
         shape = len(counts), int(counts.max(initial=0))
         scores, rows = np.full(shape, -np.inf, dtype=np.float32), np.zeros(shape, dtype=np.int64)
-        scores[query, place], rows[query, place] = values[order], where[order]
+        scores[query, column], rows[query, column] = values[order], where[order]
         self._merge(torch.from_numpy(scores), torch.from_numpy(rows))
 
     def _merge(self, values: Tensor, where: Tensor) -> None:

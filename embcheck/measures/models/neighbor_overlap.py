@@ -66,9 +66,14 @@ def neighbor_overlap(tables: tuple[EmbeddingTable, ...], k: int = 20, *, rng: np
         raise NotMeasurable(
             f"{size} shared tokens are too few for lists of {k} neighbors; more than {3 * k} are needed"
         )
-    probes = _probes(tables[0], shared)
-    lists = _lists(tables, shared, probes, k)
-    units = _jaccard(_in_common(_keys(lists[0], size), lists[1], size), k)
+    asked = current().probes
+    count = asked if isinstance(asked, int) else size if asked == "all" else DEFAULT_PROBES
+    probes = np.searchsorted(shared.first, tables[0].probes(count, among=shared.first))
+    lists = []  # for either table (m, k) places among the shared tokens of those nearest to each probe
+    for table, rows in zip(tables, (shared.first, shared.second), strict=True):
+        order = np.argsort(rows)  # neighbors are found as places among ascending rows
+        lists.append(order[nearest(table.among(rows), rows[probes], k)])
+    units = _jaccard(_keys(lists[0], size), lists[1], size)
     draws = shuffled_overlaps(lists, probes, size, rng)
     order = np.argsort(units, kind="stable")
     lowest, highest = (
@@ -95,38 +100,17 @@ def neighbor_overlap(tables: tuple[EmbeddingTable, ...], k: int = 20, *, rng: np
     )
 
 
-def _probes(table: EmbeddingTable, shared: Alignment) -> NDArray[np.int64]:
-    """Places among the shared tokens of those that are probed, in hash order."""
-    asked = current().probes
-    count = asked if isinstance(asked, int) else len(shared) if asked == "all" else DEFAULT_PROBES
-    return np.searchsorted(shared.first, table.probes(count, among=shared.first))
-
-
-def _lists(
-    tables: tuple[EmbeddingTable, ...], shared: Alignment, probes: NDArray[np.int64], k: int
-) -> list[NDArray[np.int64]]:
-    """For either table (m, k) places among the shared tokens of those nearest to each probe."""
-    lists = []
-    for table, rows in zip(tables, (shared.first, shared.second), strict=True):
-        order = np.argsort(rows)  # neighbors are found as places among ascending rows
-        lists.append(order[nearest(table.among(rows), rows[probes], k)])
-    return lists
-
-
 def _keys(lists: NDArray[np.int64], size: int) -> NDArray[np.int64]:
     """Sorted numbers, one for each row of (m, k) numbers below ``size`` and each entry in it."""
     return np.sort((np.arange(len(lists))[:, None] * size + lists).ravel())
 
 
-def _in_common(keys: NDArray[np.int64], lists: NDArray[np.int64], size: int) -> NDArray[np.int64]:
-    """(m,) how many entries of each row are in the same row of the lists that the keys were made of."""
+def _jaccard(keys: NDArray[np.int64], lists: NDArray[np.int64], size: int) -> NDArray[np.float64]:
+    """(m,) Jaccard index of each row and the same row of the lists that the keys were made of."""
     wanted = np.arange(len(lists))[:, None] * size + np.sort(lists, axis=1)
     at = np.searchsorted(keys, wanted)
-    return np.asarray((keys[np.minimum(at, len(keys) - 1)] == wanted).sum(1))
-
-
-def _jaccard(common: NDArray[np.int64], k: int) -> NDArray[np.float64]:
-    return np.asarray(common / (2 * k - common))
+    common = (keys[np.minimum(at, len(keys) - 1)] == wanted).sum(1)
+    return np.asarray(common / (2 * lists.shape[1] - common))
 
 
 def shuffled_overlaps(
@@ -142,27 +126,26 @@ def shuffled_overlaps(
     of all permutations. ``lists`` are two (m, k) arrays: neighbors of the probes, which are given by their (m,) places
     among the ``size`` shared tokens, as such places too.
     """
-    (a, b), k = lists, lists[0].shape[1]
-    keys = _keys(a, size)
+    keys, other_lists = _keys(lists[0], size), lists[1]
     others = np.setdiff1d(np.arange(size), probes)
     renamed, draws = np.empty(size, dtype=np.int64), np.empty(DRAWS)
     for i in track(range(DRAWS), "shuffled alignments"):
         order = rng.permutation(len(probes))
         renamed[probes[order]] = probes
         renamed[rng.permutation(others)] = others
-        draws[i] = _jaccard(_in_common(keys, renamed[b[order]], size), k).mean()
+        draws[i] = _jaccard(keys, renamed[other_lists[order]], size).mean()
     return draws
 
 
 def _about(
-    tables: tuple[EmbeddingTable, ...], shared: Alignment, place: int, value: float, lists: list[NDArray[np.int64]]
+    tables: tuple[EmbeddingTable, ...], shared: Alignment, position: int, value: float, lists: list[NDArray[np.int64]]
 ) -> dict[str, Any]:
     """A probe, its overlap, and what is nearest to it in either table."""
     first, second = ([tables[0].token(int(shared.first[p])) for p in near[:_NEIGHBORS]] for near in lists)
-    row = int(shared.first[place])
+    row = int(shared.first[position])
     return {
         "id": row,
-        "other_id": int(shared.second[place]),
+        "other_id": int(shared.second[position]),
         "token": tables[0].token(row),
         "value": value,
         "near": first,

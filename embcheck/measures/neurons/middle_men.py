@@ -158,7 +158,7 @@ def _framed(small: NDArray[np.float64], rows: int, rng: np.random.Generator) -> 
 
 def _few(table: EmbeddingTable, profiles: Profiles) -> Profiles:
     """The first 40 pairs by the hash of their first word."""
-    rows = profiles.words.rows[[profiles.words.place[a] for a, _ in profiles.pairs]]
+    rows = profiles.words.rows[[profiles.words.index[a] for a, _ in profiles.pairs]]
     kept = {int(row) for row in table.probes(MOST_PAIRS, among=np.sort(rows))}
     chosen = [i for i, row in enumerate(rows) if int(row) in kept]
     return Profiles(

@@ -108,7 +108,7 @@ def _favoured(table: EmbeddingTable, profiles: Profiles, layer: int) -> dict[str
     repeated, against the rows of the table that is checked (``matrix=output`` makes those the unembedding's).
     """
     words = [pair[0] for pair in profiles.pairs[:SHOWN]]
-    vectors = profiles.words.vectors[[profiles.words.place[word] for word in words]]
+    vectors = profiles.words.vectors[[profiles.words.index[word] for word in words]]
     try:
         values = profiles_of(table, vectors, "value", layer)
         carried = _carried(table, values, layer)

@@ -59,7 +59,7 @@ def profiles_of_pairs(table: EmbeddingTable, relation: Relation, weights: str, l
         raise NotMeasurable(
             f"{word!r} has the same product with all {profiles.shape[1]} rows of {weights}, layer {layer}"
         )
-    first, second = (profiles[[words.place[pair[k]] for pair in pairs]] for k in (0, 1))
+    first, second = (profiles[[words.index[pair[k]] for pair in pairs]] for k in (0, 1))
     return Profiles(words, pairs, first, second)
 
 

@@ -157,9 +157,9 @@ def _ask(table: EmbeddingTable, questions: Questions, words: _Words, *, fold_cas
     if not text:
         raise NotMeasurable(f"no question of {questions.name} has four words among the {len(words.rows)} known ones")
     index = np.array(forms, dtype=np.int64)
-    used, place = np.unique(index[:, :3], return_inverse=True)
+    used, position = np.unique(index[:, :3], return_inverse=True)
     unit = _unit(table, words.first[used])
-    a, b, c = unit[torch.from_numpy(place.reshape(-1, 3).T.copy()).to(unit.device)]
+    a, b, c = unit[torch.from_numpy(position.reshape(-1, 3).T.copy()).to(unit.device)]
     query = torch.nn.functional.normalize(b - a + c, dim=1, eps=1e-30)
     return _Asked(text, np.array(section, dtype=np.int64), index, query, keep_sources)
 
@@ -215,8 +215,8 @@ def _among_words(
 ) -> tuple[Tensor, Tensor]:
     """(n,) score of the target, and the largest of a rival, among the rows that write any question's words."""
     unit = table.units(words.rows[positions])
-    distinct, place = np.unique(words.form_of[positions], return_inverse=True)
-    index = torch.from_numpy(place).to(unit.device)
+    distinct, column = np.unique(words.form_of[positions], return_inverse=True)
+    index = torch.from_numpy(column).to(unit.device)
     forms = torch.from_numpy(np.searchsorted(distinct, asked.forms)).to(unit.device)
     targets, rivals = [], []
     for start in range(0, len(forms), _QUESTIONS):

@@ -138,11 +138,13 @@ def ranks(
         apart = np.sort(forms.positions(distinct))
         small = query @ table.units(table.population[apart]).T
         index = torch.from_numpy(np.searchsorted(distinct, forms.of_position[apart])).to(query.device)
-        place = torch.from_numpy(np.searchsorted(distinct, word_forms)).to(query.device)
+        form = torch.from_numpy(np.searchsorted(distinct, word_forms)).to(query.device)
         targets, counts = {}, {}
         for name, weights in METHODS.items():
             scores = _combine(small, weights).expand(n, n, len(apart))
-            targets[name], counts[name] = _start(_by_form(scores, index, len(distinct)), place, n)
+            best = scores.new_full((*scores.shape[:-1], len(distinct)), -torch.inf)
+            best.scatter_reduce_(-1, index.expand(scores.shape), scores, "amax")
+            targets[name], counts[name] = _start(best, form, n)
         ranked = {name: 1 + ahead.cpu().numpy().astype(np.int64) for name, ahead in counts.items()}
         for block in _rest(table, query, forms, apart):
             for name, weights in METHODS.items():
@@ -181,14 +183,9 @@ def _ahead(block: Tensor, weights: tuple[float, float, float], targets: Any) -> 
     return np.stack(counts)
 
 
-def _by_form(scores: Tensor, index: Tensor, count: int) -> Tensor:
-    start = scores.new_full((*scores.shape[:-1], count), -torch.inf)
-    return start.scatter_reduce(-1, index.expand(scores.shape), scores, "amax")
-
-
-def _start(best: Tensor, place: Tensor, n: int) -> tuple[Tensor, Tensor]:
+def _start(best: Tensor, form: Tensor, n: int) -> tuple[Tensor, Tensor]:
     """Target scores (n, n), and how many of the words' own forms are ahead, sources and target left out."""
-    first, second = place[:n], place[n:]
+    first, second = form[:n], form[n:]
     i, j = torch.meshgrid(torch.arange(n), torch.arange(n), indexing="ij")
     i, j = i.to(best.device), j.to(best.device)
     target = best.gather(2, second.expand(n, n)[..., None])[..., 0]

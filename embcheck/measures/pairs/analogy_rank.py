@@ -91,9 +91,8 @@ def analogy_rank(table: EmbeddingTable, analogy: Analogy) -> Estimate:
         "nearest_to_c": unit[2],
         "a_plus_c": unit[0] + unit[2],
     }
-    with blocks.full_precision():
-        query = torch.nn.functional.normalize(torch.stack([*queries.values(), unit[1]]), dim=1).float()
-        scores = torch.cat([query @ rows.T for _, rows in blocks.blocks(table)], dim=1)
+    query = torch.nn.functional.normalize(torch.stack([*queries.values(), unit[1]]), dim=1).float()
+    scores = blocks.cosines(table, query)
     rankings = {name: _Ranking(forms.best(scores[i]), forms) for i, name in enumerate(queries)}
     near_a, near_c, near_b = scores[2] + 1, scores[3] + 1, scores[-1] + 1  # twice the cosines shifted to [0, 1]
     rankings["3cosmul"] = _Ranking(forms.best(near_a / 2 * near_c / 2 / (near_b / 2 + EPSILON)), forms)

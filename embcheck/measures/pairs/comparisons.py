@@ -163,22 +163,22 @@ def _sums(table: EmbeddingTable, lists: Comparisons) -> list[dict[str, Any]]:
     A target of several tokens is the mean of them, which shares no row; its rank is what it would be as a row.
     """
     words = resolve(table, list(dict.fromkeys(word for parts in lists.compositions for word in parts[:2])))
-    asked = [parts for parts in lists.compositions if parts[0] in words.place and parts[1] in words.place]
+    asked = [parts for parts in lists.compositions if parts[0] in words.index and parts[1] in words.index]
     targets = table.embed(list(dict.fromkeys(parts[2] for parts in asked)), "mean")
-    place = {word: i for i, word in enumerate(targets.words)}
-    asked = [parts for parts in asked if parts[2] in place]
+    index = {word: i for i, word in enumerate(targets.words)}
+    asked = [parts for parts in asked if parts[2] in index]
     if not asked:
         return []
     units = words.units
-    queries = np.stack([units[words.place[a]] + units[words.place[b]] for a, b, _ in asked])
+    queries = np.stack([units[words.index[a]] + units[words.index[b]] for a, b, _ in asked])
     forms = forms_of(table)
     best = forms.best(scores(table, queries))
     goals = unit(targets.vectors.cpu().double().numpy())
     sums = []
     for query, row, (a, b, target) in zip(unit(queries), best, asked, strict=True):
-        single = len(targets.rows[place[target]]) == 1
+        single = len(targets.rows[index[target]]) == 1
         own = forms.find(target) if single else None
-        cosine = float(query @ goals[place[target]]) if own is None else float(row[own])
+        cosine = float(query @ goals[index[target]]) if own is None else float(row[own])
         ahead = row >= cosine
         ahead[[form for word in (a, b) if (form := forms.find(word)) is not None]] = False
         if own is not None:

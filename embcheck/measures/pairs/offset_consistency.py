@@ -89,12 +89,12 @@ def offset_consistency(table: EmbeddingTable, relation: Relation, *, rng: np.ran
 
 def _resolve(table: EmbeddingTable, relation: Relation, pooling: Any) -> _Pairs:
     words = table.embed(relation.words, pooling)
-    ids, place = words.rows, {word: i for i, word in enumerate(words.words)}
-    kept = [(a, b) for a, b in relation.pairs if a in place and b in place and ids[place[a]] != ids[place[b]]]
-    first, second = (words.vectors[[place[pair[k]] for pair in kept]] for k in (0, 1))
+    ids, index = words.rows, {word: i for i, word in enumerate(words.words)}
+    kept = [(a, b) for a, b in relation.pairs if a in index and b in index and ids[index[a]] != ids[index[b]]]
+    first, second = (words.vectors[[index[pair[k]] for pair in kept]] for k in (0, 1))
     apart = (torch.linalg.vector_norm(second - first, dim=1) > 0).cpu().numpy()  # equal vectors have no offset
     kept = [pair for pair, far in zip(kept, apart, strict=True) if far]
-    rows = np.array([[ids[place[a]][0], ids[place[b]][0]] for a, b in kept], dtype=np.int64).reshape(-1, 2)
+    rows = np.array([[ids[index[a]][0], ids[index[b]][0]] for a, b in kept], dtype=np.int64).reshape(-1, 2)
     mask = torch.from_numpy(apart).to(first.device)
     return _Pairs(kept, rows, first[mask], second[mask], words.coverage)
 
@@ -176,10 +176,10 @@ def _details(
 ) -> dict[str, Any]:
     included, left_out = _with_mean(units)
     names = [f"{a}>{b}" for a, b in pairs.words]
-    place = {pair: i for i, pair in enumerate(pairs.words)}
+    index = {pair: i for i, pair in enumerate(pairs.words)}
     by_stratum = {}
     for name, members in relation.strata.items():
-        inside = [place[pair] for pair in members if pair in place]
+        inside = [index[pair] for pair in members if pair in index]
         if len(inside) > 1:
             by_stratum[name] = {"pairs": len(inside), "consistency": _consistency(units[inside])[0]}
     pooled = _resolve(table, relation, "mean")

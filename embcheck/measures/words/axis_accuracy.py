@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from embcheck import lexicons
 from embcheck.errors import NotMeasurable
-from embcheck.estimate import Estimate, part
+from embcheck.estimate import Estimate
 from embcheck.measures.measure import measure
 from embcheck.measures.pools import axis_pool
 from embcheck.measures.resolve import resolve, resolved_pairs, undecided, unit
@@ -80,25 +80,20 @@ def axis_accuracy(table: EmbeddingTable, axis: Axis, *, rng: np.random.Generator
         19 the estimate is given, and decides nothing.
     """
     poles = _resolve(table, axis)
-    n, level = len(poles.pairs), current().confidence_level
+    n = len(poles.pairs)
     units = project_out(unit(poles.vectors), poles.away)
+    raw = project_out(poles.vectors / np.abs(poles.vectors).max(), poles.away)
     gram = units @ units.T
-    value = float(accuracy(gram))
-    right = _right(gram)
-    interval = score_interval(value, _variance(gram), 2 * n, n - 1, level)
-    return Estimate(
-        value,
-        interval.low,
-        interval.high,
-        level,
-        f"{interval.text} over pairs",
-        n,
-        "word pairs",
+    level, share = current().confidence_level, float(accuracy(gram))
+    return Estimate.from_units(
+        _right(gram),
+        unit="word pairs",
+        labels=[">".join(pair) for pair in poles.pairs],
+        bounds=(0.0, 1.0),
+        interval=replace(score_interval(share, _variance(gram), 2 * n, n - 1, level), note=" over pairs"),
         name=f"share of words on their side of the {axis.name} axis",
-        effect={"name": "the same for vectors as stored", "value": _raw_accuracy(poles)},
+        effect={"name": "the same for vectors as stored", "value": float(accuracy(raw @ raw.T))},
         draws={"random_axes": _random_axes(table, axis, poles, rng)},
-        units=right,
-        parts=(part([">".join(pair) for pair in poles.pairs], right, bounds=(0.0, 1.0)),),
         details={
             "coverage": poles.coverage.record(),
             **_positions(table, axis, units, poles),
@@ -112,19 +107,19 @@ def axis_accuracy(table: EmbeddingTable, axis: Axis, *, rng: np.random.Generator
 def _resolve(table: EmbeddingTable, axis: Axis) -> _Poles:
     words, pairs = resolved_pairs(table, axis.poles, axis.name)
     away = None if axis.orthogonal_to is None else _direction(table, axis, axis.orthogonal_to)
-    place = words.place
-    kept = [place[pair[k]] for k in (0, 1) for pair in pairs]
+    index = words.index
+    kept = [index[pair[k]] for k in (0, 1) for pair in pairs]
     return _Poles(pairs, words.rows[kept], words.vectors[kept], away, words.coverage)
 
 
 def _direction(table: EmbeddingTable, axis: Axis, other: Axis) -> NDArray[np.float64]:
     """(d,) unit mean difference of the other axis' pairs that share no word with this one."""
     words = resolve(table, [word for pair in axis.away for word in pair])
-    place, units = words.place, words.units
-    kept = [pair for pair in axis.away if set(pair) <= set(place)]
+    index, units = words.index, words.units
+    kept = [pair for pair in axis.away if set(pair) <= set(index)]
     if not kept:
         raise NotMeasurable(f"no {other.name} pair is two single tokens here, so {axis.name} can't be orthogonal to it")
-    return unit(np.sum([units[place[b]] - units[place[a]] for a, b in kept], axis=0))
+    return unit(np.sum([units[index[b]] - units[index[a]] for a, b in kept], axis=0))
 
 
 def project_out(vectors: NDArray[np.float64], away: NDArray[np.float64] | None) -> NDArray[np.float64]:
@@ -185,12 +180,6 @@ def _left_out(gram: NDArray[np.float64]) -> NDArray[np.float64]:
     n = len(gram) // 2
     kept = [np.delete(np.arange(2 * n), [i, n + i]) for i in range(n)]
     return np.array([float(accuracy(gram[np.ix_(k, k)])) for k in kept])
-
-
-def _raw_accuracy(poles: _Poles) -> float:
-    scaled = poles.vectors / np.abs(poles.vectors).max()
-    vectors = project_out(scaled, poles.away)
-    return float(accuracy(vectors @ vectors.T))
 
 
 def _random_axes(table: EmbeddingTable, axis: Axis, poles: _Poles, rng: np.random.Generator) -> NDArray[np.float64]:
