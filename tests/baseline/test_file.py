@@ -127,12 +127,12 @@ KILLED = """
 import os, sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from embcheck import atomic
+from embcheck import files
 from test_file import add
 def wait(_descriptor):
     print("writing", flush=True)
     import time; time.sleep(60)
-atomic.os.fsync = wait
+files.os.fsync = wait
 add(Path({folder!r}), "two")
 """
 
