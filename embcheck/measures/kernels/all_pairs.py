@@ -138,7 +138,11 @@ def _factors(table: EmbeddingTable) -> _Factors:
     """
     population, stored = table.population, table.vectors
     lengths = table.norms[row_index(population, stored.device)].float()
-    kind, error = _fast_type(stored), signs.tolerance(table.width, stored.device)
+    on_cuda, error = stored.device.type == "cuda", signs.tolerance(table.width, stored.device)
+    native = (stored.dtype == torch.bfloat16 and (on_cuda or bfloat16_pays())) or (
+        stored.dtype == torch.float16 and on_cuda
+    )
+    kind = stored.dtype if native else torch.float32  # the stored type where it is faster, with sums in float32
     view = kind == stored.dtype and isinstance(row_index(population, stored.device), slice)
     scaled = not moderate(lengths) or (kind == torch.float16 and bool(lengths.max() > 64))
     if scaled:
@@ -200,13 +204,6 @@ def _kept(make: Callable[[slice], Tensor], table: EmbeddingTable, kind: torch.dt
     for part in table.slices(len(kept)):
         kept[part] = make(part)
     return partial(torch.Tensor.__getitem__, kept)
-
-
-def _fast_type(stored: Tensor) -> torch.dtype:
-    """The type to multiply in: the stored one where that is faster and sums run in float32, else float32."""
-    if stored.dtype == torch.bfloat16 and (stored.device.type == "cuda" or bfloat16_pays()):
-        return torch.bfloat16
-    return torch.float16 if stored.dtype == torch.float16 and stored.device.type == "cuda" else torch.float32
 
 
 @cache

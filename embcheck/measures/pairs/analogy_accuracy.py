@@ -14,8 +14,6 @@ from embcheck.measures.kernels import blocks
 from embcheck.measures.measure import measure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -178,7 +176,8 @@ def _right(table: EmbeddingTable, asked: _Asked, words: _Words) -> NDArray[np.bo
     apart = np.isin(words.form_of, np.unique(asked.forms))
     target, rival = _among_words(table, asked, words, np.flatnonzero(apart))
     active = torch.nonzero(rival <= target + CLOSE)[:, 0]
-    for unit in _steps(table, words.rows[~apart]):
+    rows = words.rows[~apart]
+    for unit in (step for part in table.slices(len(rows)) for step in torch.split(table.units(rows[part]), _STEP)):
         if not len(active):
             break
         rival[active] = torch.maximum(rival[active], _largest(query[active], unit))
@@ -189,14 +188,6 @@ def _right(table: EmbeddingTable, asked: _Asked, words: _Words) -> NDArray[np.bo
         chosen = close[start : start + _EXACT]
         right[chosen] = [score > other for score, other, _ in _exactly(table, asked, words, chosen)]
     return right
-
-
-def _steps(table: EmbeddingTable, rows: NDArray[np.int64]) -> Iterator[Tensor]:
-    """Unit rows, 4,096 at a time."""
-    for part in table.slices(len(rows)):
-        unit = table.units(rows[part])
-        for start in range(0, len(unit), _STEP):
-            yield unit[start : start + _STEP]
 
 
 def _largest(query: Tensor, unit: Tensor) -> Tensor:

@@ -14,7 +14,6 @@ from embcheck.stats.permutations import p_value
 
 if TYPE_CHECKING:
     import numpy as np
-    from numpy.typing import NDArray
 
     from embcheck.estimate import Estimate
     from embcheck.lexicons import Relation
@@ -52,9 +51,15 @@ def related_pair_auc(table: EmbeddingTable, relation: Relation, *, rng: np.rando
     first, second = words.of_pairs(pairs)
     cosines = unit(first) @ unit(second).T
     estimate = area_estimate(cosines, rng, ["-".join(pair) for pair in pairs])
-    details = {
+    n = len(pairs)
+    details: dict[str, Any] = {
         "coverage": words.coverage.record(),
-        "mann_whitney": _mann_whitney(len(pairs), estimate.value, estimate.draws["shuffled_pairs"]),
+        "mann_whitney": {  # cells share words, so the usual tables of U don't apply: p is that of permuted words
+            "u": round(2 * estimate.value * n * n * (n - 1)) / 2,
+            "related": n,
+            "unrelated": n * (n - 1),
+            "p_value": p_value(estimate.draws["shuffled_pairs"], estimate.value),
+        },
     }
     if current().details:
         details |= comparisons.of_pairs(relation, pairs, first, second)
@@ -66,13 +71,3 @@ def related_pair_auc(table: EmbeddingTable, relation: Relation, *, rng: np.rando
         details=details,
         counterexamples=weakest(words, pairs, cosines),
     )
-
-
-def _mann_whitney(n: int, value: float, draws: NDArray[np.float64]) -> dict[str, Any]:
-    """U with the p-value of the permutation over words: cells share words, so the usual tables don't apply."""
-    return {
-        "u": round(2 * value * n * n * (n - 1)) / 2,
-        "related": n,
-        "unrelated": n * (n - 1),
-        "p_value": p_value(draws, value),
-    }

@@ -21,7 +21,6 @@ from embcheck.stats.permutations import p_value
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from embcheck.estimate import Part
     from embcheck.lexicons import OrderedWords
     from embcheck.table import EmbeddingTable
 
@@ -99,6 +98,8 @@ def order_agreement(table: EmbeddingTable, sequence: OrderedWords, *, rng: np.ra
     mantel = _Mantel(cosines, _twice_ranks(cosines), _orders(n, rng))
     gaps = np.abs(places[:, None] - places[None])
     value, draws = mantel.rho(-gaps.astype(np.float64))
+    labels = [f"{words.words[i]}-{words.words[j]}" for i, j in zip(*upper, strict=True)]
+    scores = [stats.zscore(stats.rankdata(cells[upper])) for cells in (cosines, -gaps)]  # whose products' mean is rho
     return Estimate.exact(
         value,
         n=n,
@@ -106,7 +107,7 @@ def order_agreement(table: EmbeddingTable, sequence: OrderedWords, *, rng: np.ra
         name="rank correlation of cosine and closeness",
         effect={"name": "neighbours minus distant words", "value": mantel.difference(*_near_and_far(gaps))[0]},
         draws={"shuffled_order": draws},
-        parts=(_pairs_part(words.words, cosines, gaps),),
+        parts=(part(labels, scores[0] * scores[1], population=len(labels)),),
         details={
             "coverage": words.coverage.record(),
             "words": list(words.words),
@@ -116,14 +117,6 @@ def order_agreement(table: EmbeddingTable, sequence: OrderedWords, *, rng: np.ra
         },
         counterexamples=_farthest(words.words, words.rows, cosines, gaps),
     )
-
-
-def _pairs_part(words: tuple[str, ...], cosines: NDArray[np.float64], gaps: NDArray[np.int64]) -> Part:
-    """What each pair of words adds to the correlation, of which the mean over pairs is the correlation itself."""
-    upper = np.triu_indices(len(words), 1)
-    labels = [f"{words[i]}-{words[j]}" for i, j in zip(*upper, strict=True)]
-    scores = [stats.zscore(stats.rankdata(cells[upper])) for cells in (cosines, -gaps)]
-    return part(labels, scores[0] * scores[1], population=len(labels))
 
 
 def _twice_ranks(cells: NDArray[np.float64]) -> NDArray[np.int64]:
