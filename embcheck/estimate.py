@@ -12,14 +12,17 @@ from embcheck.errors import NotMeasurable, UsageError
 from embcheck.settings import current
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
+    from embcheck.stats.intervals import Interval
+
 __all__ = ["KEPT", "Estimate", "Part", "Reference", "Snapshot", "distinct", "part"]
 
 KEPT = 1_000  # units of a part that are kept: the first ones in hash order
+_SAME_NAME = ("value", "low", "high", "confidence_level", "scale", "unit", "n")  # in a snapshot and its record
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +52,8 @@ class Part:
     @property
     def record(self) -> dict[str, Any]:
         """The part as JSON types."""
-        return {
-            "labels": list(self.labels),
-            "values": list(self.values),
-            "weight": self.weight,
-            "population": self.population,
-            "pseudo": self.pseudo,
-            "bounds": None if self.bounds is None else list(self.bounds),
-        }
+        record = {name: getattr(self, name) for name in self.__slots__}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in record.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +72,8 @@ class Snapshot:
 
     @classmethod
     def read(cls, record: Mapping[str, Any]) -> Snapshot:
-        """The snapshot of its JSON types.
-
-        Raises
-        ------
-        KeyError, TypeError, ValueError
-            They are not those of a snapshot.
-        """
-        fields = {key: record[key] for key in ("value", "low", "high", "confidence_level", "scale", "unit", "n")}
+        """The snapshot of its JSON types; ``KeyError``, ``TypeError`` or ``ValueError`` where they are others."""
+        fields = {key: record[key] for key in _SAME_NAME}
         for key in ("value", "low", "high", "confidence_level"):
             if not math.isfinite(fields[key]):
                 raise ValueError(f"{key} is not a finite number")
@@ -91,17 +82,8 @@ class Snapshot:
     @property
     def record(self) -> dict[str, Any]:
         """The snapshot as JSON types."""
-        return {
-            "value": self.value,
-            "low": self.low,
-            "high": self.high,
-            "confidence_level": self.confidence_level,
-            "exact": self.is_exact,
-            "scale": self.scale,
-            "unit": self.unit,
-            "n": self.n,
-            "parts": [one.record for one in self.parts],
-        }
+        same = {key: getattr(self, key) for key in _SAME_NAME}
+        return {**same, "exact": self.is_exact, "parts": [part.record for part in self.parts]}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,6 +95,8 @@ class Estimate:
     ``counterexamples`` say why: plain JSON types only. ``reason`` is set where the value may be read but must not
     decide a claim, and makes the verdict inconclusive. ``parts`` are the labelled units by which a later estimate is
     compared with this one; ``compared_as`` names the scale, and gives the value on it, where that is not the value's.
+    ``over_probes`` says that fewer probe tokens would do, for a wider interval; ``measure`` is the name of the measure
+    of `embcheck.measures` that made it.
     """
 
     value: float
@@ -133,6 +117,8 @@ class Estimate:
     reason: str | None = None
     parts: tuple[Part, ...] = ()
     compared_as: tuple[str, float] | None = None
+    over_probes: bool = False
+    measure: str = ""
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
@@ -172,7 +158,7 @@ class Estimate:
         bounds: tuple[float, float] | None = None,
         skewness: float = 0.0,
         labels: Sequence[str] = (),
-        interval: tuple[float, float, str] | None = None,
+        interval: Interval | None = None,
         **about: Any,
     ) -> Estimate:
         """The mean of independent units, with its interval.
@@ -197,7 +183,7 @@ class Estimate:
             Names of the units, such as their tokens, by which a later checkpoint's units find theirs. The first
             1,000 serve.
         interval
-            Low, high and the method's name, where the units were drawn in a way that needs an interval of its own.
+            An `embcheck.stats.intervals.Interval`, where the units were drawn in a way that needs one of its own.
 
         Raises
         ------
@@ -220,13 +206,52 @@ class Estimate:
             return cls.exact(value, n=len(units), unit=unit, units=units, **about)
         level = current().confidence_level
         ordered = units if rng is None else rng.permutation(units)
-        low, high, method = interval or mean_interval(ordered, level, population, bounds, skewness)
+        interval = interval or mean_interval(ordered, level, population, bounds, skewness)
+        low, high = interval.low, interval.high
         if math.isnan(low):
-            about.setdefault(
-                "reason", f"all {len(units)} {unit} have the same value, so there is no spread to judge by"
-            )
+            why = f"all {len(units)} {unit} have the same value, so there is no spread to judge by"
+            about.setdefault("reason", why)
             low = high = value
-        return cls(value, low, high, level, method, len(units), unit, units=units, **about)
+        return cls(value, low, high, level, interval.text, len(units), unit, units=units, **about)
+
+    @classmethod
+    def jackknife(
+        cls,
+        value: float,
+        replicates: Any,
+        *,
+        unit: str,
+        over: str,
+        labels: Sequence[str] = (),
+        interval: Callable[..., tuple[Interval, NDArray[np.float64]]] | None = None,
+        **about: Any,
+    ) -> Estimate:
+        """A statistic of independent units, with the interval that its values without each of them give.
+
+        Parameters
+        ----------
+        value
+            The statistic of all n units.
+        replicates
+            Its value without each unit in turn, shape (n,).
+        unit
+            What a unit is, in the plural.
+        over
+            What the method is said to run over, such as ``"pairs"``.
+        labels
+            Names of the units, by which a later checkpoint's units find theirs.
+        interval
+            Of value, replicates and confidence level, what gives the interval and the pseudo-values; by default
+            Student's t (`embcheck.stats.intervals.jackknife_interval`).
+        """
+        from embcheck.stats.intervals import jackknife_interval
+
+        level = current().confidence_level
+        around, pseudo = (interval or jackknife_interval)(value, replicates, level)
+        if labels:
+            about["parts"] = (part(labels, pseudo, pseudo=True),)
+        method = f"{around.text} over {over}"
+        return cls(value, around.low, around.high, level, method, len(pseudo), unit, units=pseudo, **about)
 
 
 def part(
@@ -238,13 +263,7 @@ def part(
     pseudo: bool = False,
     bounds: tuple[float, float] | None = None,
 ) -> Part:
-    """A part of the first 1,000 units; pseudo-values are kept whole, since they mean something all together only.
-
-    Raises
-    ------
-    UsageError
-        There are fewer labels than units to keep.
-    """
+    """A part of the first 1,000 units; pseudo-values are kept whole, since they mean something all together only."""
     names, numbers = list(labels), [float(value) for value in values]
     count = len(numbers) if pseudo else min(len(numbers), KEPT)
     if len(names) < count:
@@ -255,11 +274,11 @@ def part(
 def distinct(labels: Sequence[str]) -> tuple[str, ...]:
     """The labels, a repeated one told apart by a number: a vocabulary may have two rows of one text."""
     seen: Counter[str] = Counter()
-    found = []
+    names = []
     for label in labels:
         seen[label] += 1
-        found.append(label if seen[label] == 1 else f"{label}\0{seen[label]}")
-    return tuple(found)
+        names.append(label if seen[label] == 1 else f"{label}\0{seen[label]}")
+    return tuple(names)
 
 
 def _read_part(record: Mapping[str, Any]) -> Part:

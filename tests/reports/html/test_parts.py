@@ -9,14 +9,14 @@ import struct
 import zlib
 
 import pytest
+from embcheck.reports.html.draw import svg, vega
+from embcheck.reports.html.draw.heat import heat
+from embcheck.reports.html.draw.inert import inert
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from embcheck.errors import UsageError
 from embcheck.reports.html import ranges, view
-from embcheck.reports.html.draw import svg, vega
-from embcheck.reports.html.draw.heat import heat
-from embcheck.reports.html.draw.inert import inert
 
 FINITE = st.floats(-1e6, 1e6).map(lambda v: round(v, 4))
 
