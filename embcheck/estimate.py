@@ -6,7 +6,10 @@ import importlib
 import math
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
 
 from embcheck.errors import NotMeasurable, UsageError
 from embcheck.settings import current
@@ -22,7 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["KEPT", "Estimate", "Part", "Reference", "Snapshot", "distinct", "part"]
 
 KEPT = 1_000  # units of a part that are kept: the first ones in hash order
-_SAME_NAME = ("value", "low", "high", "confidence_level", "scale", "unit", "n")  # in a snapshot and its record
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +35,7 @@ class Reference:
     standard_error: float
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Struct, frozen=True, forbid_unknown_fields=True):
     """Units of one stratum; an estimate is the weighted sum of its parts' means.
 
     ``population`` is the size of the finite population that the units were drawn from without replacement, the kept
@@ -45,45 +46,27 @@ class Part:
     labels: tuple[str, ...]
     values: tuple[float, ...]
     weight: float = 1.0
-    population: int | None = None
+    population: Annotated[int, Meta(ge=0)] | None = None
     pseudo: bool = False
     bounds: tuple[float, float] | None = None
 
-    @property
-    def record(self) -> dict[str, Any]:
-        """The part as JSON types."""
-        record = {name: getattr(self, name) for name in self.__slots__}
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in record.items()}
+    def __post_init__(self) -> None:
+        if len(self.labels) != len(self.values):
+            raise ValueError(f"{len(self.values)} units have {len(self.labels)} labels")
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(Struct, frozen=True, forbid_unknown_fields=True):
     """An estimate on the scale on which two of them are compared."""
 
-    value: float
-    low: float
-    high: float
-    confidence_level: float
-    is_exact: bool
+    value: int | float
+    low: int | float
+    high: int | float
+    confidence_level: Annotated[float, Meta(gt=0, lt=1)]
+    is_exact: bool = msgspec.field(name="exact")
     scale: str
     unit: str
-    n: int
+    n: Annotated[int, Meta(ge=0)]
     parts: tuple[Part, ...] = ()
-
-    @classmethod
-    def read(cls, record: Mapping[str, Any]) -> Snapshot:
-        """The snapshot of its JSON types; ``KeyError``, ``TypeError`` or ``ValueError`` where they are others."""
-        fields = {key: record[key] for key in _SAME_NAME}
-        for key in ("value", "low", "high", "confidence_level"):
-            if not math.isfinite(fields[key]):
-                raise ValueError(f"{key} is not a finite number")
-        return cls(**fields, is_exact=bool(record["exact"]), parts=tuple(map(_read_part, record["parts"])))
-
-    @property
-    def record(self) -> dict[str, Any]:
-        """The snapshot as JSON types."""
-        same = {key: getattr(self, key) for key in _SAME_NAME}
-        return {**same, "exact": self.is_exact, "parts": [part.record for part in self.parts]}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -279,23 +262,6 @@ def distinct(labels: Sequence[str]) -> tuple[str, ...]:
         seen[label] += 1
         names.append(label if seen[label] == 1 else f"{label}\0{seen[label]}")
     return tuple(names)
-
-
-def _read_part(record: Mapping[str, Any]) -> Part:
-    labels, values = tuple(record["labels"]), tuple(record["values"])
-    if len(labels) != len(values) or not all(isinstance(label, str) for label in labels):
-        raise ValueError(f"{len(values)} units have {len(labels)} labels")
-    if not all(isinstance(value, int | float) and math.isfinite(value) for value in values):
-        raise ValueError("a unit has no finite value")
-    bounds = record["bounds"]
-    return Part(
-        labels,
-        values,
-        float(record["weight"]),
-        record["population"],
-        bool(record["pseudo"]),
-        None if bounds is None else (float(bounds[0]), float(bounds[1])),
-    )
 
 
 def as_html(kind: Literal["estimate", "result", "run"], value: object) -> str:

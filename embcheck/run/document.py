@@ -130,12 +130,6 @@ def _population(table: EmbeddingTable) -> Population:
 
 def adjusted(results: Sequence[ResultRecord]) -> list[ResultRecord]:
     """A model's results with Holm's adjustment: of all permutation tests, which gates nothing, and of all changes."""
-    tests = [
-        (null.p_value, i, k)
-        for i, r in enumerate(results)
-        for k, null in enumerate(r.nulls)
-        if null.p_value is not None
-    ]
     from embcheck.stats.permutations import holm
 
     p_values = [null.p_value for result in results for null in result.nulls if null.p_value is not None]
