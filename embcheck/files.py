@@ -15,13 +15,7 @@ __all__ = ["replace", "sweep", "write"]
 
 
 def replace(path: Path, text: str, *, encoding: str = "ascii") -> None:
-    """Write text to a file. Whatever happens meanwhile, the path holds all of the old text or all of the new.
-
-    Raises
-    ------
-    OSError
-        It can't be written; the old file is as it was.
-    """
+    """Write text to a file. Whatever happens meanwhile, the path holds all of the old text or all of the new."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with temporary.open("x", encoding=encoding, newline="\n") as file:
@@ -34,13 +28,7 @@ def replace(path: Path, text: str, *, encoding: str = "ascii") -> None:
 
 
 def write(path: Path, text: str) -> None:
-    """Write text as UTF-8 to a file that the user named, as ``replace`` does.
-
-    Raises
-    ------
-    EmbcheckError
-        It can't be written.
-    """
+    """Write text as UTF-8 to a file that the user named, as ``replace`` does."""
     try:
         replace(path.resolve(), text, encoding="utf-8")
     except OSError as error:
@@ -48,12 +36,6 @@ def write(path: Path, text: str) -> None:
 
 
 def sweep(path: Path) -> None:
-    """Remove temporary files that a killed process left beside the file. Only for who holds the file's lock.
-
-    Raises
-    ------
-    OSError
-        One can't be removed.
-    """
+    """Remove temporary files that a killed process left beside the file. Only for who holds the file's lock."""
     for left in path.parent.glob(f".{path.name}.*.tmp"):
         left.unlink(missing_ok=True)

@@ -62,15 +62,7 @@ def schemes() -> tuple[str, ...]:
 
 
 def check(spec: ModelSpec) -> None:
-    """Check what can be checked before any heavy import and without a network: the scheme, names, paths on disk.
-
-    Raises
-    ------
-    SpecError
-        No source reads this scheme.
-    SourceError
-        A path that the spec names does not exist.
-    """
+    """Check what can be checked before any heavy import and without a network: the scheme, names, paths on disk."""
     if spec.scheme not in schemes():
         close = difflib.get_close_matches(spec.scheme, schemes(), n=1)
         hint = f"did you mean {close[0]}:?" if close else f"known schemes: {', '.join(schemes())}"
@@ -88,13 +80,7 @@ def check(spec: ModelSpec) -> None:
 
 
 def expand(spec: ModelSpec) -> tuple[ModelSpec, ...]:
-    """The specs that one stands for: itself, but for one a layer where all layers are asked for.
-
-    Raises
-    ------
-    SpecError, SourceError
-        As ``check``, or the number of layers can't be read.
-    """
+    """The specs that one stands for: itself, but for one a layer where all layers are asked for."""
     if spec.scheme not in _NESTED:
         return (spec,)
     found: tuple[ModelSpec, ...] = _module(spec).expand(spec)
@@ -102,13 +88,7 @@ def expand(spec: ModelSpec) -> tuple[ModelSpec, ...]:
 
 
 def announce(specs: Sequence[ModelSpec]) -> list[str]:
-    """What a user should know before these are read, each thing once.
-
-    Raises
-    ------
-    SourceError
-        A file can't be looked at.
-    """
+    """What a user should know before these are read, each thing once."""
     return list(dict.fromkeys(_module(spec).announce(spec) for spec in specs if spec.scheme in _NESTED))
 
 
@@ -119,15 +99,7 @@ def load(
     dtype: str | None = None,
     population: Literal["known", "all"] = "known",
 ) -> EmbeddingTable:
-    """Read a table and put it on a device.
-
-    Raises
-    ------
-    SpecError, SourceError
-        As ``check``; or the file is malformed.
-    DeviceError
-        The device or dtype is unknown, or not to be had here.
-    """
+    """Read a table and put it on a device."""
     from dataclasses import replace
 
     import torch
@@ -144,13 +116,7 @@ def load(
 
 
 def describe(spec: ModelSpec) -> dict[str, Any]:
-    """What ``load`` would read, found without reading it.
-
-    Raises
-    ------
-    SpecError, SourceError
-        As ``load``.
-    """
+    """What ``load`` would read, found without reading it."""
     check(spec)
     spec = routed(spec)
     found: dict[str, Any] = _module(spec).describe(spec)
@@ -158,13 +124,7 @@ def describe(spec: ModelSpec) -> dict[str, Any]:
 
 
 def resolve_device(name: str) -> torch.device:
-    """The torch device of a name: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-
-    Raises
-    ------
-    DeviceError
-        The name is unknown, or there is no such device here.
-    """
+    """The torch device of a name: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``."""
     _import_torch()
     import torch
 

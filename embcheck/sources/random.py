@@ -33,25 +33,13 @@ _OTHER_CHARACTERS = (*range(0xA1, 0x250), *range(0x391, 0x3CA), *range(0x410, 0x
 
 
 def read(spec: ModelSpec) -> EmbeddingTable:
-    """Draw the table. The same spec gives the same numbers on every machine.
-
-    Raises
-    ------
-    SpecError
-        The shape or the seed is malformed, or the table would take more than 64 GiB.
-    """
+    """Draw the table. The same spec gives the same numbers on every machine."""
     rows, width, seed = _parse(spec)
     return assemble(spec, torch.from_numpy(_draw(rows, width, seed)), WordVocabulary(_words(rows)), bytes_read=0)
 
 
 def describe(spec: ModelSpec) -> dict[str, object]:
-    """What `read` would draw.
-
-    Raises
-    ------
-    SpecError
-        As `read`.
-    """
+    """What `read` would draw."""
     rows, width, _ = _parse(spec)
     size = rows * width * _ITEM_BYTES
     return {"tensor": None, "shape": (rows, width), "dtype": "float32", "bytes": size, "bytes_total": size, "files": []}

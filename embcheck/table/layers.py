@@ -79,15 +79,7 @@ class GivenLayers:
 
 
 def read(layers: Layers | None, role: str, layer: int, *, width: int, source: str) -> Tensor:
-    """The (n, width) weights of one layer, as stored, of a table from this source.
-
-    Raises
-    ------
-    UsageError
-        There is no such role, or the layer is no whole number.
-    NotMeasurable
-        There are no layers at all, or not these weights.
-    """
+    """The (n, width) weights of one layer, as stored, of a table from this source."""
     _check_asked(role, layer)
     if layers is None:
         raise NotMeasurable(

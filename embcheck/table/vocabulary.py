@@ -123,13 +123,6 @@ class WordVocabulary:
     """A vocabulary of whole words, one a row, as word vectors have it.
 
     A vocabulary without any capital letter is uncased: words are looked up in lower case too.
-
-    Parameters
-    ----------
-    words
-        One word a row. Of equal words the first row is found.
-    special
-        Words that stand for no text, such as ``<unk>``.
     """
 
     def __init__(self, words: Iterable[str], special: Iterable[str] = ("<unk>", "<s>", "</s>", "<pad>")) -> None:
@@ -190,15 +183,7 @@ def is_unused(token: str) -> bool:
 
 
 def classify(surface: str, *, starts_word: bool | None = None) -> TokenKind:
-    """Class of a token that is text (neither special nor bytes).
-
-    Parameters
-    ----------
-    surface
-        Its surface form: leading space and ``##`` included.
-    starts_word
-        Whether it begins a word; ``None`` reads it off a leading space. Only where it is ``False`` is ``##`` a mark.
-    """
+    """Class of a token that is text (neither special nor bytes)."""
     # where words are whole, "##" is text: word2vec writes digits like that
     core = surface.removeprefix(CONTINUATION) if starts_word is False and len(surface) > len(CONTINUATION) else surface
     if len(core) == 1 and "!" <= core <= "~":

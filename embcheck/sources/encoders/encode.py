@@ -30,40 +30,13 @@ _BATCH = 64
 
 
 def require_library() -> None:
-    """Check that sentence-transformers is there, without importing it.
-
-    Raises
-    ------
-    SourceError
-        It is not.
-    """
+    """Check that sentence-transformers is there, without importing it."""
     if importlib.util.find_spec("sentence_transformers") is None:
         raise SourceError("encoding words needs sentence-transformers; pip install 'embcheck[st]', or add space=tokens")
 
 
 def encode(modules: tuple[Module, ...], words: Sequence[str], *, prefix: str, device: torch.device) -> Tensor:
-    """Encode each word behind a prefix.
-
-    Parameters
-    ----------
-    modules
-        The encoder.
-    words
-        What to encode.
-    prefix
-        Text before each word.
-    device
-        Where the model runs.
-
-    Returns
-    -------
-    (n, d) float32 vectors on the CPU.
-
-    Raises
-    ------
-    SourceError
-        The library is missing, or the model is malformed, unsafe, or lacks weights.
-    """
+    """Encode each word behind a prefix: (n, d) float32 vectors on the CPU."""
     require_library()
     origin = modules[0].folder
     try:
@@ -79,25 +52,13 @@ def encode(modules: tuple[Module, ...], words: Sequence[str], *, prefix: str, de
 
 
 def weight_files(modules: tuple[Module, ...]) -> list[Path]:
-    """Every file that holds weights of the encoder.
-
-    Raises
-    ------
-    SourceError
-        A module has none.
-    """
+    """Every file that holds weights of the encoder."""
     weighted = [m.folder for m in modules if m.kind in {"Transformer", "StaticEmbedding", "Dense", "LayerNorm"}]
     return [folder / file for folder in weighted for file in open_checkpoint(LocalFolder(folder)).files]
 
 
 def model_sha256(modules: tuple[Module, ...]) -> str:
-    """Hash over the encoder's files of weights, one after the other.
-
-    Raises
-    ------
-    SourceError
-        One can't be read.
-    """
+    """Hash over the encoder's files of weights, one after the other."""
     digest = hashlib.sha256()
     for path in weight_files(modules):
         try:

@@ -35,15 +35,7 @@ _MOST_ROWS = 2**22
 
 
 def read(spec: ModelSpec) -> EmbeddingTable:
-    """Read the vector of every token.
-
-    Raises
-    ------
-    SourceError
-        The directory lacks weights or a tokenizer, a file is malformed, or what it holds does not fit together.
-    SpecError
-        An option; this scheme has none.
-    """
+    """Read the vector of every token."""
     path, checkpoint, parts = _find(spec)
     rows = _shape(path, parts)[0]
     vocabulary = load_vocabulary(path, rows=rows)  # first, for it is small
@@ -68,13 +60,7 @@ def read(spec: ModelSpec) -> EmbeddingTable:
 
 
 def describe(spec: ModelSpec) -> dict[str, object]:
-    """What `read` would read, from the file's header.
-
-    Raises
-    ------
-    SourceError, SpecError
-        As `read`, as far as the header tells.
-    """
+    """What `read` would read, from the file's header."""
     path, checkpoint, parts = _find(spec)
     rows, width, dtype = _shape(path, parts)
     return {

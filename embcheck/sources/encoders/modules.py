@@ -41,14 +41,7 @@ class Module:
 
 
 def read_modules(folder: Path) -> tuple[Module, ...]:
-    """Read modules.json: one encoder, then what works on its output.
-
-    Raises
-    ------
-    SourceError
-        There is none, it is malformed, a path leads out of the directory, or a class is none that is known to run
-        no code of the model's own.
-    """
+    """Read modules.json: one encoder, then what works on its output."""
     path = folder / "modules.json"
     if not path.is_file():
         raise SourceError(
@@ -68,13 +61,7 @@ def read_modules(folder: Path) -> tuple[Module, ...]:
 
 
 def read_config(path: Path, kind: type[list[Any] | dict[str, Any]] = dict) -> Any:
-    """A small JSON file of a model.
-
-    Raises
-    ------
-    SourceError
-        It is too large, malformed, or not of the kind (list or object) that is needed.
-    """
+    """A small JSON file of a model."""
     try:
         size = path.stat().st_size
     except OSError:
@@ -88,13 +75,7 @@ def read_config(path: Path, kind: type[list[Any] | dict[str, Any]] = dict) -> An
 
 
 def default_prompt(folder: Path) -> str:
-    """The text that the model puts before every text by itself, empty for most models.
-
-    Raises
-    ------
-    SourceError
-        The file that says so is malformed.
-    """
+    """The text that the model puts before every text by itself, empty for most models."""
     path = folder / "config_sentence_transformers.json"
     if not path.is_file():
         return ""

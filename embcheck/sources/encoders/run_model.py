@@ -23,20 +23,7 @@ _BAD_MODELS = (
 
 
 def require_all_weights(origin: Path, report: Mapping[str, Any]) -> None:
-    """Refuse a checkpoint that lacks weights: the library would fill them in at random, with no more than a warning.
-
-    Parameters
-    ----------
-    origin
-        What the model is called in the message.
-    report
-        What ``from_pretrained(..., output_loading_info=True)`` says.
-
-    Raises
-    ------
-    SourceError
-        Weights are missing, other than a pooler's, which is not used.
-    """
+    """Refuse a checkpoint that lacks weights: the library would fill them in at random, with no more than a warning."""
     missing = sorted(key for key in report["missing_keys"] if "pooler" not in key)  # tokens are pooled by our modules
     if missing:
         raise SourceError(

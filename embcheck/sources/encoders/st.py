@@ -50,16 +50,7 @@ def read(spec: ModelSpec) -> EmbeddingTable:
 
 
 def read_on(spec: ModelSpec, device: torch.device) -> EmbeddingTable:
-    """Encode a word list on a device, or read the encoder's input table.
-
-    Raises
-    ------
-    SourceError
-        The directory is no sentence-transformers directory, or it is malformed or unsafe; a file of words is;
-        sentence-transformers is not installed.
-    SpecError
-        An unknown space, or an option that the space does not have.
-    """
+    """Encode a word list on a device, or read the encoder's input table."""
     modules, space = _open(spec)
     if space == "tokens":
         reader, inner = _tokens(spec, modules)
@@ -80,13 +71,7 @@ def read_on(spec: ModelSpec, device: torch.device) -> EmbeddingTable:
 
 
 def describe(spec: ModelSpec) -> dict[str, object]:
-    """What `read` would read: the table, or the model's weights and how many words would go through it.
-
-    Raises
-    ------
-    SourceError, SpecError
-        As `read`, as far as headers and settings tell.
-    """
+    """What `read` would read: the table, or the model's weights and how many words would go through it."""
     modules, space = _open(spec)
     if space == "tokens":
         reader, inner = _tokens(spec, modules)

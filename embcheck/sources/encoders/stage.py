@@ -53,13 +53,7 @@ _DEEPEST = 16
 
 
 def stage(modules: tuple[Module, ...], into: Path) -> None:
-    """Fill an empty directory with what an encoder consists of.
-
-    Raises
-    ------
-    SourceError
-        A file is missing or malformed, there are no safetensors, or settings ask for code or absurd sizes.
-    """
+    """Fill an empty directory with what an encoder consists of."""
     listed = []
     for at, module in enumerate(modules):
         name = f"{at}_{module.kind}"
@@ -87,13 +81,7 @@ def _stage_module(module: Module, into: Path) -> None:
 
 
 def stage_transformer(folder: Path, into: Path) -> None:
-    """Fill an empty directory with what a transformer consists of.
-
-    Raises
-    ------
-    SourceError
-        As `stage`; or the model is an adapter, or quantized.
-    """
+    """Fill an empty directory with what a transformer consists of."""
     names = LocalFolder(folder).names()
     if "adapter_config.json" in names:
         raise SourceError(f"{folder} is an adapter, which needs another model; merge the two and save the result")

@@ -33,13 +33,7 @@ class RandomAccess(Protocol):
 
 
 class LocalBytes:
-    """A file on disk, memory-mapped copy-on-write: only the parts that are read are loaded.
-
-    Raises
-    ------
-    SourceError
-        The file can't be opened.
-    """
+    """A file on disk, memory-mapped copy-on-write: only the parts that are read are loaded."""
 
     def __init__(self, path: Path) -> None:
         self.name = str(path)

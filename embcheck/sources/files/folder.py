@@ -53,13 +53,7 @@ class LocalFolder:
         self.origin = str(path)
 
     def names(self) -> tuple[str, ...]:
-        """Its files, and the weights one level down.
-
-        Raises
-        ------
-        SourceError
-            The directory can't be read.
-        """
+        """Its files, and the weights one level down."""
         try:
             own = [p.name for p in self._path.iterdir() if p.is_file()]
             nested = [f"{p.parent.name}/{p.name}" for p in self._path.glob("*/*.safetensors")]

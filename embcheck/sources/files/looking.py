@@ -16,13 +16,7 @@ _LONGEST_QUOTE = 200
 
 
 def local_path(spec: ModelSpec, text: str) -> Path:
-    """Turn a path as the user wrote it into one of an existing file or directory.
-
-    Raises
-    ------
-    SourceError
-        There is none of that name, or it can't be looked at.
-    """
+    """Turn a path as the user wrote it into one of an existing file or directory."""
     try:
         path = Path(text).expanduser()
         path.stat()
@@ -34,13 +28,7 @@ def local_path(spec: ModelSpec, text: str) -> Path:
 
 
 def local_file(spec: ModelSpec, text: str) -> Path:
-    """As `local_path`, for a regular file that is not empty.
-
-    Raises
-    ------
-    SourceError
-        It is something else.
-    """
+    """As `local_path`, for a regular file that is not empty."""
     path = local_path(spec, text)
     if not path.is_file():
         raise SourceError(f"spec {spec.text!r}: {text} is not a regular file; give the file itself")
@@ -50,13 +38,7 @@ def local_file(spec: ModelSpec, text: str) -> Path:
 
 
 def refuse_unknown_options(spec: ModelSpec, *known: str) -> None:
-    """Refuse options that this scheme does not have.
-
-    Raises
-    ------
-    SpecError
-        There is one; the message lists those that exist.
-    """
+    """Refuse options that this scheme does not have."""
     for key, _ in spec.options:
         if key not in known:
             have = f"it takes {', '.join(known)}" if known else "it takes none"
@@ -88,25 +70,13 @@ def disguise(head: bytes) -> str | None:
 
 
 def refuse_disguise(path: Path) -> None:
-    """Refuse a file that is plainly something else than what its name promises.
-
-    Raises
-    ------
-    SourceError
-        It is a Git LFS pointer, a web page or an archive.
-    """
+    """Refuse a file that is plainly something else than what its name promises."""
     if (it := disguise(read_head(path))) is not None:
         raise SourceError(f"{path} is {it}")
 
 
 def read_head(path: Path, size: int = _HEAD_BYTES) -> bytes:
-    """The first bytes of a file.
-
-    Raises
-    ------
-    SourceError
-        It can't be read.
-    """
+    """The first bytes of a file."""
     try:
         with path.open("rb") as file:
             return file.read(size)
@@ -115,13 +85,7 @@ def read_head(path: Path, size: int = _HEAD_BYTES) -> bytes:
 
 
 def read_json(path: Path) -> Any:
-    """A JSON document.
-
-    Raises
-    ------
-    SourceError
-        It can't be read, or is not JSON.
-    """
+    """A JSON document."""
     refuse_disguise(path)
     try:
         return json.loads(path.read_bytes())

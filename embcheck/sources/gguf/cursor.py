@@ -24,13 +24,7 @@ _LENGTH = struct.Struct("<Q")
 
 
 class Cursor:
-    """A position in a file that only moves forward, with the bytes around it in memory.
-
-    Attributes
-    ----------
-    at
-        The position.
-    """
+    """A position in a file that only moves forward, with the bytes around it in memory."""
 
     def __init__(self, access: RandomAccess) -> None:
         self.at = 0
@@ -48,13 +42,7 @@ class Cursor:
         return value
 
     def count(self, what: str, *, each: int, most: int, kind: str = "Q") -> int:
-        """A number of things that follow, each of at least so many bytes.
-
-        Raises
-        ------
-        SourceError
-            They are more than is sane, or than the rest of the header can hold.
-        """
+        """A number of things that follow, each of at least so many bytes."""
         number = int(self.number(kind))
         if number > most:
             raise self.malformed(f"{number} {what} are too many (at most {most})")
@@ -62,36 +50,18 @@ class Cursor:
         return number
 
     def text(self, what: str, *, longest: int = 2**16) -> str:
-        """One string.
-
-        Raises
-        ------
-        SourceError
-            It is longer than is sane, or than the rest of the header.
-        """
+        """One string."""
         return self.decode(self.count(f"bytes of {what}", each=1, most=longest))
 
     def decode(self, length: int) -> str:
-        """Bytes whose number was read before, as text.
-
-        Raises
-        ------
-        SourceError
-            There are not so many.
-        """
+        """Bytes whose number was read before, as text."""
         at = self._need(length)
         self._keep(length)
         self.at += length
         return self._window[at : at + length].decode("utf-8", "replace")
 
     def texts(self, count: int, *, longest: int) -> list[str]:
-        """Several strings, one after the other.
-
-        Raises
-        ------
-        SourceError
-            As `text`; or together they are too long to be kept.
-        """
+        """Several strings, one after the other."""
         found: list[str] = []
         for window, cuts in self._cut(count, longest):
             self._keep(sum(stop - start for start, stop in cuts))
@@ -99,13 +69,7 @@ class Cursor:
         return found
 
     def skip_texts(self, count: int) -> None:
-        """Pass over several strings.
-
-        Raises
-        ------
-        SourceError
-            They don't end within the header.
-        """
+        """Pass over several strings."""
         for _ in self._cut(count, LARGEST_HEADER):
             pass
 
@@ -117,13 +81,7 @@ class Cursor:
         return np.frombuffer(self._window, kind, count, at).copy()
 
     def skip(self, length: int) -> None:
-        """Pass over bytes.
-
-        Raises
-        ------
-        SourceError
-            There are not so many.
-        """
+        """Pass over bytes."""
         self._within(length)
         self.at += length
 

@@ -33,19 +33,7 @@ _LARGEST_ALIGNMENT = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a GGUF file says before its tensors' bytes.
-
-    Attributes
-    ----------
-    name
-        What the file is called in error messages.
-    values
-        Numbers and short strings by key.
-    texts, numbers
-        The arrays of the tokenizer by key.
-    tensors
-        By name, as the file has them: `check_matrix` checks the one that is read.
-    """
+    """What a GGUF file says before its tensors' bytes."""
 
     name: str
     values: dict[str, Any] = field(default_factory=dict)
@@ -70,13 +58,7 @@ class Header:
 
 
 def read_header(access: RandomAccess) -> Header:
-    """Read the header.
-
-    Raises
-    ------
-    SourceError
-        It is not GGUF, of a version or byte order that is not read, truncated or malformed.
-    """
+    """Read the header."""
     cursor = Cursor(access)
     _check_version(access, cursor)
     tensors = cursor.count("tensors", each=24, most=_MOST_TENSORS)
@@ -97,13 +79,7 @@ def read_header(access: RandomAccess) -> Header:
 
 
 def check_matrix(access: RandomAccess, tensor: TensorInfo) -> None:
-    """Refuse a tensor that is no matrix, of unknown numbers, or that lies outside the file.
-
-    Raises
-    ------
-    SourceError
-        It is.
-    """
+    """Refuse a tensor that is no matrix, of unknown numbers, or that lies outside the file."""
     if len(tensor.shape) != 2 or min(tensor.shape) < 1:
         raise SourceError(f"{access.name}: tensor {tensor} is not a matrix; choose another with tensor=NAME")
     if not tensor.kind.size:

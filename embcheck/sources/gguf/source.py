@@ -31,36 +31,17 @@ def read(spec: ModelSpec) -> EmbeddingTable:
     """Read the embedding matrix (``matrix=output``: the output layer; ``tensor=NAME``: any other) and the tokens.
 
     Numbers stored as F32, F16, BF16 or F64 keep their dtype; quantized ones become float32.
-
-    Raises
-    ------
-    SourceError
-        The file is malformed, lacks the matrix, or is quantized in a way that can't be undone here.
-    SpecError
-        An option that GGUF files don't have.
     """
     return read_from(spec, _open(spec))
 
 
 def describe(spec: ModelSpec) -> dict[str, object]:
-    """What `read` would read, from the header alone.
-
-    Raises
-    ------
-    SourceError, SpecError
-        As `read`, as far as the header tells.
-    """
+    """What `read` would read, from the header alone."""
     return describe_from(spec, _open(spec))
 
 
 def read_from(spec: ModelSpec, access: RandomAccess) -> EmbeddingTable:
-    """As `read`, from any place that bytes can be had from.
-
-    Raises
-    ------
-    SourceError, SpecError
-        As `read`.
-    """
+    """As `read`, from any place that bytes can be had from."""
     header = read_header(access)
     tensor, notes = _choose(spec, access, header)
     words, more = vocabulary(header, rows=tensor.shape[0])
@@ -77,13 +58,7 @@ def read_from(spec: ModelSpec, access: RandomAccess) -> EmbeddingTable:
 
 
 def describe_from(spec: ModelSpec, access: RandomAccess) -> dict[str, object]:
-    """As `describe`, from any place that bytes can be had from.
-
-    Raises
-    ------
-    SourceError, SpecError
-        As `describe`.
-    """
+    """As `describe`, from any place that bytes can be had from."""
     tensor, _ = _choose(spec, access, read_header(access))
     return {
         "tensor": tensor.name,

@@ -60,13 +60,7 @@ def pieces(header: Header) -> Pieces:
 
 
 def build(header: Header, found: Pieces) -> tuple[Tokenizer, tuple[str, ...]] | None:
-    """Rebuild the tokenizer, with notes on what is not as in the model; ``None`` for models of unknown kinds.
-
-    Raises
-    ------
-    SourceError
-        Scores are missing or not finite.
-    """
+    """Rebuild the tokenizer, with notes on what is not as in the model; ``None`` for models of unknown kinds."""
     make = _MAKERS.get(header.string("tokenizer.ggml.model"))
     if make is None:
         return None

@@ -95,13 +95,7 @@ def dtype_of(kind: NumberType) -> str:
 
 
 def load(access: RandomAccess, tensor: TensorInfo) -> Tensor:
-    """Read a matrix: floats as they are stored, quantized numbers as float32, a block of rows after the other.
-
-    Raises
-    ------
-    SourceError
-        Its numbers are of a type that can't be dequantized here, or it would be larger than any model's.
-    """
+    """Read a matrix: floats as they are stored, quantized numbers as float32, a block of rows after the other."""
     rows, width = tensor.shape
     if (size := rows * width * 4) > _LARGEST_BYTES:
         raise SourceError(f"{access.name}: tensor {tensor} would take {size / 2**30:.0f} GiB; at most 64 are read")
@@ -111,13 +105,7 @@ def load(access: RandomAccess, tensor: TensorInfo) -> Tensor:
 
 
 def refuse_undequantizable(access: RandomAccess, tensor: TensorInfo) -> None:
-    """Refuse a tensor whose numbers are of a type that can't be dequantized here.
-
-    Raises
-    ------
-    SourceError
-        They are.
-    """
+    """Refuse a tensor whose numbers are of a type that can't be dequantized here."""
     if tensor.kind.name not in _PLAIN:
         _dequantizer(access, tensor)
 

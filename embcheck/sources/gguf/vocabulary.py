@@ -45,20 +45,7 @@ class LookupVocabulary:
 
 
 def vocabulary(header: Header, *, rows: int) -> tuple[Vocabulary, tuple[str, ...]]:
-    """Make the vocabulary, and notes for the provenance.
-
-    Parameters
-    ----------
-    header
-        Of the file.
-    rows
-        How many rows the matrix has.
-
-    Raises
-    ------
-    SourceError
-        The file has no tokens, more than there are rows, or its tokenizer is malformed.
-    """
+    """Make the vocabulary, and notes for the provenance."""
     if not header.tokens:
         raise SourceError(f"{header.name} holds no tokens (tokenizer.ggml.tokens); give a file with its vocabulary")
     found = pieces(header)

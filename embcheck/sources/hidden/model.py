@@ -49,13 +49,7 @@ def from_hub(spec: ModelSpec) -> Path:
 
 
 def size(folder: Path) -> int:
-    """Bytes of the model's weights.
-
-    Raises
-    ------
-    SourceError
-        There are none as safetensors.
-    """
+    """Bytes of the model's weights."""
     files = open_checkpoint(LocalFolder(folder)).files
     if not all(file.endswith(SAFETENSORS) for file in files):
         raise SourceError(f"{folder} has its weights as a pickle, which is not run; save it again as safetensors")
@@ -63,13 +57,7 @@ def size(folder: Path) -> int:
 
 
 def layers(folder: Path) -> int:
-    """How many blocks the model has, as its settings say.
-
-    Raises
-    ------
-    SourceError
-        They don't.
-    """
+    """How many blocks the model has, as its settings say."""
     return _number(folder, _LAYERS)
 
 
@@ -90,26 +78,7 @@ def tokenizer(folder: Path) -> Tokenizer:
 
 
 def states(folder: Path, encoded: tuple[tuple[int, ...], ...], device: torch.device) -> tuple[tuple[Tensor, ...], ...]:
-    """Run encoded prompts through the model.
-
-    Parameters
-    ----------
-    folder
-        The model.
-    encoded
-        Ids of each prompt.
-    device
-        Where the model runs.
-
-    Returns
-    -------
-    By layer and prompt, (tokens, width) states on the CPU, in the model's own dtype.
-
-    Raises
-    ------
-    SourceError
-        The model is malformed, unsafe or lacks weights, or a prompt is longer than it takes.
-    """
+    """Run encoded prompts: by layer and prompt, (tokens, width) states on the CPU in the model's own dtype."""
     _refuse_long(folder, encoded)
     files = [folder / file for file in open_checkpoint(LocalFolder(folder)).files]
     stamps = tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files)

@@ -40,22 +40,7 @@ class Rows:
 
 
 def read_rows(tokenizer: Tokenizer, prompts: Sequence[str], states: str) -> Rows:
-    """Encode prompts as the model expects them, and find the positions that ``states`` asks for.
-
-    Parameters
-    ----------
-    tokenizer
-        The model's; its padding and truncation are switched off.
-    prompts
-        Texts.
-    states
-        One of ``KINDS``.
-
-    Raises
-    ------
-    SourceError
-        A prompt has no token of its own, or can't be encoded.
-    """
+    """Encode prompts as the model expects them, and find the positions that ``states`` asks for."""
     tokenizer.no_padding()
     tokenizer.no_truncation()
     try:

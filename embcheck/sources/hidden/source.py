@@ -53,13 +53,7 @@ class _Request:
 
 
 def check(spec: ModelSpec) -> None:
-    """Check the spec, and that what it names is there, without reading it.
-
-    Raises
-    ------
-    SpecError, SourceError
-        It is malformed, or a path in it does not exist.
-    """
+    """Check the spec, and that what it names is there, without reading it."""
     from embcheck import sources
 
     refuse_unknown_options(spec, "layer", "states", "prompts")
@@ -77,13 +71,7 @@ def check(spec: ModelSpec) -> None:
 
 
 def expand(spec: ModelSpec) -> tuple[ModelSpec, ...]:
-    """One spec a layer for ``@layer=all``, called ``NAME@layerK``; else the spec itself.
-
-    Raises
-    ------
-    SourceError
-        The model's settings can't be read.
-    """
+    """One spec a layer for ``@layer=all``, called ``NAME@layerK``; else the spec itself."""
     check(spec)
     if spec.option("layer") != "all":
         return (spec,)
@@ -93,13 +81,7 @@ def expand(spec: ModelSpec) -> tuple[ModelSpec, ...]:
 
 
 def announce(spec: ModelSpec) -> str:
-    """What a user should know before the model is read: that all of it is, and how large it is.
-
-    Raises
-    ------
-    SourceError
-        There is no such model, or it has no safetensors.
-    """
+    """What a user should know before the model is read: that all of it is, and how large it is."""
     size = model.size(_folder(spec))
     return f"hidden:{spec.target} runs the whole model: {size / 1e6:,.0f} MB of weights are read"
 
@@ -110,15 +92,7 @@ def read(spec: ModelSpec) -> EmbeddingTable:
 
 
 def read_on(spec: ModelSpec, device: torch.device) -> EmbeddingTable:
-    """Run the prompts through the model on a device, and keep the states after one layer.
-
-    Raises
-    ------
-    SourceError
-        The model or the prompts are missing, malformed or unsafe.
-    SpecError
-        The spec is malformed, or the model has no such layer.
-    """
+    """Run the prompts through the model on a device, and keep the states after one layer."""
     import torch
 
     asked = _request(spec)
@@ -135,13 +109,7 @@ def read_on(spec: ModelSpec, device: torch.device) -> EmbeddingTable:
 
 
 def describe(spec: ModelSpec) -> dict[str, object]:
-    """What `read` would read and run, without running the model.
-
-    Raises
-    ------
-    SourceError, SpecError
-        As `read`, as far as settings and the tokenizer tell.
-    """
+    """What `read` would read and run, without running the model."""
     asked = _request(spec)
     rows = read_rows(model.tokenizer(asked.folder), asked.prompts, asked.states)
     size = model.size(asked.folder)

@@ -93,13 +93,7 @@ class RepoCache:
 
 @contextmanager
 def writing(path: Path) -> Iterator[IO[bytes]]:
-    """Write a file that has its name only once it is whole.
-
-    Raises
-    ------
-    SourceError
-        It can't be written.
-    """
+    """Write a file that has its name only once it is whole."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path.parent)

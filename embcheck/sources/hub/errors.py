@@ -23,20 +23,7 @@ class UnreachableError(SourceError):
 
 @contextmanager
 def translated(repo: str, revision: str | None = None, *, file: str | None = None) -> Iterator[None]:
-    """Turn what huggingface_hub raises into `SourceError`, and keep its own output off the screen.
-
-    Parameters
-    ----------
-    repo, revision, file
-        What is asked for.
-
-    Raises
-    ------
-    UnreachableError
-        The hub can't be asked.
-    SourceError
-        It has not got what is asked for, or doesn't give it to this user.
-    """
+    """Turn what huggingface_hub raises into `SourceError`, and keep its own output off the screen."""
     from huggingface_hub import errors
 
     what = repo if file is None else f"{repo}/{file}"
@@ -60,13 +47,7 @@ def translated(repo: str, revision: str | None = None, *, file: str | None = Non
 
 
 def check_endpoint() -> None:
-    """Check the one variable that huggingface_hub trips over while it is imported.
-
-    Raises
-    ------
-    SourceError
-        ``HF_ENDPOINT`` is no address.
-    """
+    """Check the one variable that huggingface_hub trips over while it is imported."""
     text = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
     try:
         parts = urlsplit(text)

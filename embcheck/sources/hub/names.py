@@ -31,13 +31,7 @@ class HubName:
 
 
 def hub_name(spec: ModelSpec) -> HubName:
-    """Read the target of an ``hf:`` spec.
-
-    Raises
-    ------
-    SpecError
-        It is no name of a repository or of a file of weights in one.
-    """
+    """Read the target of an ``hf:`` spec."""
     match = _NAME.fullmatch(spec.target)
     if match is None:
         raise SpecError(

@@ -47,15 +47,7 @@ class Remote:
 
 
 class HttpBytes:
-    """A remote file as random access. What was read is kept in a directory, and never moved again.
-
-    Parameters
-    ----------
-    remote
-        The file.
-    cache
-        A directory for its ranges and nothing else.
-    """
+    """A remote file as random access. What was read is kept in a directory, and never moved again."""
 
     def __init__(self, remote: Remote, cache: Path) -> None:
         self.name = remote.name
@@ -65,13 +57,7 @@ class HttpBytes:
         self._kept: dict[tuple[int, int], LocalBytes] = {}
 
     def read(self, start: int, length: int) -> memoryview:
-        """Exactly ``length`` bytes from ``start``, memory-mapped.
-
-        Raises
-        ------
-        SourceError
-            They lie past the end, or the server does not give them.
-        """
+        """Exactly ``length`` bytes from ``start``, memory-mapped."""
         if start < 0 or length < 0 or start + length > self.size:
             raise SourceError(
                 f"{self.name} is malformed: it has {self.size} bytes, {start + length} are needed; tell its owner"

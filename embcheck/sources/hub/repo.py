@@ -26,15 +26,7 @@ _LARGEST_SMALL_FILE = 256 * 2**20
 
 
 class HubFolder:
-    """The files of a repository at one commit.
-
-    Attributes
-    ----------
-    commit
-        The full hash.
-    notes
-        What a reader of results should know.
-    """
+    """The files of a repository at one commit."""
 
     def __init__(self, repo: str, commit: str, files: dict[str, int | None], *, online: bool = True) -> None:
         self.origin = repo
@@ -53,13 +45,7 @@ class HubFolder:
         return self._files.get(name)
 
     def open(self, name: str) -> RandomAccess:
-        """A large file: whole from the ordinary hub cache if it is there, else by byte ranges.
-
-        Raises
-        ------
-        SourceError
-            There is no such file, or it can't be asked for.
-        """
+        """A large file: whole from the ordinary hub cache if it is there, else by byte ranges."""
         from embcheck.sources.hub.ranges import HttpBytes, Remote
 
         if name not in self._files:
@@ -71,13 +57,7 @@ class HubFolder:
         return HttpBytes(remote, self._cache.ranges(self.commit, name, etag))
 
     def fetch(self, name: str) -> Path:
-        """A small file, through the ordinary client and into its cache.
-
-        Raises
-        ------
-        SourceError
-            It is large, or can't be had.
-        """
+        """A small file, through the ordinary client and into its cache."""
         from pathlib import Path
 
         from huggingface_hub import hf_hub_download
@@ -88,13 +68,7 @@ class HubFolder:
             return Path(hf_hub_download(self.origin, name, revision=self.commit, local_files_only=not self._online))
 
     def fetch_tokenizer(self) -> Path:
-        """A directory with the files of the tokenizer.
-
-        Raises
-        ------
-        SourceError
-            There is no tokenizer, or it can't be had.
-        """
+        """A directory with the files of the tokenizer."""
         found = tokenizer_files(self.names())
         if not found:
             raise SourceError(f"{self.origin} holds no tokenizer (tokenizer.json); give a directory on disk that does")
@@ -132,13 +106,7 @@ class HubFolder:
 
 
 def resolve(repo: str, revision: str | None = None) -> HubFolder:
-    """Find a repository at a commit. Where the hub can't be asked, what was last seen of it counts.
-
-    Raises
-    ------
-    SourceError
-        There is no such repository or revision, or the hub can't be asked and nothing was seen before.
-    """
+    """Find a repository at a commit. Where the hub can't be asked, what was last seen of it counts."""
     check_endpoint()
     wanted = revision or "main"
     cache = RepoCache(repo)
@@ -154,13 +122,7 @@ def resolve(repo: str, revision: str | None = None) -> HubFolder:
 
 
 def open_remote(repo: str, revision: str | None, file: str) -> RandomAccess:
-    """One file of a repository, of which only parts are read.
-
-    Raises
-    ------
-    SourceError
-        As `resolve`; or there is no such file.
-    """
+    """One file of a repository, of which only parts are read."""
     return resolve(repo, revision).open(file)
 
 

@@ -26,13 +26,6 @@ def read(spec: ModelSpec) -> EmbeddingTable:
     The parts of weights that are read are kept (in ``EMBCHECK_CACHE``, by default ``HF_HOME/embcheck``), whole files
     and the tokenizer's are shared with other programs in the ordinary hub cache. ``HF_TOKEN``, ``HF_ENDPOINT``,
     ``HF_HUB_OFFLINE`` and ``HF_HOME`` mean what they mean everywhere.
-
-    Raises
-    ------
-    SourceError
-        There is no such model or revision, it is gated, the hub can't be reached, or as for a directory.
-    SpecError
-        The name is no name of a model, or an option that models don't have.
     """
     folder, file, spec = _find(spec)
     if file is not None and file.endswith(_GGUF):
@@ -44,13 +37,7 @@ def read(spec: ModelSpec) -> EmbeddingTable:
 
 
 def describe(spec: ModelSpec) -> dict[str, object]:
-    """What `read` would read; only headers are moved.
-
-    Raises
-    ------
-    SourceError, SpecError
-        As `read`, as far as headers tell.
-    """
+    """What `read` would read; only headers are moved."""
     folder, file, spec = _find(spec)
     if file is not None and file.endswith(_GGUF):
         return {**source.describe_from(spec, folder.open(file)), "revision": folder.commit}

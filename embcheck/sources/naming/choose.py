@@ -35,13 +35,7 @@ _LISTED = 8
 
 
 def wanted_matrix(spec: ModelSpec) -> str:
-    """What a spec's option ``matrix`` asks for: ``input``, also where it is absent, or ``output``.
-
-    Raises
-    ------
-    SpecError
-        It is something else.
-    """
+    """What a spec's option ``matrix`` asks for: ``input``, also where it is absent, or ``output``."""
     wanted = spec.option("matrix") or "input"
     if wanted not in {"input", "output"}:
         raise SpecError(f"spec {spec.text!r}: matrix is {wanted!r}; choose input or output")
@@ -51,28 +45,7 @@ def wanted_matrix(spec: ModelSpec) -> str:
 def choose(
     weights: Checkpoint, config: dict[str, Any], *, name: str | None, matrix: str = "input"
 ) -> tuple[Stored, tuple[str, ...]]:
-    """Find the input embedding, or the output matrix.
-
-    Parameters
-    ----------
-    weights
-        The tensors of a model.
-    config
-        Its config.json, empty where there is none.
-    name
-        The tensor that the user asked for, if any.
-    matrix
-        ``input`` or ``output``. Where the two are tied, the output matrix is the input embedding.
-
-    Returns
-    -------
-    The tensor, and notes for the provenance.
-
-    Raises
-    ------
-    SourceError
-        None, or several, could be it; it is not two-dimensional, or it is quantized.
-    """
+    """Find the input embedding, or the output matrix (the same one where they are tied), with notes on the choice."""
     find = _output if matrix == "output" else _guessed
     found, notes = (_named(weights, name), ()) if name is not None else find(weights, config)
     if len(found.shape) != 2 or min(found.shape) < 1:

@@ -25,13 +25,7 @@ _ONE_BY_DEFAULT = frozenset({"falcon", "gpt_bigcode"})  # share one head of keys
 
 
 def embedding_scale(config: dict[str, Any]) -> float | None:
-    """The factor between a model's table and what its first layer gets, ``None`` where it is 1 or not known.
-
-    Parameters
-    ----------
-    config
-        A config.json. Of a model of several parts the text part counts.
-    """
+    """The factor between a model's table and what its first layer gets, ``None`` where it is 1 or not known."""
     config = text_part(config)
     for key in _FACTORS:
         if (factor := _positive(config.get(key))) is not None:

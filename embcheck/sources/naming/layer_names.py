@@ -126,21 +126,9 @@ def places(role: str) -> tuple[Place, ...]:
 
 
 def find_stack(names: Iterable[str], embedding: str, *, last: bool) -> Stack:
-    """The layers that a table belongs to, among those of a checkpoint.
+    """The layers that a table belongs to: of several stacks the one that shares most of the embedding's path.
 
-    Parameters
-    ----------
-    names
-        Every tensor of the checkpoint.
-    embedding
-        The tensor that the table is: of several stacks the one that shares most of its path is meant.
-    last
-        Whether a decoder is meant rather than an encoder, as for an output matrix.
-
-    Raises
-    ------
-    NotMeasurable
-        There are none with a known name, or several that could be meant.
+    Of equals it is a decoder where ``last`` says that the table is an output matrix, else an encoder.
     """
     numbers = _numbers(names)
     if not numbers:

@@ -52,19 +52,7 @@ class Tensors(Protocol):
 
 
 class NamedLayers:
-    """The layers of a model whose tensors have names that are known.
-
-    Parameters
-    ----------
-    tensors
-        All that the model has.
-    config
-        Its config.json, empty where there is none.
-    embedding
-        The tensor that the table is.
-    last
-        Whether that is the output matrix.
-    """
+    """The layers of a model whose tensors have names that are known; ``last``: the table is its output matrix."""
 
     def __init__(self, tensors: Tensors, config: dict[str, Any], *, embedding: str, last: bool = False) -> None:
         self._tensors = tensors
@@ -83,15 +71,7 @@ class NamedLayers:
         return value_heads(self._config)
 
     def read(self, role: str, layer: int, width: int) -> Tensor:
-        """The (n, width) weights of one layer, in the dtype they are stored in.
-
-        Raises
-        ------
-        NotMeasurable
-            There is no such layer or tensor, it is quantized, or which way it lies can't be told.
-        SourceError
-            Its file is damaged.
-        """
+        """The (n, width) weights of one layer, in the dtype they are stored in."""
         number = self._number(layer)
         place = self._place(role, number)
         name = self._stack.tensor(number, place)

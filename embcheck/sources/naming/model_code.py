@@ -32,16 +32,7 @@ _WRONG_CONFIGS = (  # what models raise on a config that does not fit them
 def held_as_input(config: dict[str, Any], names: Sequence[str]) -> list[str]:
     """Those of a checkpoint's tensors that ``get_input_embeddings()`` holds once the model is loaded.
 
-    Parameters
-    ----------
-    config
-        The model's config.json.
-    names
-        The tensors to choose from.
-
-    Returns
-    -------
-    Their names; none where transformers does not know the model, or can't build it from this config.
+    None where transformers does not know the model, or can't build it from this config.
     """
     from torch import nn
 

@@ -25,33 +25,14 @@ _BAD_FILES = (OSError, ValueError, LookupError, TypeError, AttributeError, Impor
 
 
 def load_vocabulary(folder: Path, *, rows: int) -> TokenizerVocabulary:
-    """Read the tokenizer of a model directory.
-
-    Parameters
-    ----------
-    folder
-        The directory.
-    rows
-        How many rows the embedding matrix has.
-
-    Raises
-    ------
-    SourceError
-        There is no tokenizer, it is malformed, or it has more tokens than there are rows.
-    """
+    """Read the tokenizer of a model directory."""
     path = folder / "tokenizer.json"
     origin = str(path) if path.is_file() else f"the tokenizer in {folder}"
     return TokenizerVocabulary(load_tokenizer(folder), rows=rows, origin=origin)
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
-    """Read the tokenizer of a model directory, as it encodes texts.
-
-    Raises
-    ------
-    SourceError
-        There is none, or it is malformed.
-    """
+    """Read the tokenizer of a model directory, as it encodes texts."""
     path = folder / "tokenizer.json"
     if path.is_file():
         return _from_json(path)

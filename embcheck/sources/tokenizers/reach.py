@@ -19,15 +19,6 @@ def unreachable(
 
     A token is reachable when its id occurs in the encoding of its own text, alone or next to an anchor. The first
     anchors are letters that merge with nothing, so that what stands next to them is cut as it is inside a word.
-
-    Parameters
-    ----------
-    encode
-        Token ids of texts, without special tokens, padding and truncation.
-    texts
-        The text of each token to look for, by id.
-    inside
-        Those that only continue words, which are not tried alone.
     """
     left = {i: text for i, text in texts.items() if text}
     for before, after in _contexts(left.values()):

@@ -27,24 +27,7 @@ _HOLE = Surface("", TokenKind.OTHER, None)
 class TokenizerVocabulary:
     """The tokens of a `tokenizers.Tokenizer`, as far as a matrix has rows for them.
 
-    Parameters
-    ----------
-    tokenizer
-        Its padding and truncation are switched off.
-    rows
-        How many rows the matrix has.
-    origin
-        What the tokenizer is called in error messages.
-
-    Attributes
-    ----------
-    notes
-        What a reader of results should know.
-
-    Raises
-    ------
-    SourceError
-        The tokenizer is empty, or has more tokens than the matrix has rows.
+    Padding and truncation of the tokenizer are switched off.
     """
 
     def __init__(self, tokenizer: Tokenizer, *, rows: int, origin: str = "the tokenizer") -> None:

@@ -28,15 +28,7 @@ _LARGEST_BYTES = 64 * 2**30
 
 
 class Checkpoint:
-    """The tensors of a model, in one file or several.
-
-    Attributes
-    ----------
-    origin
-        What the model is called in error messages.
-    file_of
-        The file of each tensor, by name.
-    """
+    """The tensors of a model, in one file or several."""
 
     def __init__(self, folder: Folder, file_of: dict[str, str]) -> None:
         self.origin = folder.origin
@@ -57,26 +49,14 @@ class Checkpoint:
         return tuple(dict.fromkeys(self.file_of.values()))
 
     def stored(self, names: Iterable[str]) -> list[Stored]:
-        """Shapes and dtypes of some tensors; only the headers of their files are read.
-
-        Raises
-        ------
-        SourceError
-            A file is malformed, or lacks what the index says it holds.
-        """
+        """Shapes and dtypes of some tensors; only the headers of their files are read."""
         by_file: dict[str, list[str]] = {}
         for name in names:
             by_file.setdefault(self.file_of[name], []).append(name)
         return [self._look_up(file, name) for file, wanted in by_file.items() for name in wanted]
 
     def load(self, stored: Stored) -> Tensor:
-        """Read one matrix, memory-mapped.
-
-        Raises
-        ------
-        SourceError
-            It is larger than any model's, or its bytes can't be had.
-        """
+        """Read one matrix, memory-mapped."""
         if stored.nbytes > _LARGEST_BYTES:
             size = stored.nbytes / 2**30
             raise SourceError(f"{self.origin}: tensor {stored} would take {size:.0f} GiB; at most 64 are read")
@@ -98,13 +78,7 @@ class Checkpoint:
 
 
 def open_checkpoint(folder: Folder) -> Checkpoint:
-    """Find the weights of a model: one file, or shards with an index; safetensors rather than pickled ones.
-
-    Raises
-    ------
-    SourceError
-        There are no weights, or the index is malformed or points out of the folder.
-    """
+    """Find the weights of a model: one file, or shards with an index; safetensors rather than pickled ones."""
     names = folder.names()
     for whole in _WHOLE:
         if whole in names:

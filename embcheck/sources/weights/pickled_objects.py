@@ -149,17 +149,7 @@ class _Capped:
 
 
 def read_objects(path: Path) -> Any:
-    """Read the first pickle of a file.
-
-    Returns
-    -------
-    Dictionaries, lists, tuples, texts, numbers and `Made`; keys that are no text are left out.
-
-    Raises
-    ------
-    SourceError
-        It names something that is no part of word vectors, or is malformed.
-    """
+    """Read the first pickle of a file: plain values and `Made`; keys that are no text are left out."""
     machine = _Objects(str(path))
     try:
         with path.open("rb") as file:
@@ -178,13 +168,7 @@ def read_objects(path: Path) -> Any:
 
 
 def as_array(value: Any, origin: str) -> NDArray[Any]:
-    """A matrix of floats that was pickled as a NumPy array.
-
-    Raises
-    ------
-    SourceError
-        It is something else, or its bytes don't fit its shape.
-    """
+    """A matrix of floats that was pickled as a NumPy array."""
     match value:
         case Made(state=(_, tuple() as shape, Made(arguments=(str() as kind, *_)) as dtype, fortran, bytes() as raw)):
             big = isinstance(dtype.state, tuple) and dtype.state[1:2] == (">",)

@@ -64,23 +64,9 @@ class PickleEndsError(SourceError):
 
 
 def unpickle(stream: BinaryIO, origin: str) -> Any:
-    """Read one pickle and leave the stream behind it.
+    """Read one pickle and leave the stream behind it: plain values, `PickledTensor` and `Storage`.
 
-    Parameters
-    ----------
-    stream
-        The bytes.
-    origin
-        What the file is called in error messages.
-
-    Returns
-    -------
-    Dictionaries, lists, tuples, texts, numbers, `PickledTensor` and `Storage`; keys that are no text are left out.
-
-    Raises
-    ------
-    SourceError
-        It holds anything else, or is malformed.
+    Keys that are no text are left out.
     """
     try:
         with warnings.catch_warnings():

@@ -24,25 +24,7 @@ _MOST_DIMENSIONS = 16
 
 
 class SafetensorsFile:
-    """The tensors of a file. Only its header is read here.
-
-    Parameters
-    ----------
-    access
-        The file.
-    file
-        Its name in its folder.
-
-    Attributes
-    ----------
-    tensors
-        What it holds, by name.
-
-    Raises
-    ------
-    SourceError
-        The header is malformed, or says other than the file's length.
-    """
+    """The tensors of a file. Only its header is read here."""
 
     def __init__(self, access: RandomAccess, file: str) -> None:
         self._access = access

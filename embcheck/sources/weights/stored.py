@@ -64,14 +64,7 @@ class TensorFile(Protocol):
 def as_tensor(view: memoryview, stored: Stored, strides: tuple[int, ...] | None = None) -> Tensor:
     """Make a tensor of little-endian bytes, without a copy where they are aligned and writable.
 
-    Parameters
-    ----------
-    view
-        The bytes from the first number to the last.
-    stored
-        Its shape and dtype, one of `FLOATS`.
-    strides
-        Numbers from one row, and one column, to the next; by default rows follow each other.
+    ``strides`` count numbers from one row, and one column, to the next; by default rows follow each other.
     """
     dtype = getattr(torch, FLOATS[stored.dtype])
     octets = np.frombuffer(view, dtype=np.uint8)

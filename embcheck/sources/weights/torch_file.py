@@ -22,25 +22,7 @@ _HEAD_BYTES = 512
 
 
 class TorchFile:
-    """The tensors of a file. Only its pickle is read here, and nothing in it is run.
-
-    Parameters
-    ----------
-    access
-        The file.
-    file
-        Its name in its folder.
-
-    Attributes
-    ----------
-    tensors
-        What it holds, by name; those of inner dictionaries as ``outer.inner``.
-
-    Raises
-    ------
-    SourceError
-        It is malformed, or pickles anything but tensors and plain values.
-    """
+    """The tensors of a file. Only its pickle is read here, and nothing in it is run."""
 
     def __init__(self, access: RandomAccess, file: str) -> None:
         self._access = access
@@ -52,13 +34,7 @@ class TorchFile:
         self.tensors = {name: Stored(name, file, one.shape, one.dtype) for name, one in self._pickled.items()}
 
     def load(self, stored: Stored) -> Tensor:
-        """The numbers of one matrix, memory-mapped where the file is.
-
-        Raises
-        ------
-        SourceError
-            It lies outside its storage, or its rows overlap.
-        """
+        """The numbers of one matrix, memory-mapped where the file is."""
         one = self._pickled[stored.name]
         size = BITS[stored.dtype] // 8
         span = self._span(one, stored)

@@ -22,18 +22,7 @@ _COUNT_BYTES = 8
 
 
 class LegacyContainer:
-    """A file of pickles and storages.
-
-    Attributes
-    ----------
-    content
-        What was pickled.
-
-    Raises
-    ------
-    SourceError
-        It is malformed, or holds anything but tensors and plain values.
-    """
+    """A file of pickles and storages."""
 
     def __init__(self, access: RandomAccess) -> None:
         self._access = access
@@ -41,13 +30,7 @@ class LegacyContainer:
         self._storages = _storages(self.content)
 
     def locate(self, storage: Storage) -> int:
-        """Where the bytes of a storage begin.
-
-        Raises
-        ------
-        SourceError
-            The file lacks them, or has another number of them.
-        """
+        """Where the bytes of a storage begin."""
         at = self._start
         for key in self._keys:
             held = self._storages.get(key)

@@ -28,18 +28,7 @@ _BAD_ZIPS = (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError,
 
 
 class ZipContainer:
-    """A zip file of storages.
-
-    Attributes
-    ----------
-    content
-        What was pickled.
-
-    Raises
-    ------
-    SourceError
-        It is malformed, compressed, or holds no pickle of tensors.
-    """
+    """A zip file of storages."""
 
     def __init__(self, access: RandomAccess) -> None:
         self._access = access
@@ -55,13 +44,7 @@ class ZipContainer:
         self.content: Any = unpickle(io.BytesIO(access.read(start, length)), access.name)
 
     def locate(self, storage: Storage) -> int:
-        """Where the bytes of a storage begin.
-
-        Raises
-        ------
-        SourceError
-            The file lacks them, or has another number of them.
-        """
+        """Where the bytes of a storage begin."""
         name = f"{self._prefix}data/{storage.key}"
         if name not in self._entries:
             raise SourceError(f"{self._access.name} lacks its entry {printable(name)}; download it again")

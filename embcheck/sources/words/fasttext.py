@@ -18,25 +18,13 @@ __all__ = ["describe", "read"]
 
 
 def read(spec: ModelSpec) -> EmbeddingTable:
-    """Read the vectors of a ``.vec`` file as float32.
-
-    Raises
-    ------
-    SourceError
-        The file has no header or one that does not fit it, or a line is malformed.
-    """
+    """Read the vectors of a ``.vec`` file as float32."""
     path, header = _open(spec)
     return to_table(spec, path, *read_with_header(path, header))
 
 
 def describe(spec: ModelSpec) -> dict[str, object]:
-    """What `read` would read, from the first line.
-
-    Raises
-    ------
-    SourceError
-        The file has no header.
-    """
+    """What `read` would read, from the first line."""
     path, header = _open(spec)
     return described(path, header.rows, header.width)
 

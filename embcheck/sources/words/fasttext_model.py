@@ -55,13 +55,7 @@ class Header:
 
 
 def read_header(path: Path, access: LocalBytes) -> Header:
-    """Read the header of a fastText model.
-
-    Raises
-    ------
-    SourceError
-        It is of another version, quantized, malformed, or promises more than the file holds.
-    """
+    """Read the header of a fastText model."""
     fields = _HEADER.unpack(access.read(0, _HEADER.size))
     version, width, buckets, shortest, longest = fields[1], fields[2], fields[10], fields[11], fields[12]
     entries, words, _, _, pruned = fields[15:]
@@ -80,13 +74,7 @@ def read_header(path: Path, access: LocalBytes) -> Header:
 
 
 def read_fasttext(path: Path) -> tuple[list[str], NDArray[np.float32]]:
-    """Read the words of a fastText model and compose their vectors.
-
-    Raises
-    ------
-    SourceError
-        The file is malformed, quantized or truncated.
-    """
+    """Read the words of a fastText model and compose their vectors."""
     access = LocalBytes(path)
     header = read_header(path, access)
     words, at = _read_words(path, access, header)
@@ -101,23 +89,7 @@ def read_fasttext(path: Path) -> tuple[list[str], NDArray[np.float32]]:
 
 
 def compose(words: Sequence[str], own: NDArray[Any], pieces: NDArray[Any], grams: Grams) -> NDArray[np.float32]:
-    """The vector of each word.
-
-    Parameters
-    ----------
-    words
-        V words.
-    own
-        (V, d) a vector for each of them.
-    pieces
-        (buckets, d) a vector for each bucket of n-grams.
-    grams
-        Which n-grams there are.
-
-    Returns
-    -------
-    (V, d) float32 means over a word's own vector and those of its n-grams.
-    """
+    """(V, d) means over each word's own vector and those of its n-grams, which are (buckets, d)."""
     composed = np.array(own, dtype=np.float32)
     if not grams.buckets:
         return composed

@@ -35,15 +35,7 @@ _VECTORS = ("vectors", "syn0")
 
 
 def read(spec: ModelSpec) -> EmbeddingTable:
-    """Read word vectors; those of fastText models are composed, and the table's notes say so.
-
-    Raises
-    ------
-    SourceError
-        The file is no model of gensim's or fastText's, is malformed, or holds what could run code.
-    SpecError
-        An option; this scheme has none.
-    """
+    """Read word vectors; those of fastText models are composed, and the table's notes say so."""
     path = _path(spec)
     if _is_fasttext(path):
         words, matrix = read_fasttext(path)
@@ -60,13 +52,7 @@ def read(spec: ModelSpec) -> EmbeddingTable:
 
 
 def describe(spec: ModelSpec) -> dict[str, object]:
-    """What `read` would read. A gensim file has no header: its pickle is read, but no array beside it.
-
-    Raises
-    ------
-    SourceError, SpecError
-        As `read`.
-    """
+    """What `read` would read. A gensim file has no header: its pickle is read, but no array beside it."""
     path = _path(spec)
     beside: list[Path] = []
     if _is_fasttext(path):

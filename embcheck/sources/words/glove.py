@@ -19,26 +19,14 @@ __all__ = ["describe", "read"]
 
 
 def read(spec: ModelSpec) -> EmbeddingTable:
-    """Read the vectors as float32. How many numbers a line has is what most of the first lines say.
-
-    Raises
-    ------
-    SourceError
-        The file is not of this format, or a line is malformed.
-    """
+    """Read the vectors as float32. How many numbers a line has is what most of the first lines say."""
     path, width = _open(spec)
     words, matrix = text.parse(path, width=width, rows=text.count_lines(path), skip=0, spaces=True)
     return to_table(spec, path, words, matrix)
 
 
 def describe(spec: ModelSpec) -> dict[str, object]:
-    """What `read` would read, from the first lines; only reading it all would tell how many there are.
-
-    Raises
-    ------
-    SourceError
-        The file is not of this format.
-    """
+    """What `read` would read, from the first lines; only reading it all would tell how many there are."""
     path, width = _open(spec)
     return described(path, None, width)
 

@@ -14,20 +14,7 @@ _READABLE = "a .txt with one word a line, a .json list or a .parquet with a colu
 
 
 def read_words(path: Path, *, column: str | None) -> list[str]:
-    """Read the words of a vocabulary file, in row order.
-
-    Parameters
-    ----------
-    path
-        A ``.txt``, ``.json`` or ``.parquet`` file.
-    column
-        The parquet column that holds them, needed where there are several of text.
-
-    Raises
-    ------
-    SourceError
-        The file is of another kind, malformed, or leaves open which word a row has.
-    """
+    """Read the words of a vocabulary file, in row order; a parquet file of several text columns needs ``column``."""
     refuse_disguise(path)
     suffix = path.suffix.lower()
     if suffix == ".parquet":

@@ -39,15 +39,7 @@ _BAD_HEADERS = (
 
 
 def read(spec: ModelSpec) -> EmbeddingTable:
-    """Map a matrix into memory and read its words (``.txt``, ``.json`` or ``.parquet``; ``column=NAME`` for parquet).
-
-    Raises
-    ------
-    SpecError
-        The spec names no vocabulary.
-    SourceError
-        A file is malformed, or there are more or fewer words than rows.
-    """
+    """Map a matrix into memory and read its words (txt, json or parquet; ``column=NAME`` for parquet)."""
     path, vocab = _paths(spec)
     matrix = _open(path)
     words = read_words(vocab, column=spec.option("column"))
@@ -58,13 +50,7 @@ def read(spec: ModelSpec) -> EmbeddingTable:
 
 
 def describe(spec: ModelSpec) -> dict[str, object]:
-    """What `read` would read, from the matrix's header.
-
-    Raises
-    ------
-    SpecError, SourceError
-        As `read`, as far as the header tells.
-    """
+    """What `read` would read, from the matrix's header."""
     path, vocab = _paths(spec)
     matrix = _open(path)
     return {

@@ -27,15 +27,7 @@ _ITEM_BYTES = 4
 
 
 def open_file(spec: ModelSpec) -> tuple[Path, bytes]:
-    """The file of a spec and its first bytes.
-
-    Raises
-    ------
-    SpecError
-        The spec has options; these formats have none.
-    SourceError
-        The file is missing, empty, or plainly something else than word vectors.
-    """
+    """The file of a spec and its first bytes."""
     refuse_unknown_options(spec)
     path = local_file(spec, spec.target)
     refuse_disguise(path)
@@ -49,25 +41,13 @@ def open_file(spec: ModelSpec) -> tuple[Path, bytes]:
 
 
 def read_with_header(path: Path, header: text.Header) -> tuple[list[str], NDArray[np.float32]]:
-    """Parse text vectors whose first line says how many there are.
-
-    Raises
-    ------
-    SourceError
-        A line is malformed, or the header does not fit the file.
-    """
+    """Parse text vectors whose first line says how many there are."""
     require_room(path, header, item_bytes=2)
     return text.parse(path, width=header.width, rows=header.rows, skip=header.size)
 
 
 def require_room(path: Path, header: text.Header, *, item_bytes: int) -> None:
-    """Refuse a header that promises more than the file can hold, before anything is allocated.
-
-    Raises
-    ------
-    SourceError
-        It does.
-    """
+    """Refuse a header that promises more than the file can hold, before anything is allocated."""
     size = path.stat().st_size
     least = header.size + header.rows * (header.width * item_bytes)
     if least - 1 > size:

@@ -53,13 +53,7 @@ class _Layout:
 
 
 def read_header(path: Path, head: bytes) -> Header | None:
-    """The header of a file, ``None`` where its first line is something else.
-
-    Raises
-    ------
-    SourceError
-        The header promises no rows or no columns.
-    """
+    """The header of a file, ``None`` where its first line is something else."""
     line, _, _ = head.partition(b"\n")
     match = _HEADER.fullmatch(line)
     if match is None:
@@ -73,30 +67,7 @@ def read_header(path: Path, head: bytes) -> Header | None:
 def parse(
     path: Path, *, width: int, rows: int, skip: int, spaces: bool = False
 ) -> tuple[list[str], NDArray[np.float32]]:
-    """Parse word vectors.
-
-    Parameters
-    ----------
-    path
-        The file.
-    width
-        Numbers a line.
-    rows
-        How many lines there must be.
-    skip
-        Bytes before the first of them: a header line, or nothing.
-    spaces
-        Whether words may hold spaces.
-
-    Returns
-    -------
-    The words, and a (rows, width) matrix.
-
-    Raises
-    ------
-    SourceError
-        A line is short, long or garbled, or there are more or fewer of them.
-    """
+    """Words and their (rows, width) matrix, from lines after the first ``skip`` bytes; ``spaces``: words hold some."""
     least = 2 * width  # bytes of a line: a number and a separator each
     size = path.stat().st_size - skip + 1
     if rows * least > size:
@@ -172,13 +143,7 @@ def _parse_block(layout: _Layout, first: int, block: bytes) -> tuple[list[str], 
 
 
 def _cut(layout: _Layout, number: int, line: bytes) -> int:
-    """Where the word of an unusual line ends: one that ends in a space, or whose word holds spaces.
-
-    Raises
-    ------
-    SourceError
-        The line has too few numbers, or too many.
-    """
+    """Where the word of an unusual line ends: one that ends in a space, or whose word holds spaces."""
     stripped = line.rstrip(b" ")
     fields = stripped.count(b" ")
     if fields == layout.width:

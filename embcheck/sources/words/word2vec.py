@@ -30,26 +30,14 @@ _CONTROL = frozenset({*range(0x20), 0x7F}) - frozenset(b"\t\r\n")
 
 
 def read(spec: ModelSpec) -> EmbeddingTable:
-    """Read the vectors as float32. Whether they are binary or text is told by the bytes after the first word.
-
-    Raises
-    ------
-    SourceError
-        The file has no header or one that does not fit it, is truncated, or a vector is malformed.
-    """
+    """Read the vectors as float32. Whether they are binary or text is told by the bytes after the first word."""
     path, header, is_text = _open(spec)
     words, matrix = read_with_header(path, header) if is_text else _read_binary(path, header)
     return to_table(spec, path, words, matrix)
 
 
 def describe(spec: ModelSpec) -> dict[str, object]:
-    """What `read` would read, from the first line.
-
-    Raises
-    ------
-    SourceError
-        The file has no header.
-    """
+    """What `read` would read, from the first line."""
     path, header, _ = _open(spec)
     return described(path, header.rows, header.width)
 
