@@ -37,7 +37,7 @@ def inspect(spec: str, **given: Any) -> int:
     from embcheck import explore
 
     config, one = _prepared(spec, given)
-    source = sources.describe(one)
+    source = sources.describe(one).record()
     show_lines(lambda encoding: views.described(one.alias, source, encoding=encoding))
     return _shown(explore.inspect(one, source, _table(config, one)), views.inspect, config)
 

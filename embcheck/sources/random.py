@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from embcheck.errors import SpecError
-from embcheck.sources.assemble import assemble
-from embcheck.sources.files.looking import refuse_unknown_options
+from embcheck.sources.assemble import Description, assemble
+from embcheck.sources.files import refuse_unknown_options
 from embcheck.table.vocabulary import WordVocabulary
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from embcheck.spec import ModelSpec
     from embcheck.table import EmbeddingTable
-
-__all__ = ["characters", "describe", "filler", "read"]
 
 _SHAPE = re.compile(r"([0-9]{1,12})x([0-9]{1,12})")
 _SEED = re.compile(r"[0-9]{1,18}")
@@ -38,11 +36,11 @@ def read(spec: ModelSpec) -> EmbeddingTable:
     return assemble(spec, torch.from_numpy(_draw(rows, width, seed)), WordVocabulary(_words(rows)), bytes_read=0)
 
 
-def describe(spec: ModelSpec) -> dict[str, object]:
+def describe(spec: ModelSpec) -> Description:
     """What `read` would draw."""
     rows, width, _ = _parse(spec)
     size = rows * width * _ITEM_BYTES
-    return {"tensor": None, "shape": (rows, width), "dtype": "float32", "bytes": size, "bytes_total": size, "files": []}
+    return Description(shape=(rows, width), dtype="float32", bytes=size, bytes_total=size)
 
 
 def _parse(spec: ModelSpec) -> tuple[int, int, int]:

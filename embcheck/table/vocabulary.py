@@ -132,24 +132,20 @@ class WordVocabulary:
         for row, word in enumerate(self.tokens):
             self._rows.setdefault(word, row)
         self._uncased = not any(word != word.lower() for word in self.tokens)
-        self.kinds = np.fromiter(
-            (TokenKind.SPECIAL if w in marked else classify(w, starts_word=True) for w in self.tokens),
-            dtype=np.uint8,
-            count=len(self.tokens),
-        )
-        self.status = np.fromiter(
-            (_status(word, is_special=word in marked) for word in self.tokens), dtype=np.uint8, count=len(self.tokens)
-        )
+        kinds = (TokenKind.SPECIAL if word in marked else classify(word, starts_word=True) for word in self.tokens)
+        status = (_status_of(word, is_special=word in marked) for word in self.tokens)
+        self.kinds = np.fromiter(kinds, dtype=np.uint8, count=len(self.tokens))
+        self.status = np.fromiter(status, dtype=np.uint8, count=len(self.tokens))
 
     def encode(self, words: Sequence[str]) -> list[tuple[int, ...]]:
         """The row of each word; empty where there is none. Words are never split."""
-        found: list[tuple[int, ...]] = []
+        rows: list[tuple[int, ...]] = []
         for word in words:
             row = self._rows.get(word)
             if row is None and self._uncased:
                 row = self._rows.get(word.lower())
-            found.append(() if row is None else (row,))
-        return found
+            rows.append(() if row is None else (row,))
+        return rows
 
 
 class SubsetVocabulary:
@@ -164,14 +160,14 @@ class SubsetVocabulary:
 
     def encode(self, words: Sequence[str]) -> list[tuple[int, ...]]:
         """Rows of each word in the new numbering."""
-        found = []
+        rows = []
         for ids in self._whole.encode(words):
             kept = tuple(self._new[i] for i in ids if i in self._new)
-            found.append(kept if len(kept) == len(ids) else ())
-        return found
+            rows.append(kept if len(kept) == len(ids) else ())
+        return rows
 
 
-def _status(token: str, *, is_special: bool) -> RowStatus:
+def _status_of(token: str, *, is_special: bool) -> RowStatus:
     if is_special:
         return RowStatus.SPECIAL
     return RowStatus.UNUSED if is_unused(token) else RowStatus.KNOWN

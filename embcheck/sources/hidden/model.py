@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embcheck.errors import SourceError
-from embcheck.sources.encoders.modules import read_config
-from embcheck.sources.encoders.run_model import bad_models, quiet, require_all_weights
-from embcheck.sources.encoders.stage import stage_transformer
-from embcheck.sources.files.folder import LocalFolder
-from embcheck.sources.files.looking import one_line
+from embcheck.sources.encoders.modules import read_config, stage_transformer
+from embcheck.sources.encoders.run import bad_models, quiet, require_all_weights
+from embcheck.sources.files import LocalFolder, one_line
 from embcheck.sources.tokenizers.load import load_tokenizer, offline, tokenizer_files
 from embcheck.sources.weights.checkpoint import SAFETENSORS, open_checkpoint
 
@@ -25,8 +23,6 @@ if TYPE_CHECKING:
 
     from embcheck.spec import ModelSpec
 
-__all__ = ["dtype", "from_hub", "layers", "size", "states", "tokenizer", "width"]
-
 _LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 _WIDTHS = ("hidden_size", "n_embd", "d_model", "dim")
 _LENGTHS = ("max_position_embeddings", "n_positions", "n_ctx")
@@ -36,15 +32,15 @@ _BATCH_TOKENS = 4_096
 def from_hub(spec: ModelSpec) -> Path:
     """The directory that a model on the hub is kept in, once all of its files that are needed have been moved."""
     from embcheck.sources.hub.names import hub_name
-    from embcheck.sources.hub.repo import resolve
+    from embcheck.sources.hub.source import resolve
 
-    name = hub_name(spec)
-    if name.file is not None:
-        raise SourceError(f"hidden:{spec.target} names one file; give the whole model, {name.repo}")
-    folder = resolve(name.repo, spec.revision)
+    hub = hub_name(spec)
+    if hub.file is not None:
+        raise SourceError(f"hidden:{spec.target} names one file; give the whole model, {hub.repo}")
+    folder = resolve(hub.repo, spec.revision)
     weights = open_checkpoint(folder).files
     needed = {"config.json", *tokenizer_files(folder.names()), *weights, "model.safetensors.index.json"}
-    kept = [folder.fetch(one) for one in sorted(needed & set(folder.names()))]
+    kept = [folder.fetch(name) for name in sorted(needed & set(folder.names()))]
     return kept[0].parent
 
 
@@ -131,16 +127,16 @@ def _run(model: Any, encoded: Sequence[tuple[int, ...]], device: torch.device) -
     by_length: dict[int, list[int]] = {}
     for at, ids in enumerate(encoded):
         by_length.setdefault(len(ids), []).append(at)
-    found: dict[int, tuple[Tensor, ...]] = {}
+    states: dict[int, tuple[Tensor, ...]] = {}
     with torch.no_grad():
         for length, prompts in sorted(by_length.items()):
             step = max(1, _BATCH_TOKENS // length)
             for batch in (prompts[i : i + step] for i in range(0, len(prompts), step)):
                 tokens = torch.tensor([encoded[at] for at in batch], device=device)
-                said = model(input_ids=tokens, attention_mask=torch.ones_like(tokens), output_hidden_states=True)
-                moved = [layer.cpu() for layer in said.hidden_states]
-                found |= {at: tuple(layer[i] for layer in moved) for i, at in enumerate(batch)}
-    return tuple(zip(*(found[at] for at in range(len(encoded))), strict=True))
+                output = model(input_ids=tokens, attention_mask=torch.ones_like(tokens), output_hidden_states=True)
+                moved = [layer.cpu() for layer in output.hidden_states]
+                states |= {at: tuple(layer[i] for layer in moved) for i, at in enumerate(batch)}
+    return tuple(zip(*(states[at] for at in range(len(encoded))), strict=True))
 
 
 def _refuse_long(folder: Path, encoded: Sequence[tuple[int, ...]]) -> None:

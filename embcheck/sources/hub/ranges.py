@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from embcheck.errors import SourceError
 from embcheck.progress import track
-from embcheck.sources.files.access import LocalBytes
-from embcheck.sources.hub.cache import writing
-from embcheck.sources.hub.errors import UnreachableError, offline, translated
+from embcheck.sources.files import LocalBytes
+from embcheck.sources.hub.cache import keeping
+from embcheck.sources.hub.errors import UnreachableError, offline_error, translate_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
-
-__all__ = ["HttpBytes", "Remote"]
 
 _BLOCK = 32 * 2**10  # what small reads are rounded up to: a header comes in one request
 _CHUNK = 32 * 2**20
@@ -80,8 +78,8 @@ class HttpBytes:
 
     def _download(self, start: int, length: int, path: Path) -> None:
         if not self._remote.online:
-            raise offline(self.name)
-        with writing(path) as file:
+            raise offline_error(self.name)
+        with keeping(path) as file:
             if (free := shutil.disk_usage(path.parent).free) < length:
                 raise SourceError(
                     f"{self.name}: {length} bytes are to be kept in {path.parent}, where {free} are free; "
@@ -105,7 +103,7 @@ def _pieces(remote: Remote, start: int, stop: int) -> Iterator[bytes]:
     while start < stop:
         before = start
         try:
-            with translated(remote.repo, file=remote.file):
+            with translate_errors(remote.repo, file=remote.file):
                 for piece in _request(remote, start, min(stop, start + _CHUNK)):
                     start += len(piece)
                     yield piece
@@ -121,7 +119,7 @@ def _pieces(remote: Remote, start: int, stop: int) -> Iterator[bytes]:
 
 def _request(remote: Remote, start: int, stop: int) -> Iterator[bytes]:
     """What one request brings, up to ``stop``."""
-    with _answered(remote.url, f"bytes={start}-{stop - 1}") as (status, headers, body):
+    with _get(remote.url, f"bytes={start}-{stop - 1}") as (status, headers, body):
         _check_answer(remote, status, headers, start, stop)
         for piece in body:
             start += len(piece)
@@ -155,7 +153,7 @@ def _check_answer(remote: Remote, status: int, headers: Mapping[str, str], start
 
 
 @contextmanager
-def _answered(url: str, wanted: str) -> Iterator[tuple[int, Mapping[str, str], Iterator[bytes]]]:
+def _get(url: str, wanted: str) -> Iterator[tuple[int, Mapping[str, str], Iterator[bytes]]]:
     """Status, headers and body of a ranged GET through the hub client's own session."""
     from huggingface_hub import constants
     from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status

@@ -15,6 +15,8 @@ from embcheck.sources.tokenizers.load import offline
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from embcheck.sources.files import JsonObject
+
 _LAYERS = frozenset(
     {
         "decoder_layers", "depth", "encoder_layers", "n_layer", "n_layers", "n_routed_experts", "num_decoder_layers",
@@ -29,7 +31,7 @@ _WRONG_CONFIGS = (  # what models raise on a config that does not fit them
 )  # fmt: skip
 
 
-def held_as_input(config: dict[str, Any], names: Sequence[str]) -> list[str]:
+def held_as_input(config: JsonObject, names: Sequence[str]) -> list[str]:
     """Those of a checkpoint's tensors that ``get_input_embeddings()`` holds once the model is loaded.
 
     None where transformers does not know the model, or can't build it from this config.
@@ -42,14 +44,15 @@ def held_as_input(config: dict[str, Any], names: Sequence[str]) -> list[str]:
             table = model.get_input_embeddings()
             if not isinstance(table, nn.Embedding):  # models of images begin with a projection of patches
                 return []
-            held = {name for name, one in model.named_parameters(remove_duplicate=False) if one is table.weight}
+            parameters = model.named_parameters(remove_duplicate=False)
+            held = {name for name, parameter in parameters if parameter is table.weight}
             rename = _renaming(model)
             return [name for name in names if rename(name) in held]
     except _WRONG_CONFIGS:
         return []
 
 
-def _build(config: dict[str, Any]) -> Any:
+def _build(config: JsonObject) -> Any:
     import torch
     import transformers
 
@@ -64,7 +67,7 @@ def _build(config: dict[str, Any]) -> Any:
         return make(parsed)
 
 
-def _with_few_layers(config: dict[str, Any], depth: int) -> dict[str, Any]:
+def _with_few_layers(config: JsonObject, depth: int) -> JsonObject:
     """The same model with less of what there are many of; lists with an entry for each layer are cut too."""
     small = copy.copy(config)
     counts = {value for key, value in config.items() if key in _LAYERS and type(value) is int}
@@ -86,6 +89,6 @@ def _renaming(model: Any) -> Callable[[str], str]:
     except ImportError:  # transformers 4
         return lambda name: name
     mapping = get_model_conversion_mapping(model)
-    renamings = [one for one in mapping if isinstance(one, WeightRenaming)]
+    renamings = [step for step in mapping if isinstance(step, WeightRenaming)]
     state = model.state_dict()
     return lambda name: str(rename_source_key(name, renamings, [], model.base_model_prefix, state)[0])

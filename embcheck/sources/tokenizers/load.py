@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tokenizers import Tokenizer
 
 from embcheck.errors import SourceError
-from embcheck.sources.files.looking import one_line, read_json, refuse_disguise
+from embcheck.sources.files import one_line, read_json, refuse_disguise
 from embcheck.sources.tokenizers.vocabulary import RustErrors, TokenizerVocabulary
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from embcheck.errors import SourceError
-from embcheck.sources.files.access import LocalBytes
+from embcheck.sources.files import LocalBytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["LONGEST_GRAM", "MAGIC", "Grams", "compose", "read_fasttext", "read_header"]
-
-MAGIC = b"\xba\x16\x4f\x2f"
 _VERSION = 12
 _HEADER = struct.Struct("<2i12id3i2q")
 _COUNT_AND_KIND = struct.Struct("<qb")

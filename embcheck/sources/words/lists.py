@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from embcheck.errors import SourceError
-from embcheck.sources.files.looking import one_line, printable, read_json, refuse_disguise
+from embcheck.sources.files import one_line, printable, read_json, refuse_disguise
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,16 +1,19 @@
-"""Looking at files that nobody vouches for: what they are, what they say, and errors of one line about them."""
+"""Files and folders that nobody vouches for: bytes of them, what they are instead, errors of one line about them."""
 
 from __future__ import annotations
 
 import json
+import mmap
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from embcheck.errors import SourceError, SpecError
 
 if TYPE_CHECKING:
     from embcheck.spec import ModelSpec
 
+JsonObject: TypeAlias = dict[str, Any]
+"""A JSON object that somebody else wrote: a config.json, a header."""
 _HEAD_BYTES = 512
 _LONGEST_QUOTE = 200
 
@@ -93,3 +96,104 @@ def read_json(path: Path) -> Any:
         raise SourceError(f"cannot read {path}: {one_line(error)}") from None
     except (ValueError, RecursionError) as error:
         raise SourceError(f"{path} is not valid JSON ({one_line(error)}); get the file again") from None
+
+
+class RandomAccess(Protocol):
+    """Bytes of known number, any part of which can be read."""
+
+    @property
+    def name(self) -> str:
+        """What the file is called in error messages."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Number of bytes."""
+        ...
+
+    def read(self, start: int, length: int) -> memoryview:
+        """Exactly ``length`` bytes from ``start``; `SourceError` where they lie past the end or can't be had."""
+        ...
+
+
+class LocalBytes:
+    """A file on disk, memory-mapped copy-on-write: only the parts that are read are loaded."""
+
+    def __init__(self, path: Path) -> None:
+        self.name = str(path)
+        try:
+            with path.open("rb") as file:
+                self.size = path.stat().st_size
+                self._view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) if self.size else b"")
+        except OSError as error:
+            raise SourceError(f"cannot read {path}: {one_line(error)}") from None
+
+    def read(self, start: int, length: int) -> memoryview:
+        """Exactly ``length`` bytes from ``start``, without a copy."""
+        if start < 0 or length < 0 or start + length > self.size:
+            raise SourceError(
+                f"{self.name} is truncated: it has {self.size} bytes, {start + length} are needed; get it again"
+            )
+        return self._view[start : start + length]
+
+
+class Folder(Protocol):
+    """Files that belong together."""
+
+    @property
+    def origin(self) -> str:
+        """What the folder is called in error messages."""
+        ...
+
+    def names(self) -> tuple[str, ...]:
+        """Its files, sorted; those in folders inside it as ``folder/file``."""
+        ...
+
+    def size(self, name: str) -> int | None:
+        """Bytes of a file, ``None`` where nobody says."""
+        ...
+
+    def open(self, name: str) -> RandomAccess:
+        """A large file, of which only parts are read."""
+        ...
+
+    def fetch(self, name: str) -> Path:
+        """A small file, on disk."""
+        ...
+
+    def fetch_tokenizer(self) -> Path:
+        """A directory with the files of the tokenizer."""
+        ...
+
+
+class LocalFolder:
+    """A directory on disk."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.origin = str(path)
+
+    def names(self) -> tuple[str, ...]:
+        """Its files, and the weights one level down."""
+        try:
+            own = [p.name for p in self._path.iterdir() if p.is_file()]
+            nested = [f"{p.parent.name}/{p.name}" for p in self._path.glob("*/*.safetensors")]
+        except OSError as error:
+            raise SourceError(f"cannot read directory {self._path}: {one_line(error)}") from None
+        return tuple(sorted(own + nested))
+
+    def size(self, name: str) -> int:
+        """Bytes of a file."""
+        return self.fetch(name).stat().st_size
+
+    def open(self, name: str) -> LocalBytes:
+        """A file, memory-mapped."""
+        return LocalBytes(self.fetch(name))
+
+    def fetch(self, name: str) -> Path:
+        """The file itself."""
+        return self._path / name
+
+    def fetch_tokenizer(self) -> Path:
+        """The directory itself."""
+        return self._path
