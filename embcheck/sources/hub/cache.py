@@ -67,9 +67,13 @@ class RepoCache:
         """Remember the files of a commit."""
         _write_text(self._path / commit / "files.json", json.dumps(files))
 
+    def snapshot(self, commit: str) -> Path:
+        """Where the ordinary hub cache has the files of a commit."""
+        return self._hub / "snapshots" / commit
+
     def hub_files(self, commit: str) -> dict[str, int | None]:
         """What the ordinary hub cache holds of a commit."""
-        snapshot = self._hub / "snapshots" / commit
+        snapshot = self.snapshot(commit)
         paths = (path for path in snapshot.rglob("*") if path.is_file())
         return {path.relative_to(snapshot).as_posix(): path.stat().st_size for path in paths}
 
@@ -90,7 +94,7 @@ class RepoCache:
 
 
 @contextmanager
-def keeping(path: Path) -> Iterator[BinaryIO]:
+def keeping(path: Path, *, cache: str = "EMBCHECK_CACHE") -> Iterator[BinaryIO]:
     """Write a file of the cache, which has its name only once it is whole."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -99,7 +103,7 @@ def keeping(path: Path) -> Iterator[BinaryIO]:
             yield file
     except OSError as error:
         raise SourceError(
-            f"cannot write the cache {path.parent} ({error.strerror}); make room, or set another EMBCHECK_CACHE"
+            f"cannot write the cache {path.parent} ({error.strerror}); make room, or set another {cache}"
         ) from None
 
 

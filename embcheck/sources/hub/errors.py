@@ -57,7 +57,14 @@ def check_endpoint() -> None:
 
 
 def offline_error(what: str) -> UnreachableError:
-    """The error for what is neither cached nor may be asked for."""
+    """The error for what is neither cached nor can be asked for."""
+    from huggingface_hub import constants
+
+    if not constants.HF_HUB_OFFLINE:
+        return UnreachableError(
+            f"{what} is not cached and {constants.ENDPOINT} can't be reached; check the network and HF_ENDPOINT, "
+            "or give a directory on disk"
+        )
     return UnreachableError(
         f"{what} is not cached and HF_HUB_OFFLINE is set; unset it once to read it, or give a directory on disk"
     )

@@ -77,8 +77,6 @@ class HttpBytes:
         return self._kept[start, length].read(0, length)
 
     def _download(self, start: int, length: int, path: Path) -> None:
-        if not self._remote.online:
-            raise offline_error(self.name)
         with keeping(path) as file:
             if (free := shutil.disk_usage(path.parent).free) < length:
                 raise SourceError(
@@ -88,7 +86,7 @@ class HttpBytes:
 
             def mebibytes() -> Iterator[int]:
                 written = 0
-                for piece in _pieces(self._remote, start, start + length):
+                for piece in download(self._remote, start, start + length):
                     file.write(piece)
                     before, written = written, written + len(piece)
                     yield from range(before // _MIB, written // _MIB)
@@ -97,8 +95,10 @@ class HttpBytes:
                 pass
 
 
-def _pieces(remote: Remote, start: int, stop: int) -> Iterator[bytes]:
+def download(remote: Remote, start: int, stop: int) -> Iterator[bytes]:
     """The bytes of a range in order, chunk by chunk; after a dropped connection from the byte that was reached."""
+    if not remote.online:
+        raise offline_error(remote.name)
     failures = 0
     while start < stop:
         before = start
@@ -119,7 +119,8 @@ def _pieces(remote: Remote, start: int, stop: int) -> Iterator[bytes]:
 
 def _request(remote: Remote, start: int, stop: int) -> Iterator[bytes]:
     """What one request brings, up to ``stop``."""
-    with _get(remote.url, f"bytes={start}-{stop - 1}") as (status, headers, body):
+    wanted = None if (start, stop) == (0, remote.size) else f"bytes={start}-{stop - 1}"
+    with _get(remote.url, wanted) as (status, headers, body):
         _check_answer(remote, status, headers, start, stop)
         for piece in body:
             start += len(piece)
@@ -129,7 +130,7 @@ def _request(remote: Remote, start: int, stop: int) -> Iterator[bytes]:
 
 
 def _check_answer(remote: Remote, status: int, headers: Mapping[str, str], start: int, stop: int) -> None:
-    if status == 200:
+    if status == 200 and (start, stop) != (0, remote.size):
         raise SourceError(
             f"{remote.name}: the server ignores byte ranges and would send all {remote.size} bytes; "
             f"run 'hf download {remote.repo}' and try again, or set HF_ENDPOINT to another server"
@@ -138,14 +139,8 @@ def _check_answer(remote: Remote, status: int, headers: Mapping[str, str], start
     match = _CONTENT_RANGE.fullmatch(told.strip())
     length = headers.get("Content-Length", str(stop - start))
     plain = headers.get("Content-Encoding", "identity") == "identity"
-    asked = (start, stop - 1, remote.size)
-    if (
-        status != 206
-        or not match
-        or tuple(map(int, match.groups())) != asked
-        or length != str(stop - start)
-        or not plain
-    ):
+    ranged = status == 206 and match and tuple(map(int, match.groups())) == (start, stop - 1, remote.size)
+    if not (ranged or status == 200) or length != str(stop - start) or not plain:
         raise SourceError(
             f"{remote.name}: bytes {start}-{stop - 1} of {remote.size} were asked for, but the server answers "
             f"with status {status}, {told[:80]!r} in {length[:20]} bytes; try again, or set another HF_ENDPOINT"
@@ -153,12 +148,14 @@ def _check_answer(remote: Remote, status: int, headers: Mapping[str, str], start
 
 
 @contextmanager
-def _get(url: str, wanted: str) -> Iterator[tuple[int, Mapping[str, str], Iterator[bytes]]]:
-    """Status, headers and body of a ranged GET through the hub client's own session."""
+def _get(url: str, wanted: str | None) -> Iterator[tuple[int, Mapping[str, str], Iterator[bytes]]]:
+    """Status, headers and body of a GET, of a range if one is wanted, through the hub client's own session."""
     from huggingface_hub import constants
     from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
-    headers = {**build_hf_headers(library_name="embcheck"), "Range": wanted, "Accept-Encoding": "identity"}
+    headers = {**build_hf_headers(library_name="embcheck"), "Accept-Encoding": "identity"}
+    if wanted is not None:
+        headers["Range"] = wanted
     session: Any = get_session()
     timeout = constants.HF_HUB_DOWNLOAD_TIMEOUT
     if callable(getattr(session, "stream", None)):

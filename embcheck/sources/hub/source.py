@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from embcheck.errors import SourceError
 from embcheck.sources.files import LocalBytes
 from embcheck.sources.gguf.source import describe_from, read_from
-from embcheck.sources.hub.cache import COMMIT, RepoCache
+from embcheck.sources.hub.cache import COMMIT, RepoCache, keeping
 from embcheck.sources.hub.errors import (
     UnreachableError,
     check_endpoint,
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from embcheck.sources.assemble import Description
     from embcheck.sources.files import RandomAccess
+    from embcheck.sources.hub.ranges import Remote
     from embcheck.spec import ModelSpec
     from embcheck.table import EmbeddingTable
 
@@ -95,26 +96,31 @@ class HubFolder:
 
     def open(self, name: str) -> RandomAccess:
         """A large file: whole from the ordinary hub cache if it is there, else by byte ranges."""
-        from embcheck.sources.hub.ranges import HttpBytes, Remote
+        from embcheck.sources.hub.ranges import HttpBytes
 
-        if name not in self._files:
-            raise SourceError(f"{self.origin} has no file {name}; it has {', '.join(self.names()[:8]) or 'none'}")
         if (path := self._find_cached(name)) is not None:
             return LocalBytes(path)
-        size, etag = self._cache.about(self.commit, name) or self._ask_about(name)
-        remote = Remote(self.origin, name, self._url(name), size, self._online)
+        remote, etag = self._look_up(name)
         return HttpBytes(remote, self._cache.ranges(self.commit, name, etag))
 
     def fetch(self, name: str) -> Path:
-        """A small file, through the ordinary client and into its cache."""
-        from pathlib import Path
+        """A small file, in the ordinary hub cache, where other programs find it too.
 
-        from huggingface_hub import hf_hub_download
+        The hub's client would make paths of what a server says, such as its ETag; here only names that were checked
+        become paths, and no more bytes are written than were announced.
+        """
+        from embcheck.sources.hub.ranges import download
 
-        if (self.size(name) or 0) > _LARGEST_SMALL_FILE:
-            raise SourceError(f"{self.origin}/{name} has {self.size(name)} bytes, more than any such file should")
-        with translate_errors(self.origin, file=name):
-            return Path(hf_hub_download(self.origin, name, revision=self.commit, local_files_only=not self._online))
+        if (path := self._find_cached(name)) is not None:
+            return path
+        remote, _ = self._look_up(name)
+        if max(self.size(name) or 0, remote.size) > _LARGEST_SMALL_FILE:
+            raise SourceError(f"{remote.name} has {remote.size} bytes, more than any such file should")
+        path = self._cache.snapshot(self.commit) / name
+        with keeping(path, cache="HF_HOME") as file:
+            for piece in download(remote, 0, remote.size):
+                file.write(piece)
+        return path
 
     def fetch_tokenizer(self) -> Path:
         """A directory with the files of the tokenizer."""
@@ -126,12 +132,22 @@ class HubFolder:
         return fetched[0].parent
 
     def _find_cached(self, name: str) -> Path | None:
+        """A file of the ordinary hub cache; refuses names that were not listed, so that none leads out of it."""
         from pathlib import Path
 
         from huggingface_hub import try_to_load_from_cache
 
+        if name not in self._files:
+            raise SourceError(f"{self.origin} has no file {name}; it has {', '.join(self.names()[:8]) or 'none'}")
         path = try_to_load_from_cache(self.origin, name, revision=self.commit)
         return Path(path) if isinstance(path, str) else None
+
+    def _look_up(self, name: str) -> tuple[Remote, str]:
+        """A file, with its ETag, which names it in our cache once it is hashed."""
+        from embcheck.sources.hub.ranges import Remote
+
+        size, etag = self._cache.about(self.commit, name) or self._ask_about(name)
+        return Remote(self.origin, name, self._url(name), size, self._online), etag
 
     def _ask_about(self, name: str) -> tuple[int, str]:
         """Size and ETag of a file, which are kept."""
@@ -194,7 +210,8 @@ def _ask(repo: str, revision: str | None) -> tuple[str, dict[str, int | None]]:
     info = _within(seconds + 0.5, ask, repo)
     if not isinstance(info.sha, str) or not COMMIT.fullmatch(info.sha):
         raise SourceError(f"{repo}: the hub names no commit for {revision or 'main'}; check HF_ENDPOINT")
-    return info.sha, {file.rfilename: file.size for file in info.siblings or ()}
+    sizes = {file.rfilename: file.size for file in info.siblings or () if isinstance(file.rfilename, str)}
+    return info.sha, {name: size if type(size) is int and size >= 0 else None for name, size in sizes.items()}
 
 
 def _within(seconds: float, work: Callable[[], Any], what: str) -> Any:
