@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import mmap
+import re
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
 JsonObject: TypeAlias = dict[str, Any]
 """A JSON object that somebody else wrote: a config.json, a header."""
+_CODE = re.compile(r"auto_map|custom_pipelines|kernel_config|_?(attn|experts)_implementation\w*")
 _HEAD_BYTES = 512
 _LONGEST_QUOTE = 200
 
@@ -96,6 +99,34 @@ def read_json(path: Path) -> Any:
         raise SourceError(f"cannot read {path}: {one_line(error)}") from None
     except (ValueError, RecursionError) as error:
         raise SourceError(f"{path} is not valid JSON ({one_line(error)}); get the file again") from None
+
+
+def drop_code(document: Any) -> Any:
+    """The document without keys, at any depth, by which transformers finds code: a model's own, or a kernel's.
+
+    No argument does that: transformers asks a user for parts of a model, which it makes by calls of its own.
+    """
+    waiting = [document]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            for key in [key for key in value if _CODE.fullmatch(key)]:
+                del value[key]
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+    return document
+
+
+def link(path: Path, into: Path, name: str | None = None) -> None:
+    """Have a file in another directory, under its own name or another."""
+    target = into / (name or path.name)
+    if not path.is_file():
+        raise SourceError(f"{path} is missing; download the model again")
+    try:
+        target.symlink_to(path.resolve())
+    except OSError:  # a file system or an account that has no links
+        shutil.copyfile(path, target)
 
 
 class RandomAccess(Protocol):

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from embcheck.errors import SourceError
-from embcheck.sources.files import LocalFolder, printable, read_json
+from embcheck.sources.files import LocalFolder, drop_code, link, printable, read_json
 from embcheck.sources.tokenizers.load import tokenizer_files
 from embcheck.sources.weights.checkpoint import SAFETENSORS, Checkpoint, open_checkpoint
 
@@ -103,7 +102,7 @@ def read_config(path: Path, kind: type[list[Any] | JsonObject] = dict) -> Any:
         raise SourceError(f"{path} is missing or can't be read; download the model again") from None
     if size > _LARGEST_CONFIG:
         raise SourceError(f"{path} is larger than any model's; download the model again")
-    document = read_json(path)
+    document = drop_code(read_json(path))
     if not isinstance(document, kind):
         raise SourceError(f"{path} is no JSON {'list' if kind is list else 'object'}; download the model again")
     return document
@@ -190,7 +189,7 @@ def _stage_module(module: Module, into: Path) -> None:
     if module.kind == "Transformer":
         stage_transformer(module.folder, into)
     elif module.kind == "StaticEmbedding":
-        _link(module.folder / "tokenizer.json", into)
+        link(module.folder / "tokenizer.json", into)
     elif module.kind != "Normalize":
         path = module.folder / "config.json"
         config = _only(read_config(path), _KEYS[module.kind])
@@ -218,7 +217,7 @@ def stage_transformer(folder: Path, into: Path) -> None:
         if name in {"tokenizer_config.json", "special_tokens_map.json"}:
             _write_known(folder, name, "tokenizer", into)
         elif not name.startswith("tokenizer.") or name in {"tokenizer.json", "tokenizer.model"}:
-            _link(folder / name, into)
+            link(folder / name, into)
     _stage_weights(folder, into)
 
 
@@ -229,7 +228,7 @@ def _stage_weights(folder: Path, into: Path) -> None:
         raise SourceError(f"{folder} has its weights as a pickle, which is not run; save it again as safetensors")
     checkpoint.stored(checkpoint.file_of)
     for file in checkpoint.files:
-        _link(folder / file, into, "model.safetensors" if len(checkpoint.files) == 1 else file)
+        link(folder / file, into, "model.safetensors" if len(checkpoint.files) == 1 else file)
     if len(checkpoint.files) > 1:
         _write(into / "model.safetensors.index.json", {"metadata": {}, "weight_map": checkpoint.file_of})
 
@@ -269,13 +268,3 @@ def _require_plain(path: Path, config: JsonObject) -> None:
 
 def _write(path: Path, document: Any) -> None:
     path.write_text(json.dumps(document), encoding="utf-8")
-
-
-def _link(path: Path, into: Path, name: str | None = None) -> None:
-    target = into / (name or path.name)
-    if not path.is_file():
-        raise SourceError(f"{path} is missing; download the model again")
-    try:
-        target.symlink_to(path.resolve())
-    except OSError:  # a file system or an account that has no links
-        shutil.copyfile(path, target)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _BAD_MODELS = (
     OSError, ValueError, LookupError, TypeError, AttributeError, ImportError, RuntimeError, AssertionError,
-    ArithmeticError, MemoryError,
+    ArithmeticError, MemoryError, EOFError,
 )  # fmt: skip
 _BATCH = 64
 
@@ -123,6 +123,7 @@ def _load(origin: Path, folder: str, device: torch.device) -> Any:
             Path(folder) / "0_Transformer",
             config=inner.config,
             local_files_only=True,
+            trust_remote_code=False,
             output_loading_info=True,
             use_safetensors=True,
         )

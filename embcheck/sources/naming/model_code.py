@@ -6,10 +6,12 @@ Only code that is part of the installed transformers runs; a model that brings i
 from __future__ import annotations
 
 import copy
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from huggingface_hub import errors
 
+from embcheck.sources.files import drop_code
 from embcheck.sources.tokenizers.load import offline
 
 if TYPE_CHECKING:
@@ -26,8 +28,8 @@ _LAYERS = frozenset(
 _FEW = 2
 _DEEPEST = 4
 _WRONG_CONFIGS = (  # what models raise on a config that does not fit them
-    ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, MemoryError, OSError, RuntimeError,
-    TypeError, ValueError, getattr(errors, "StrictDataclassError", ValueError),
+    ArithmeticError, AssertionError, AttributeError, EOFError, ImportError, LookupError, MemoryError, OSError,
+    RuntimeError, TypeError, ValueError, getattr(errors, "StrictDataclassError", ValueError),
 )  # fmt: skip
 
 
@@ -56,13 +58,13 @@ def _build(config: JsonObject) -> Any:
     import torch
     import transformers
 
-    small = _with_few_layers(config, _DEEPEST)
+    small = drop_code(_with_few_layers(config, _DEEPEST))
     kind = str(small.pop("model_type"))
     parsed = transformers.CONFIG_MAPPING[kind].from_dict(small)
     wanted = config.get("architectures")
     named = getattr(transformers, str(wanted[0]), None) if isinstance(wanted, list) and wanted else None
     known = isinstance(named, type) and issubclass(named, transformers.PreTrainedModel)
-    make: Any = named if known else transformers.AutoModel.from_config
+    make: Any = named if known else partial(transformers.AutoModel.from_config, trust_remote_code=False)
     with torch.device("meta"):
         return make(parsed)
 

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from embcheck.errors import SourceError
-from embcheck.sources.files import one_line, printable, read_json
+from embcheck.sources.files import drop_code, one_line, printable, read_json
 from embcheck.sources.weights.safetensors import SafetensorsFile
 from embcheck.sources.weights.stored import FLOATS
 from embcheck.sources.weights.torch_file import TorchFile
@@ -59,12 +59,12 @@ class Checkpoint:
 
     @cached_property
     def config(self) -> JsonObject:
-        """The model's config.json, empty where there is none."""
+        """The model's config.json but for the code that it names, empty where there is none."""
         if CONFIG not in self._folder.names():
             return {}
         if (self._folder.size(CONFIG) or 0) > _LARGEST_CONFIG:
             raise SourceError(f"{self.origin}/{CONFIG} is larger than any model's; download the model again")
-        document = read_json(self._folder.fetch(CONFIG))
+        document = drop_code(read_json(self._folder.fetch(CONFIG)))
         if not isinstance(document, dict):
             raise SourceError(f"{self.origin}/{CONFIG} is not a JSON object; download the model again")
         return document
