@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from embcheck import sources, spec
 from embcheck.checks import collect
-from embcheck.checks.evaluate import checks_of
+from embcheck.checks.check import checks_of
+from embcheck.config.models import refuse_equal_aliases
 from embcheck.errors import UsageError
 from embcheck.run.budget import Budget
-from embcheck.run.session import Model, Population, Run, execute
+from embcheck.run.document import Run
+from embcheck.run.session import Model, Population, Session
 from embcheck.settings import Settings
 from embcheck.spec import ModelSpec
 from embcheck.table import EmbeddingTable
@@ -20,7 +22,7 @@ from embcheck.table import EmbeddingTable
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from embcheck.checks.evaluate import Check
+    from embcheck.checks.check import Check
 
 __all__ = ["Run", "check", "load", "select"]
 
@@ -121,12 +123,12 @@ def check(  # noqa: PLR0913 - the options of the command line, all by keyword
     settings = Settings(seed=seed, confidence_level=confidence_level, probes=probes)
     given = [one for each in (model if isinstance(model, list | tuple) else [model]) for one in _expanded(each)]
     models = tuple(_model(one, tokenizer, device, dtype, population) for one in given)
-    _refuse_equal_aliases(models)
+    refuse_equal_aliases([model.spec for model in models])
     checks = select(properties, [one.spec.alias for one in models[1:]])
     if device != "auto":
         sources.resolve_device(device)
     budget = None if max_seconds is None else Budget(max_seconds)
-    return execute(models, checks, settings=settings, control=control, budget=budget)
+    return Session(models, settings, control=control).run(checks, budget=budget)
 
 
 def _expanded(model: Any) -> tuple[Any, ...]:
@@ -147,15 +149,6 @@ def _model(model: Any, tokenizer: Any, device: str, dtype: str | None, populatio
         parsed = ModelSpec("memory", name, "memory", name)
     placed = partial(load, model, tokenizer, device=device, dtype=dtype, population=population or "known")
     return Model(parsed, placed)
-
-
-def _refuse_equal_aliases(models: Sequence[Model]) -> None:
-    aliases = [model.spec.alias for model in models]
-    for alias in aliases:
-        if aliases.count(alias) > 1:
-            raise UsageError(
-                f"two models are called {alias!r}; give specs with alias= in front, or check them one by one"
-            )
 
 
 def _live(model: Any, tokenizer: Any) -> EmbeddingTable:
@@ -183,13 +176,7 @@ def _placed(table: EmbeddingTable, device: str, dtype: str | None) -> EmbeddingT
 def select(
     properties: str | Callable[..., Any] | Sequence[str | Callable[..., Any]] | None, others: Sequence[str] = ()
 ) -> list[Check]:
-    """The checks of globs and of functions declared with ``@claim``; all that can be found where neither is given.
-
-    Raises
-    ------
-    UsageError
-        A glob matches nothing, or a function is not a property or runs under pytest only.
-    """
+    """The checks of globs and of functions declared with ``@claim``; all that can be found where neither is given."""
     given = [properties] if isinstance(properties, str) or callable(properties) else list(properties or ())
     globs = [one for one in given if isinstance(one, str)]
     functions = [one for one in given if not isinstance(one, str)]

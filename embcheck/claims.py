@@ -198,6 +198,10 @@ class beats:  # noqa: N801 - reads as a word in a claim
 
     null: Callable[..., Any]
 
+    def __post_init__(self) -> None:
+        if not callable(self.null):
+            raise UsageError(f"beats() needs a null such as nulls.shuffled_pairs, got {self.null!r}")
+
     @property
     def name(self) -> str:
         """Name of the null."""

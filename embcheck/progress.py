@@ -21,19 +21,7 @@ def track(
     total: int | None = None,
     naming: Callable[[_Item], str] | None = None,
 ) -> Iterator[_Item]:
-    """The items of ``iterable``, with a bar that shows how far they are.
-
-    Parameters
-    ----------
-    iterable
-        The work, piece by piece.
-    description
-        What it is, in a few words.
-    total
-        How many pieces; by default what ``len`` says.
-    naming
-        What a piece is called while it is worked on.
-    """
+    """The items of ``iterable``, with a bar that shows how far they are."""
     if not sys.stderr.isatty():  # most of the time: spare the import
         yield from iterable
         return

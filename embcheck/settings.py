@@ -32,29 +32,7 @@ EXACT_UP_TO = 32_000  # populations up to this size are measured whole unless --
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Seed, confidence level and probe count of a run.
-
-    Parameters
-    ----------
-    seed
-        Every random choice derives from it.
-    confidence_level
-        Of every interval, strictly between 0.5 and 1.
-    probes
-        Number of probe tokens, ``"all"``, or ``None``: all rows of a population of up to 32,000, else 1,000. With
-        ``"auto"``, shares over probe tokens are measured on as many as their claims take to be decided, from 200 to
-        4,000 (`embcheck.stats.betting`); everything else is as with ``None``.
-    draws
-        The most draws of a null, where fewer than a measure makes by itself will do: p-values stay valid, in coarser
-        steps of 1 / (draws + 1).
-    details
-        ``False`` lets a measure leave out what is slow and stands beside its estimate only.
-
-    Raises
-    ------
-    UsageError
-        A value outside its range.
-    """
+    """Seed, confidence level and probe count of a run."""
 
     seed: int = 0
     confidence_level: float = 0.95

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from embcheck.estimate import Part, Snapshot
 
-__all__ = ["Change", "between"]
+__all__ = ["Difference", "between"]
 
 MOVED = 10
 MIN_SHARED = 20
@@ -30,7 +30,7 @@ _Tail = "Callable[[float, Literal['down', 'up']], float]"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Change:
+class Difference:
     """How far an estimate moved, and how sure that is.
 
     ``comparison`` says how it was got: ``exact`` (both values are), ``paired`` unit by unit, or ``unpaired`` where the
@@ -66,28 +66,20 @@ class _Pair:
         return 1.0 if self.part.population is None else max(0.0, 1 - len(self.differences) / self.part.population)
 
 
-def between(old: Snapshot, new: Snapshot, confidence_level: float) -> Change:
-    """The change from one estimate to another of the same property and parameters.
-
-    Parameters
-    ----------
-    old, new
-        The estimates, on the scale on which they are compared.
-    confidence_level
-        Of the change's interval.
-    """
+def between(old: Snapshot, new: Snapshot, confidence_level: float) -> Difference:
+    """The change from one estimate to another of the same property and parameters."""
     pairs = _paired(old.parts, new.parts)
     moved = _moved(pairs or ())
     value = new.value - old.value
     if old.is_exact and new.is_exact:
-        return Change(value, value, value, "exact", "both values are exact", new.n, _step(value), moved)
+        return Difference(value, value, value, "exact", "both values are exact", new.n, _step(value), moved)
     if pairs is not None and all(not pair.differences.any() for pair in pairs) and (value == 0 or _sampled(pairs)):
-        return Change(0.0, 0.0, 0.0, "paired", "all differences are zero", _count(pairs), _step(0.0))
+        return Difference(0.0, 0.0, 0.0, "paired", "all differences are zero", _count(pairs), _step(0.0))
     found = _by_units(pairs, value, confidence_level) if pairs is not None else None
     if found is None:
         return _unpaired(old, new, confidence_level)
     low, high, method, tail, value = found
-    return Change(value, low, high, "paired", method, _count(pairs or ()), tail, moved)
+    return Difference(value, low, high, "paired", method, _count(pairs or ()), tail, moved)
 
 
 def _paired(old: Sequence[Part], new: Sequence[Part]) -> list[_Pair] | None:
@@ -192,7 +184,7 @@ def _step(value: float) -> Callable[[float, Literal["down", "up"]], float]:
     return tail
 
 
-def _unpaired(old: Snapshot, new: Snapshot, level: float) -> Change:
+def _unpaired(old: Snapshot, new: Snapshot, level: float) -> Difference:
     """Two intervals side by side, as of independent samples (MOVER: Zou and Donner, Statistics in Medicine, 2008)."""
     value = new.value - old.value
     ends = [_at_level(one, level) for one in (old, new)]
@@ -207,7 +199,7 @@ def _unpaired(old: Snapshot, new: Snapshot, level: float) -> Change:
             beyond, half = value - margin, value - low
         return float(special.ndtr(-beyond / half * quantile)) if half else float(beyond <= 0)
 
-    return Change(value, low, high, "unpaired", "two intervals side by side (MOVER)", min(old.n, new.n), tail)
+    return Difference(value, low, high, "unpaired", "two intervals side by side (MOVER)", min(old.n, new.n), tail)
 
 
 def _at_level(one: Snapshot, level: float) -> tuple[float, float]:

@@ -24,11 +24,6 @@ def drift(old: EmbeddingTable, new: EmbeddingTable) -> dict[str, Any]:
 
     Over rows of both populations. ``procrustes_residual`` is :math:`\min_Q |AQ - B|_F / |B|_F` over orthogonal Q
     (Schoenemann 1966); ``neighbor_jaccard`` the mean overlap of the ten nearest rows of 500 probes in both.
-
-    Raises
-    ------
-    NotMeasurable
-        Other tokens, or no rows in common.
     """
     if old.tokens_sha256 != new.tokens_sha256:
         raise NotMeasurable("the two have other tokens, so no row of one is a row of the other")

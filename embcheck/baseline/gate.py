@@ -14,51 +14,44 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
+
+from msgspec import structs
 
 from embcheck.baseline import file
-from embcheck.baseline.file import Baseline, Entry, key_of
+from embcheck.baseline.file import Baseline
 from embcheck.baseline.tokens import ADOPT, comparable
+from embcheck.checks.record import FAILING, Change, plain
 from embcheck.claims import Verdict
 from embcheck.errors import NotMeasurable
 from embcheck.settings import in_ci
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from typing import Literal
 
-    from embcheck.baseline.change import Change
-    from embcheck.checks.evaluate import Check, Result
+    from embcheck.baseline.change import Difference
+    from embcheck.baseline.entries import Entry
+    from embcheck.checks.check import GateMode, Result
+    from embcheck.checks.record import State
     from embcheck.claims import Declaration
     from embcheck.estimate import Snapshot
     from embcheck.settings import Settings
     from embcheck.table import EmbeddingTable
 
-__all__ = ["Gate", "compared", "keys_of", "settle"]
-
-_FAILING = frozenset({"regressed", "undecided", "stale"})
+__all__ = ["Gate", "compare", "settle"]
 
 
 @dataclass(slots=True)
 class Gate:
-    """Holds results against the baselines in a folder, each read once.
-
-    Parameters
-    ----------
-    folder
-        Where the baselines are.
-    mode
-        Whether ``claims``, ``regressions`` or ``both`` decide what passes.
-    missing
-        Whether a check without a baseline value fails; ``None``: it does in continuous integration.
-    update
-        Which changes are going to be written, and so accepted: ``new``, ``changed``, ``prune``.
-    """
+    """Holds results against the baselines in a folder, each read once."""
 
     folder: Path
-    mode: Literal["claims", "regressions", "both"] = "claims"
+    mode: GateMode = "claims"
+    """Which decide what passes."""
     missing: Literal["fail", "warn", "ignore"] | None = None
+    """What a check without a baseline value does; by default it fails in continuous integration."""
     update: tuple[str, ...] = ()
+    """Which changes are going to be written, and so accepted: ``new``, ``changed``, ``prune``."""
     _read: dict[str, Baseline | None] = field(default_factory=dict)
 
     @classmethod
@@ -72,189 +65,167 @@ class Gate:
         """Whether baselines play no part."""
         return self.mode == "claims" and not self.update
 
-    def baseline(self, alias: str) -> Baseline | None:
-        """The baseline of a model, ``None`` where it has none.
+    @property
+    def accepts_missing(self) -> bool:
+        """Whether it was said that what the baseline lacks does not fail, or that it will be written."""
+        return self.missing in {"warn", "ignore"} or "new" in self.update
 
-        Raises
-        ------
-        EmbcheckError
-            Its file can't be read.
-        """
+    @property
+    def fails_missing(self) -> bool:
+        """Whether what the baseline lacks fails."""
+        return (self.missing or ("fail" if in_ci() else "warn")) == "fail"
+
+    def baseline(self, alias: str) -> Baseline | None:
+        """The baseline of a model, ``None`` where it has none; `EmbcheckError` where its file can't be read."""
         if alias not in self._read:
             self._read[alias] = file.load(self.folder, alias)
         return self._read[alias]
 
     def apply(self, alias: str, result: Result, table: EmbeddingTable, settings: Settings) -> Result:
-        """The result with its change against the baseline.
-
-        Raises
-        ------
-        EmbcheckError
-            The baseline can't be read, or the property was written wrongly.
-        """
+        """The result with its change against the baseline."""
         if self.is_open or result.verdict is Verdict.ERROR:
             return result
-        found = self.baseline(alias)
-        change = _compared(result, found, table, settings)
+        change = _change(result, self.baseline(alias), table, settings)
         if change is None:
             return result
-        change["passes"] = self._passes(change)
-        return replace(result, change=change, gate=self.mode)
+        return replace(result, change=structs.replace(change, passes=self._passes(change.state)), gate=self.mode)
 
-    def unused(self, alias: str, known: frozenset[str]) -> list[str]:
+    def unused(self, alias: str, known: frozenset[str]) -> tuple[str, ...]:
         """Labels of the baseline's entries that no known check uses, given the keys of those."""
-        found = None if self.is_open else self.baseline(alias)
-        return [file.label_of(e) for key, e in sorted(found.entries.items()) if key not in known] if found else []
+        baseline = None if self.is_open else self.baseline(alias)
+        entries = sorted(baseline.entries.items()) if baseline else ()
+        return tuple(entry.label for key, entry in entries if key not in known)
 
-    def fails_missing(self) -> bool:
-        """Whether what the baseline lacks fails."""
-        return (self.missing or ("fail" if in_ci() else "warn")) == "fail"
+    def write(self, alias: str, entries: Iterable[tuple[Entry, State]], known: frozenset[str]) -> Baseline:
+        """Write the entries that ``update`` accepts, each with its state, and leave the others as they are."""
+        accepted = [entry for entry, state in entries if self._accepts(state)]
 
-    def write(self, alias: str, found: Iterable[tuple[Entry, str]], known: frozenset[str] | None = None) -> Baseline:
-        """Write the entries that ``update`` accepts, each with its state, and leave the others as they are.
-
-        Raises
-        ------
-        EmbcheckError
-            The file can't be written; the old one is as it was.
-        """
-        accepted = [entry for entry, state in found if self._accepts(state)]
-
-        def change(old: Mapping[str, Entry]) -> Mapping[str, Entry]:
-            kept = {k: v for k, v in old.items() if known is None or "prune" not in self.update or k in known}
+        def updated(old: Mapping[str, Entry]) -> Mapping[str, Entry]:
+            kept = {k: v for k, v in old.items() if "prune" not in self.update or k in known}
             return kept | {entry.key: entry for entry in accepted}
 
-        return file.rewrite(self.folder, alias, change)
+        return file.rewrite(self.folder, alias, updated)
 
-    def _accepts(self, state: str) -> bool:
+    def _accepts(self, state: State) -> bool:
         if state == "new":
             return "new" in self.update
-        return "changed" in self.update and (state in _FAILING or state == "improved")
+        return "changed" in self.update and (state in FAILING or state == "improved")
 
-    def _passes(self, change: Mapping[str, Any]) -> bool:
-        if self._accepts(change["state"]):
+    def _passes(self, state: State) -> bool:
+        if self._accepts(state):
             return True
-        if change["state"] == "new":
-            return not self.fails_missing()
-        return change["state"] not in _FAILING
-
-
-def keys_of(checks: Iterable[Check]) -> frozenset[str]:
-    """The baseline keys of checks."""
-    return frozenset(key_of(check.declaration.id, check.record) for check in checks)
+        return not self.fails_missing if state == "new" else state not in FAILING
 
 
 # --- states ---------------------------------------------------------------------------------------------------------
 
 
-def _compared(
-    result: Result, found: Baseline | None, table: EmbeddingTable, settings: Settings
-) -> dict[str, Any] | None:
-    """The change record of a result; none where there is nothing to compare, then or now."""
-    declaration, estimate = result.check.declaration, result.estimate
-    entry = found.entries.get(key_of(declaration.id, result.check.record)) if found else None
-    decides = estimate is not None and estimate.reason is None
-    if entry is None and (declaration.margin is None or not decides):
+def _change(result: Result, baseline: Baseline | None, table: EmbeddingTable, settings: Settings) -> Change | None:
+    """The change of a result; none where there is nothing to compare, then or now."""
+    declaration = result.check.declaration
+    entry = baseline.entries.get(result.check.key) if baseline else None
+    if entry is None and (declaration.margin is None or not result.is_decided):
         return None
     if entry is None:
-        why = "the baseline has no such check" if found else f"the model has no baseline; {ADOPT}"
-        return _stated(declaration, "new", why)
+        why = "the baseline has no such check" if baseline else f"the model has no baseline; {ADOPT}"
+        return _uncompared(declaration, "new", why)
     if entry.snapshot is None:
-        fresh = f"it could not be decided in the baseline ({entry.reason}), and now can"
-        same = "it can't be decided, as in the baseline"
-        return _stated(declaration, "new", fresh) if decides else _stated(declaration, "match", same)
+        if result.is_decided:
+            why = f"it could not be decided in the baseline ({entry.reason}), and now can"
+            return _uncompared(declaration, "new", why)
+        return _uncompared(declaration, "match", "it can't be decided, as in the baseline")
     try:
         now, tokens = comparable(result, entry, table, settings)
     except NotMeasurable as why:
-        return _stated(declaration, "stale", str(why))
-    family = sum(one.snapshot is not None for one in found.entries.values()) if found else 1
-    return compared(entry.snapshot, now, declaration, settings, family=family, tokens=tokens)
+        return _uncompared(declaration, "stale", str(why))
+    family = sum(one.snapshot is not None for one in baseline.entries.values()) if baseline else 1
+    return compare(entry.snapshot, now, declaration, settings, family=family, tokens=tokens)
 
 
-def compared(
+def _uncompared(declaration: Declaration, state: State, reason: str) -> Change:
+    return Change(
+        state=state, passes=state not in FAILING, reason=reason, margin=declaration.margin, bad=declaration.bad
+    )
+
+
+def compare(
     old: Snapshot,
     new: Snapshot,
     declaration: Declaration,
     settings: Settings,
     *,
     family: int = 1,
-    tokens: str = "same",
-) -> dict[str, Any]:
-    """The change record of two estimates of one property.
+    tokens: Literal["same", "added"] = "same",
+) -> Change:
+    """The change between two estimates of one property, by its margin and its bad direction.
 
-    Parameters
-    ----------
-    old, new
-        The estimates.
-    declaration
-        Of the property: its margin, and which direction is bad.
-    settings
-        The confidence level.
-    family
-        Number of comparisons that the level is shared among.
-    tokens
-        ``same``, or ``added`` where both are of the shared tokens only.
+    ``family`` is the number of comparisons that the level is shared among; ``tokens`` are ``added`` where both
+    estimates are of the shared tokens only.
     """
     from embcheck.baseline.change import between
 
-    change = between(old, new, settings.confidence_level)
-    p_value = _p_value(change, declaration)
-    record = _stated(declaration, "match", None) | {
-        "value": change.value,
-        "low": change.low,
-        "high": change.high,
-        "confidence_level": settings.confidence_level,
-        "before": old.value,
-        "after": new.value,
-        "scale": new.scale,
-        "comparison": change.comparison,
-        "method": change.method,
-        "n": change.n,
-        "tokens": tokens,
-        "p_value": p_value,
-        "p_adjusted": min(1.0, family * p_value),
-        "family": family,
-        "moved": list(change.moved),
-    }
-    return record | {"state": "match" if change.is_zero else _state(record)}
-
-
-def _stated(declaration: Declaration, state: str, reason: str | None) -> dict[str, Any]:
-    empty = dict.fromkeys(
-        ("value", "low", "high", "confidence_level", "before", "after", "scale", "comparison", "method", "n", "tokens")
+    difference = between(old, new, settings.confidence_level)
+    p_value = _p_value(difference, declaration)
+    change = Change(
+        state="match",
+        passes=True,
+        value=plain(difference.value),
+        low=plain(difference.low),
+        high=plain(difference.high),
+        confidence_level=settings.confidence_level,
+        before=plain(old.value),
+        after=plain(new.value),
+        scale=new.scale,
+        comparison=difference.comparison,
+        method=difference.method,
+        n=difference.n,
+        tokens=tokens,
+        margin=declaration.margin,
+        bad=declaration.bad,
+        p_value=p_value,
+        p_adjusted=min(1.0, family * p_value),
+        family=family,
+        moved=tuple(plain(difference.moved)),
     )
-    margins = {"margin": declaration.margin, "bad": declaration.bad}
-    chance = {"p_value": None, "p_adjusted": None, "family": None}
-    return {"state": state, "passes": state not in _FAILING, "reason": reason, "moved": []} | empty | margins | chance
+    return change if difference.is_zero else _with_state(change, difference)
 
 
-def _p_value(change: Change, declaration: Declaration) -> float:
+def _p_value(difference: Difference, declaration: Declaration) -> float:
     """How well the change agrees with one inside the margin, in the bad direction."""
     margin = declaration.margin or 0.0
     if declaration.bad != "both":
-        return change.tail(margin, declaration.bad)
-    return min(1.0, 2 * min(change.tail(margin, "down"), change.tail(margin, "up")))
+        return difference.tail(margin, declaration.bad)
+    return min(1.0, 2 * min(difference.tail(margin, "down"), difference.tail(margin, "up")))
 
 
-def _state(change: Mapping[str, Any]) -> str:
-    low, high, margin, bad = change["low"], change["high"], change["margin"], change["bad"]
+def _with_state(change: Change, ends: Difference | Change) -> Change:
+    """The change with the state that its interval and its adjusted p-value give."""
+    low, high = ends.low or 0.0, ends.high or 0.0
+    margin, bad = change.margin or 0.0, change.bad
+    level = change.confidence_level or 0.0
+    state: State
     if (bad != "up" and high < -margin) or (bad != "down" and low > margin):
-        return "regressed" if change["p_adjusted"] <= 1 - change["confidence_level"] else "undecided"
-    if (bad != "up" and low < -margin) or (bad != "down" and high > margin):
-        return "undecided"
-    return "improved" if low > margin or high < -margin else "match"
+        state = "regressed" if (change.p_adjusted or 0.0) <= 1 - level else "undecided"
+    elif (bad != "up" and low < -margin) or (bad != "down" and high > margin):
+        state = "undecided"
+    else:
+        state = "improved" if low > margin or high < -margin else "match"
+    return structs.replace(change, state=state, passes=state not in FAILING)
 
 
-def settle(results: Sequence[Mapping[str, Any]]) -> None:
+def settle(changes: Sequence[Change | None]) -> list[Change | None]:
     """Holm's adjustment over the family, where all of a model's results are known. What passes stays as it is.
 
     A check by itself is judged by the family's first step, which is the strictest; later steps can only turn
     ``undecided`` into ``regressed``, and neither passes.
     """
-    changes = [r["change"] for r in results if r["change"] and r["change"]["p_value"] is not None]
+    settled = list(changes)
+    tested = [(c.p_value, i, c) for i, c in enumerate(changes) if c is not None and c.p_value is not None]
     worst = 0.0
-    for rank, change in enumerate(sorted(changes, key=lambda change: change["p_value"])):
-        worst = max(worst, min(1.0, max(1, change["family"] - rank) * change["p_value"]))
-        change["p_adjusted"] = worst
-        if change["state"] == "undecided":
-            change["state"] = _state(change)
+    for rank, (p_value, i, change) in enumerate(sorted(tested, key=lambda row: row[:2])):
+        worst = max(worst, min(1.0, max(1, (change.family or 1) - rank) * p_value))
+        adjusted = structs.replace(change, p_adjusted=worst)
+        if change.state == "undecided":
+            adjusted = structs.replace(_with_state(adjusted, adjusted), passes=change.passes)
+        settled[i] = adjusted
+    return settled

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from embcheck.baseline.file import Checkpoint, Entry
+from embcheck.baseline.entries import Checkpoint, Entry
 from embcheck.checks.evaluate import evaluate
 from embcheck.checks.record import version
 from embcheck.claims import Verdict
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from embcheck.checks.evaluate import Result
+    from embcheck.checks.check import Result
+    from embcheck.checks.record import State
     from embcheck.estimate import Snapshot
     from embcheck.settings import Settings
     from embcheck.table import EmbeddingTable
@@ -29,14 +30,10 @@ ADOPT = "adopt it with: embcheck baseline update"
 # --- the same tokens ------------------------------------------------------------------------------------------------
 
 
-def comparable(result: Result, entry: Entry, table: EmbeddingTable, settings: Settings) -> tuple[Snapshot, str]:
-    """The new estimate, of the tokens that the old one is of, and whether tokens were added.
-
-    Raises
-    ------
-    NotMeasurable
-        They can't be compared, and why.
-    """
+def comparable(
+    result: Result, entry: Entry, table: EmbeddingTable, settings: Settings
+) -> tuple[Snapshot, Literal["same", "added"]]:
+    """The new estimate, of the tokens that the old one is of, and whether tokens were added."""
     old, declaration = entry.checkpoint, result.check.declaration
     if declaration.margin is None:
         raise NotMeasurable("the property declares no margin any more")
@@ -44,7 +41,7 @@ def comparable(result: Result, entry: Entry, table: EmbeddingTable, settings: Se
         raise NotMeasurable(f"the property's version is {declaration.version}, the baseline's {entry.version}; {ADOPT}")
     if old.population != table.kind:
         raise NotMeasurable(f"the population is {table.kind!r}, the baseline's {old.population!r}")
-    if result.estimate is None or result.estimate.reason is not None or entry.snapshot is None:
+    if result.estimate is None or not result.is_decided or entry.snapshot is None:
         raise NotMeasurable(f"the baseline has a value, but now it can't be decided: {result.reason}")
     now = result.estimate.snapshot()
     if (now.scale, now.unit) != (entry.snapshot.scale, entry.snapshot.unit):
@@ -127,14 +124,13 @@ def checkpoint_of(table: EmbeddingTable, seed: int) -> Checkpoint:
     return found
 
 
-def entry_of(result: Result, table: EmbeddingTable, settings: Settings) -> tuple[Entry, str] | None:
+def entry_of(result: Result, table: EmbeddingTable, settings: Settings) -> tuple[Entry, State] | None:
     """A result as the baseline would keep it, and its state; none where it declares no margin, or failed to run."""
     declaration, estimate = result.check.declaration, result.estimate
     if declaration.margin is None or result.verdict is Verdict.ERROR:
         return None
-    decides = estimate is not None and estimate.reason is None
-    snapshot = estimate.snapshot() if estimate is not None and decides else None
-    reason = None if decides else result.reason or "it could not be decided"
-    where = checkpoint_of(table, settings.seed)
-    entry = Entry(declaration.id, result.check.record, declaration.version, where, snapshot, reason)
-    return entry, result.change["state"] if result.change else "new"
+    snapshot = estimate.snapshot() if estimate is not None and result.is_decided else None
+    reason = None if snapshot is not None else result.reason or "it could not be decided"
+    checkpoint = checkpoint_of(table, settings.seed)
+    entry = Entry(declaration.id, result.check.record, declaration.version, checkpoint, snapshot, reason)
+    return entry, result.change.state if result.change else "new"

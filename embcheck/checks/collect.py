@@ -27,40 +27,17 @@ __all__ = ["collect", "declared", "functions", "matches", "refuse_pytest_only", 
 
 _SHIPPED = "embcheck.properties"
 _FOUND_BY_ITSELF = Path("properties")
-_IMPORT_FAULTS = (ImportError, SyntaxError, NameError, AttributeError, TypeError, ValueError, LookupError, OSError)
 
 
 def collect(paths: Sequence[Path] = (), *, globs: Sequence[str] = (), others: Sequence[str] = ()) -> list[Check]:
-    """Checks of every property that can be found, those that the globs select, in order of file name and line.
-
-    Parameters
-    ----------
-    paths
-        Property files or folders, beside the shipped ones and ``./properties``.
-    globs
-        Patterns for a property's id or ``id[parameters]``; none selects all.
-    others
-        Aliases of the models that may stand second in a pair.
-
-    Raises
-    ------
-    UsageError
-        A path or file that can't be loaded, two properties of one name, a glob that matches nothing, or a selected
-        property that only pytest can run.
-    """
+    """Checks of every property that can be found, those that the globs select, in order of file name and line."""
     chosen = select(checks_of(functions(paths), others), globs)
     refuse_pytest_only(chosen)
     return chosen
 
 
 def functions(paths: Sequence[Path] = ()) -> list[Callable[..., Any]]:
-    """Every declared property function, in order of file name and line.
-
-    Raises
-    ------
-    UsageError
-        A path or file that can't be loaded, or two properties of one name.
-    """
+    """Every declared property function, in order of file name and line."""
     found: dict[str, Callable[..., Any]] = {}
     shipped = list(_shipped_modules())
     files = _other_files(paths, [Path(str(module.__file__)) for module in shipped])
@@ -80,13 +57,7 @@ def declared(module: ModuleType) -> list[Callable[..., Any]]:
 
 
 def select(checks: Iterable[Check], globs: Sequence[str]) -> list[Check]:
-    """The checks that any of the globs matches, in their order.
-
-    Raises
-    ------
-    UsageError
-        A glob matches nothing.
-    """
+    """The checks that any of the globs matches, in their order."""
     checks = list(checks)
     for glob in globs:
         if not any(matches(check, glob) for check in checks):
@@ -102,13 +73,7 @@ def matches(check: Check, glob: str) -> bool:
 
 
 def refuse_pytest_only(checks: Iterable[Check]) -> None:
-    """Refuse properties that only pytest can run: those that take fixtures or carry marks.
-
-    Raises
-    ------
-    UsageError
-        Naming the first one.
-    """
+    """Refuse properties that only pytest can run: those that take fixtures or carry marks."""
     for check in checks:
         if fixtures := check.declaration.fixtures:
             why = f"takes {_plural('argument', fixtures)} that only pytest supplies"
@@ -179,7 +144,7 @@ def _load(file: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except EmbcheckError as error:
         raise UsageError(f"property file {file}: {error}") from error
-    except _IMPORT_FAULTS as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(f"property file {file}: {type(error).__name__}: {' '.join(str(error).split())}") from error
     return module
 

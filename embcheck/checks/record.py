@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from importlib import metadata
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field, to_builtins
 
@@ -42,7 +42,7 @@ __all__ = [
     "version",
 ]
 
-SCHEMA: Final = "embcheck-report/1"
+SCHEMA: Literal["embcheck-report/1"] = "embcheck-report/1"
 FAILING = frozenset({"regressed", "undecided", "stale"})
 """States that don't pass."""
 
@@ -230,13 +230,7 @@ def builtins(record: Struct) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """The value in builtin JSON types: NumPy scalars and arrays unwrapped, numbers that are not finite as null.
-
-    Raises
-    ------
-    EmbcheckError
-        A type that JSON does not have.
-    """
+    """The value in builtin JSON types: NumPy scalars and arrays unwrapped, numbers that are not finite as null."""
     if hasattr(value, "tolist"):  # NumPy scalars and arrays, and tensors, without importing either library
         return plain(value.tolist())
     if value is None or isinstance(value, bool):

@@ -7,25 +7,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec import structs
 
-from embcheck import sources
 from embcheck.baseline.file import path_of
 from embcheck.baseline.gate import Gate
-from embcheck.cli.common import notice, options, show_lines
-from embcheck.cli.running import chosen, finish, gate_of, known_keys, prepare, run_checks
+from embcheck.claims import Verdict
+from embcheck.cli.check import check_and_deliver, prepared
+from embcheck.cli.common import OK, notice, options, show_lines
 from embcheck.config.config import resolve
+from embcheck.config.models import needed
 from embcheck.config.project import add_model, read_project
 from embcheck.errors import EmbcheckError, UsageError
 from embcheck.reports import terminal
+from embcheck.run import session
 from embcheck.settings import in_ci
-from embcheck.spec import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
+    from embcheck.checks.record import Report
     from embcheck.config.config import Config
-    from embcheck.run.session import Run
-    from embcheck.spec import ModelSpec
 
 __all__ = ["COMMANDS"]
 
@@ -44,50 +45,53 @@ def init(spec: str, **given: Any) -> int:
     """
     config = resolve({**given, "model": (spec,)}, root=Path.cwd())
     _refuse_in_ci(given, "init")
-    one = config.models[0]
+    (new,) = config.models
     file = config.file or config.root / "pyproject.toml"
     project = read_project(file)
-    if path_of(config.baseline_dir, one.alias).exists() and one.alias in resolve({}, root=Path.cwd()).per_model:
+    if path_of(config.baseline_dir, new.alias).exists() and new.alias in config.per_model:
         raise UsageError(
-            f"model {one.alias!r} is there already; measure it anew with: embcheck baseline update {one.alias}"
+            f"model {new.alias!r} is there already; measure it anew with: embcheck baseline update {new.alias}"
         )
+    others = {alias: own for alias, own in config.per_model.items() if alias != new.alias}
+    there = {model.alias: model for model in config.configured_models}
     fresh = replace(
-        config, gate="claims", update=(), per_model={k: v for k, v in config.per_model.items() if k != one.alias}
+        config,
+        gate="claims",
+        update=(),
+        asks_for_baselines=False,
+        per_model=others,
+        models=tuple((there | {new.alias: new}).values()),
     )
-    there = {model.alias: model for model in resolve({}, root=Path.cwd()).models}
-    models = tuple((there | {one.alias: one}).values())
-    prepare(fresh, models)
-    run = run_checks(fresh, models, chosen(fresh, models), keeps_entries=True, only=one.alias)
-    exceptions = _exceptions(run)
-    text = add_model(project, file, one, exceptions, _own_options(config))
+    models = needed(fresh)
+    if new.alias not in {model.alias for model in models}:
+        raise UsageError(f"{new.text!r} stands for several models; take them in one by one, such as by layer")
+    run = session.run_configured(fresh, models, prepared(fresh, models), keeps_entries=True, only=new.alias)
+    exceptions = _exceptions(run.report)
+    text = add_model(project, file, new, exceptions, _own_options(config))
     gate = Gate(config.baseline_dir, "both", "fail", ("new", "changed"))
-    written = gate.write(one.alias, [(entry, "new") for entry, _ in run.entries[one.alias]])
+    written = gate.write(new.alias, [(entry, "new") for entry, _ in run.entries[new.alias]], frozenset())
     text.write()
-    document = {**run.document, "models": [model for model in run.document["models"] if model["results"]]}
-    show_lines(lambda encoding: terminal.lines(document, show=config.show, encoding=encoding))
+    shown = structs.replace(run.report, models=tuple(model for model in run.report.models if model.results))
+    show_lines(lambda encoding: terminal.lines(shown, show=config.show, encoding=encoding))
     count = sum(map(len, exceptions.values()))
-    notice(f"wrote {one.alias} to {file} ({count} expected exceptions) and {written.path}; commit both")
-    return 0
+    notice(f"wrote {new.alias} to {file} ({count} expected exceptions) and {written.path}; commit both")
+    return OK
 
 
-def _exceptions(run: Run) -> dict[str, dict[str, str]]:
+def _exceptions(report: Report) -> dict[str, dict[str, str]]:
     """By the model that they stand under: the checks that do not hold and are not excused yet, and why.
 
-    Raises
-    ------
-    EmbcheckError
-        One can't be run.
+    Raises `EmbcheckError` where one can't be run.
     """
-    found: dict[str, dict[str, str]] = {}
-    for model in run.document["models"]:
-        for result in model["results"]:
-            name = terminal.label(result)
-            if result["verdict"] == "error":
-                raise EmbcheckError(f"{name} can't be run: {result['reason']}; nothing was written")
-            if result["verdict"] != "holds" and result.get("expected", True):
-                why = " ".join((result["reason"] or result["verdict"]).split())
-                found.setdefault(model["alias"], {})[name] = why
-    return found
+    exceptions: dict[str, dict[str, str]] = {}
+    for model in report.models:
+        for result in model.results:
+            if result.verdict is Verdict.ERROR:
+                raise EmbcheckError(f"{result.label} can't be run: {result.reason}; nothing was written")
+            if result.verdict is not Verdict.HOLDS and result.expected:
+                why = " ".join((result.reason or result.verdict).split())
+                exceptions.setdefault(model.alias, {})[result.label] = why
+    return exceptions
 
 
 def _own_options(config: Config) -> dict[str, Any]:
@@ -114,8 +118,7 @@ def update(specs: tuple[str, ...], **given: Any) -> int:
     A claim that does not hold fails as ever: updating adopts changes, it excuses nothing.
     """
     _refuse_in_ci(given, "baseline update")
-    config = _resolved(specs, {**given, "update": given["update"] or "new,changed"})
-    return _measured(config)
+    return _check(resolve({**given, "model": specs, "update": given["update"] or "new,changed"}, root=Path.cwd()))
 
 
 @baseline.command(short_help="Show how models differ from their baselines.")
@@ -123,8 +126,8 @@ def update(specs: tuple[str, ...], **given: Any) -> int:
 @options(*_MEASURING, "baseline_dir", "json")
 def diff(specs: tuple[str, ...], **given: Any) -> int:
     """Measure models (by default all that are configured) and show every change against their baselines."""
-    config = replace(_resolved(specs, given), gate="regressions", show="all")
-    return _measured(config)
+    config = resolve({**given, "model": specs}, root=Path.cwd())
+    return _check(replace(config, gate="regressions", show="all", missing_baseline=config.missing_baseline or "warn"))
 
 
 @baseline.command(short_help="Remove what no check uses from the baselines.")
@@ -133,41 +136,21 @@ def diff(specs: tuple[str, ...], **given: Any) -> int:
 def prune(aliases: tuple[str, ...], **given: Any) -> int:
     """Remove the entries that no check uses any more, from the baselines of all models or of those named."""
     _refuse_in_ci(given, "baseline prune")
-    config = _resolved((), {**given, "update": "prune"})
-    names = aliases or sorted(path.stem for path in config.baseline_dir.glob("*.json"))
-    gate = gate_of(config)
-    for alias in names:
-        found = gate.baseline(alias)
-        if found is None:
+    config = resolve({**given, "update": "prune"}, root=Path.cwd())
+    for alias in aliases or sorted(path.stem for path in config.baseline_dir.glob("*.json")):
+        if session.gate_of(config).baseline(alias) is None:
             raise UsageError(f"there is no baseline {str(path_of(config.baseline_dir, alias))!r}")
-        known = known_keys(config, alias)
-        left = gate.unused(alias, known)
-        gate.write(alias, (), known)
-        notice(f"{alias}: removed {len(left)} entries{': ' if left else ''}{', '.join(left)}")
-    return 0
+        removed = session.unused_entries(replace(config, gate="both", update=()), alias)
+        session.write_baseline(config, alias, ())
+        notice(f"{alias}: removed {len(removed)} entries{': ' if removed else ''}{', '.join(removed)}")
+    return OK
 
 
-def _measured(config: Config) -> int:
-    models = config.models
+def _check(config: Config) -> int:
+    models = needed(config)
     if not models:
         raise UsageError("no model given; name one, or take one into the project with: embcheck init SPEC")
-    prepare(config, models)
-    run = run_checks(config, models, chosen(config, models))
-    lacking = finish(config, run)
-    show_lines(lambda encoding: terminal.lines(run.document, show=config.show, encoding=encoding))
-    for message in run.load_errors:
-        notice(f"error: {message}")
-    return 4 if run.load_errors else max(lacking, int(not run.passed))
-
-
-def _resolved(specs: Sequence[str], given: Mapping[str, Any]) -> Config:
-    """The options; a spec that is an alias of a configured model means that model."""
-    configured = {model.alias: model for model in resolve({}, root=Path.cwd()).models}
-    config = resolve({k: v for k, v in given.items() if k != "model"}, root=Path.cwd())
-    models: list[ModelSpec] = [configured.get(spec) or parse(spec) for spec in specs]
-    for spec in models:
-        sources.check(spec)
-    return replace(config, models=tuple(models)) if models else config
+    return check_and_deliver(config, models)
 
 
 def _refuse_in_ci(given: Mapping[str, Any], command: str) -> None:

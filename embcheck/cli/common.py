@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from embcheck.config.options import Option
-    from embcheck.reports.terminal import Line
+    from embcheck.reports.wording import Line
 
-__all__ = ["notice", "options", "show_lines"]
+__all__ = ["FAILED", "INTERNAL", "INTERRUPTED", "NOTHING_RAN", "OK", "USAGE", "notice", "options", "show_lines"]
 
+OK, FAILED, INTERRUPTED, INTERNAL, USAGE, NOTHING_RAN = range(6)
 _Command = TypeVar("_Command", bound="Callable[..., Any]")
 _STYLES: dict[str, dict[str, Any]] = {
     "title": {"bold": True},

@@ -10,18 +10,17 @@ import click
 from embcheck import lexicons, sources
 from embcheck.cli.common import options, show_lines
 from embcheck.config.config import resolve
+from embcheck.config.models import load, named
 from embcheck.errors import UsageError
 from embcheck.reports import json_file
 from embcheck.reports.terminal import views
-from embcheck.spec import parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from embcheck.config.config import Config
-    from embcheck.reports.terminal import Line
+    from embcheck.reports.wording import Line
     from embcheck.spec import ModelSpec
-    from embcheck.table import EmbeddingTable
 
 __all__ = ["COMMANDS"]
 
@@ -36,10 +35,10 @@ def inspect(spec: str, **given: Any) -> int:
     """Show what is read of SPEC: the tensor, which rows count and why others don't, lengths, kinds of token."""
     from embcheck import explore
 
-    config, one = _prepared(spec, given)
-    source = sources.describe(one)
-    show_lines(lambda encoding: views.described(one.alias, source, encoding=encoding))
-    return _shown(explore.inspect(one, source, _table(config, one)), views.inspect, config)
+    config, model = _prepared(spec, given)
+    source = sources.describe(model)
+    show_lines(lambda encoding: views.described(model.alias, source, encoding=encoding))
+    return _shown(explore.inspect(model, source, load(config, model)), views.inspect, config)
 
 
 @click.command(short_help="Compare one token with all others.")
@@ -50,8 +49,8 @@ def probe(spec: str, token: str, **given: Any) -> int:
     """Compare one token of SPEC with all others: statistics of its cosines, and which of them are negative."""
     from embcheck import explore
 
-    config, one = _prepared(spec, given)
-    return _shown(explore.probe(_table(config, one), token), views.probe, config)
+    config, model = _prepared(spec, given)
+    return _shown(explore.probe(load(config, model), token), views.probe, config)
 
 
 @click.command(short_help="List a word's nearest neighbours.")
@@ -64,8 +63,8 @@ def neighbors(spec: str, word: str, count: int, *, merge: bool, **given: Any) ->
     """List the tokens of SPEC nearest to WORD by cosine."""
     from embcheck import explore
 
-    config, one = _prepared(spec, given)
-    return _shown(explore.neighbors(_table(config, one), word, count, merge=merge), views.neighbors, config)
+    config, model = _prepared(spec, given)
+    return _shown(explore.neighbors(load(config, model), word, count, merge=merge), views.neighbors, config)
 
 
 @click.command(short_help="Solve an analogy such as king - man + woman, or a file of them.")
@@ -92,26 +91,21 @@ def analogy(spec: str, terms: tuple[str, ...], count: int, **given: Any) -> int:
         if chosen := [name.replace("_", "-") for name, value in rules.items() if value]:
             raise UsageError(f"--{chosen[0]} is a rule for --questions FILE")
         words = explore.parse_analogy(terms)
-        config, one = _prepared(spec, given)
-        return _shown(explore.analogy(_table(config, one), words, count), views.analogy, config)
+        config, model = _prepared(spec, given)
+        return _shown(explore.analogy(load(config, model), words, count), views.analogy, config)
     questions = lexicons.questions(file)
-    config, one = _prepared(spec, given)
-    return _shown(explore.answers(_table(config, one), questions, **rules), views.answers, config)
+    config, model = _prepared(spec, given)
+    return _shown(explore.answers(load(config, model), questions, **rules), views.answers, config)
 
 
 def _prepared(spec: str, given: Mapping[str, Any]) -> tuple[Config, ModelSpec]:
-    """The options, and the spec: one that is an alias of a configured model means that model."""
+    """The options, and the model."""
     config = resolve(given, root=Path.cwd())
-    configured = {model.alias: model for model in config.models}
-    one = configured.get(spec) or config.placed(parse(spec))
-    sources.check(one)
+    model = named(config, spec)
+    sources.check(model)
     if config.json:
         json_file.check_writable(config.json)
-    return config, one
-
-
-def _table(config: Config, spec: ModelSpec) -> EmbeddingTable:
-    return sources.load(spec, device=config.device, dtype=config.dtype, population=config.population)
+    return config, model
 
 
 def _shown(document: Mapping[str, Any], view: Callable[..., list[Line]], config: Config) -> int:

@@ -11,8 +11,8 @@ from embcheck.cli.common import notice, options, show_lines
 from embcheck.cli.running import chosen
 from embcheck.config.config import resolve
 from embcheck.errors import UsageError
-from embcheck.reports.terminal import Line
 from embcheck.reports.text import number, safe
+from embcheck.reports.wording import Line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

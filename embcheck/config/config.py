@@ -23,19 +23,19 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from embcheck.config import per_model
 from embcheck.config.options import OPTIONS
-from embcheck.config.per_model import PerModel, check_names
+from embcheck.config.per_model import PerModel
 from embcheck.config.values import Origin, closest, convert, wrong
 from embcheck.errors import ConfigError
 from embcheck.settings import Settings, in_ci
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from embcheck.checks.evaluate import Check
+    from embcheck.checks.check import Check, GateMode
     from embcheck.spec import ModelSpec
 
-__all__ = ["Config", "check_exceptions", "resolve"]
+__all__ = ["Config", "resolve", "unconfigured"]
 
 _PREFIX = "EMBCHECK_"
 BASELINES = "embcheck-baselines"
@@ -47,6 +47,7 @@ class Config:
     """The resolved options of a run."""
 
     models: tuple[ModelSpec, ...]
+    """As they are named; `config.models.needed` has what they stand for."""
     settings: Settings
     device: str
     dtype: str | None
@@ -65,7 +66,7 @@ class Config:
     """Whether a ``[tool.embcheck]`` table was found."""
     file: Path | None
     """The file it was found in."""
-    gate: Literal["claims", "regressions", "both"]
+    gate: GateMode
     baseline_dir: Path
     missing_baseline: Literal["fail", "warn", "ignore"] | None
     update: tuple[str, ...]
@@ -74,8 +75,15 @@ class Config:
     """Folder of the project: that of the configuration file, or the one that was looked from."""
     per_model: Mapping[str, PerModel]
     """For a model's alias, what the configuration says of it alone."""
-    aliases: tuple[str, ...] = ()
-    """Of every model that it knows, checked in this run or not."""
+    asks_for_baselines: bool = False
+    """Whether the folder of the baselines was named."""
+    configured_models: tuple[ModelSpec, ...] = ()
+    """Those of the configuration file, checked in this run or not."""
+
+    def known_aliases(self) -> tuple[str, ...]:
+        """Of every model that is known, checked in this run or not."""
+        specs = (*self.configured_models, *self.models)
+        return tuple(dict.fromkeys([*(spec.alias for spec in specs), *self.per_model]))
 
     def of(self, alias: str) -> PerModel:
         """What the configuration says of the model of that alias."""
@@ -89,54 +97,46 @@ class Config:
         """The type that the model's vectors are converted to."""
         return self.of(alias).dtype or self.dtype
 
-    def adapt(self, alias: str, check: Check) -> Check | None:
-        """The check with the model's own bounds; none where it is not run on that model."""
-        return per_model.adapt(self.of(alias), check)
-
     def placed(self, spec: ModelSpec) -> ModelSpec:
         """The spec with the matrix and tensor that were asked for."""
         return spec.having(matrix=None if self.matrix == "input" else self.matrix, tensor=self.tensor)
 
-    def exceptions(self, alias: str) -> tuple[str, ...]:
-        """The checks that are expected not to hold on the model of that alias."""
-        return self.of(alias).exceptions
-
     def expected(self, alias: str, check: Check) -> bool:
         """Whether a check is expected to hold on the model of that alias."""
-        return not {check.declaration.id, check.label} & set(self.exceptions(alias))
+        return not {check.declaration.id, check.label} & set(self.of(alias).exceptions)
 
 
 def resolve(given: Mapping[str, object], *, root: Path) -> Config:
-    """Resolve the options of a run.
-
-    Parameters
-    ----------
-    given
-        Options from the command line, by name; ``None`` and empty sequences count as not given. Values may be text.
-    root
-        Folder from which ``pyproject.toml`` is looked for, upwards.
-
-    Raises
-    ------
-    ConfigError
-        An unknown key, variable or option, or a value of the wrong kind.
-    SpecError
-        A model spec that can't be parsed, or two models of one alias.
-    """
+    """Resolve the options of a run."""
     file, table = _table(root)
+    return _resolve(given, os.environ, file, table, root)
+
+
+def unconfigured(root: Path) -> Config:
+    """The defaults, for a run whose configuration is wrong but may play no part in it."""
+    return replace(_resolve({}, {}, None, {}, root), configured=True)
+
+
+def _resolve(
+    given: Mapping[str, object],
+    environment: Mapping[str, str],
+    file: Path | None,
+    table: Mapping[str, object],
+    root: Path,
+) -> Config:
     models_own = per_model.read(file, table)
     values: dict[str, Any] = {option.name: option.default for option in OPTIONS}
     from_file = _from_file(file, table)
     values.update(from_file)
-    values.update(_from_environment(os.environ))
+    values.update(_from_environment(environment))
     values.update(_from_command_line(given))
     base = root.resolve() if file is None else file.parent
     _refuse_silent_update(given, values["update"])
+    asks_for_baselines = values["baseline_dir"] is not None
     values["baseline_dir"] = values["baseline_dir"] or base / BASELINES
     values["gate"] = values["gate"] or ("both" if any(values["baseline_dir"].glob("*.json")) else "claims")
     settings = Settings(seed=values.pop("seed"), confidence_level=values.pop("confidence"), probes=values.pop("probes"))
-    models = values.pop("model")
-    aliases = dict.fromkeys([*(one.alias for one in (*from_file.get("model", ()), *models)), *models_own])
+    models, configured_models = values.pop("model"), from_file.get("model", ())
     config = Config(
         models=models,
         settings=settings,
@@ -144,28 +144,11 @@ def resolve(given: Mapping[str, object], *, root: Path) -> Config:
         file=file,
         root=base,
         per_model=MappingProxyType(models_own),
-        aliases=tuple(aliases),
+        asks_for_baselines=asks_for_baselines,
         **values,
     )
-    return replace(config, models=tuple(config.placed(model) for model in models))
-
-
-def check_exceptions(config: Config, checks: Iterable[Check]) -> None:
-    """Check that whatever the configuration says of single models is about known checks.
-
-    Parameters
-    ----------
-    config
-        The resolved options.
-    checks
-        Every check there is, before any selection by glob.
-
-    Raises
-    ------
-    ConfigError
-        A name is none of theirs.
-    """
-    check_names(config.file, config.per_model, checks)
+    placed, known = (tuple(map(config.placed, specs)) for specs in (models, configured_models))
+    return replace(config, models=placed, configured_models=known)
 
 
 def _refuse_silent_update(given: Mapping[str, object], update: tuple[str, ...]) -> None:
@@ -229,8 +212,10 @@ def _table(root: Path) -> tuple[Path | None, Mapping[str, object]]:
             if "embcheck" not in text:
                 continue
             table = tomllib.loads(text).get("tool", {}).get("embcheck")
-        except (FileNotFoundError, NotADirectoryError, PermissionError):
+        except (FileNotFoundError, NotADirectoryError):
             continue
+        except OSError as error:
+            raise ConfigError(f"{file}: can't be read: {error.strerror or error}") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"{file}: not valid TOML: {error}") from None
         if isinstance(table, dict):

@@ -144,13 +144,7 @@ OPTIONS = (
 
 
 def option(name: str) -> Option:
-    """The option of that name.
-
-    Raises
-    ------
-    KeyError
-        There is none.
-    """
+    """The option of that name."""
     for found in OPTIONS:
         if found.name == name:
             return found

@@ -19,12 +19,11 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from embcheck.checks.collect import matches
-from embcheck.claims import Bound, above, below, check_margin, within
+from embcheck.claims import above, below, check_margin, within
 from embcheck.config.options import option
 from embcheck.config.values import Origin, closest, convert
 from embcheck.errors import ConfigError, UsageError
@@ -60,13 +59,7 @@ class PerModel:
 
 
 def read(file: Path | None, table: Mapping[str, object]) -> dict[str, PerModel]:
-    """The settings of every model in a ``[tool.embcheck]`` table.
-
-    Raises
-    ------
-    ConfigError
-        An unknown key, or a value of the wrong kind.
-    """
+    """The settings of every model in a ``[tool.embcheck]`` table."""
     models = table.get("model", {})
     if not isinstance(models, dict):
         raise ConfigError(
@@ -165,48 +158,34 @@ def adapt(model: PerModel, check: Check) -> Check | None:
     given: dict[str, Any] = {}
     for name in (check.declaration.id, check.label):  # the more special one has the last word
         given |= model.claims.get(name, {})
-    return check if not given else _with(check, _redeclared(check.declaration, given))
-
-
-def _with(check: Check, declaration: Declaration) -> Check:
-    function = functools.partial(check.function)
-    function.__embcheck__ = declaration  # type: ignore[attr-defined]
-    if hasattr(check.function, "pytestmark"):
-        function.pytestmark = check.function.pytestmark  # type: ignore[attr-defined]
-    return replace(check, function=function)
-
-
-def _redeclared(declaration: Declaration, given: Mapping[str, Any]) -> Declaration:
-    own: dict[str, Bound] = {type(bound).__name__: bound for bound in declaration.claims}
-    claims = tuple(given.get(name, bound) for name, bound in own.items())
+    if not given:
+        return check
+    declared = check.declaration
     return replace(
-        declaration,
-        claims=claims,
-        margin=given.get("margin", declaration.margin),
-        bad=given.get("bad", declaration.bad),
+        check,
+        redeclared=replace(
+            declared,
+            claims=tuple(given.get(type(bound).__name__, bound) for bound in declared.claims),
+            margin=given.get("margin", declared.margin),
+            bad=given.get("bad", declared.bad),
+        ),
     )
 
 
 # --- checked against what is declared -------------------------------------------------------------------------------
 
 
+def check_aliases(file: Path | None, models: Iterable[str], known: Sequence[str]) -> None:
+    """Check that each model that has settings of its own is known; layers of a known one are."""
+    for alias in models:
+        if alias not in known and alias.partition("@layer")[0] not in known:
+            raise ConfigError(
+                f"{file}: [tool.embcheck.model.{alias}]: no model is called {alias!r}; {closest(alias, known)}"
+            )
+
+
 def check_names(file: Path | None, models: Mapping[str, PerModel], checks: Iterable[Check]) -> None:
-    """Check that every name in the models' settings is that of a known check, bound, parameter or value.
-
-    Parameters
-    ----------
-    file
-        The configuration file, for messages.
-    models
-        The settings by alias.
-    checks
-        Every check there is, before any selection by glob.
-
-    Raises
-    ------
-    ConfigError
-        One is not; with the known name most like it.
-    """
+    """Check that every name in the models' settings is that of a known check, bound, parameter or value."""
     by_id: dict[str, list[Check]] = {}
     for check in checks:
         by_id.setdefault(check.declaration.id, []).append(check)

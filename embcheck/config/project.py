@@ -30,13 +30,7 @@ class Edited:
     text: str
 
     def write(self) -> None:
-        """Write it, whole or not at all.
-
-        Raises
-        ------
-        EmbcheckError
-            It can't be written; the old file is as it was.
-        """
+        """Write it, whole or not at all."""
         try:
             files.replace(self.file.resolve(), self.text, encoding="utf-8")
         except OSError as error:
@@ -44,13 +38,7 @@ class Edited:
 
 
 def read_project(file: Path) -> tomlkit.TOMLDocument:
-    """The file as a document that keeps its layout; an empty one where there is no file.
-
-    Raises
-    ------
-    ConfigError
-        It can't be read or is no TOML.
-    """
+    """The file as a document that keeps its layout; an empty one where there is no file."""
     try:
         return tomlkit.parse(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -66,26 +54,7 @@ def add_model(
     exceptions: Mapping[str, Mapping[str, str]],
     options: Mapping[str, Any],
 ) -> Edited:
-    """The file with one more model, and what is expected not to hold on it.
-
-    Parameters
-    ----------
-    document
-        The file as it is.
-    file
-        Where it is, since relative paths in it start there.
-    spec
-        The model.
-    exceptions
-        By alias, the labels of the checks that do not hold, and why; other models' are of pairs with this one.
-    options
-        More keys of the model's table, such as its device.
-
-    Raises
-    ------
-    ConfigError
-        Another model has that alias, or a table is none.
-    """
+    """The file with one more model, and what is expected not to hold on it."""
     table = _table(_table(document, "tool", file, implicit=True), "embcheck", file)
     models = table.setdefault("models", tomlkit.array())
     text = _written(spec, file)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from embcheck.config.options import UPDATES
 from embcheck.errors import ConfigError
-from embcheck.sources import expand
 from embcheck.spec import parse_all
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ def convert(option: Option, value: object, origin: Origin) -> Any:
         wrong(origin, option, value)
     found = tuple(_single(option, item, origin) for item in items)
     if option.name == "model":
-        return tuple(one for spec in parse_all(found) for one in expand(_rebase(spec, origin)))
+        return tuple(_rebase(spec, origin) for spec in parse_all(found))
     return found
 
 

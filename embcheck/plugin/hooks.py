@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from embcheck import settings, sources
-from embcheck.config.config import Config, resolve
+from embcheck.config.config import Config, resolve, unconfigured
+from embcheck.config.models import meant, needed
 from embcheck.config.options import OPTIONS
 from embcheck.errors import EmbcheckError, UsageError
-from embcheck.plugin.item_run import Tables, attach, no_model, printable, run_item
+from embcheck.plugin.item_run import attach, models_by_spec, no_model, printable, run_item
 from embcheck.plugin.items import (
     TABLE_FIXTURE,
     check_settings,
@@ -39,55 +40,85 @@ from embcheck.plugin.items import (
 )
 from embcheck.plugin.results import PROBLEM, Results
 from embcheck.reports import outputs
+from embcheck.run.session import Policy, Session, model_of, prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterator, Mapping
 
+    from embcheck.spec import ModelSpec
     from embcheck.table import EmbeddingTable
 
-__all__ = ["provided"]
+__all__ = ["State", "provided"]
 
 _SHIPPED = "embcheck.properties"
 
 
 @dataclass(slots=True)
-class _State:
+class State:
     """What a session knows; one for each process."""
 
     config: Config
-    tables: Tables
+    misconfigured: EmbcheckError | None = None
+    """What is wrong with the configuration: wrong usage only for a run that collects a property."""
     problem: EmbcheckError | None = None
     """Wrong usage found while collecting, where pytest would make it an error of one file."""
+    opened: Session | None = None
+
+    @property
+    def session(self) -> Session:
+        """The engine, with the models that specs stand for: made when an item first needs them."""
+        if self.opened is None:
+            specs: tuple[ModelSpec, ...] = ()
+            try:
+                specs = needed(self.config)
+            except EmbcheckError as error:
+                self.misconfigured = error
+            models = [model_of(self.config, spec) for spec in specs]
+            policy = Policy.of(self.config)
+            self.opened = Session(models, self.config.settings, policy, control=self.config.control, isolates=False)
+        return self.opened
+
+    @property
+    def specs(self) -> list[ModelSpec]:
+        """Those of the models."""
+        return [model.spec for model in self.session.models]
 
 
-_STATE = pytest.StashKey[_State]()
+_STATE = pytest.StashKey[State]()
 
 
 # --- options and configuration --------------------------------------------------------------------------------------
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Resolve the options once, and check what can be checked without loading anything."""
+    """Resolve the options once, and check what can be checked without loading anything.
+
+    What the command line says must be right. What a file or the environment says need only be where properties run.
+    """
     given = {option.name: config.getoption(f"embcheck_{option.name}") for option in OPTIONS}
     try:
-        resolved = resolve(given, root=config.rootpath)
-        for spec in resolved.models if given["model"] else ():
-            sources.check(spec)  # configured ones are checked once something needs them: plain tests do not
-        for path in resolved.properties:
-            if not path.exists():
-                raise UsageError(f"properties {str(path)!r}: no such file or folder")
-        outputs.check(json=resolved.json, summary=resolved.summary, page=resolved.html)
-        tables = Tables(resolved)
-        for spec in () if tables.gate.is_open else resolved.models:
-            tables.gate.baseline(spec.alias)
+        state = State(_resolved(given, config.rootpath))
     except EmbcheckError as error:
-        raise pytest.UsageError(str(error)) from None
-    if resolved.models:
+        if any(value is not None for value in given.values()):
+            raise pytest.UsageError(str(error)) from None
+        state = State(unconfigured(config.rootpath), misconfigured=error)
+    if state.config.models:
         settings.prepare_process()
-    config.stash[_STATE] = _State(resolved, tables)
-    _widen_collection(config, resolved)
+    config.stash[_STATE] = state
+    _widen_collection(config, state.config)
     if not _is_worker(config):
-        config.pluginmanager.register(Results(config, resolved), "embcheck-results")
+        config.pluginmanager.register(Results(config, state), "embcheck-results")
+
+
+def _resolved(given: Mapping[str, object], root: Path) -> Config:
+    config = resolve(given, root=root)
+    for spec in config.models if given["model"] else ():
+        sources.check(meant(config, spec))  # configured ones are checked once something needs them: plain tests do not
+    for path in config.properties:
+        if not path.exists():
+            raise UsageError(f"properties {str(path)!r}: no such file or folder")
+    outputs.check(json=config.json, summary=config.summary, page=config.html)
+    return config
 
 
 def _widen_collection(config: pytest.Config, resolved: Config) -> None:
@@ -140,10 +171,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make one item for each model and parameter; first of all, so that an item's name begins with the model."""
     state = metafunc.config.stash[_STATE]
     declaration = declaration_of(metafunc.function)
-    if declaration is not None and state.problem is None:
-        parametrize(metafunc, declaration, state.config.models)
+    if declaration is not None and state.problem is None and state.misconfigured is None:
+        parametrize(metafunc, declaration, state.specs)
     elif TABLE_FIXTURE in metafunc.fixturenames:
-        over_models(metafunc, TABLE_FIXTURE, state.config.models, indirect=True)
+        over_models(metafunc, TABLE_FIXTURE, state.specs, indirect=True)
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -161,7 +192,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leave out what the globs do not select, stop where something is wrong, and in the end group by model."""
     _select(config, items)
     yield
-    items[:] = grouped(items, config.stash[_STATE].config.models)
+    state = config.stash[_STATE]
+    if state.opened is not None:
+        items[:] = grouped(items, state.specs)
 
 
 def _select(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -180,24 +213,22 @@ def _select(config: pytest.Config, items: list[pytest.Item]) -> None:
 
 
 def _kept(config: pytest.Config, items: list[pytest.Item]) -> list[pytest.Item]:
-    """The items that are to run.
-
-    Raises
-    ------
-    EmbcheckError
-        Something is wrong with a property, a glob or the device.
-    """
+    """The items that are to run."""
     state = config.stash[_STATE]
-    if state.problem is not None:
-        raise state.problem
+    uses_us = any(declaration_of(item) or TABLE_FIXTURE in getattr(item, "fixturenames", ()) for item in items)
+    problem = state.problem or (state.misconfigured if uses_us else None)
+    if problem is not None:
+        raise problem
+    asked = bool(config.getoption("embcheck_property"))
+    if not uses_us:
+        return chosen(items, state.config.property, asked=asked)
     collected = distinct(items)
     check_settings(collected, state.config, whole=is_whole(config))
-    selected = chosen([item for item in collected if runs_on_its_model(item, state.config)], state.config.property)
-    kept = [item for item in selected if not lacks_its_pair(item, state.config)]
-    needed = {spec for item in kept for spec in specs_of(item)}
-    for spec in state.config.models:
-        if spec in needed:
-            sources.check(spec)
+    about = [item for item in collected if runs_on_its_model(item, state.session.policy)]
+    selected = chosen(about, state.config.property, asked=asked)
+    kept = [item for item in selected if not lacks_its_pair(item, len(state.specs))]
+    used = {spec for item in kept for spec in specs_of(item)}
+    prepare(state.config, [spec for spec in state.specs if spec in used])
     device = state.config.device
     if device not in {"auto", "cpu"} and not config.option.collectonly and any(map(declaration_of, kept)):
         sources.resolve_device(device)  # imports torch, which the properties are about to do
@@ -216,7 +247,7 @@ def provided(request: pytest.FixtureRequest) -> Iterator[EmbeddingTable]:
     state = request.config.stash[_STATE]
     problem = None
     try:
-        table = state.tables.get(request.param)[0].table
+        table = state.session.loaded(models_by_spec(state.session)[request.param])[0].table
     except EmbcheckError as error:
         problem = str(error)
     if problem is not None:
@@ -232,7 +263,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         return None
     __tracebackhide__ = True
     state = pyfuncitem.config.stash[_STATE]
-    run_item(pyfuncitem, state.tables, state.config)
+    run_item(pyfuncitem, state.session, state.config)
     return True
 
 
@@ -243,5 +274,6 @@ def pytest_runtest_makereport(
     """Put a check's result on its report, once all others have had their say in it."""
     report = yield
     state = item.config.stash[_STATE]
-    attach(item, report, state.tables, state.config)
+    if declaration_of(item) is not None:
+        attach(item, report, state.session, state.config)
     return report

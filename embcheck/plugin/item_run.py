@@ -4,74 +4,63 @@ from __future__ import annotations
 
 import functools
 import json
-import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
+import msgspec
 import pytest
+from msgspec import structs
 
-from embcheck import settings, sources
-from embcheck.baseline.gate import Gate
-from embcheck.baseline.tokens import entry_of
-from embcheck.checks.evaluate import Check, Result, error_result, evaluate
-from embcheck.checks.record import model_record
+from embcheck import settings
+from embcheck.checks.check import error_result, skipped_result
+from embcheck.checks.record import ModelRecord, ResultRecord, State, builtins
 from embcheck.claims import Verdict
-from embcheck.errors import EmbcheckError, NotMeasurable, SourceError
 from embcheck.plugin.items import ClaimNotHeld, check_of, declaration_of, spec_of, specs_of
 from embcheck.reports import terminal, text
-from embcheck.run.shelf import Shelf
+from embcheck.reports.wording import WIDTH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from embcheck.checks.check import Check
     from embcheck.config.config import Config
+    from embcheck.run.session import Loaded, Model, Session
     from embcheck.spec import ModelSpec
-    from embcheck.table import EmbeddingTable
 
-__all__ = ["NO_MODEL", "Loaded", "Tables", "attach", "no_model", "printable", "run_item"]
+__all__ = ["NO_MODEL", "ItemReport", "LoadedReport", "attach", "no_model", "printable", "run_item"]
 
 NO_MODEL = "no model to check: give --embcheck-model SPEC, or list models in [tool.embcheck]"
 _UNFINISHED = "it did not finish: the process that ran it died or was stopped"
-_OUTCOME = pytest.StashKey[dict[str, Any]]()
 
 
-# --- tables ---------------------------------------------------------------------------------------------------------
+class LoadedReport(msgspec.Struct, frozen=True):
+    """What the controlling process needs to know of a table."""
+
+    record: ModelRecord
+    timing: dict[str, Any]
+    device: str
+
+
+class ItemReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What an item's report carries, as JSON text: it must come whole through xdist, whatever tokens hold."""
+
+    alias: str
+    result: ResultRecord
+    seconds: float = 0.0
+    models: dict[str, LoadedReport] = {}
+    entry: tuple[dict[str, Any], State] | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
-    """A table, its place in the report, and what loading it took."""
+class _Outcome:
+    """What running an item gave, until its report is made."""
 
-    spec: ModelSpec
-    table: EmbeddingTable
-    record: dict[str, Any]
-    timing: dict[str, Any]
-
-    @property
-    def about(self) -> dict[str, Any]:
-        """What the controlling process needs to know of it."""
-        return {"record": self.record, "load": self.timing, "device": str(self.table.vectors.device)}
+    record: ResultRecord
+    seconds: float
+    entry: tuple[dict[str, Any], State] | None
 
 
-class Tables(Shelf["ModelSpec", Loaded]):
-    """Loads tables, and keeps those of the last check: items are grouped by model."""
-
-    def __init__(self, config: Config) -> None:
-        super().__init__(self._read)
-        self._config = config
-        self.gate = Gate(config.baseline_dir, config.gate, config.missing_baseline, config.update)
-
-    def _read(self, spec: ModelSpec) -> Loaded:
-        started = time.perf_counter()
-        config = self._config
-        device, dtype = config.device_of(spec.alias), config.dtype_of(spec.alias)
-        table = sources.load(spec, device=device, dtype=dtype, population=config.population)
-        seconds = time.perf_counter() - started
-        try:
-            record = model_record(spec, table, [])
-        except NotMeasurable as why:
-            raise SourceError(f"spec {spec.text!r}: {why}") from why
-        return Loaded(spec, table, record, {"load_seconds": seconds, "bytes_read": table.provenance.bytes_read})
+_OUTCOME = pytest.StashKey[_Outcome]()
 
 
 # --- one check ------------------------------------------------------------------------------------------------------
@@ -86,49 +75,34 @@ def no_model() -> NoReturn:
 
 def printable(message: str) -> str:
     """A message that any terminal and xdist can take: it may quote tokens."""
-    return text.safe(message, 10 * terminal.WIDTH)
+    return text.safe(message, 10 * WIDTH)
 
 
-def run_item(item: pytest.Function, tables: Tables, config: Config) -> None:
+def run_item(item: pytest.Function, session: Session, config: Config) -> None:
     """Run the check that an item stands for.
 
-    Raises
-    ------
-    ClaimNotHeld
-        It does not hold; or it is skipped in continuous integration.
-    pytest.fail.Exception
-        It could not be run, or is a known exception that holds.
-    pytest.skip.Exception
-        The table lacks what it needs, or there is no model.
+    Raises `ClaimNotHeld` where it does not hold, or is skipped in continuous integration; pytest's failure where it
+    could not be run, or is a known exception that holds; pytest's skip where the table lacks what it needs.
     """
     __tracebackhide__ = True
     spec = spec_of(item)
     if spec is None:
         no_model()
-    result, entry = _measured(item, spec, tables, config)
+    models = [models_by_spec(session)[spec] for spec in specs_of(item)]
+    check = _with_fixtures(item)
+    check = session.policy.adapt(spec.alias, check) or check
+    result = session.measure(check, *models)
+    entry = session.entry(result, models[0])
     record = result.record
-    lines = _report(record, specs_of(item), tables, config)
-    item.stash[_OUTCOME] = {"record": record, "seconds": result.seconds, "lines": lines, "entry": entry}
+    lines = _report(record, specs_of(item), session, config)
+    item.stash[_OUTCOME] = _Outcome(record, result.seconds, None if entry is None else (entry[0].whole, entry[1]))
     item.user_properties.append(("embcheck", lines[0]))
     _conclude(record, "\n".join(lines))
 
 
-def _measured(
-    item: pytest.Function, spec: ModelSpec, tables: Tables, config: Config
-) -> tuple[Result, tuple[dict[str, Any], str] | None]:
-    """The result, and where baselines are updated, what they would keep of it."""
-    check = _with_fixtures(item)
-    check = config.adapt(spec.alias, check) or check
-    expected = config.expected(spec.alias, check)
-    try:
-        table, *second = (loaded.table for loaded in tables.get(*specs_of(item)))
-        subject = (table, *second) if check.declaration.of_pairs else table
-        result = evaluate(check, subject, config.settings, control=config.control, expected=expected)
-        result = tables.gate.apply(spec.alias, result, table, config.settings)
-    except EmbcheckError as error:
-        return error_result(check, str(error), expected=expected), None
-    found = entry_of(result, table, config.settings) if config.update else None
-    return result, None if found is None else (found[0].whole, found[1])
+def models_by_spec(session: Session) -> dict[ModelSpec, Model]:
+    """The session's models, as items name them."""
+    return {model.spec: model for model in session.models}
 
 
 def _with_fixtures(item: pytest.Function) -> Check:
@@ -137,97 +111,111 @@ def _with_fixtures(item: pytest.Function) -> Check:
     fixtures = {name: item.funcargs[name] for name in check.declaration.fixtures if name in item.funcargs}
     if not fixtures:
         return check
-    function = functools.partial(check.function, **fixtures)
-    function.__embcheck__ = check.declaration  # type: ignore[attr-defined]
-    return replace(check, function=function)
+    return replace(check, function=functools.partial(check.function, **fixtures), redeclared=check.declaration)
 
 
-def _conclude(record: dict[str, Any], message: str) -> None:
-    verdict, expected = record["verdict"], record.get("expected", True)
-    if record["outcome"] == "pass":
-        if verdict == Verdict.SKIPPED:
-            pytest.skip(printable(record["reason"]))
-        if not expected:
+def _conclude(result: ResultRecord, message: str) -> None:
+    if result.passes:
+        if result.verdict is Verdict.SKIPPED:
+            pytest.skip(printable(result.reason or ""))
+        if not result.expected:
             raise ClaimNotHeld(message)  # its xfail mark makes a pass of this
         return
-    if verdict == Verdict.ERROR or not expected:
+    if result.verdict is Verdict.ERROR or not result.expected:
         pytest.fail(message, pytrace=False)  # which no mark of ours excuses
     raise ClaimNotHeld(message)
 
 
-def _report(record: dict[str, Any], specs: Sequence[ModelSpec], tables: Tables, config: Config) -> list[str]:
+def _report(result: ResultRecord, specs: Sequence[ModelSpec], session: Session, config: Config) -> list[str]:
     """What failed and why, in lines; the first has the numbers."""
-    lines = terminal.describe(record, config.settings.seed)
+    lines = terminal.describe(result, config.settings.seed)
     row = [line.text for line in lines if line.style != "plain"]
+    tables = _tables(specs, session)
     about = [line for name, spec in zip(("model", "other"), specs, strict=False) for line in _about(name, spec, tables)]
     return [" ".join(" ".join(row).split()), *(line.text for line in lines if line.style == "plain"), *about]
 
 
-def _about(name: str, spec: ModelSpec, tables: Tables) -> list[str]:
-    loaded = tables.known(spec)
-    shape = "not loaded" if loaded is None else "{} x {} {}".format(*loaded.record["shape"], loaded.record["dtype"])
-    model = f"{text.safe(spec.alias, terminal.WIDTH)} ({text.safe(spec.text, 4 * terminal.WIDTH)}), {shape}"
+def _tables(specs: Sequence[ModelSpec], session: Session) -> dict[str, Loaded]:
+    """By alias, the tables that are in memory."""
+    models = models_by_spec(session)
+    return {spec.alias: loaded for spec in specs if (loaded := session.known(models[spec])) is not None}
+
+
+def _about(name: str, spec: ModelSpec, tables: dict[str, Loaded]) -> list[str]:
+    origin = tables[spec.alias].table.provenance if spec.alias in tables else None
+    shape = "not loaded" if origin is None else f"{origin.shape[0]} x {origin.shape[1]} {origin.dtype}"
+    model = f"{text.safe(spec.alias, WIDTH)} ({text.safe(spec.text, 4 * WIDTH)}), {shape}"
     indent = " " * 14
-    return text.wrap([model], width=terminal.WIDTH, first=f"{indent}{name}: ", indent=f"{indent}  ")
+    return text.wrap([model], width=WIDTH, first=f"{indent}{name}: ", indent=f"{indent}  ")
 
 
 # --- what the reports carry -----------------------------------------------------------------------------------------
 
 
-def attach(item: pytest.Item, report: pytest.TestReport, tables: Tables, config: Config) -> None:
-    """Put a check's result on its reports, as JSON text: it must come whole through xdist, whatever tokens hold.
+def attach(item: pytest.Item, report: pytest.TestReport, session: Session, config: Config) -> None:
+    """Put a check's result on its reports.
 
     The set-up report carries what stays true if no other follows: that the check did not finish.
     """
     if declaration_of(item) is None or not isinstance(item, pytest.Function):
         return
-    if report.skipped and isinstance(report.longrepr, tuple):  # named by the property, not by the line that skipped it
-        report.longrepr = (str(item.path), (item.location[1] or 0) + 1, report.longrepr[2])
+    skipped = _why_skipped(report) if report.skipped else None
+    if skipped is not None and not hasattr(report, "wasxfail") and settings.in_ci() and _is_expected(item, config):
+        report.outcome = "failed"
+        report.longrepr = f"{check_of(item).label}, which fails in continuous integration: {skipped}"
+    elif skipped is not None and isinstance(report.longrepr, tuple):  # named by the property, not by what skipped it
+        report.longrepr = (str(item.path), (item.location[1] or 0) + 1, skipped)
     spec = spec_of(item)
     if spec is None or report.when == "teardown":
         return
     outcome = item.stash.get(_OUTCOME, None)
-    record = _settled(outcome["record"] if outcome else _without_result(item, spec, report, config), report)
-    if outcome and record["counterexamples"]:
-        found = [json.dumps(entry, sort_keys=True) for entry in record["counterexamples"]]
-        report.sections.append(("embcheck counterexamples", "\n".join(found)))
-    loaded = {one.alias: table for one in specs_of(item) if (table := tables.known(one)) is not None}
-    report.embcheck = json.dumps(  # type: ignore[attr-defined] # reports can hold extra attributes, says pytest
-        {
-            "alias": spec.alias,
-            "label": check_of(item).label,
-            "record": record,
-            "seconds": outcome["seconds"] if outcome else 0.0,
-            "models": {alias: table.about for alias, table in loaded.items()},
-            "entry": outcome["entry"] if outcome else None,
-        }
+    result = _last_word(
+        outcome.record if outcome else _without_result(item, spec, report, config, skipped=skipped),
+        report,
     )
+    if outcome and result.counterexamples:
+        rows = [json.dumps(row, sort_keys=True) for row in result.counterexamples]
+        report.sections.append(("embcheck counterexamples", "\n".join(rows)))
+    models = {
+        alias: LoadedReport(loaded.record, loaded.timing, str(loaded.table.vectors.device))
+        for alias, loaded in _tables(specs_of(item), session).items()
+    }
+    carried = ItemReport(
+        alias=spec.alias,
+        result=result,
+        seconds=outcome.seconds if outcome else 0.0,
+        models=models,
+        entry=outcome.entry if outcome else None,
+    )
+    # reports can hold extra attributes, says pytest
+    report.embcheck = json.dumps(builtins(carried))  # type: ignore[attr-defined]
+
+
+def _why_skipped(report: pytest.TestReport) -> str:
+    return str(report.longrepr[2] if isinstance(report.longrepr, tuple) else getattr(report, "wasxfail", ""))
+
+
+def _is_expected(item: pytest.Function, config: Config) -> bool:
+    spec = spec_of(item)
+    return spec is None or config.expected(spec.alias, check_of(item))
 
 
 def _without_result(
-    item: pytest.Function, spec: ModelSpec, report: pytest.TestReport, config: Config
-) -> dict[str, Any]:
+    item: pytest.Function, spec: ModelSpec, report: pytest.TestReport, config: Config, *, skipped: str | None
+) -> ResultRecord:
     """The record of a check that gave none: not run yet, or its code raised, a fixture failed, a mark skipped it."""
-    check = check_of(item)
+    check, expected = check_of(item), config.expected(spec.alias, check_of(item))
+    if skipped is not None:
+        return skipped_result(check, skipped.removeprefix("Skipped: ").partition("\n")[0], expected=expected).record
     crash = getattr(getattr(report.longrepr, "reprcrash", None), "message", None)
-    reason = _UNFINISHED
-    if report.skipped:
-        reason = str(report.longrepr[2] if isinstance(report.longrepr, tuple) else getattr(report, "wasxfail", ""))
-    elif report.failed:
-        reason = str(crash or report.longrepr)
-    expected = config.expected(spec.alias, check)
-    reason = reason.removeprefix("Skipped: ").partition("\n")[0]
-    record = error_result(check, reason, expected=expected).record
-    if report.skipped:
-        claims = [{**claim, "verdict": Verdict.SKIPPED.value} for claim in record["claims"]]
-        record |= {"verdict": Verdict.SKIPPED.value, "claims": claims}
-    return record
+    reason = str(crash or report.longrepr) if report.failed else _UNFINISHED
+    return error_result(check, reason.partition("\n")[0], expected=expected).record
 
 
-def _settled(record: dict[str, Any], report: pytest.TestReport) -> dict[str, Any]:
-    """The record with pytest's last word, which a mark of the property's author may have had a say in."""
+def _last_word(result: ResultRecord, report: pytest.TestReport) -> ResultRecord:
+    """The result with pytest's last word, which a mark of the property's author may have had a say in."""
     if report.when == "setup" and report.passed:
-        return record
+        return result
     excused = hasattr(report, "wasxfail") or str(report.longrepr).startswith("[XPASS(strict)]")
-    settled = {**record, "outcome": "fail" if report.failed else "pass"}
-    return settled | {"expected": False} if excused else settled
+    outcome: Literal["pass", "fail"] = "fail" if report.failed else "pass"
+    return structs.replace(result, outcome=outcome, expected=result.expected and not excused)

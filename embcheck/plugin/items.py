@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from embcheck.checks import collect
+from embcheck.checks.check import Check, checks_of
 from embcheck.checks.collect import matches, select
-from embcheck.checks.evaluate import Check, checks_of
 from embcheck.claims import Declaration
-from embcheck.config.config import check_exceptions
 from embcheck.errors import UsageError
+from embcheck.run.session import check_names
 from embcheck.spec import ModelSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from embcheck.config.config import Config
+    from embcheck.run.session import Policy
 
 __all__ = [
     "ClaimNotHeld",
@@ -129,13 +130,7 @@ def excuse(item: pytest.Function, config: Config) -> None:
 
 
 def distinct(items: Sequence[pytest.Item]) -> list[pytest.Item]:
-    """The items without those of a property that a second file only imports.
-
-    Raises
-    ------
-    UsageError
-        Two properties have one name, or two items would give one result.
-    """
+    """The items without those of a property that a second file only imports."""
     first: dict[str, pytest.Function] = {}
     seen: dict[tuple[str, ...], pytest.Item] = {}
     kept = []
@@ -157,16 +152,16 @@ def distinct(items: Sequence[pytest.Item]) -> list[pytest.Item]:
     return kept
 
 
-def chosen(items: Sequence[pytest.Item], globs: Sequence[str]) -> list[pytest.Item]:
-    """The items without the declared ones that no glob matches. Plain tests stay, but those that came with embcheck.
-
-    Raises
-    ------
-    UsageError
-        A glob matches nothing.
-    """
+def chosen(items: Sequence[pytest.Item], globs: Sequence[str], *, asked: bool) -> list[pytest.Item]:
+    """The items without the declared ones that no glob matches. Plain tests stay, but those that came with embcheck."""
     checks = {item: check_of(item) for item in items if isinstance(item, pytest.Function) and declaration_of(item)}
-    select(checks.values(), globs)
+    if asked and not checks:
+        raise UsageError(
+            f"no property matches {globs[0]!r}: none was collected; those that come with embcheck are collected by "
+            "--pyargs embcheck.properties"
+        )
+    if checks:
+        select(checks.values(), globs)
     if not globs:
         return list(items)
     shipped = {Path(folder) for folder in importlib.import_module("embcheck.properties").__path__}
@@ -177,18 +172,18 @@ def chosen(items: Sequence[pytest.Item], globs: Sequence[str]) -> list[pytest.It
     ]
 
 
-def runs_on_its_model(item: pytest.Item, config: Config) -> bool:
+def runs_on_its_model(item: pytest.Item, policy: Policy) -> bool:
     """Whether an item's check is about its model, and the model's configuration leaves it in."""
     spec, declaration = spec_of(item), declaration_of(item)
     if spec is None or declaration is None or not isinstance(item, pytest.Function):
         return True
-    return declaration.applies_to(spec) and config.adapt(spec.alias, check_of(item)) is not None
+    return declaration.applies_to(spec) and policy.adapt(spec.alias, check_of(item)) is not None
 
 
-def lacks_its_pair(item: pytest.Item, config: Config) -> bool:
+def lacks_its_pair(item: pytest.Item, count: int) -> bool:
     """Whether an item needs two models and there is one. Where there is none, it says so as any other does."""
     declaration = declaration_of(item)
-    return declaration is not None and declaration.of_pairs and len(config.models) == 1
+    return declaration is not None and declaration.of_pairs and count == 1
 
 
 def is_whole(config: pytest.Config) -> bool:
@@ -199,22 +194,7 @@ def is_whole(config: pytest.Config) -> bool:
 
 
 def check_settings(items: Sequence[pytest.Item], config: Config, *, whole: bool) -> None:
-    """Check what the configuration says of single models against the declared checks.
-
-    Parameters
-    ----------
-    items
-        All that were collected.
-    config
-        The resolved options.
-    whole
-        Whether that is all there is: a name is only known to be wrong where it is.
-
-    Raises
-    ------
-    EmbcheckError
-        A name is that of no check, bound or parameter.
-    """
+    """Check what the configuration says of single models against the declared checks."""
     if not whole or not any(own.exceptions or own.claims or own.parameters for own in config.per_model.values()):
         return
     collected = [check_of(item) for item in items if isinstance(item, pytest.Function) and declaration_of(item)]
@@ -222,7 +202,7 @@ def check_settings(items: Sequence[pytest.Item], config: Config, *, whole: bool)
     found = [function for function in collect.functions(config.properties) if function.__name__ not in ids]
     pairs = {check.function for check in collected if check.declaration.of_pairs}
     if collected:
-        check_exceptions(config, [*collected, *checks_of([*pairs, *found], config.aliases)])
+        check_names(config, [*collected, *checks_of([*pairs, *found], config.known_aliases())])
 
 
 def grouped(items: Sequence[pytest.Item], models: Sequence[ModelSpec]) -> list[pytest.Item]:

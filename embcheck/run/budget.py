@@ -41,13 +41,7 @@ class _Cost:
 
 @dataclass(slots=True)
 class Budget:
-    """Seconds that the checks of a model may take, and what each cost when it last ran.
-
-    Raises
-    ------
-    UsageError
-        The number of seconds is not positive.
-    """
+    """Seconds that the checks of a model may take, and what each cost when it last ran."""
 
     seconds: float
     _costs: dict[str, _Cost] = field(default_factory=dict)
@@ -65,25 +59,7 @@ class Budget:
         rows: int,
         spent: float = 0.0,
     ) -> tuple[Result, ...]:
-        """Run checks within the budget.
-
-        Parameters
-        ----------
-        checks
-            What to run.
-        run
-            Runs one with the settings given.
-        settings
-            Those of the run; checks may get fewer probes.
-        rows
-            How many rows the population has.
-        spent
-            Seconds that are gone already.
-
-        Returns
-        -------
-        One result for each check, in the order of ``checks``.
-        """
+        """Run checks within the budget."""
         end = time.perf_counter() + self.seconds - spent
         most = settings.probe_count(rows)
         found: dict[str, Result] = {}

@@ -1,88 +1,63 @@
-"""Run checks on models, one model or pair in memory at a time, and make the report. One failing leaves the others."""
+"""The session engine, which command line, pytest, Python, training and sweeps call: they only format.
+
+A check is adapted to its model, evaluated, gated, and kept as a baseline entry; what the baseline has beyond that is
+unused. One model or pair is in memory at a time. One failing check or model leaves the others.
+"""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+import traceback
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from msgspec import structs
+
 from embcheck import sources
-from embcheck.baseline.gate import settle
+from embcheck.baseline.gate import Gate
 from embcheck.baseline.tokens import entry_of
-from embcheck.checks import record
-from embcheck.checks.evaluate import Result, error_result, evaluate
-from embcheck.errors import EmbcheckError, NotMeasurable
-from embcheck.estimate import as_html
+from embcheck.checks import collect
+from embcheck.checks.check import Result, checks_of, error_result
+from embcheck.checks.evaluate import evaluate
+from embcheck.config import models as named_models
+from embcheck.config import per_model
+from embcheck.errors import ConfigError, EmbcheckError, NotMeasurable, UsageError
 from embcheck.progress import track
-from embcheck.run.shelf import Shelf
+from embcheck.reports import outputs
+from embcheck.run.document import Run, model_record, report
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
-    from embcheck.baseline.file import Entry
-    from embcheck.baseline.gate import Gate
-    from embcheck.checks.evaluate import Check
+    from embcheck.baseline.entries import Entry
+    from embcheck.checks.check import Check
+    from embcheck.checks.record import ModelRecord, Report, State
+    from embcheck.config.config import Config
     from embcheck.run.budget import Budget
     from embcheck.settings import Settings
     from embcheck.spec import ModelSpec
     from embcheck.table import EmbeddingTable
 
-__all__ = ["Model", "Policy", "Population", "Run", "execute", "models_of"]
+__all__ = [
+    "Loaded",
+    "Model",
+    "Policy",
+    "Population",
+    "Run",
+    "Session",
+    "check_names",
+    "checks_for",
+    "deliver",
+    "model_of",
+    "prepare",
+    "run_configured",
+    "unused_entries",
+    "write_baseline",
+]
 
 Population = Literal["known", "all"]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Run:
-    """What checks found on one or more models."""
-
-    document: Mapping[str, Any]
-    """The report, ``embcheck-report/1``."""
-    results: tuple[Result, ...]
-    """One for each model and check, in order."""
-    load_errors: tuple[str, ...] = ()
-    """Why models failed to load, where others did not."""
-    notes: tuple[str, ...] = ()
-    """What a reader should know of how models were read, such as that the output matrix is tied to the input."""
-    entries: Mapping[str, tuple[tuple[Entry, str], ...]] = field(default_factory=dict)
-    """By alias, what a baseline would keep of each result, and its state."""
-
-    @property
-    def passed(self) -> bool:
-        """Whether something ran and every check passed."""
-        return bool(self.results) and all(result.passed for result in self.results)
-
-    def save(self, path: str | Path) -> None:
-        """Write the report to a file as JSON.
-
-        Raises
-        ------
-        EmbcheckError
-            It can't be written.
-        """
-        from embcheck.reports import json_file
-
-        json_file.write(self.document, Path(path))
-
-    def save_html(self, path: str | Path) -> None:
-        """Write the report to a file as one HTML page.
-
-        Raises
-        ------
-        UsageError
-            The extra ``html`` is not installed, or the path is none for a file.
-        EmbcheckError
-            It can't be written.
-        """
-        from embcheck.reports import html
-
-        html.write(self.document, Path(path))
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows."""
-        return as_html("run", self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +66,25 @@ class Model:
 
     spec: ModelSpec
     load: Callable[[], EmbeddingTable]
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model's table, and what loading it took."""
+
+    spec: ModelSpec
+    table: EmbeddingTable
+    seconds: float
+
+    @property
+    def record(self) -> ModelRecord:
+        """Its place in the report, without results."""
+        return model_record(self.spec, self.table)
+
+    @property
+    def timing(self) -> dict[str, Any]:
+        """Seconds and bytes."""
+        return {"load_seconds": self.seconds, "bytes_read": self.table.bytes_read}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,161 +99,165 @@ class Policy:
     keeps_entries: bool = False
     """Whether the run keeps what a baseline would."""
 
+    @classmethod
+    def of(cls, config: Config, *, keeps_entries: bool = False) -> Policy:
+        """What a project's configuration says."""
 
-def models_of(
-    specs: Sequence[ModelSpec],
-    *,
-    device: str | Callable[[str], str],
-    dtype: str | Callable[[str], str | None] | None,
-    population: Population,
-) -> tuple[Model, ...]:
-    """Models, each read from its spec when its turn comes. Device and dtype may be functions of the alias."""
-    found = []
-    for one in specs:
-        where = device(one.alias) if callable(device) else device
-        kind = dtype(one.alias) if callable(dtype) else dtype
-        found.append(Model(one, partial(sources.load, one, device=where, dtype=kind, population=population)))
-    return tuple(found)
+        def adapt(alias: str, check: Check) -> Check | None:
+            return per_model.adapt(config.of(alias), check)
+
+        return cls(config.expected, adapt, gate_of(config), keeps_entries or bool(config.update))
 
 
-def execute(
-    models: Sequence[Model],
-    checks: Sequence[Check],
-    *,
-    settings: Settings,
-    device: str | None = None,
-    control: bool = False,
-    policy: Policy | None = None,
-    budget: Budget | None = None,
-) -> Run:
-    """Run every check on every model, and every one of pairs on each pair: never more in memory than that needs.
+class Session:
+    """Runs checks on models; keeps in memory the tables of the last check, and no others."""
 
-    Parameters
-    ----------
-    models, checks
-        What to run, in this order. A check of a pair runs on its second model and each that stands before that.
-    settings
-        How.
-    device
-        What the report calls the device; by default that of the first table.
-    control
-        Also run each check on random tables.
-    policy
-        What is known of single models: exceptions, bounds, baselines.
-    budget
-        How many seconds the checks of each model may take, reading it included.
+    def __init__(
+        self,
+        models: Iterable[Model],
+        settings: Settings,
+        policy: Policy | None = None,
+        *,
+        control: bool = False,
+        isolates: bool = True,
+        keeps_all: bool = False,
+    ) -> None:
+        self.models = tuple(models)
+        self.settings = settings
+        self.policy = policy or Policy()
+        self._control = control
+        self._isolates = isolates
+        self._keeps_all = keeps_all
+        self._tables: dict[Model, Loaded] = {}
+        self._failed: dict[Model, EmbcheckError] = {}
 
-    Raises
-    ------
-    EmbcheckError
-        The only model failed to load. One of several gives ``error`` results, and the others run.
-    """
-    policy = policy or Policy()
-    session = _Session(Shelf(_loaded), tuple(models), settings, policy, control, budget)
-    found = [session.run(place, checks) for place in range(len(models))]
-    errors = tuple(one.error for one in found if one.error is not None)
-    if len(models) == 1 and errors:
-        raise errors[0]
-    timing = {"models": {one.record["alias"]: one.timing for one in found}}
-    device = device or next((one.device for one in found if one.device), "none")
-    for one in found:
-        settle(one.record["results"])
-    document = record.document([one.record for one in found], settings=settings, device=device, timing=timing)
-    results = tuple(result for one in found for result in one.results)
-    notes = tuple(f"{one.record['alias']}: {note}" for one in found for note in one.notes)
-    entries = {one.record["alias"]: one.entries for one in found}
-    return Run(document, results, tuple(map(str, errors)), notes, entries)
+    def loaded(self, *models: Model) -> tuple[Loaded, ...]:
+        """The tables of some models, after all others were let go. One that failed to load is not tried again."""
+        for model in models:
+            if model in self._failed:
+                raise self._failed[model].with_traceback(None)
+        if not self._keeps_all:
+            self._tables = {model: loaded for model, loaded in self._tables.items() if model in models}
+        for model in models:
+            if model not in self._tables:
+                started = time.perf_counter()
+                try:
+                    table = model.load()
+                except EmbcheckError as error:
+                    self._failed[model] = error
+                    raise
+                self._tables[model] = Loaded(model.spec, table, time.perf_counter() - started)
+        return tuple(self._tables[model] for model in models)
+
+    def known(self, model: Model) -> Loaded | None:
+        """A table that is in memory; loads nothing."""
+        return self._tables.get(model)
+
+    def measure(self, check: Check, *models: Model, settings: Settings | None = None) -> Result:
+        """Evaluate an adapted check on its model, or its two, and hold it against the baseline.
+
+        A property that is written wrongly, or whose second model fails to load, gives an error result. So does one that
+        raises anything else, unless the session does not isolate: pytest shows that better.
+        """
+        alias, settings = models[0].spec.alias, settings or self.settings
+        expected = self.policy.expected(alias, check)
+        try:
+            tables = tuple(loaded.table for loaded in self.loaded(*models))
+            subject = tables if check.declaration.of_pairs else tables[0]
+            result = evaluate(check, subject, settings, control=self._control, expected=expected)
+            return result if self.policy.gate is None else self.policy.gate.apply(alias, result, tables[0], settings)
+        except EmbcheckError as error:
+            return error_result(check, str(error), expected=expected)
+        except (Exception, SystemExit) as error:
+            if not self._isolates:
+                raise
+            return error_result(check, _blame(error, check), expected=expected)
+
+    def entry(self, result: Result, model: Model) -> tuple[Entry, State] | None:
+        """What a baseline would keep of a result, and its state; none where it keeps nothing, or is not asked to."""
+        loaded = self.known(model)
+        if loaded is None or not self.policy.keeps_entries:
+            return None
+        return entry_of(result, loaded.table, self.settings)
+
+    def run(self, checks: Sequence[Check], *, device: str | None = None, budget: Budget | None = None) -> Run:
+        """Run every check on every model, and every one of pairs on each pair, as a report.
+
+        ``device`` is what the report calls it, by default that of the first table; ``budget`` how many seconds the
+        checks of each model may take, reading it included. Raises `EmbcheckError` where the only model fails to load;
+        one of several gives error results, and the others run.
+        """
+        runs = [self._run_model(place, checks, budget) for place in range(len(self.models))]
+        errors = [run.error for run in runs if run.error is not None]
+        if len(self.models) == 1 and errors:
+            raise errors[0]
+        written = report(
+            (run.record for run in runs),
+            settings=self.settings,
+            device=device or next((run.device for run in runs if run.device), "none"),
+            timing={run.record.alias: run.timing for run in runs},
+        )
+        return Run(
+            written,
+            tuple(result for run in runs for result in run.adjusted()),
+            tuple(map(str, errors)),
+            tuple(f"{run.record.alias}: {note}" for run in runs for note in run.notes),
+            {run.record.alias: run.entries for run in runs},
+        )
+
+    def _run_model(self, place: int, checks: Sequence[Check], budget: Budget | None) -> _ModelRun:
+        """Everything about one model: the checks of it alone, then those of it and each later one."""
+        model, alias = self.models[place], self.models[place].spec.alias
+        later = {other.spec.alias: other for other in self.models[place + 1 :]}
+        runs = [
+            c
+            for c in checks
+            if c.declaration.applies_to(model.spec) and (not c.declaration.of_pairs or c.other in later)
+        ]
+        adapted = [own for check in runs if (own := self.policy.adapt(alias, check)) is not None]
+        try:
+            (loaded,) = self.loaded(model)
+        except EmbcheckError as error:
+            failed = [error_result(c, str(error), expected=self.policy.expected(alias, c)) for c in adapted]
+            return _ModelRun(model_record(model.spec, None, [r.record for r in failed]), tuple(failed), {}, error=error)
+        by_place = [c for other in (None, *later) for c in adapted if c.other == other]
+
+        def measured(check: Check, settings: Settings) -> Result:
+            return self.measure(check, model, *([] if check.other is None else [later[check.other]]), settings=settings)
+
+        if budget is None:
+            named = track(by_place, alias, naming=lambda check: check.label)
+            results = tuple(measured(check, self.settings) for check in named)
+        else:
+            rows = _population_size(loaded.table)
+            results = budget.spend(by_place, measured, self.settings, rows=rows, spent=loaded.seconds)
+        entries = (entry_of(r, loaded.table, self.settings) for r in results) if self.policy.keeps_entries else ()
+        return _ModelRun(
+            model_record(model.spec, loaded.table, [result.record for result in results]),
+            results,
+            loaded.timing | {"results": {result.check.label: result.seconds for result in results}},
+            str(loaded.table.vectors.device),
+            notes=loaded.table.provenance.notes,
+            entries=tuple(entry for entry in entries if entry is not None),
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    record: dict[str, Any]
+class _ModelRun:
+    record: ModelRecord
     results: tuple[Result, ...]
     timing: dict[str, Any]
     device: str | None = None
     error: EmbcheckError | None = None
     notes: tuple[str, ...] = ()
-    entries: tuple[tuple[Entry, str], ...] = ()
+    entries: tuple[tuple[Entry, State], ...] = ()
 
-
-@dataclass(frozen=True, slots=True)
-class _Loaded:
-    table: EmbeddingTable
-    seconds: float
-
-
-def _loaded(model: Model) -> _Loaded:
-    started = time.perf_counter()
-    table = model.load()
-    return _Loaded(table, time.perf_counter() - started)
-
-
-@dataclass(frozen=True, slots=True)
-class _Session:
-    """One run: what it is told, and the tables that it keeps."""
-
-    shelf: Shelf[Model, _Loaded]
-    models: tuple[Model, ...]
-    settings: Settings
-    policy: Policy
-    control: bool
-    budget: Budget | None = None
-
-    def run(self, place: int, checks: Sequence[Check]) -> _Found:
-        """Everything about one model: the checks of it alone, then those of it and each later one."""
-        model = self.models[place]
-        alias = model.spec.alias
-        later = {other.spec.alias: other for other in self.models[place + 1 :]}
-        about = [check for check in checks if check.declaration.applies_to(model.spec)]
-        runs = [check for check in about if not check.declaration.of_pairs or check.other in later]
-        adapted = [own for check in runs if (own := self.policy.adapt(alias, check)) is not None]
-        try:
-            (loaded,) = self.shelf.get(model)
-        except EmbcheckError as error:
-            failed = tuple(self._error(alias, check, error) for check in adapted)
-            return _Found(record.model_record(model.spec, None, [r.record for r in failed]), failed, {}, error=error)
-        by_place = [c for other in (None, *later) for c in adapted if c.other == other]
-
-        def evaluated(check: Check, settings: Settings) -> Result:
-            return self._evaluate(check, settings, model, *([] if check.other is None else [later[check.other]]))
-
-        if self.budget is None:
-            named = track(by_place, alias, naming=lambda check: check.label)
-            results = tuple(evaluated(check, self.settings) for check in named)
-        else:
-            rows = _population_size(loaded.table)
-            results = self.budget.spend(by_place, evaluated, self.settings, rows=rows, spent=loaded.seconds)
-        return self._found(model, loaded, results)
-
-    def _found(self, model: Model, loaded: _Loaded, results: tuple[Result, ...]) -> _Found:
-        table = loaded.table
-        timing = {
-            "load_seconds": loaded.seconds,
-            "bytes_read": table.bytes_read,
-            "results": {result.check.label: result.seconds for result in results},
-        }
-        place = record.model_record(model.spec, table, [r.record for r in results])
-        kept = [entry_of(r, table, self.settings) for r in results] if self.policy.keeps_entries else []
-        entries = tuple(entry for entry in kept if entry is not None)
-        return _Found(place, results, timing, str(table.vectors.device), notes=table.provenance.notes, entries=entries)
-
-    def _evaluate(self, check: Check, settings: Settings, *models: Model) -> Result:
-        alias, policy = models[0].spec.alias, self.policy
-        try:
-            tables = tuple(loaded.table for loaded in self.shelf.get(*models))
-            result = evaluate(
-                check,
-                tables if check.declaration.of_pairs else tables[0],
-                settings,
-                control=self.control,
-                expected=policy.expected(alias, check),
-            )
-            return result if policy.gate is None else policy.gate.apply(alias, result, tables[0], settings)
-        except EmbcheckError as error:  # this property or the second model is at fault; the others may still run
-            return self._error(alias, check, error)
-
-    def _error(self, alias: str, check: Check, error: EmbcheckError) -> Result:
-        return error_result(check, str(error), expected=self.policy.expected(alias, check))
+    def adjusted(self) -> Iterator[Result]:
+        """The results with what the whole family adds to them, as the report has it."""
+        adjusted = {result.key: result for result in self.record.results}
+        for result in self.results:
+            record = adjusted[result.check.key]
+            yield replace(result, nulls=record.nulls, change=record.change)
 
 
 def _population_size(table: EmbeddingTable) -> int:
@@ -267,3 +265,141 @@ def _population_size(table: EmbeddingTable) -> int:
         return len(table.population)
     except NotMeasurable:  # every check will say so
         return 2
+
+
+def _blame(error: BaseException, check: Check) -> str:
+    """What a property raised, and the line of its own file that it came from."""
+    own = check.function.__code__.co_filename if hasattr(check.function, "__code__") else None
+    frames = traceback.extract_tb(error.__traceback__)
+    frame = next((frame for frame in reversed(frames) if frame.filename == own), frames[-1])
+    said = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+    return f"{said} ({Path(frame.filename).name}:{frame.lineno}: {frame.line})"
+
+
+# --- runs of a project: what every front end does with its configuration ---------------------------------------------
+
+
+def gate_of(config: Config) -> Gate:
+    """The gate that the options ask for."""
+    return Gate(config.baseline_dir, config.gate, config.missing_baseline, config.update)
+
+
+def model_of(config: Config, spec: ModelSpec) -> Model:
+    """A configured model, read when its turn comes."""
+    return Model(spec, partial(named_models.load, config, spec))
+
+
+def prepare(config: Config, specs: Sequence[ModelSpec]) -> list[str]:
+    """Check before any work what can be checked: paths, files to be written, baselines. What a user should know first.
+
+    Raises `EmbcheckError` where something is wrong with one of them.
+    """
+    for spec in specs:
+        sources.check(spec)
+    outputs.check(json=config.json, summary=config.summary, page=config.html)
+    gate = gate_of(config)
+    for spec in () if gate.is_open else specs:
+        if gate.baseline(spec.alias) is None and gate.mode == "regressions" and not gate.accepts_missing:
+            raise UsageError(
+                f"--gate regressions: {spec.alias} has no baseline in {str(config.baseline_dir)!r}; make one with "
+                "embcheck baseline update, or say what a missing one does with --missing-baseline"
+            )
+    if config.asks_for_baselines and not config.update and not config.baseline_dir.is_dir():
+        raise UsageError(
+            f"baseline-dir {str(config.baseline_dir)!r}: no such folder; make baselines with: embcheck baseline update"
+        )
+    return sources.announce(specs)
+
+
+def all_checks(config: Config, specs: Sequence[ModelSpec] = ()) -> list[Check]:
+    """Every check that can be found, whatever is selected, and with whichever model second in a pair."""
+    aliases = dict.fromkeys([*config.known_aliases(), *(spec.alias for spec in specs)])
+    return checks_of(collect.functions(config.properties), aliases)
+
+
+def check_names(config: Config, checks: Iterable[Check], specs: Iterable[ModelSpec] = ()) -> None:
+    """Check that whatever the configuration says of single models is about one of the models, and of these checks."""
+    aliases = dict.fromkeys(spec.alias for spec in (*config.configured_models, *config.models, *specs))
+    per_model.check_aliases(config.file, config.per_model, list(aliases))
+    per_model.check_names(config.file, config.per_model, checks)
+
+
+def checks_for(config: Config, specs: Sequence[ModelSpec]) -> list[Check]:
+    """The selected checks, of the pairs of the given models too.
+
+    Raises `EmbcheckError` where a name in the configuration is unknown, a glob matches nothing, or a property runs
+    under pytest only.
+    """
+    known = all_checks(config, specs)
+    seconds = {None, *(spec.alias for spec in specs[1:])}
+    check_names(config, known, specs)
+    checks = collect.select([check for check in known if check.other in seconds], config.property)
+    collect.refuse_pytest_only(checks)
+    for spec in specs:
+        own = config.of(spec.alias)
+        about = [check for check in checks if not check.declaration.of_pairs and check.declaration.applies_to(spec)]
+        if about and all(per_model.adapt(own, check) is None for check in about):
+            raise ConfigError(
+                f"{config.file}: [tool.embcheck.model.{spec.alias}] leaves no check of those that are selected"
+            )
+    return checks
+
+
+def run_configured(
+    config: Config,
+    specs: Sequence[ModelSpec],
+    checks: Sequence[Check],
+    *,
+    keeps_entries: bool = False,
+    only: str | None = None,
+) -> Run:
+    """Run checks as a project configures them; with ``only``, those of the model of that alias, alone or in a pair."""
+    policy = Policy.of(config, keeps_entries=keeps_entries)
+    if only is not None:
+        adapt = policy.adapt
+        policy = replace(
+            policy, adapt=lambda alias, check: adapt(alias, check) if only in {alias, check.other} else None
+        )
+    models = [model_of(config, spec) for spec in specs]
+    session = Session(models, config.settings, policy, control=config.control)
+    run = session.run(checks, device=str(sources.resolve_device(config.device)))
+    unused = {spec.alias: unused_entries(config, spec.alias, specs=specs) for spec in specs}
+    records = (structs.replace(model, unused=unused[model.alias]) for model in run.report.models)
+    return replace(run, report=structs.replace(run.report, models=tuple(records)))
+
+
+def known_keys(
+    config: Config, alias: str, ran: Collection[str] = (), *, specs: Sequence[ModelSpec] = ()
+) -> frozenset[str]:
+    """The baseline keys of every check that runs on a model: those that can be found, and those that ran."""
+    adapted = (per_model.adapt(config.of(alias), check) for check in all_checks(config, specs))
+    return frozenset(ran) | {check.key for check in adapted if check is not None}
+
+
+def unused_entries(
+    config: Config, alias: str, ran: Collection[str] = (), *, specs: Sequence[ModelSpec] = ()
+) -> tuple[str, ...]:
+    """Labels of what a model's baseline has and no check uses; none where it is about to be pruned."""
+    gate = gate_of(config)
+    if gate.is_open or "prune" in config.update:
+        return ()
+    return gate.unused(alias, known_keys(config, alias, ran, specs=specs))
+
+
+def write_baseline(
+    config: Config, alias: str, entries: Iterable[tuple[Entry, State]], ran: Collection[str] = ()
+) -> tuple[Path, int]:
+    """Write what ``update`` accepts to a model's baseline: the file, and how many entries it has now."""
+    gate = Gate(config.baseline_dir, "both", "fail", config.update)
+    written = gate.write(alias, entries, known_keys(config, alias, ran))
+    return written.path, len(written.entries)
+
+
+def fails_unused(config: Config, written: Report) -> bool:
+    """Whether entries that no check uses fail the run: in continuous integration, and where configured."""
+    return gate_of(config).fails_missing and any(model.unused for model in written.models)
+
+
+def deliver(config: Config, written: Report) -> None:
+    """Write the files that the options ask for."""
+    outputs.deliver(written, json=config.json, summary=config.summary, page=config.html)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embcheck import sources
-from embcheck.checks.evaluate import evaluate
+from embcheck.claims import Verdict
 from embcheck.errors import UsageError
+from embcheck.run.session import Model, Session
 from embcheck.spec import parse
 from embcheck.sweep.plan import Checkpoint, checkpoints
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from embcheck.checks.evaluate import Check, Result
+    from embcheck.checks.check import Check, Result
     from embcheck.run.session import Population
     from embcheck.settings import Settings
 
@@ -33,20 +35,7 @@ class Broken:
 
 
 def between(good: str, bad: str, pattern: str | None = None) -> tuple[Checkpoint, ...]:
-    """The checkpoints from one to another of a training run, by step.
-
-    Parameters
-    ----------
-    good, bad
-        Specs of the two ends.
-    pattern
-        Glob of the checkpoints; by default what stands beside the two and whose name differs only in its number.
-
-    Raises
-    ------
-    UsageError
-        An end is not among the checkpoints, or they stand in the wrong order.
-    """
+    """The checkpoints from one to another of a training run, by step."""
     ends = [parse(good), parse(bad)]
     for end in ends:
         sources.check(end)
@@ -115,11 +104,17 @@ def bisect(
     evaluated: list[tuple[Checkpoint, Result]] = []
 
     def holds(i: int) -> bool:
-        one = found[i]
-        result = evaluate(check, sources.load(one.spec, device=device, dtype=dtype, population=population), settings)
-        evaluated.append((one, result))
-        seen(one, result)
-        return bool(result.verdict == "holds")
+        checkpoint = found[i]
+        load = partial(sources.load, checkpoint.spec, device=device, dtype=dtype, population=population)
+        model = Model(checkpoint.spec, load)
+        session = Session([model], settings)
+        session.loaded(model)
+        result = session.measure(check, model)
+        if result.verdict is Verdict.ERROR:
+            raise UsageError(f"{check.label} can't be run on {checkpoint.spec.text}: {result.reason}")
+        evaluated.append((checkpoint, result))
+        seen(checkpoint, result)
+        return result.verdict is Verdict.HOLDS
 
     low, high = 0, len(found) - 1
     while high - low > 1:

@@ -22,7 +22,9 @@ from embcheck.sweep.worker import Answer, How, Task, key_of, measure
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from embcheck.checks.evaluate import Check
+    from embcheck.checks.check import Check
+    from embcheck.run.rows import Row
+    from embcheck.run.session import Population
 
 __all__ = ["Swept", "sweep"]
 
@@ -36,7 +38,7 @@ class Swept:
     """A finished sweep."""
 
     path: Path
-    rows: tuple[dict[str, Any], ...]
+    rows: tuple[Row, ...]
     computed: int
     """Results that this sweep computed; the others were finished before."""
 
@@ -46,7 +48,7 @@ class Swept:
         return bool(self.rows) and all(row["outcome"] == "pass" for row in self.rows)
 
     @property
-    def errors(self) -> tuple[dict[str, Any], ...]:
+    def errors(self) -> tuple[Row, ...]:
         """Results of checkpoints that could not be read and of checks that failed to run."""
         return tuple(row for row in self.rows if row["verdict"] == "error")
 
@@ -72,7 +74,7 @@ class _Sweep:
     how: How
     store: Store
     marks: dict[str, str | None] = field(default_factory=dict)
-    failed: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    failed: dict[tuple[str, str], Row] = field(default_factory=dict)
     held: dict[str, str] = field(default_factory=dict)
     """Which table each checkpoint turned out to be, by spec."""
     computed: int = 0
@@ -122,21 +124,19 @@ class _Sweep:
 
     def give_up(self, job: _Job, error: BaseException) -> None:
         """After its last attempt, a job's checks are errors."""
-        from embcheck.checks.evaluate import error_result
-        from embcheck.sweep.worker import columns
+        from embcheck.checks.check import error_result
+        from embcheck.run.rows import row_of
 
         why = f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
         message = f"the task died {job.attempts} times: {why}"
-        rows = tuple(columns(error_result(self.checks[label], message)) for label in job.labels)
+        rows = tuple(row_of(error_result(self.checks[label], message)) for label in job.labels)
         self.take(job, Answer("", rows))
 
-    def _stamped(
-        self, row: dict[str, Any], one: Checkpoint, mark: str | None, label: str, table: str
-    ) -> dict[str, Any]:
+    def _stamped(self, row: Row, one: Checkpoint, mark: str | None, label: str, table: str) -> Row:
         about = {"model": one.model, "step": one.step, "spec": one.spec.text, "fingerprint": mark}
         return row | about | {"label": label, "table": table, "key": self.key(table, label)}
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[Row]:
         """Every result of the plan, in order; and those of other checkpoints that the file already had."""
         found = {}
         for one in self.plan:
@@ -163,7 +163,7 @@ def sweep(  # noqa: PLR0913 - the options of the command, all by keyword
     settings: Settings | None = None,
     device: str = "auto",
     dtype: str | None = None,
-    population: str = "known",
+    population: Population = "known",
     threads: int = 1,
 ) -> Swept:
     """Check properties on many checkpoints, and keep every result in one Parquet file.

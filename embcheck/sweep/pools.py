@@ -30,22 +30,7 @@ class Pool:
 
 
 def pool_of(executor: str | Executor, workers: int | None) -> Pool:
-    """The pool that a name or an executor stands for.
-
-    Parameters
-    ----------
-    executor
-        ``process``, ``thread``, ``dask://HOST:PORT``, or an executor.
-    workers
-        How many tasks at once; by default one a core, or as many as the cluster has threads.
-
-    Raises
-    ------
-    UsageError
-        The name is unknown, or no number of workers.
-    EmbcheckError
-        The cluster can't be reached, or its client is not installed.
-    """
+    """The pool that a name or an executor stands for."""
     if workers is not None and workers < 1:
         raise UsageError(f"workers must be at least 1, got {workers}")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

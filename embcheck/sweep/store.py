@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import filelock
 import pyarrow as pa
@@ -19,6 +19,8 @@ from embcheck.errors import EmbcheckError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
+
+    from embcheck.run.rows import Row
 
 __all__ = ["SCHEMA", "Store", "read"]
 
@@ -57,14 +59,8 @@ SCHEMA = pa.schema(
 )
 
 
-def read(path: Path) -> list[dict[str, Any]]:
-    """The rows of a sweep's Parquet file.
-
-    Raises
-    ------
-    EmbcheckError
-        It is missing, damaged, or not a sweep.
-    """
+def read(path: Path) -> list[Row]:
+    """The rows of a sweep's Parquet file."""
     try:
         found = pq.read_table(path)
     except (OSError, pa.ArrowException) as error:
@@ -72,7 +68,7 @@ def read(path: Path) -> list[dict[str, Any]]:
         raise EmbcheckError(f"{str(path)!r} can't be read as a sweep: {why}") from error
     if found.schema.names != SCHEMA.names or (found.schema.metadata or {}).get(b"schema") != b"embcheck-sweep/1":
         raise EmbcheckError(f"{str(path)!r} is not a sweep; embcheck sweep writes them")
-    rows: list[dict[str, Any]] = found.to_pylist()
+    rows: list[Row] = found.to_pylist()
     return rows
 
 
@@ -80,17 +76,11 @@ class Store:
     """The results of one sweep on disk. Hold it in a ``with`` block: it keeps other sweeps from the same file."""
 
     def __init__(self, path: Path) -> None:
-        """Take up what an earlier sweep left.
-
-        Raises
-        ------
-        EmbcheckError
-            The folder is missing or not writable, or the file there is not a sweep.
-        """
+        """Take up what an earlier sweep left."""
         self.path = path
         self.parts = path.with_name(f"{path.name}.parts")
         self._lock = filelock.FileLock(self.parts / "lock")
-        self.finished: dict[str, dict[str, Any]] = {}
+        self.finished: dict[str, Row] = {}
         """By key, the row of each finished result."""
         self.known: set[str] = set()
         """Tables that something finished is about."""
@@ -121,7 +111,7 @@ class Store:
         """Let other sweeps have the file."""
         self._lock.release()
 
-    def _take(self, rows: Iterable[dict[str, Any]]) -> None:
+    def _take(self, rows: Iterable[Row]) -> None:
         for row in rows:
             if row["verdict"] != "error":  # those are tried again
                 self.finished.setdefault(row["key"], row)
@@ -129,18 +119,12 @@ class Store:
                 if row["fingerprint"]:
                     self.tables[row["fingerprint"]] = row["table"]
 
-    def add(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Keep finished results in a part of their own.
-
-        Raises
-        ------
-        EmbcheckError
-            It can't be written.
-        """
+    def add(self, rows: Sequence[Row]) -> None:
+        """Keep finished results in a part of their own."""
         self._take(rows)
         self._write(self.parts / f"{secrets.token_hex(8)}.parquet", rows)
 
-    def finish(self, rows: Sequence[dict[str, Any]]) -> None:
+    def finish(self, rows: Sequence[Row]) -> None:
         """Write the sweep's rows as one file, and remove the parts.
 
         Raises
@@ -152,7 +136,7 @@ class Store:
         shutil.rmtree(self.parts, ignore_errors=True)
 
     @staticmethod
-    def _write(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    def _write(path: Path, rows: Sequence[Row]) -> None:
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
         try:
             pq.write_table(pa.Table.from_pylist(list(rows), schema=SCHEMA), temporary)

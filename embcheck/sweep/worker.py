@@ -9,20 +9,20 @@ import hashlib
 import json
 import threading
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from embcheck.errors import EmbcheckError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from embcheck.checks.evaluate import Check, Result
+    from embcheck.checks.check import Check
+    from embcheck.run.rows import Row
+    from embcheck.run.session import Population, Session
     from embcheck.settings import Settings
     from embcheck.spec import ModelSpec
-    from embcheck.table import EmbeddingTable
 
-__all__ = ["Answer", "How", "Task", "columns", "key_of", "measure"]
+__all__ = ["Answer", "How", "Task", "key_of", "measure"]
 
 _held = threading.local()
 
@@ -36,7 +36,7 @@ class How:
     """Property files and folders beside the shipped ones."""
     device: str = "auto"
     dtype: str | None = None
-    population: str = "known"
+    population: Population = "known"
     threads: int = 1
     """Of PyTorch in a task; with another number, sums end in other digits."""
 
@@ -64,7 +64,7 @@ class Answer:
     """What a task found: which table it was, and a row for each check, or none where all are known already."""
 
     table: str
-    rows: tuple[dict[str, Any], ...] | None
+    rows: tuple[Row, ...] | None
     error: str | None = None
 
 
@@ -77,25 +77,29 @@ def measure(task: Task) -> Answer:
     """Make a task's checks. A checkpoint that can't be read, or a faulty property, gives rows that say so."""
     import torch
 
+    from embcheck.checks.check import error_result
+    from embcheck.run.rows import row_of
+
     before = torch.get_num_threads()
     torch.set_num_threads(task.how.threads)
     try:
-        checks = _checks(task)
+        checks, session = _checks(task), _session(task)
+        (model,) = session.models
         try:
-            table = _table(task)
-            name = f"{table.provenance.weights_sha256}:{table.tokens_sha256}"
+            (loaded,) = session.loaded(model)
         except EmbcheckError as error:
-            return Answer("", tuple(_failed(check, str(error)) for check in checks), str(error))
+            return Answer("", tuple(row_of(error_result(check, str(error))) for check in checks), str(error))
+        name = f"{loaded.table.provenance.weights_sha256}:{loaded.table.tokens_sha256}"
         if name in task.finished:
             return Answer(name, None)
-        return Answer(name, tuple(_row(check, table, task.how) for check in checks))
+        return Answer(name, tuple(row_of(session.measure(check, model)) for check in checks))
     finally:
         torch.set_num_threads(before)
 
 
 def _checks(task: Task) -> list[Check]:
     from embcheck.checks import collect
-    from embcheck.checks.evaluate import checks_of
+    from embcheck.checks.check import checks_of
 
     known = {one.label: one for one in checks_of(collect.functions([Path(p) for p in task.how.properties]))}
     lacking = [label for label in task.labels if label not in known]
@@ -104,23 +108,20 @@ def _checks(task: Task) -> list[Check]:
     return [known[label] for label in task.labels]
 
 
-def _table(task: Task) -> EmbeddingTable:
-    """The table, kept until another one is asked for: tasks about one checkpoint tend to follow each other."""
+def _session(task: Task) -> Session:
+    """A session of one model, kept until another is asked for: tasks about one checkpoint tend to follow each other."""
     from embcheck import sources
+    from embcheck.run.session import Model, Session
 
-    device = _device(task)
-    wanted = (task.spec.text, device, task.how.dtype, task.how.population)
+    how, device = task.how, _device(task)
+    wanted = (task.spec.text, device, how)
     if getattr(_held, "wanted", None) != wanted:
-        _held.wanted = _held.table = None  # the old one goes before the new one comes
-        _held.table = sources.load(
-            task.spec,
-            device=device,
-            dtype=task.how.dtype,
-            population=task.how.population,  # type: ignore[arg-type]
-        )
+        _held.wanted = _held.session = None  # the old table goes before the new one comes
+        load = partial(sources.load, task.spec, device=device, dtype=how.dtype, population=how.population)
+        _held.session = Session([Model(task.spec, load)], how.settings)
         _held.wanted = wanted
-    found: EmbeddingTable = _held.table
-    return found
+    session: Session = _held.session
+    return session
 
 
 def _device(task: Task) -> str:
@@ -129,41 +130,3 @@ def _device(task: Task) -> str:
     if task.how.device in {"auto", "cuda"} and torch.cuda.device_count() > 1:
         return f"cuda:{task.slot % torch.cuda.device_count()}"
     return task.how.device
-
-
-def _row(check: Check, table: EmbeddingTable, how: How) -> dict[str, Any]:
-    from embcheck.checks.evaluate import error_result, evaluate
-
-    try:
-        result = evaluate(check, table, how.settings)
-    except EmbcheckError as error:
-        result = error_result(check, str(error))
-    return columns(result)
-
-
-def _failed(check: Check, why: str) -> dict[str, Any]:
-    from embcheck.checks.evaluate import error_result
-
-    return columns(error_result(check, why))
-
-
-def columns(result: Result) -> dict[str, Any]:
-    """A result as one row of the Parquet file; what has no fixed shape is JSON."""
-    record = result.record
-    estimate: dict[str, Any] = record["estimate"] or {}
-    numbers: Sequence[str] = ("value", "low", "high", "confidence_level", "method", "n", "unit", "exact")
-    return {
-        "property": record["property"],
-        "version": record["version"],
-        "params": json.dumps(record["params"], sort_keys=True),
-        "verdict": str(record["verdict"]),
-        "outcome": record["outcome"],
-        "estimate": estimate.get("name"),
-        **{name: estimate.get(name) for name in numbers},
-        "sentence": record["sentence"],
-        "claims": json.dumps(record["claims"], sort_keys=True),
-        "nulls": json.dumps(record["nulls"], sort_keys=True),
-        "reason": record["reason"],
-        "seconds": result.seconds,
-        "margin": result.check.declaration.margin,
-    }

@@ -14,23 +14,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from msgspec import structs
+
 from embcheck.api import select
 from embcheck.baseline.gate import Gate
+from embcheck.claims import Verdict
 from embcheck.errors import UsageError
 from embcheck.reports import html as pages
 from embcheck.reports import json_file
 from embcheck.run.budget import Budget
-from embcheck.run.session import Model, Policy, execute
+from embcheck.run.rows import row_of
+from embcheck.run.session import Model, Policy, Session
 from embcheck.settings import DEFAULT_PROBES, Settings
 from embcheck.spec import ModelSpec
-from embcheck.sweep.worker import columns
 from embcheck.training.ranks import agreed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from embcheck.baseline.file import Entry
-    from embcheck.run.session import Population, Run
+    from embcheck.baseline.entries import Entry
+    from embcheck.checks.record import Change, EstimateRecord, ResultRecord
+    from embcheck.run.document import Run
+    from embcheck.run.rows import Row
+    from embcheck.run.session import Population
     from embcheck.table import EmbeddingTable
     from embcheck.table.vocabulary import Vocabulary
 
@@ -175,24 +181,21 @@ class Monitor:
         EmbcheckError
             One can't be written.
         """
-        runs = [one.run.document for one in self.observations if one.run is not None]
-        if not runs:
+        reports = [seen.run.report for seen in self.observations if seen.run is not None]
+        if not reports:
             return
         if self._report is not None:
-            self._write_report(runs, self._report)
+            timing = {alias: seconds for report in reports for alias, seconds in report.timing["models"].items()}
+            models = tuple(model for report in reports for model in report.models)
+            json_file.write(structs.replace(reports[-1], models=models, timing={"models": timing}), self._report)
         if self._html is not None:
             pages.write_trends(list(self._rows()), self._html)
 
-    def _write_report(self, runs: Sequence[Mapping[str, Any]], path: Path) -> None:
-        timing = {alias: seconds for one in runs for alias, seconds in one["timing"]["models"].items()}
-        models = [model for one in runs for model in one["models"]]
-        json_file.write({**runs[-1], "models": models, "timing": {"models": timing}}, path)
-
-    def _rows(self) -> Iterator[dict[str, Any]]:
+    def _rows(self) -> Iterator[Row]:
         """The observations as a sweep over steps has them."""
-        for one in self.observations:
-            for result in one.run.results if one.run is not None else ():
-                yield {**columns(result), "model": "this run", "step": one.step, "label": result.check.label}
+        for seen in self.observations:
+            for result in seen.run.results if seen.run is not None else ():
+                yield {**row_of(result), "model": "this run", "step": seen.step, "label": result.check.label}
 
     def _observed(self, table: EmbeddingTable, step: int, started: float) -> Observation:
         alias = f"step-{step}"
@@ -200,88 +203,74 @@ class Monitor:
         gate = None if self._first is None else Gate.in_memory(alias, self._first)
         if self._budget is not None and self._max_seconds is not None:
             self._budget.seconds = self._max_seconds - (time.perf_counter() - started)
-        run = execute(
-            (Model(spec, lambda: table),),
-            self._checks,
-            settings=self._settings,
-            policy=Policy(gate=gate, keeps_entries=self._first is None),
-            budget=self._budget,
-        )
+        policy = Policy(gate=gate, keeps_entries=self._first is None)
+        run = Session([Model(spec, lambda: table)], self._settings, policy).run(self._checks, budget=self._budget)
         if self._first is None:
             self._first = tuple(entry for entry, _ in run.entries[alias])
-        results = run.document["models"][0]["results"]
+        results = run.report.results
         values = {name: number for result in results for name, number in _numbers(result)}
         values["embcheck/seconds"] = time.perf_counter() - started
         self._keep_in_mind(results)
-        found = {"failed": dict(_failed(results)), "regressed": dict(_regressed(results))}
+        said = {"failed": dict(_failed(results)), "regressed": dict(_regressed(results))}
         stop = any(
             self._reactions[kind] == "stop" and (kind == "regressed" or label not in self._never_held)
-            for kind, lines in found.items()
+            for kind, lines in said.items()
             for label in lines
         )
-        for kind, lines in found.items():
+        for kind, lines in said.items():
             for line in lines.values() if self._reactions[kind] != "log" else ():
                 _logger.warning("step %d: %s%s", step, line, "; training stops" if stop else "")
-        problems = tuple(f"step {step}: {line}" for lines in found.values() for line in lines.values())
+        problems = tuple(f"step {step}: {line}" for lines in said.values() for line in lines.values())
         if self.log is not None:
             self.log(step, dict(values))
         return Observation(step, stop, values, problems, run)
 
-    def _keep_in_mind(self, results: Sequence[Mapping[str, Any]]) -> None:
+    def _keep_in_mind(self, results: Sequence[ResultRecord]) -> None:
         """Note which claims did not hold when the run began, and have not held since."""
         if not self.observations:
-            self._never_held = {_label(one) for one in results if one["verdict"] == "refuted"}
-        self._never_held -= {_label(one) for one in results if one["verdict"] == "holds"}
+            self._never_held = {result.label for result in results if result.verdict is Verdict.REFUTED}
+        self._never_held -= {result.label for result in results if result.verdict is Verdict.HOLDS}
 
 
-def _numbers(result: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+def _numbers(result: ResultRecord) -> Iterator[tuple[str, float]]:
     """The numbers of a result as loggers take them: finite, under names that all of them accept."""
-    estimate, change = result["estimate"], result["change"]
+    estimate, change = result.estimate, result.change
     if estimate is None:
         return
-    name = f"embcheck/{_name(result)}"
+    name = "embcheck/" + _NOT_IN_NAMES.sub("_", "/".join([result.id, *map(str, result.params.values())]))
     numbers = {
-        name: estimate["value"],
-        f"{name}/low": estimate["low"],
-        f"{name}/high": estimate["high"],
-        f"{name}/pass": float(result["verdict"] == "holds"),
+        name: estimate.value,
+        f"{name}/low": estimate.low,
+        f"{name}/high": estimate.high,
+        f"{name}/pass": float(result.verdict is Verdict.HOLDS),
     }
     if change is not None:
-        numbers |= {f"{name}/change{end}": change[key] for end, key in _CHANGE.items()}
+        numbers |= {
+            f"{name}/change": change.value,
+            f"{name}/change_low": change.low,
+            f"{name}/change_high": change.high,
+        }
     yield from ((k, float(v)) for k, v in numbers.items() if v is not None and math.isfinite(v))
 
 
-_CHANGE = {"": "value", "_low": "low", "_high": "high"}
-
-
-def _name(result: Mapping[str, Any]) -> str:
-    return _NOT_IN_NAMES.sub("_", "/".join([result["property"], *map(str, result["params"].values())]))
-
-
-def _label(result: Mapping[str, Any]) -> str:
-    inside = "-".join(map(str, result["params"].values()))
-    return f"{result['property']}[{inside}]" if inside else result["property"]
-
-
-def _failed(results: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+def _failed(results: Sequence[ResultRecord]) -> Iterator[tuple[str, str]]:
     """By label, what to say of checks that failed."""
     for result in results:
-        label = _label(result)
-        if result["verdict"] == "error":
-            yield label, f"{label} failed to run: {result['reason']}"
-        elif result["verdict"] == "refuted":
-            estimate = result["estimate"]
-            yield label, f"{label} is refuted: {estimate['value']:.4g} {_interval(estimate)}"
+        if result.verdict is Verdict.ERROR:
+            yield result.label, f"{result.label} failed to run: {result.reason}"
+        elif result.verdict is Verdict.REFUTED and result.estimate is not None:
+            estimate = result.estimate
+            yield result.label, f"{result.label} is refuted: {estimate.value:.4g} {_interval(estimate)}"
 
 
-def _regressed(results: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+def _regressed(results: Sequence[ResultRecord]) -> Iterator[tuple[str, str]]:
     """By label, what to say of checks that regressed."""
     for result in results:
-        label, change = _label(result), result["change"]
-        if change is not None and change["state"] == "regressed":
-            moved = f"{change['before']:.4g} to {change['after']:.4g}, by {change['value']:.4g} {_interval(change)}"
-            yield label, f"{label} regressed since the first observation: {moved}, margin {change['margin']:.4g}"
+        label, change = result.label, result.change
+        if change is not None and change.state == "regressed":
+            moved = f"{change.before:.4g} to {change.after:.4g}, by {change.value:.4g} {_interval(change)}"
+            yield label, f"{label} regressed since the first observation: {moved}, margin {change.margin:.4g}"
 
 
-def _interval(numbers: Mapping[str, Any]) -> str:
-    return f"[{numbers['low']:.4g}, {numbers['high']:.4g}]"
+def _interval(numbers: EstimateRecord | Change) -> str:
+    return f"[{numbers.low:.4g}, {numbers.high:.4g}]"

@@ -18,13 +18,7 @@ def is_first() -> bool:
 
 
 def agreed(decide: Callable[[], int]) -> int:
-    """What rank 0 decides, a number from 0 on, in every process. Only rank 0 calls ``decide``; the others wait for it.
-
-    Raises
-    ------
-    RuntimeError
-        On the other ranks, where ``decide`` failed on rank 0: nobody waits for a process that is gone.
-    """
+    """What rank 0 decides, a number from 0 on, in every process. Only rank 0 calls ``decide``; the others wait."""
     if _rank() is None:
         return decide()
     if not is_first():

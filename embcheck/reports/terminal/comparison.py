@@ -24,6 +24,8 @@ class Compared:
     check: str
     change: Change | None
     reason: str | None = None
+    has_failed: bool = False
+    """Whether it could not be run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,11 @@ class Comparison:
     drift: dict[str, Any]
     """Statistics of how far tokens moved, or the reason why there are none."""
     changes: tuple[Compared, ...]
+
+    @property
+    def fails(self) -> bool:
+        """Whether a check regressed, is undecided or could not be run."""
+        return any(row.has_failed or (row.change is not None and not row.change.passes) for row in self.changes)
 
 
 def lines(comparison: Comparison, encoding: str = "utf-8") -> Iterator[Line]:

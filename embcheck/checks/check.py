@@ -1,0 +1,172 @@
+"""A check, which is a property with values for its parameters, and the result of running it on a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from embcheck.checks.record import ResultRecord, estimate_record, key_of, label_of, plain
+from embcheck.claims import Verdict
+from embcheck.estimate import as_html
+from embcheck.settings import in_ci
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from embcheck.checks.record import Change, Control, NullResult
+    from embcheck.claims import Bound, ClaimOutcome, Declaration
+    from embcheck.estimate import Estimate
+
+__all__ = ["Check", "GateMode", "Result", "checks_of", "claim_outcomes", "error_result", "judge", "skipped_result"]
+
+GateMode = Literal["claims", "regressions", "both"]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One property with one value for each of its parameters; of a pair of models, with the second one's alias.
+
+    A property of pairs without that alias stands for all of its pairs, and can't be run.
+    """
+
+    function: Callable[..., Estimate]
+    params: Mapping[str, Any] = field(default_factory=dict)
+    other: str | None = None
+    redeclared: Declaration | None = None
+    """What a project declares instead of what the function carries: other bounds, another margin."""
+
+    @property
+    def declaration(self) -> Declaration:
+        """What is claimed: as the project has it, or as ``@claim`` said."""
+        if self.redeclared is not None:
+            return self.redeclared
+        declaration: Declaration = self.function.__embcheck__  # type: ignore[attr-defined]
+        return declaration
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it says all that it takes to run it."""
+        return self.other is not None or not self.declaration.of_pairs
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The parameters as JSON types: numbers and strings as they are, other values by their name."""
+        params = {k: v if isinstance(v, str | int | float | bool | None) else str(v) for k, v in self.params.items()}
+        return params if self.other is None else {**params, "other": self.other}
+
+    @property
+    def key(self) -> str:
+        """Property and parameters, as baselines key it."""
+        return key_of(self.declaration.id, self.record)
+
+    @property
+    def label(self) -> str:
+        """``analogy_rank[king]``: the property's id and parameters, as a person writes them."""
+        return label_of(self.declaration.id, self.record)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one check found on one table; ``record`` is its place in the report."""
+
+    check: Check
+    verdict: Verdict
+    estimate: Estimate | None = None
+    claims: tuple[ClaimOutcome, ...] = ()
+    nulls: tuple[NullResult, ...] = ()
+    control: Control | None = None
+    reason: str | None = None
+    expected: bool = True
+    seconds: float = 0.0
+    change: Change | None = None
+    """The change against the baseline."""
+    gate: GateMode = "claims"
+    """Which of the two decide whether it passes."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether the check passes: it holds, or is a known exception; and it did not regress, where that counts."""
+        vacuous = self.control is not None and self.control.vacuous
+        claims = judge(self.verdict, expected=self.expected, vacuous=vacuous)
+        if self.change is None or self.gate == "claims" or self.verdict is Verdict.ERROR:
+            return claims
+        return self.change.passes and (claims or self.gate == "regressions")
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether it has a value that may decide a claim."""
+        return self.estimate is not None and self.estimate.reason is None
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return as_html("result", self)
+
+    @property
+    def record(self) -> ResultRecord:
+        """The result as the report states it."""
+        declaration, estimate = self.check.declaration, self.estimate
+        return ResultRecord(
+            id=declaration.id,
+            version=declaration.version,
+            params=self.check.record,
+            sentence=declaration.sentence,
+            outcome="pass" if self.passed else "fail",
+            verdict=self.verdict,
+            claims=self.claims,
+            estimate=None if estimate is None else estimate_record(estimate),
+            nulls=self.nulls,
+            control=self.control,
+            change=self.change,
+            details={} if estimate is None else plain(estimate.details),
+            counterexamples=() if estimate is None else tuple(plain(estimate.counterexamples)),
+            reason=self.reason,
+            expected=self.expected,
+        )
+
+
+def judge(verdict: Verdict, *, expected: bool = True, vacuous: bool = False) -> bool:
+    """Whether a verdict passes.
+
+    Only HOLDS does. A check that is expected not to hold passes where it does not, and fails where it does (the
+    exception has become wrong); an error never passes. A skipped check passes outside continuous integration only.
+    """
+    if verdict is Verdict.ERROR or vacuous:
+        return False
+    if not expected:
+        return verdict is not Verdict.HOLDS
+    return verdict is Verdict.HOLDS or (verdict is Verdict.SKIPPED and not in_ci())
+
+
+def checks_of(functions: Iterable[Callable[..., Estimate]], others: Iterable[str] = ()) -> list[Check]:
+    """All checks of some declared functions: one for each combination of parameter values.
+
+    A property of two models has besides, for each combination, one check for each of the ``others``: the aliases of
+    the models that may stand second in a pair.
+    """
+    seconds = (None, *others)
+    checks = []
+    for function in functions:
+        declaration: Declaration = function.__embcheck__  # type: ignore[attr-defined]
+        for case in declaration.cases():
+            checks += [Check(function, case, other) for other in (seconds if declaration.of_pairs else (None,))]
+    return checks
+
+
+def claim_outcomes(bounds: Iterable[Bound], estimate: Estimate | None, overall: Verdict) -> tuple[ClaimOutcome, ...]:
+    """Each claim with a verdict of its own, or the overall one where the estimate may not decide."""
+    decides = estimate is not None and estimate.reason is None
+    return tuple(
+        bound.outcome(estimate, bound.verdict(estimate) if decides and estimate else overall) for bound in bounds
+    )
+
+
+def error_result(check: Check, message: str, *, expected: bool = True) -> Result:
+    """The result of a check that could not be run, such as one whose model failed to load."""
+    claims = claim_outcomes(check.declaration.claims, None, Verdict.ERROR)
+    return Result(check, Verdict.ERROR, claims=claims, reason=message, expected=expected)
+
+
+def skipped_result(check: Check, reason: str, *, expected: bool = True) -> Result:
+    """The result of a check that was not run, or could not be measured."""
+    claims = claim_outcomes(check.declaration.claims, None, Verdict.SKIPPED)
+    return Result(check, Verdict.SKIPPED, claims=claims, reason=reason, expected=expected)

@@ -1,0 +1,150 @@
+"""The commands ``check`` and ``list``, and what every command that checks models does: prepare, run, deliver, exit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from embcheck.checks import collect
+from embcheck.checks.check import checks_of
+from embcheck.claims import Verdict
+from embcheck.cli.common import FAILED, NOTHING_RAN, OK, USAGE, notice, options, show_lines
+from embcheck.config.config import resolve
+from embcheck.config.models import needed
+from embcheck.config.options import OPTIONS
+from embcheck.errors import UsageError
+from embcheck.reports import outputs, terminal
+from embcheck.reports.terminal.published import listed
+from embcheck.reports.text import safe, wrap
+from embcheck.reports.wording import WIDTH, Line, bound_text
+from embcheck.run import session
+from embcheck.settings import in_ci
+from embcheck.spec import parse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from embcheck.checks.check import Check
+    from embcheck.config.config import Config
+    from embcheck.run.document import Run
+    from embcheck.spec import ModelSpec
+
+__all__ = ["COMMANDS", "check_and_deliver", "prepared"]
+
+
+@click.command(short_help="Check properties on models.")
+@click.argument("specs", nargs=-1, metavar="[SPEC]...")
+@options(*(option.name for option in OPTIONS if option.name != "model"))
+def check(specs: tuple[str, ...], **given: Any) -> int:
+    """Check properties on models.
+
+    A SPEC is a path, org/name[@revision] on the hub, gguf:FILE, npy:FILE,vocab=FILE, word2vec:FILE, glove:FILE,
+    random:VxD or demo; alias= in front names it. The alias of a configured model means that model.
+    Without one, the models of [tool.embcheck] are checked, or demo.
+    """
+    config = resolve({**given, "model": specs}, root=Path.cwd())
+    return check_and_deliver(config, needed(config) or _demo())
+
+
+def _demo() -> tuple[ModelSpec, ...]:
+    if in_ci():
+        raise UsageError("no model given; name one, or configure models in [tool.embcheck] (in CI none is assumed)")
+    notice("no model given: checking demo (a SPEC names another, see embcheck check --help)")
+    return (parse("demo"),)
+
+
+def prepared(config: Config, models: Sequence[ModelSpec]) -> list[Check]:
+    """The selected checks, once all is seen to be right that can be without work."""
+    for message in session.prepare(config, models):
+        notice(message)
+    return session.checks_for(config, models)
+
+
+def check_and_deliver(config: Config, models: Sequence[ModelSpec]) -> int:
+    """Check models, write what the options ask for, show the report, and return the exit code."""
+    checks = prepared(config, models)
+    if not any(check.is_whole for check in checks):
+        pairs = ", ".join(check.label for check in checks)
+        notice(f"nothing to check: {f'{pairs}: needs two models' if pairs else 'no properties were found'}")
+        return NOTHING_RAN
+    run = session.run_configured(config, models, checks)
+    for message in run.notes:
+        notice(message)
+    for model in run.report.models:
+        if config.update and model.shape is not None:
+            path, count = session.write_baseline(config, model.alias, run.entries[model.alias])
+            notice(f"{model.alias}: wrote {count} entries to {path}")
+        if model.unused:
+            notice(f"{model.alias}: unused baseline entries: {', '.join(model.unused)}; see embcheck baseline prune")
+    session.deliver(config, run.report)
+    outputs.annotate(run.report)
+    show_lines(lambda encoding: terminal.lines(run.report, show=config.show, encoding=encoding))
+    for error in run.load_errors:
+        notice(f"error: {error}")
+    return _exit_code(config, run)
+
+
+def _exit_code(config: Config, run: Run) -> int:
+    if run.load_errors:
+        return USAGE
+    skipped = all(r.verdict is Verdict.SKIPPED and (r.change is None or r.passed) for r in run.results)
+    lacking = session.fails_unused(config, run.report)
+    if skipped:
+        return NOTHING_RAN
+    return OK if run.passed and not lacking else FAILED
+
+
+# --- list -------------------------------------------------------------------------------------------------------
+
+
+@click.command("list", short_help="List properties and models.")
+@click.option("--published", is_flag=True, help="List the published figures that models are compared with instead.")
+@options("property", "properties")
+def list_(*, published: bool, **given: Any) -> int:
+    """List the properties that can be found, what each claims, and the configured models."""
+    if published:
+        show_lines(lambda _: listed())
+        return OK
+    config = resolve(given, root=Path.cwd())
+    known = checks_of(collect.functions(config.properties), [spec.alias for spec in config.models[1:]])
+    checks = collect.select(known, config.property)
+    show_lines(lambda _: [*_properties(checks), *_models(config)])
+    return OK
+
+
+def _properties(checks: Sequence[Check]) -> Iterator[Line]:
+    by_id = {check.declaration.id: check.declaration for check in checks}
+    for name, declaration in by_id.items():
+        yield Line(name, "title")
+        bounds = [bound_text(bound.outcome(None, Verdict.SKIPPED)) for bound in declaration.claims]
+        yield from _indented("", [declaration.sentence])
+        yield from _indented("claims: ", bounds)
+        for parameter, values in declaration.parameters.items():
+            yield from _indented(f"{parameter}: ", [str(value) for value in values])
+        if declaration.of_pairs:
+            yield from _indented("runs for: ", ["each pair of models"])
+        if declaration.applies is not None:
+            yield from _indented("", ["only for the models that it is about"])
+        if declaration.fixtures:
+            yield from _indented("runs under pytest only: ", [f"takes {', '.join(declaration.fixtures)}"])
+    yield Line("")
+
+
+def _models(config: Config) -> Iterator[Line]:
+    yield Line("models", "title")
+    for spec in config.models:
+        yield from _indented("", [f"{spec.alias} = {spec.text}"])
+        if exceptions := config.of(spec.alias).exceptions:
+            yield from _indented("expected not to hold: ", exceptions)
+    if not config.models:
+        yield from _indented("", ["none configured; embcheck check takes demo"])
+
+
+def _indented(name: str, pieces: Sequence[str]) -> list[Line]:
+    shown = [safe(piece, 10 * WIDTH) for piece in pieces]
+    return [Line(text) for text in wrap(shown, width=WIDTH, first=f"  {name}", indent="    ")]
+
+
+COMMANDS = (check, list_)

@@ -1,0 +1,62 @@
+"""What a model's name means, for every command: an alias of a configured model or a spec; and its own settings.
+
+Parsing options reads no model's files and asks no hub: that happens here, once models are needed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from embcheck import sources
+from embcheck.errors import UsageError
+from embcheck.spec import parse
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from embcheck.config.config import Config
+    from embcheck.spec import ModelSpec
+    from embcheck.table import EmbeddingTable
+
+__all__ = ["load", "meant", "named", "needed", "refuse_equal_aliases"]
+
+
+def needed(config: Config) -> tuple[ModelSpec, ...]:
+    """The models to check, one a layer for ``@layer=all``."""
+    models = tuple(model for spec in config.models for model in sources.expand(meant(config, spec)))
+    refuse_equal_aliases(models)
+    return models
+
+
+def named(config: Config, name: str) -> ModelSpec:
+    """The one model of a name."""
+    return meant(config, config.placed(parse(name)))
+
+
+def meant(config: Config, spec: ModelSpec) -> ModelSpec:
+    """The configured model of that alias, or one of its layers, where the spec is nothing but an alias; else itself."""
+    if spec.alias != spec.text.partition(",")[0]:
+        return spec
+    for configured in config.configured_models:
+        if configured.alias == spec.alias:
+            return configured
+        if spec.alias.startswith(f"{configured.alias}@layer"):
+            return next((layer for layer in sources.expand(configured) if layer.alias == spec.alias), spec)
+    return spec
+
+
+def refuse_equal_aliases(models: Sequence[ModelSpec]) -> None:
+    """Raise `UsageError` where two models have one name: results are keyed by it."""
+    aliases = [model.alias for model in models]
+    for alias in aliases:
+        if aliases.count(alias) > 1:
+            raise UsageError(
+                f"two models are called {alias!r}; give specs with alias= in front, or check them one by one"
+            )
+
+
+def load(config: Config, spec: ModelSpec) -> EmbeddingTable:
+    """A model's table, on the device and in the type that are configured for it."""
+    return sources.load(
+        spec, device=config.device_of(spec.alias), dtype=config.dtype_of(spec.alias), population=config.population
+    )

@@ -1,0 +1,109 @@
+"""Two models, or two reports of one model, beside each other: how far each property moved, and each token."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from embcheck import sources
+from embcheck.baseline.gate import compare, settle
+from embcheck.checks.record import builtins
+from embcheck.claims import Verdict
+from embcheck.config import per_model
+from embcheck.config.models import named
+from embcheck.errors import EmbcheckError, NotMeasurable, UsageError
+from embcheck.estimate import Snapshot
+from embcheck.reports import json_file
+from embcheck.reports.terminal.comparison import Compared, Comparison
+from embcheck.run.session import Session, checks_for, model_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from embcheck.checks.check import Check, Result
+    from embcheck.config.config import Config
+
+__all__ = ["as_json", "of_models", "of_reports"]
+
+SCHEMA = "embcheck-comparison/1"
+
+
+def of_models(config: Config, first: str, second: str) -> Comparison:
+    """The second model against the first, whose configured bounds and margins count, or else the second's."""
+    from embcheck.baseline.drift import drift
+
+    specs = named(config, first), named(config, second)
+    for spec in specs:
+        sources.check(spec)
+    own = next((config.of(spec.alias) for spec in specs if spec.alias in config.per_model), None)
+    checks = [check for check in checks_for(config, ()) if check.declaration.margin is not None]
+    adapted = checks if own is None else [c for check in checks if (c := per_model.adapt(own, check)) is not None]
+    session = Session([model_of(config, spec) for spec in specs], config.settings, keeps_all=True)
+    old, new = (loaded.table for loaded in session.loaded(*session.models))
+    try:
+        moved: dict[str, Any] = drift(old, new)
+    except NotMeasurable as why:
+        moved = {"reason": str(why)}
+    rows = [_compared(config, check, *(session.measure(check, model) for model in session.models)) for check in adapted]
+    return _settled(Comparison((first, second), old.tokens_sha256 == new.tokens_sha256, moved, tuple(rows)))
+
+
+def _compared(config: Config, check: Check, *results: Result) -> Compared:
+    errors = [result.reason for result in results if result.verdict is Verdict.ERROR]
+    if errors:
+        return Compared(check.label, None, f"error: {errors[0]}", has_failed=True)
+    old, new = (result.estimate for result in results)
+    if old is None or new is None or not all(result.is_decided for result in results):
+        return Compared(check.label, None, next(result.reason for result in results if result.reason))
+    return Compared(check.label, compare(old.snapshot(), new.snapshot(), check.declaration, config.settings))
+
+
+def of_reports(config: Config, first: Path, second: Path) -> Comparison:
+    """The second report of one model against the first: unpaired, since reports hold no units."""
+    known = {check.key: check for check in checks_for(config, ())}
+    old, new = (_snapshots(path) for path in (first, second))
+    rows = []
+    for key in sorted(old.keys() & new.keys()):
+        check = known.get(key)
+        if check is not None and check.declaration.margin is not None:
+            rows.append(Compared(check.label, compare(old[key], new[key], check.declaration, config.settings)))
+    if not rows:
+        raise UsageError(f"{str(first)!r} and {str(second)!r} have no compared check in common")
+    drift = {"reason": "reports hold no rows; compare two specs for the drift"}
+    return _settled(Comparison((str(first), str(second)), None, drift, tuple(rows)))
+
+
+def _snapshots(path: Path) -> dict[str, Snapshot]:
+    models = json_file.read(path).models
+    if len(models) != 1:
+        raise EmbcheckError(f"{str(path)!r} is a report of {len(models)} models; give one of a single model")
+    snapshots = {}
+    for result in models[0].results:
+        e = result.estimate
+        if e is not None and e.value is not None and e.low is not None and e.high is not None:
+            snapshots[result.key] = Snapshot(
+                e.value, e.low, e.high, e.confidence_level, e.exact, scale=e.name, unit=e.unit, n=e.n
+            )
+    return snapshots
+
+
+def _settled(comparison: Comparison) -> Comparison:
+    """The comparison with its level shared among all changes; there is no baseline, so what is undecided fails."""
+    changes = settle([row.change for row in comparison.changes])
+    rows = zip(comparison.changes, changes, strict=True)
+    return replace(comparison, changes=tuple(replace(row, change=change) for row, change in rows))
+
+
+def as_json(comparison: Comparison) -> dict[str, Any]:
+    """The comparison as JSON types."""
+    changes = [
+        {"check": row.check, "change": None if row.change is None else builtins(row.change), "reason": row.reason}
+        for row in comparison.changes
+    ]
+    return {
+        "schema": SCHEMA,
+        "models": list(comparison.models),
+        "same_tokens": comparison.same_tokens,
+        "drift": comparison.drift,
+        "changes": changes,
+    }

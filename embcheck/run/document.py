@@ -1,0 +1,148 @@
+"""A run and its report, made once from its results: models in the order given, adjusted p-values filled in."""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from msgspec import structs
+
+from embcheck.baseline.gate import settle
+from embcheck.checks.record import SCHEMA, ModelRecord, Population, Report, ResultRecord, RunRecord, builtins, version
+from embcheck.errors import NotMeasurable
+from embcheck.estimate import as_html
+from embcheck.reports import html, json_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from embcheck.baseline.entries import Entry
+    from embcheck.checks.check import Result
+    from embcheck.checks.record import State
+    from embcheck.settings import Settings
+    from embcheck.spec import ModelSpec
+    from embcheck.table import EmbeddingTable
+
+__all__ = ["Run", "adjusted", "model_record", "report"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Run:
+    """What checks found on one or more models."""
+
+    report: Report
+    """What was found, as ``embcheck-report/1`` states it."""
+    results: tuple[Result, ...]
+    """One for each model and check, in order."""
+    load_errors: tuple[str, ...] = ()
+    """Why models failed to load, where others did not."""
+    notes: tuple[str, ...] = ()
+    """What a reader should know of how models were read, such as that the output matrix is tied to the input."""
+    entries: Mapping[str, tuple[tuple[Entry, State], ...]] = field(default_factory=dict)
+    """By alias, what a baseline would keep of each result, and its state."""
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The report as JSON types, ``embcheck-report/1``."""
+        document: dict[str, Any] = builtins(self.report)
+        return document
+
+    @property
+    def passed(self) -> bool:
+        """Whether something ran and every check passed."""
+        return bool(self.results) and all(result.passed for result in self.results)
+
+    def save(self, path: str | Path) -> None:
+        """Write the report to a file as JSON.
+
+        Raises
+        ------
+        EmbcheckError
+            It can't be written.
+        """
+        json_file.write(self.report, Path(path))
+
+    def save_html(self, path: str | Path) -> None:
+        """Write the report to a file as one HTML page.
+
+        Raises
+        ------
+        UsageError
+            The extra ``html`` is not installed, or the path is none for a file.
+        EmbcheckError
+            It can't be written.
+        """
+        html.write(self.report, Path(path))
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return as_html("run", self)
+
+
+def report(
+    models: Iterable[ModelRecord], *, settings: Settings, device: str, timing: Mapping[str, Mapping[str, Any]]
+) -> Report:
+    """The report document, ``embcheck-report/1``."""
+    libraries = {name: version(name) for name in ("numpy", "scipy", "tokenizers", "torch")}
+    run = RunRecord(version("embcheck"), settings.seed, device, {"python": platform.python_version(), **libraries})
+    return Report(SCHEMA, run, {"models": dict(timing)}, tuple(models))
+
+
+def model_record(spec: ModelSpec, table: EmbeddingTable | None, results: Iterable[ResultRecord] = ()) -> ModelRecord:
+    """A model's place in the report, its results in order of property and parameters."""
+    ordered = sorted(results, key=lambda result: (result.id, json.dumps(result.params, sort_keys=True)))
+    record = ModelRecord(
+        alias=spec.alias,
+        spec=spec.text,
+        revision=spec.revision,
+        weights_sha256=None,
+        tokens_sha256=None,
+        shape=None,
+        dtype=None,
+        population=None,
+        results=tuple(adjusted(ordered)),
+    )
+    if table is None:
+        return record
+    origin = table.provenance
+    return structs.replace(
+        record,
+        revision=origin.revision or spec.revision,
+        weights_sha256=origin.weights_sha256,
+        tokens_sha256=table.tokens_sha256,
+        shape=(int(origin.shape[0]), int(origin.shape[1])),
+        dtype=origin.dtype,
+        population=_population(table),
+    )
+
+
+def _population(table: EmbeddingTable) -> Population:
+    excluded = table.excluded()
+    try:
+        rows = len(table.population)
+    except NotMeasurable:  # every check is skipped for want of rows, which is worth a report too
+        rows = len(table.vectors) - sum(excluded.values())
+    return Population(table.kind, rows, excluded)  # type: ignore[arg-type] # the keys are names of classes of rows
+
+
+def adjusted(results: Sequence[ResultRecord]) -> list[ResultRecord]:
+    """A model's results with Holm's adjustment: of all permutation tests, which gates nothing, and of all changes."""
+    tests = [
+        (null.p_value, i, k)
+        for i, r in enumerate(results)
+        for k, null in enumerate(r.nulls)
+        if null.p_value is not None
+    ]
+    nulls = [list(result.nulls) for result in results]
+    worst = 0.0
+    for rank, (p_value, i, k) in enumerate(sorted(tests)):
+        worst = max(worst, min(1.0, (len(tests) - rank) * p_value))
+        nulls[i][k] = structs.replace(nulls[i][k], p_adjusted=worst)
+    changes = settle([result.change for result in results])
+    return [
+        structs.replace(result, nulls=tuple(own), change=change)
+        for result, own, change in zip(results, nulls, changes, strict=True)
+    ]

@@ -1,0 +1,149 @@
+"""Command line, pytest and Python run the same engine: what one says of a project, the others say."""
+
+import json
+
+import pytest
+
+import embcheck
+from embcheck.cli import main
+
+TWO = '''
+from embcheck import Estimate, above, claim
+
+
+@claim(above(0), margin=0.5)
+def alpha(table):
+    """There are rows."""
+    return Estimate.exact(float(len(table.vectors)), name="rows")
+
+
+@claim(above(0), margin=0.5)
+def beta(table):
+    """There are columns."""
+    return Estimate.exact(float(table.vectors.shape[1]), name="columns")
+'''
+FLOAT = '''
+from embcheck import Estimate, above, claim
+
+
+@claim(above(0), margin=0.5)
+def right(table):
+    """It is one."""
+    return Estimate.exact(1.0)
+
+
+@claim(above(0), margin=0.5)
+def wrong(table):
+    """It is no estimate."""
+    return 1.0
+'''
+
+
+@pytest.fixture
+def command(project, capfd):
+    """Run the command line in the project: its exit code and what it printed, on both streams."""
+
+    def run(*arguments):
+        code = main(list(arguments))
+        printed = capfd.readouterr()
+        return code, printed.out + printed.err
+
+    return run
+
+
+def configure(write, text, model="m=random:300x16"):
+    write("pyproject.toml", f'[tool.embcheck]\nmodels = ["{model}"]\n{text}')
+
+
+@pytest.fixture
+def unused(write, command, monkeypatch):
+    """A project whose baseline has an entry of ``beta``, which its model does not run any more; in CI."""
+    write("properties/two.py", TWO)
+    configure(write, '[tool.embcheck.model.m]\nproperty = ["alpha", "beta"]\n')
+    assert command("baseline", "update")[0] == 0
+    configure(write, '[tool.embcheck.model.m]\nproperty = ["alpha"]\n')
+    monkeypatch.setenv("CI", "1")
+
+
+def entries(project):
+    return sorted(json.loads((project.path / "embcheck-baselines" / "m.json").read_text())["entries"])
+
+
+def test_unused_entries_fail_in_both(unused, command, run):
+    """An entry of the baseline that no check uses is named, and fails in CI, under both."""
+    code, printed = command("check")
+    assert (code, "unused baseline entries: beta" in printed) == (1, True)
+    result = run("properties")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert "beta" in str(result.stdout)
+
+
+def test_both_prune_the_same(unused, command, alone, project):
+    """What the command prunes, pytest prunes."""
+    assert alone("properties", "--embcheck-update", "prune").ret == pytest.ExitCode.OK
+    by_pytest = entries(project)
+    assert command("baseline", "update", "--property", "alpha", "--update", "new,changed")[0] == 0
+    assert command("baseline", "prune", "--update", "prune")[0] == 0
+    assert by_pytest == entries(project) == ["alpha {}"]
+
+
+def test_a_property_written_wrongly_is_one_error_everywhere(write, command, alone, project):
+    """One property returns a float: its check is an error, the other holds, by whatever it is run."""
+    write("properties/p.py", FLOAT)
+    configure(write, '[tool.embcheck.model.m]\nproperty = ["right", "wrong"]\n')
+    code, printed = command("check")
+    assert (code, "1 hold, 1 error" in printed) == (1, True)
+    code, printed = command("compare", "m", "m", "--property", "right", "--property", "wrong")
+    assert (code, "property wrong returned float" in printed, "match" in printed) == (1, True, True)
+    alone("properties").assert_outcomes(passed=1, failed=1)
+    run = embcheck.check("random:300x16", properties=["right", "wrong"])
+    assert {r.check.label: str(r.verdict) for r in run.results} == {"right": "holds", "wrong": "error"}
+
+
+def test_an_alias_means_its_model_in_every_command(write, command, alone):
+    """The name of a configured model is that model, to check, inspect, probe, compare and pytest."""
+    write("properties/two.py", TWO)
+    configure(write, '[tool.embcheck.model.m]\nproperty = ["alpha"]\n')
+    assert command("check", "m")[0] == 0
+    assert command("inspect", "m")[0] == 0
+    assert command("probe", "m", "#3")[0] == 0
+    assert command("compare", "m", "m", "--property", "alpha")[0] == 0
+    assert command("baseline", "update", "m")[0] == 0
+    alone("--embcheck-model=m", "properties").assert_outcomes(passed=1)
+
+
+def test_the_device_of_a_model_is_obeyed_by_every_command(write, command, alone):
+    """A device that is configured for one model, and not there, is refused by all that read it."""
+    write("properties/two.py", TWO)
+    configure(write, '[tool.embcheck.model.m]\nproperty = ["alpha"]\ndevice = "cuda:99"\n')
+    for arguments in (["check"], ["inspect", "m"], ["probe", "m", "#3"], ["compare", "m", "random:300x16"]):
+        code, printed = command(*arguments, *(["--property", "alpha"] if arguments[0] in {"check", "compare"} else []))
+        assert (code, "device 'cuda:99'" in printed) == (4, True), arguments
+    result = alone("properties")
+    result.assert_outcomes(failed=1)
+    assert "device 'cuda:99'" in str(result.stdout)
+
+
+def test_the_margin_of_a_model_is_that_of_every_comparison(write, command, tmp_path):
+    """A configured margin is what compare, check and the baseline hold a change against."""
+    write("properties/two.py", TWO)
+    configure(
+        write, '[tool.embcheck.model.m]\nproperty = ["alpha"]\n[tool.embcheck.model.m.claims]\nalpha = {margin = 7}\n'
+    )
+    out = tmp_path / "compared.json"
+    assert command("compare", "m", "random:304x16", "--property", "alpha", "--json", str(out))[0] == 0
+    (row,) = json.loads(out.read_text())["changes"]
+    assert (row["change"]["margin"], row["change"]["state"], row["change"]["value"]) == (7, "match", 4)
+
+
+def test_options_are_parsed_without_a_network(write, command, alone, monkeypatch):
+    """What needs no model reads none: a configured one that only a hub can expand is asked for when it is needed."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    configure(write, "", model="hidden:someorg/some-model@layer=all")
+    write("test_plain.py", "def test_one():\n    assert True\n")
+    code, printed = command("list", "--property", "isotropy")
+    assert (code, "hidden:someorg/some-model" in printed) == (0, True)
+    assert command("inspect", "random:300x8")[0] == 0
+    alone("test_plain.py").assert_outcomes(passed=1)
+    code, printed = command("check", "--property", "isotropy")
+    assert (code, "someorg/some-model" in printed) == (4, True)
