@@ -19,7 +19,7 @@ from embcheck.reports.wording import counts
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from embcheck.checks.evaluate import Result
+    from embcheck.checks.check import Result
     from embcheck.checks.record import Report
     from embcheck.estimate import Estimate
     from embcheck.reports.html.pictures import Figure
