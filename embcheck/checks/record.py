@@ -226,7 +226,7 @@ def estimate_record(estimate: Estimate) -> EstimateRecord:
 
 def builtins(record: Struct) -> Any:
     """A record as builtin JSON types."""
-    return to_builtins(record, str_keys=True)
+    return plain(to_builtins(record, str_keys=True))
 
 
 def plain(value: Any) -> Any:

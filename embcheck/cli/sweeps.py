@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from embcheck.cli.common import notice, options, show_lines
-from embcheck.cli.running import chosen
 from embcheck.config.config import resolve
 from embcheck.errors import UsageError
 from embcheck.reports.text import number, safe
 from embcheck.reports.wording import Line
+from embcheck.run.session import checks_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -101,7 +101,7 @@ def bisect(good: str, bad: str, pattern: str | None, **given: Any) -> int:
     from embcheck.sweep.bisect import between
 
     config = resolve(given, root=Path.cwd())
-    checks = [check for check in chosen(config, ()) if check.is_whole]
+    checks = [check for check in checks_for(config, ()) if check.is_whole]
     if len(checks) != 1:
         names = ", ".join(check.label for check in checks[:8])
         raise UsageError(f"--property must select one check, and selects {len(checks)}: {names}")

@@ -76,7 +76,7 @@ class Config:
     per_model: Mapping[str, PerModel]
     """For a model's alias, what the configuration says of it alone."""
     asks_for_baselines: bool = False
-    """Whether the folder of the baselines was named."""
+    """Whether the folder of the baselines was named, and nothing else said whether they decide."""
     configured_models: tuple[ModelSpec, ...] = ()
     """Those of the configuration file, checked in this run or not."""
 
@@ -132,7 +132,7 @@ def _resolve(
     values.update(_from_command_line(given))
     base = root.resolve() if file is None else file.parent
     _refuse_silent_update(given, values["update"])
-    asks_for_baselines = values["baseline_dir"] is not None
+    asks_for_baselines = values["baseline_dir"] is not None and values["gate"] is None
     values["baseline_dir"] = values["baseline_dir"] or base / BASELINES
     values["gate"] = values["gate"] or ("both" if any(values["baseline_dir"].glob("*.json")) else "claims")
     settings = Settings(seed=values.pop("seed"), confidence_level=values.pop("confidence"), probes=values.pop("probes"))

@@ -17,7 +17,8 @@ from embcheck.errors import EmbcheckError, UsageError
 from embcheck.plugin.item_run import NO_MODEL, ItemReport, LoadedReport
 from embcheck.plugin.items import is_whole
 from embcheck.reports import outputs, terminal
-from embcheck.reports.wording import counts
+from embcheck.reports.text import safe
+from embcheck.reports.wording import WIDTH, counts
 from embcheck.run.document import model_record, report
 from embcheck.run.session import deliver, fails_unused, unused_entries, write_baseline
 
@@ -142,6 +143,11 @@ class Results:
         terminalreporter.section("embcheck")
         for line in self._lines(written):
             terminalreporter.write_line(line.text, **_MARKUP[line.style])
+        for model in written.models:
+            if model.unused:
+                labels = safe(", ".join(model.unused), 4 * WIDTH)
+                text = f"{model.alias}: unused baseline entries: {labels}; see embcheck baseline prune"
+                terminalreporter.write_line(text, yellow=True)
         for text in outputs.workflow_commands(written):
             terminalreporter.write_line(text)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from embcheck import files
-from embcheck.checks.record import SCHEMA, Report, builtins
+from embcheck.checks.record import SCHEMA, Report, builtins, plain
 from embcheck.errors import EmbcheckError, UsageError
 from embcheck.reports.text import safe
 
@@ -22,8 +22,8 @@ __all__ = ["check_writable", "dumps", "read", "reread", "schema", "write"]
 
 def dumps(document: Report | Mapping[str, Any]) -> str:
     """A report, or another command's document, as text: sorted keys, pure ASCII, no NaN, a newline at the end."""
-    plain = builtins(document) if isinstance(document, Report) else document
-    return json.dumps(plain, indent=1, sort_keys=True, allow_nan=False) + "\n"
+    builtin = builtins(document) if isinstance(document, Report) else document
+    return json.dumps(builtin, indent=1, sort_keys=True, allow_nan=False) + "\n"
 
 
 def write(document: Report | Mapping[str, Any], path: Path) -> None:
@@ -96,4 +96,4 @@ def schema() -> dict[str, Any]:
         "$id": SCHEMA,
         "title": "embcheck report, version 1",
     }
-    return about | msgspec.json.schema(Report)
+    return about | plain(msgspec.json.schema(Report))  # defaults that are tuples become lists

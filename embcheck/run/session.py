@@ -165,6 +165,7 @@ class Session:
             tables = tuple(loaded.table for loaded in self.loaded(*models))
             subject = tables if check.declaration.of_pairs else tables[0]
             result = evaluate(check, subject, settings, control=self._control, expected=expected)
+            _ = result.record  # what JSON can't hold is the property's fault, and is to be heard of here
             return result if self.policy.gate is None else self.policy.gate.apply(alias, result, tables[0], settings)
         except EmbcheckError as error:
             return error_result(check, str(error), expected=expected)
@@ -209,12 +210,8 @@ class Session:
         """Everything about one model: the checks of it alone, then those of it and each later one."""
         model, alias = self.models[place], self.models[place].spec.alias
         later = {other.spec.alias: other for other in self.models[place + 1 :]}
-        runs = [
-            c
-            for c in checks
-            if c.declaration.applies_to(model.spec) and (not c.declaration.of_pairs or c.other in later)
-        ]
-        adapted = [own for check in runs if (own := self.policy.adapt(alias, check)) is not None]
+        about = _about(checks, model.spec, later)
+        adapted = [own for check in about if (own := self.policy.adapt(alias, check)) is not None]
         try:
             (loaded,) = self.loaded(model)
         except EmbcheckError as error:
@@ -335,14 +332,19 @@ def checks_for(config: Config, specs: Sequence[ModelSpec]) -> list[Check]:
     check_names(config, known, specs)
     checks = collect.select([check for check in known if check.other in seconds], config.property)
     collect.refuse_pytest_only(checks)
-    for spec in specs:
-        own = config.of(spec.alias)
-        about = [check for check in checks if not check.declaration.of_pairs and check.declaration.applies_to(spec)]
+    for place, spec in enumerate(specs):
+        own, about = config.of(spec.alias), _about(checks, spec, {other.alias for other in specs[place + 1 :]})
         if about and all(per_model.adapt(own, check) is None for check in about):
             raise ConfigError(
                 f"{config.file}: [tool.embcheck.model.{spec.alias}] leaves no check of those that are selected"
             )
     return checks
+
+
+def _about(checks: Iterable[Check], spec: ModelSpec, later: Collection[str]) -> list[Check]:
+    """The checks that stand under a model: of it alone, and of it and a later one."""
+    applying = [check for check in checks if check.declaration.applies_to(spec)]
+    return [check for check in applying if not check.declaration.of_pairs or check.other in later]
 
 
 def run_configured(

@@ -181,5 +181,5 @@ def test_declaring_and_collecting_is_light(statement):
     """Declaring and collecting properties imports neither torch, numpy nor scipy."""
     code = f"import sys; {statement}; print([m for m in ('torch', 'numpy', 'scipy') if m in sys.modules])"
     command = [sys.executable, "-c", code]
-    found = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1])
+    found = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
     assert found.stdout.strip() == "[]"

@@ -7,7 +7,8 @@ import pytest
 from embcheck import lexicons, nulls
 from embcheck.checks import evaluate as run_module
 from embcheck.checks.evaluate import Check, checks_of, error_result, evaluate, judge, rng_for
-from embcheck.claims import Verdict, above, beats, below, claim, within
+from embcheck.checks.record import Control, NullResult, builtins
+from embcheck.claims import ClaimOutcome, Verdict, above, beats, below, claim, within
 from embcheck.errors import EmbcheckError, NotMeasurable, UsageError
 from embcheck.estimate import Estimate
 from embcheck.settings import Settings, current
@@ -54,7 +55,7 @@ def test_a_check_has_the_verdict_of_its_claims(table, scale, expected):
     """Measuring and holding the claims against the estimate gives the verdict, and with it pass or fail."""
     found = evaluate(Check(P.scaled, {"scale": scale}), table, Settings())
     assert (found.verdict, found.passed, found.estimate.value) == (expected, expected is HOLDS, scale)
-    assert found.claims == ({"op": "above", "bound": 0.5, "null": None, "verdict": expected.value},)
+    assert found.claims == (ClaimOutcome("above", expected, bound=0.5),)
     assert found.seconds > 0
 
 
@@ -67,7 +68,7 @@ def test_each_claim_has_a_verdict_of_its_own(table):
         return Estimate(1.5, 0.5, 2.5, 0.95, "given", 3, "words")
 
     found = evaluate(Check(prop), table, Settings())
-    assert [c["verdict"] for c in found.claims] == ["holds", "inconclusive", "inconclusive"]
+    assert [c.verdict for c in found.claims] == ["holds", "inconclusive", "inconclusive"]
     assert found.verdict is INCONCLUSIVE
 
 
@@ -81,7 +82,7 @@ def test_a_reason_makes_the_verdict_inconclusive(table):
 
     found = evaluate(Check(prop), table, Settings())
     assert (found.verdict, found.reason, found.passed) == (INCONCLUSIVE, "only 4 pairs", False)
-    assert [c["verdict"] for c in found.claims] == ["inconclusive", "inconclusive"]
+    assert [c.verdict for c in found.claims] == ["inconclusive", "inconclusive"]
 
 
 def test_what_can_not_be_measured_is_skipped(monkeypatch, table):
@@ -211,7 +212,7 @@ def test_an_exception_that_holds_fails_and_says_so(table):
     """A known exception that has come to hold fails, with the way out; one that still does not hold passes."""
     right = evaluate(Check(P.scaled, {"scale": 0.4}), table, Settings(), expected=False)
     wrong = evaluate(Check(P.scaled, {"scale": 0.6}), table, Settings(), expected=False)
-    assert (right.passed, right.reason, right.record["expected"]) == (True, None, False)
+    assert (right.passed, right.reason, right.record.expected) == (True, None, False)
     assert (wrong.passed, wrong.verdict) == (False, HOLDS)
     assert "expects it not to; remove the exception" in wrong.reason
 
@@ -220,8 +221,8 @@ def test_a_check_that_could_not_run_is_an_error():
     """A check without a table has the message, no estimate, and error for every claim."""
     found = error_result(Check(P.scaled, {"scale": 1}), "no such file")
     assert (found.verdict, found.passed, found.reason, found.estimate) == (ERROR, False, "no such file", None)
-    assert [c["verdict"] for c in found.claims] == ["error"]
-    assert found.record["outcome"] == "fail"
+    assert [c.verdict for c in found.claims] == ["error"]
+    assert found.record.outcome == "fail"
 
 
 # --- nulls --------------------------------------------------------------------------------------------------------
@@ -239,9 +240,7 @@ def test_a_null_that_the_measure_did_not_draw_is_drawn_199_times(table):
     draws = found.estimate.draws["gaussian"]
     assert (len(draws), found.verdict) == (199, HOLDS)
     assert abs(draws.mean()) < 0.05
-    assert found.nulls == (
-        {"name": "gaussian", "value": float(np.median(draws)), "p_value": 1 / 200, "p_adjusted": None},
-    )
+    assert found.nulls == (NullResult("gaussian", float(np.median(draws)), 1 / 200),)
 
 
 def test_a_null_on_noise_is_not_beaten():
@@ -253,7 +252,7 @@ def test_a_null_on_noise_is_not_beaten():
         return Estimate.exact(float(table.vectors.mean()))
 
     noise = EmbeddingTable.from_arrays(np.random.default_rng(3).standard_normal((60, 5)), [f"t{i}" for i in range(60)])
-    assert evaluate(Check(prop), noise, Settings()).nulls[0]["p_value"] > 0.01
+    assert evaluate(Check(prop), noise, Settings()).nulls[0].p_value > 0.01
 
 
 def test_a_null_may_change_parameters(table):
@@ -279,7 +278,7 @@ def test_draws_of_the_measure_are_not_drawn_again(table):
         """Says something."""
         return Estimate.exact(1.0, draws={"gaussian": np.zeros(999)})
 
-    assert evaluate(Check(prop), table, Settings()).nulls[0]["p_value"] == 1 / 1000
+    assert evaluate(Check(prop), table, Settings()).nulls[0].p_value == 1 / 1000
 
 
 # --- control ------------------------------------------------------------------------------------------------------
@@ -289,7 +288,7 @@ def test_a_vacuous_property_fails_its_control(table):
     """A property that holds on all 20 random tables says nothing of the model: it fails though its claim holds."""
     found = evaluate(Check(P.vacuous), table, Settings(), control=True)
     assert (found.verdict, found.passed) == (HOLDS, False)
-    assert found.control == {"tables": 20, "rows": 60, "holds": 20, "vacuous": True}
+    assert found.control == Control(tables=20, rows=60, holds=20, vacuous=True)
     assert found.reason == "vacuous: it also holds on 20 of 20 random tables"
 
 
@@ -303,7 +302,7 @@ def test_a_property_that_noise_fails_passes_its_control(table):
 
     found = evaluate(Check(prop), table, Settings(), control=True)
     assert found.passed
-    assert (found.control["holds"], found.control["vacuous"], found.reason) == (0, False, None)
+    assert (found.control.holds, found.control.vacuous, found.reason) == (0, False, None)
 
 
 @pytest.mark.parametrize(("holds", "expected"), [(2, False), (3, True)])
@@ -316,7 +315,7 @@ def test_three_of_twenty_are_vacuous(monkeypatch, table, holds, expected):
         """Says something."""
         return Estimate.exact(1.0 if next(seen) else -1.0)
 
-    assert evaluate(Check(prop), table, Settings(), control=True).control["vacuous"] is expected
+    assert evaluate(Check(prop), table, Settings(), control=True).control.vacuous is expected
 
 
 def test_tables_where_nothing_is_measured_do_not_hold(table):
@@ -331,7 +330,7 @@ def test_tables_where_nothing_is_measured_do_not_hold(table):
             raise NotMeasurable("not on noise")
         return Estimate.exact(1.0)
 
-    assert evaluate(Check(prop), table, Settings(), control=True).control["holds"] == 0
+    assert evaluate(Check(prop), table, Settings(), control=True).control.holds == 0
     assert len(tables) == 21
     assert len({float(t.vectors[0, 0]) for t in tables}) == 21  # each is another table
 
@@ -351,7 +350,7 @@ def test_what_should_hold_on_noise_has_no_control(table):
 def test_the_control_is_cut_to_its_limit(monkeypatch, table):
     """Random tables have at most the stated number of rows."""
     monkeypatch.setattr(run_module, "CONTROL_ROWS", 25)
-    assert evaluate(Check(P.vacuous), table, Settings(), control=True).control["rows"] == 25
+    assert evaluate(Check(P.vacuous), table, Settings(), control=True).control.rows == 25
 
 
 # --- record -------------------------------------------------------------------------------------------------------
@@ -359,7 +358,7 @@ def test_the_control_is_cut_to_its_limit(monkeypatch, table):
 
 def test_a_record_is_plain_json(table):
     """A result's record has builtin types only, its arrays unwrapped and its NaN as null."""
-    record = evaluate(Check(P.scaled, {"scale": 1}), table, Settings()).record
+    record = builtins(evaluate(Check(P.scaled, {"scale": 1}), table, Settings()).record)
     again = json.loads(json.dumps(record, allow_nan=False))
     assert again == record
     assert record["details"] == {"array": [0, 1], "nan": None}
@@ -380,7 +379,7 @@ def test_a_record_names_parameters_that_are_no_numbers(table):
         return Estimate.exact(1.0)
 
     check = Check(prop, {"relation": relation, "k": 2})
-    assert evaluate(check, table, Settings()).record["params"] == {"relation": "plural", "k": 2}
+    assert evaluate(check, table, Settings()).record.params == {"relation": "plural", "k": 2}
     assert check.label == "prop[plural-2]"
 
 

@@ -149,7 +149,7 @@ def test_show_chooses_the_details(embcheck, show, row, detail):
 
 def test_without_model_checks_demo_and_says_so(embcheck, monkeypatch):
     """With no model anywhere the demo model is checked, and a notice on stderr says so."""
-    monkeypatch.setattr("embcheck.cli.running.sources.check", lambda _spec: None)
+    monkeypatch.setattr("embcheck.run.session.sources.check", lambda _spec: None)
     monkeypatch.setattr("embcheck.sources.load", _tiny)
     found = embcheck("check", *toys("holds"))
     assert found.code == 0

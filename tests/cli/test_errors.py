@@ -66,7 +66,7 @@ def test_unknown_key_is_an_error(embcheck, project):
 def test_exception_of_no_check_is_an_error(embcheck, project):
     """An exception must name a check that exists."""
     (project / "pyproject.toml").write_text('[tool.embcheck.model.a]\nexceptions = ["toy_hold"]\n')
-    found = embcheck("check", NOISE)
+    found = embcheck("check", f"a={NOISE}")
     assert found.code == 4
     assert "no check is called 'toy_hold'; did you mean 'toy_holds'?" in found.err
 
@@ -97,16 +97,33 @@ def test_property_that_misbehaves_leaves_the_others(embcheck, project):
     assert found.out.splitlines()[-1] == "1 hold, 1 error"
 
 
-def test_unexpected_exception_is_code_3_with_a_way_to_see_more(embcheck, project):
-    """An internal error is one line that says where; --traceback shows the rest."""
+def test_a_property_that_raises_is_an_error_that_names_its_line(embcheck, project):
+    """What a user's property raises is its check's error, with the user's own line; the others run."""
     source = 'from embcheck import above, claim\n@claim(above(0))\ndef toy_raises(table):\n    "Says."\n    1 / 0\n'
     (project / "properties" / "raises.py").write_text(source)
-    found = embcheck("check", NOISE, "--property", "toy_raises")
+    found = embcheck("check", NOISE, "--property", "toy_raises", "--property", "toy_holds")
+    assert (found.code, found.out.splitlines()[-1]) == (1, "1 hold, 1 error")
+    assert "why: ZeroDivisionError: division by zero (raises.py:5: 1 / 0)" in found.out
+
+
+@pytest.mark.parametrize("leaves", ["import sys\nsys.exit(0)", "raise KeyboardInterrupt()", "raise RuntimeError('no')"])
+def test_a_property_file_that_leaves_does_not_pass(embcheck, project, leaves):
+    """A property file that ends the program, or raises anything, is no success and no internal error."""
+    (project / "properties" / "leaves.py").write_text(f"import embcheck\n{leaves}\n")
+    found = embcheck("check", NOISE)
+    assert found.code == (2 if "Interrupt" in leaves else 4)
+    assert len(found.err.strip().splitlines()) == 1
+
+
+def test_unexpected_exception_is_code_3_with_a_way_to_see_more(embcheck, monkeypatch):
+    """An internal error is one line that says where; --traceback shows the rest."""
+    monkeypatch.setattr("embcheck.cli.check.resolve", lambda *_, **__: 1 / 0)
+    found = embcheck("check", NOISE)
     assert found.code == 3
     assert found.err.startswith("embcheck: internal error: ZeroDivisionError: ")
-    assert "raises.py:5" in found.err
+    assert "test_errors.py:" in found.err
     assert found.err.count("\n") == 1
-    assert "Traceback" in embcheck("check", NOISE, "--property", "toy_raises", "--traceback").err
+    assert "Traceback" in embcheck("check", NOISE, "--traceback").err
 
 
 def test_interrupt_is_code_2(embcheck, monkeypatch):
@@ -115,7 +132,7 @@ def test_interrupt_is_code_2(embcheck, monkeypatch):
     def interrupted(*_given, **_options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("embcheck.cli.resolve", interrupted)
+    monkeypatch.setattr("embcheck.cli.check.resolve", interrupted)
     found = embcheck("check", NOISE)
     assert (found.code, found.out) == (2, "")
     assert "interrupted" in found.err
@@ -123,7 +140,7 @@ def test_interrupt_is_code_2(embcheck, monkeypatch):
 
 def test_no_properties_is_code_5(embcheck, monkeypatch):
     """Where no property is found nothing runs."""
-    monkeypatch.setattr("embcheck.cli.collect.functions", lambda _paths: [])
+    monkeypatch.setattr("embcheck.checks.collect.functions", lambda _paths: [])
     found = embcheck("check", NOISE)
     assert found.code == 5
     assert "no properties were found" in found.err

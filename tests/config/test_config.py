@@ -7,7 +7,8 @@ import pytest
 
 from embcheck import Estimate, above, claim
 from embcheck.checks.evaluate import checks_of
-from embcheck.config.config import check_exceptions, resolve
+from embcheck.config import per_model
+from embcheck.config.config import resolve
 from embcheck.config.options import OPTIONS, option
 from embcheck.errors import ConfigError, SpecError, UsageError
 from embcheck.settings import Settings
@@ -196,9 +197,9 @@ def test_exceptions_name_a_property_or_one_of_its_cases(configured, checks):
     """An exception covers a whole property, or one case of it, on one model."""
     root = configured('[tool.embcheck.model.a]\nexceptions = ["toy"]\n[tool.embcheck.model.b]\nexceptions = ["toy[2]"]')
     config = resolve({}, root=root)
-    check_exceptions(config, checks)
-    assert config.exceptions("a") == ("toy",)
-    assert config.exceptions("c") == ()
+    per_model.check_names(config.file, config.per_model, checks)
+    assert config.of("a").exceptions == ("toy",)
+    assert config.of("c").exceptions == ()
     assert [config.expected(alias, check) for alias in "abc" for check in checks] == [
         False,
         False,
@@ -213,7 +214,7 @@ def test_exception_that_names_no_check_is_an_error(configured, checks):
     """A misspelt exception is reported with the closest name."""
     config = resolve({}, root=configured('[tool.embcheck.model.a]\nexceptions = ["toy[3]"]'))
     with pytest.raises(ConfigError, match=r"model.a\] exceptions: no check is called 'toy\[3\]'; did you mean"):
-        check_exceptions(config, checks)
+        per_model.check_names(config.file, config.per_model, checks)
 
 
 def test_option_table_is_consistent():

@@ -84,7 +84,7 @@ def test_a_plural_direction_is_found(verdict, noise, at):
     found = verdict(planted, function, relation=relation)
     assert found.verdict is Verdict.HOLDS
     assert found.estimate.n == len(relation.pairs)
-    assert {n["name"]: n["p_value"] for n in found.nulls} == {"shuffled_pairs": 1e-4, "frequency_matched_pairs": 1e-4}
+    assert {n.name: n.p_value for n in found.nulls} == {"shuffled_pairs": 1e-4, "frequency_matched_pairs": 1e-4}
     assert verdict(noise, function, relation=relation).verdict is not Verdict.HOLDS
 
 

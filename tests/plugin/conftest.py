@@ -57,7 +57,7 @@ def toys(project):
     return project
 
 
-@pytest.fixture(params=["alone", "xdist"])
+@pytest.fixture(params=["alone", pytest.param("xdist", marks=pytest.mark.slow)])
 def run(request, project):
     """Run pytest in the project, in one process or in an xdist worker."""
     if request.param == "alone":

@@ -137,9 +137,9 @@ FIRST = ("models", 0, "results", 0)
 def test_what_is_wrong_is_told_with_its_place(measured, tmp_path, where, value, said):
     """One printable line names the file, the path inside it and the fault, however large what stands there."""
     path = tmp_path / "bad.json"
-    reordered = builtins(measured)
-    reordered["models"][0]["results"].reverse()  # the toy's claim is the one with a bound
-    path.write_text(json.dumps(damaged(reordered, where, value)))
+    document = builtins(measured)
+    document["models"][0]["results"].reverse()  # the toy's claim is the one with a bound
+    path.write_text(json.dumps(damaged(document, where, value)))
     with pytest.raises(EmbcheckError) as caught:
         json_file.read(path)
     message = str(caught.value)

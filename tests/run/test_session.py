@@ -35,6 +35,28 @@ class Sources:
         return [loaded.spec.alias for loaded in self.session.loaded(*(self.models[name] for name in names))]
 
 
+@pytest.fixture
+def properties():
+    """A property that holds, and two that raise; declared here, for what a module declares pytest would run."""
+
+    @claim(above(0))
+    def fine(table):
+        """The table has rows."""
+        return Estimate.exact(float(len(table.vectors)))
+
+    @claim(above(0))
+    def leaves(table):
+        """It ends the process."""
+        raise SystemExit(0)
+
+    @claim(above(0))
+    def divides(table):
+        """It divides by nothing."""
+        return Estimate.exact(len(table.vectors) / 0)
+
+    return {function.__name__: function for function in (fine, leaves, divides)}
+
+
 def test_keeps_what_is_asked_for_and_nothing_else():
     """A pair stays while it is asked for; what is not named is let go before anything is loaded."""
     sources = Sources("a", "b", "c")
@@ -56,27 +78,9 @@ def test_what_fails_is_not_tried_again():
     assert sources.session.known(sources.models["good"]) is not None
 
 
-@claim(above(0))
-def fine(table):
-    """The table has rows."""
-    return Estimate.exact(float(len(table.vectors)))
-
-
-@claim(above(0))
-def leaves(table):
-    """It ends the process."""
-    raise SystemExit(0)
-
-
-@claim(above(0))
-def divides(table):
-    """It divides by nothing."""
-    return Estimate.exact(len(table.vectors) / 0)
-
-
-def test_a_property_that_raises_leaves_the_others():
+def test_a_property_that_raises_leaves_the_others(properties):
     """What a property raises, an exit included, is an error result that names its line; the others run."""
-    run = embcheck.check("random:20x4", properties=[leaves, divides, fine])
+    run = embcheck.check("random:20x4", properties=[properties[name] for name in ("leaves", "divides", "fine")])
     assert [str(result.verdict) for result in run.results] == ["error", "error", "holds"]
     reasons = [result.reason for result in run.results]
     assert reasons[0].startswith("SystemExit: 0 (test_session.py:")
@@ -86,14 +90,14 @@ def test_a_property_that_raises_leaves_the_others():
     assert not run.passed
 
 
-@claim(beats(nulls.gaussian), beats(nulls.row_shuffled), on_noise="any")
-def first_entry(table):
-    """The first number is large."""
-    return Estimate.exact(float(table.vectors[0, 0]), name="first")
-
-
 def test_results_and_report_say_the_same():
     """Adjusted p-values stand in the results as in the report: nothing is changed behind the values."""
+
+    @claim(beats(nulls.gaussian), beats(nulls.row_shuffled), on_noise="any")
+    def first_entry(table):
+        """The first number is large."""
+        return Estimate.exact(float(table.vectors[0, 0]), name="first")
+
     run = embcheck.check("random:20x4", properties=first_entry)
     (stated,) = run.document["models"][0]["results"]
     (result,) = run.results
@@ -102,9 +106,9 @@ def test_results_and_report_say_the_same():
     assert json.loads(json.dumps(run.document)) == run.document
 
 
-def test_a_session_does_not_isolate_where_it_is_told():
+def test_a_session_does_not_isolate_where_it_is_told(properties):
     """Under pytest what a property raises stays what it is."""
     model = Model(parse("random:20x4"), lambda: embcheck.load("random:20x4"))
     session = Session([model], Settings(), isolates=False)
     with pytest.raises(ZeroDivisionError):
-        session.measure(checks_of([divides])[0], model)
+        session.measure(checks_of([properties["divides"]])[0], model)

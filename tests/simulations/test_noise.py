@@ -109,9 +109,9 @@ def test_control_finds_a_property_that_says_nothing(noise):
 
     table = shifted(noise(0))
     empty = evaluate(Check(mostly_not_negative), table, Settings(), control=True)
-    assert (empty.verdict, empty.control["holds"], empty.passed) == (Verdict.HOLDS, 20, False)
+    assert (empty.verdict, empty.control.holds, empty.passed) == (Verdict.HOLDS, 20, False)
     real = evaluate(check_of("positive_cosine_bias"), table, Settings(), control=True)
-    assert (real.verdict, real.control["holds"], real.passed) == (Verdict.HOLDS, 0, True)
+    assert (real.verdict, real.control.holds, real.passed) == (Verdict.HOLDS, 0, True)
 
 
 def test_control_finds_pooling_that_makes_structure_of_noise(noise):
@@ -129,7 +129,7 @@ def test_control_finds_pooling_that_makes_structure_of_noise(noise):
     assert found.estimate.value == pytest.approx(
         0.5, abs=0.1
     )  # cosine of s - a and s - b, all orthogonal and of length 1
-    assert found.control["vacuous"]
+    assert found.control.vacuous
 
 
 def test_a_real_plural_direction_passes_its_control(few_draws, noise):
@@ -142,4 +142,4 @@ def test_a_real_plural_direction_passes_its_control(few_draws, noise):
     vectors[second, 0] += 0.5 * math.sqrt(64)
     check = check_of("plural_direction_consistency", relation=relation)
     found = evaluate(check, table.with_vectors(vectors), Settings(), control=True)
-    assert (found.verdict, found.control["holds"], found.passed) == (Verdict.HOLDS, 0, True)
+    assert (found.verdict, found.control.holds, found.passed) == (Verdict.HOLDS, 0, True)

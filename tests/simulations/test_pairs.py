@@ -40,7 +40,7 @@ def test_false_passes_are_rare_and_p_values_uniform():
     verdicts = [result.verdict for result in found]
     assert set(verdicts) <= {Verdict.HOLDS, Verdict.REFUTED, Verdict.INCONCLUSIVE}
     assert verdicts.count(Verdict.HOLDS) <= FALSE_PASSES
-    p = np.array([result.nulls[0]["p_value"] for result in found])
+    p = np.array([result.nulls[0].p_value for result in found])
     smooth = p - np.random.default_rng(0).uniform(0, 1 / 100, TABLES)
     assert stats.kstest(smooth, "uniform").pvalue > 0.001
 

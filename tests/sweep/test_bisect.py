@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from types import SimpleNamespace
 
 import pytest
 import training_runs
 
 from embcheck.checks.collect import collect
+from embcheck.claims import Verdict
 from embcheck.cli import main
 from embcheck.errors import UsageError
 from embcheck.settings import Settings
@@ -43,8 +43,12 @@ def test_at_most_nine_looks_wherever_it_breaks(monkeypatch):
     monkeypatch.setattr("embcheck.sources.load", lambda spec, **given: int(spec.target[2:]) if given == how else None)
     for breaks_at in range(1, 200):
         verdicts = ["holds" if step < breaks_at else "refuted" for step in range(200)]
-        say = lambda _check, step, _settings, verdicts=verdicts: SimpleNamespace(verdict=verdicts[step])  # noqa: E731
-        monkeypatch.setattr(sys.modules["embcheck.sweep.bisect"], "evaluate", say)
+
+        def measure(session, _check, model, verdicts=verdicts):
+            (loaded,) = session.loaded(model)
+            return SimpleNamespace(verdict=Verdict(verdicts[loaded.table]))
+
+        monkeypatch.setattr("embcheck.run.session.Session.measure", measure)
         broken = bisect(found, None, Settings(), **how)
         assert (broken.last_good.step, broken.first_bad.step) == (breaks_at - 1, breaks_at)
         looked_at = {one.step for one, _ in broken.evaluated}

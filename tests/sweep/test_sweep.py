@@ -50,8 +50,8 @@ def test_rows_are_what_single_checks_find(run, serial):
     (check,) = collect(globs=[training_runs.PROPERTY])
     table = sources.load(parse(row["spec"]), device="cpu")
     alone = evaluate(check, table, Settings()).record
-    assert row["value"] == pytest.approx(alone["estimate"]["value"], abs=1e-12)
-    assert (row["verdict"], row["outcome"]) == (alone["verdict"], "fail")
+    assert row["value"] == pytest.approx(alone.estimate.value, abs=1e-12)
+    assert (row["verdict"], row["outcome"]) == (alone.verdict, "fail")
     assert json.loads(row["claims"])[0]["bound"] == 0.51
     assert [r["verdict"] for r in serial.rows if r["property"] == row["property"]] == ["holds"] * 7 + ["refuted"] * 5
 

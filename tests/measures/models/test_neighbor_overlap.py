@@ -279,7 +279,7 @@ def test_control_puts_noise_in_the_place_of_the_second_table(pair):
     tables = pair(rows=300)
     found = verdict(tables, control=True)
     assert found.verdict is Verdict.HOLDS
-    assert (found.control["tables"], found.control["rows"], found.control["vacuous"]) == (20, 290, False)
+    assert (found.control.tables, found.control.rows, found.control.vacuous) == (20, 290, False)
     small = nulls.control_subsets(tables, 100, {})
     assert [len(table.vectors) for table in small] == [100, 100]
     assert len(align(small)) == 100
