@@ -91,9 +91,6 @@ def check_writable(path: Path) -> None:
 
 def schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of a report; the package ships it as ``embcheck-report-1.schema.json``."""
-    about = {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": SCHEMA,
-        "title": "embcheck report, version 1",
-    }
-    return about | plain(msgspec.json.schema(Report))  # defaults that are tuples become lists
+    names = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": SCHEMA}
+    generated: dict[str, Any] = plain(msgspec.json.schema(Report))  # defaults that are tuples become lists
+    return names | {"title": "embcheck report, version 1"} | generated

@@ -15,7 +15,7 @@ def test_a_comparison_says_what_moved_and_how_far():
     drift = {"rows": 9, "cosine": {"min": 0.5}, "reason": "x", "moved": [{"token": "\x1bred", "id": 3, "value": 0.25}]}
     rows = (Compared("toy", change), Compared("lone", None, "no \u202etoys " + "x" * 99), Compared("still", None))
     shown = list(lines(Comparison(("old\n", "new"), None, drift, rows), encoding="ascii"))
-    assert [line.style for line in shown[:3]] == ["title", "fail", "fail"]
+    assert [line.style for line in shown[:3]] == ["title", "fail", "plain"]
     text = "\n".join(line.text for line in shown)
     assert text.startswith("new against old\\n\nregressed   toy  moved -0.06 [-0.08, -0.04] from 0.5")
     assert "rows 9  cosine min 0.5  reason x  '\\x1bred' #3 0.2500" in text
