@@ -25,14 +25,13 @@ if TYPE_CHECKING:
 
     from embcheck.reports.html.vega import Spec
 
-__all__ = ["MOST", "draw", "heat", "need_library"]
+__all__ = ["draw", "heat", "need_library"]
 
 _SVG = "{http://www.w3.org/2000/svg}"
 _DROPPED = ("role", "aria-roledescription", "aria-hidden", "class", "stroke-miterlimit")
 _NUMBERS = frozenset({"d", "transform", "x", "y", "x1", "y1", "x2", "y2", "width", "height"})
 _LONG = re.compile(r"(\.\d{2})\d+")
-
-MOST = 400  # rows of a heatmap
+_MOST = 400  # rows of a heatmap
 _LEVELS = 127
 _NEGATIVE, _POSITIVE = (0x00, 0x72, 0xB2), (0xD5, 0x5E, 0x00)
 
@@ -75,7 +74,7 @@ def _tidy(element: ET.Element) -> None:
 def heat(matrix: Sequence[Sequence[float]], names: Sequence[object], description: str, *, limit: float) -> Markup:
     """A square matrix as an ``img`` of full colour at ``limit``; ``names`` are those of rows and columns alike."""
     size = len(names)
-    if not 0 < size <= MOST or len(matrix) != size or any(len(row) != size for row in matrix):
+    if not 0 < size <= _MOST or len(matrix) != size or any(len(row) != size for row in matrix):
         raise ValueError(f"a heatmap of {len(matrix)} rows and {size} names can't be drawn")
     cells = bytes(_level(float(value), limit) for row in matrix for value in row)
     shown = base64.b64encode(_png(cells, size)).decode()

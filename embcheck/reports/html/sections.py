@@ -87,8 +87,8 @@ def sections(report: Report) -> list[Section]:
     for index, model in enumerate(report.models):
         for result in model.results:
             by_property[result.id].append(pictures.Shown(model.alias, index, model.shape or (0, 1), result))
-    in_order = track(sorted(by_property.items()), "pictures", len(by_property), lambda entry: entry[0])
-    return [_section(report, f"p{place}", shown) for place, (_, shown) in enumerate(in_order)]
+    work = track(sorted(by_property.items()), "pictures", len(by_property), lambda entry: entry[0])
+    return [_section(report, f"p{place}", shown) for place, (_, shown) in enumerate(work)]
 
 
 def _section(report: Report, anchor: str, shown: Sequence[Shown]) -> Section:

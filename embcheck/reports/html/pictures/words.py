@@ -77,15 +77,15 @@ def _cells(shown: Shown, names: Sequence[str], matrix: Sequence[Sequence[float]]
 def projection(shown: Shown) -> Iterator[Figure]:
     """The words on their first two principal components."""
     plane = shown.details["projection"]
-    names = list(dict.fromkeys(plane["category"]))
     rows = []
     for word, name, across, up in zip(plane["words"], plane["category"], plane["x"], plane["y"], strict=True):
         category = vega.token(name)
         tip = f"{vega.token(word)} ({category})"
         rows.append({"x": float(across), "y": float(up), "category": category, "tip": tip})
     share = 100 * sum(map(float, plane["explained"]))
-    domain = [vega.token(name) for name in names]
-    tones, shapes = zip(*((vega.tone(i), _SHAPES[i % len(_SHAPES)]) for i in range(len(names))), strict=True)
+    domain = [vega.token(name) for name in dict.fromkeys(plane["category"])]
+    tones = [vega.tone(i) for i in range(len(domain))]
+    shapes = [_SHAPES[i % len(_SHAPES)] for i in range(len(domain))]
     by_category = {"field": "category", "type": "nominal"}
     points = vega.points(
         rows,
@@ -122,11 +122,9 @@ def _plane(shown: Shown, gender: Any, royalty: Any, how: str, title: str) -> Fig
             shape, colour = "cross", "var(--noise)"
         elif " " in word:  # king - man + woman
             shape, colour = "diamond", "var(--s1)"
-        x, y = gender[word][how], royalty[word][how]
-        tip = f"{vega.token(word)}: gender {number(x)}, royalty {number(y)}"
-        rows.append(
-            {"x": float(x), "y": float(y), "label": vega.token(word), "shape": shape, "colour": colour, "tip": tip}
-        )
+        x, y, label = gender[word][how], royalty[word][how], vega.token(word)
+        tip = f"{label}: gender {number(x)}, royalty {number(y)}"
+        rows.append({"x": float(x), "y": float(y), "label": label, "shape": shape, "colour": colour, "tip": tip})
     across, up = (_padded([row[key] for row in rows]) for key in ("x", "y"))
     size = (vega.WIDTH, 230)
     points = vega.points(
