@@ -66,9 +66,9 @@ class Gate:
         return self.mode == "claims" and not self.update
 
     @property
-    def accepts_missing(self) -> bool:
-        """Whether it was said that what the baseline lacks does not fail, or that it will be written."""
-        return self.missing in {"warn", "ignore"} or "new" in self.update
+    def says_what_is_missing(self) -> bool:
+        """Whether it was said what happens to a check that the baseline lacks: it fails or not, or will be written."""
+        return self.missing is not None or "new" in self.update
 
     @property
     def fails_missing(self) -> bool:

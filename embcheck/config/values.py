@@ -163,8 +163,9 @@ def wrong(origin: Origin, option: Option, value: object) -> NoReturn:
 
 def closest(name: str, known: Sequence[str]) -> str:
     """What to say of an unknown name: the known one most like it, or all of them."""
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"known: {_listed(known)}"
+    folded = {each.casefold(): each for each in known}
+    close = difflib.get_close_matches(name.casefold(), folded, n=1)
+    return f"did you mean {folded[close[0]]!r}?" if close else f"known: {_listed(known)}"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -195,7 +195,7 @@ def is_whole(config: pytest.Config) -> bool:
 
 def check_settings(items: Sequence[pytest.Item], config: Config, *, whole: bool) -> None:
     """Check what the configuration says of single models against the declared checks."""
-    if not whole or not any(own.exceptions or own.claims or own.parameters for own in config.per_model.values()):
+    if not whole or not config.per_model:
         return
     collected = [check_of(item) for item in items if isinstance(item, pytest.Function) and declaration_of(item)]
     ids = {check.declaration.id for check in collected}

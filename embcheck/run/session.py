@@ -296,7 +296,7 @@ def prepare(config: Config, specs: Sequence[ModelSpec]) -> list[str]:
     outputs.check(json=config.json, summary=config.summary, page=config.html)
     gate = gate_of(config)
     for spec in () if gate.is_open else specs:
-        if gate.baseline(spec.alias) is None and gate.mode == "regressions" and not gate.accepts_missing:
+        if gate.baseline(spec.alias) is None and gate.mode == "regressions" and not gate.says_what_is_missing:
             raise UsageError(
                 f"--gate regressions: {spec.alias} has no baseline in {str(config.baseline_dir)!r}; make one with "
                 "embcheck baseline update, or say what a missing one does with --missing-baseline"
@@ -314,10 +314,11 @@ def all_checks(config: Config, specs: Sequence[ModelSpec] = ()) -> list[Check]:
     return checks_of(collect.functions(config.properties), aliases)
 
 
-def check_names(config: Config, checks: Iterable[Check], specs: Iterable[ModelSpec] = ()) -> None:
+def check_names(config: Config, checks: Iterable[Check]) -> None:
     """Check that whatever the configuration says of single models is about one of the models, and of these checks."""
-    aliases = dict.fromkeys(spec.alias for spec in (*config.configured_models, *config.models, *specs))
-    per_model.check_aliases(config.file, config.per_model, list(aliases))
+    per_model.check_aliases(
+        config.file, config.per_model, [s.alias for s in (*config.configured_models, *config.models)]
+    )
     per_model.check_names(config.file, config.per_model, checks)
 
 
@@ -329,7 +330,7 @@ def checks_for(config: Config, specs: Sequence[ModelSpec]) -> list[Check]:
     """
     known = all_checks(config, specs)
     seconds = {None, *(spec.alias for spec in specs[1:])}
-    check_names(config, known, specs)
+    check_names(config, known)
     checks = collect.select([check for check in known if check.other in seconds], config.property)
     collect.refuse_pytest_only(checks)
     for place, spec in enumerate(specs):

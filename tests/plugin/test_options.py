@@ -56,12 +56,14 @@ def test_unknown_variable(alone, toys, usage_error, monkeypatch):
 @pytest.mark.parametrize(
     ("environment", "arguments", "seed"), [(None, [], 1), ("2", [], 2), ("2", ["--embcheck-seed=3"], 3)]
 )
-def test_precedence(alone, write, report, monkeypatch, environment, arguments, seed):
+def test_precedence(  # noqa: PLR0917 - fixtures and cases
+    alone, toys, write, report, monkeypatch, environment, arguments, seed
+):
     """The command line goes before the environment, and that before ``[tool.embcheck]``."""
     write("pyproject.toml", "[tool.embcheck]\nmodels = ['random:300x16']\nseed = 1\njson = 'out.json'\n")
     if environment:
         monkeypatch.setenv("EMBCHECK_SEED", environment)
-    alone(*arguments)
+    alone(*arguments, TOYS)
     assert report()[0]["run"]["seed"] == seed
 
 
