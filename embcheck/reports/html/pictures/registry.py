@@ -47,6 +47,12 @@ class Shown:
         """The model's colour."""
         return vega.tone(self.index)
 
+    def figure(
+        self, layers: Iterable[vega.Spec], caption: str, *, width: int = vega.WIDTH, height: int = vega.HEIGHT
+    ) -> Figure:
+        """Layers over each other, under the model's name."""
+        return figure(vega.chart(layers, width=width, height=height), self.alias, caption)
+
 
 @dataclass(frozen=True, slots=True)
 class Figure:
