@@ -7,7 +7,6 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from embcheck import published
-from embcheck.reports.measure import measure_of
 from embcheck.reports.text import columns, number, safe, wrap
 from embcheck.reports.wording import WIDTH, Line
 
@@ -35,7 +34,7 @@ class Compared:
 
 def of(result: ResultRecord) -> list[Compared]:
     """The figures that a result compares; none where it is another measure's."""
-    rows = result.details.get("published_figures", []) if measure_of(result) == "published_deviation" else []
+    rows = result.details.get("published_figures", []) if result.measure == "published_deviation" else []
     return [
         Compared(
             row["figure"],

@@ -14,7 +14,6 @@ from msgspec.structs import replace
 from embcheck.reports import html, json_file, summary, terminal
 from embcheck.reports.html import asset, pictures
 from embcheck.reports.html.pictures import registry
-from embcheck.reports.measure import measure_of
 
 XHTML = "{http://www.w3.org/1999/xhtml}"
 
@@ -98,7 +97,7 @@ def test_every_picture_is_drawn(measured):
         shown = pictures.Shown("m", 0, model.shape, result)
         if result.estimate is not None:
             assert pictures.draw_each(shown) or result.id == "semantic_axes"
-            for function in registry._EACH.get(measure_of(result), ()):
+            for function in registry._EACH.get(result.measure, ()):
                 assert list(function(shown)), (result.id, function)
                 drawn.add(function)
     axes = [pictures.Shown("m", 0, (9, 9), result) for result in model.results if result.id == "semantic_axes"]
