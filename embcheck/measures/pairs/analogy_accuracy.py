@@ -28,6 +28,8 @@ _STEP = 4_096  # rows after which questions that are settled are left out
 _EXACT = 32  # questions at once in float64
 _SHOWN = 10
 
+_ULPS = 32
+
 
 @dataclass(frozen=True, slots=True)
 class _Words:
@@ -184,9 +186,11 @@ def _right(table: EmbeddingTable, asked: _Asked, words: _Words) -> NDArray[np.bo
         active = active[rival[active] <= target[active] + CLOSE]
     right = (rival < target - CLOSE).cpu().numpy()
     close = (rival - target).abs().le(CLOSE).cpu().numpy().nonzero()[0]
+    # equal rows at other places of one product may differ in its last digits: that is a tie, on every processor
+    tie = _ULPS * torch.finfo(asked.query.dtype).eps
     for start in range(0, len(close), _EXACT):
         chosen = close[start : start + _EXACT]
-        right[chosen] = [score > other for score, other, _ in _exactly(table, asked, words, chosen)]
+        right[chosen] = [score > other + tie for score, other, _ in _exactly(table, asked, words, chosen)]
     return right
 
 
