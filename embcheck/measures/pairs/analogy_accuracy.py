@@ -26,9 +26,8 @@ CLOSE = 1e-5  # of two cosines: float32 may not tell which is larger, and float6
 _ROWS, _QUESTIONS = 512, 1_024  # of a product: 2 MB, inside the cache of a CPU core
 _STEP = 4_096  # rows after which questions that are settled are left out
 _EXACT = 32  # questions at once in float64
-_SHOWN = 10
-
 _ULPS = 32
+_SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True)
