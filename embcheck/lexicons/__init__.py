@@ -5,15 +5,18 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from embcheck.lexicons.axes import Axis, axes
 from embcheck.lexicons.groups import Categories, Category, OrderedWords, categories, sequences
-from embcheck.lexicons.questions import Questions, Section, questions
 from embcheck.lexicons.relations import (
     Analogy,
+    Axis,
     Comparisons,
+    Questions,
     Relation,
+    Section,
     analogies,
+    axes,
     comparisons,
+    questions,
     related,
     relation,
     relations,

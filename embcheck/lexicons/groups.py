@@ -6,7 +6,7 @@ import functools
 from dataclasses import dataclass
 
 from embcheck.errors import UsageError
-from embcheck.lexicons.read import distinct, load, select
+from embcheck.lexicons.relations import distinct, load, select
 
 __all__ = ["Categories", "Category", "OrderedWords", "categories", "sequences"]
 

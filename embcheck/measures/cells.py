@@ -11,8 +11,8 @@ from scipy import stats
 from embcheck.estimate import Estimate
 from embcheck.measures.resolve import undecided, unit
 from embcheck.stats import permutations
-from embcheck.stats.auc import area_over
 from embcheck.stats.intervals import logit_jackknife_interval
+from embcheck.stats.permutations import area_over
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

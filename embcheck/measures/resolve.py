@@ -1,32 +1,34 @@
-"""Words and tokens: which rows they are, how few of them are too few, and how details name them."""
+"""Words and tokens: which rows they are, how few of them are too few, which write one word; pools to draw from."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 
+from embcheck import lexicons
 from embcheck.errors import NotMeasurable
 from embcheck.estimate import KEPT
 from embcheck.estimate import part as labelled
 from embcheck.measures.kernels import blocks
-from embcheck.table.vocabulary import TokenKind
+from embcheck.table.vocabulary import TokenKind, word_key
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
 
     from embcheck.estimate import Part
-    from embcheck.lexicons import Relation
+    from embcheck.lexicons import Axis, Relation
     from embcheck.table import Coverage, EmbeddingTable
 
 __all__ = [
-    "RandomPairs", "Words", "check_pairs", "listed", "lowest", "random_pairs", "resolve", "resolved_pairs", "scores",
-    "tokens_part", "undecided", "unit", "word_rows",
+    "Forms", "RandomPairs", "Words", "axis_pool", "check_pairs", "forms_of", "listed", "lowest", "matched_pools",
+    "random_pairs", "resolve", "resolved_pairs", "scores", "tokens_part", "undecided", "unit", "word_rows",
 ]  # fmt: skip
 
 MIN_PAIRS, ENOUGH = 3, 20
@@ -172,3 +174,107 @@ def lowest(
     order = np.argsort(values, kind="stable")[:10]
     columns = {name: column[order] for name, column in columns.items()}
     return listed(table, rows[order], value=values[order], **columns)
+
+
+# --- surface forms: case and space variants of one word, ranked as one ------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Forms:
+    """Which population rows write the same word; forms are numbered in order of their first row."""
+
+    of_position: NDArray[np.int64]  # (N,)
+    count: int
+    keys: dict[str, int]  # by folded surface
+
+    def find(self, word: str) -> int | None:
+        """Form of a word, ``None`` where no row writes it."""
+        return self.keys.get(word_key(word))
+
+    @cached_property
+    def _order(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        order = np.argsort(self.of_position, kind="stable")
+        starts = np.searchsorted(self.of_position[order], np.arange(self.count + 1))
+        return order, starts
+
+    def positions(self, forms: Iterable[int]) -> NDArray[np.int64]:
+        """Population positions of all variants of the given forms."""
+        order, starts = self._order
+        return np.concatenate([np.zeros(0, dtype=np.int64), *(order[starts[f] : starts[f + 1]] for f in forms)])
+
+    def best(self, scores: Tensor) -> Tensor:
+        """(..., N) scores by position -> (..., forms): the best of each form's variants."""
+        if self.count == scores.shape[-1]:
+            return scores
+        index = torch.from_numpy(self.of_position).to(scores.device).expand(scores.shape)
+        start = scores.new_full((*scores.shape[:-1], self.count), -torch.inf)
+        return start.scatter_reduce(-1, index, scores, "amax")
+
+
+def forms_of(table: EmbeddingTable) -> Forms:
+    """The forms of a table's population, found once a table."""
+    if "forms" not in table.memo:
+        keys: dict[str, int] = {}
+        index = np.fromiter((keys.setdefault(k, len(keys)) for k in table.word_keys), dtype=np.int64)
+        table.memo["forms"] = Forms(index, len(keys), keys)
+    return cast("Forms", table.memo["forms"])
+
+
+# --- pools of words from which nulls draw: of like frequency, or free to make an axis of ------------------------------
+
+
+POOL = 20
+STEM = 4  # letters: words that share so many at the start count as related
+
+
+def axis_pool(axis: Axis) -> list[str]:
+    """Words that a random axis may be made of: this axis' own and those of all lexicons, but for what is projected out.
+
+    Of case variants the first is kept.
+    """
+    taken = {word.casefold() for pair in axis.away for word in pair}
+    known: dict[str, str] = {}
+    for word in (*axis.poles.words, *lexicons.words()):
+        known.setdefault(word.casefold(), word)
+    return [word for folded, word in known.items() if folded not in taken]
+
+
+def matched_pools(
+    table: EmbeddingTable, rows: NDArray[np.int64], pairs: Sequence[tuple[str, str]]
+) -> NDArray[np.int64]:
+    """Pools of words of like frequency, one a pair: (n, m) rows, disjoint, the second word itself first.
+
+    Frequency is read off the row id, which follows it in most vocabularies. A pool holds the words with the nearest ids
+    that are of the second word's class, occur in no pair and do not begin like the pair's first word.
+    """
+    taken = set(rows.reshape(-1).tolist())
+    words = np.concatenate([table.of_kind(TokenKind.WORD_START), table.of_kind(TokenKind.WORD_INSIDE)])
+    kinds = table.vocabulary.kinds
+    usual = int(np.bincount(kinds[rows[:, 1]]).argmax())
+    candidates = np.sort(np.array([row for row in words if kinds[row] == usual and row not in taken], dtype=np.int64))
+    extra = min(POOL - 1, len(candidates) // max(1, len(rows)))
+    if extra < 1:
+        raise NotMeasurable(f"{len(candidates)} other words are too few to match {len(rows)} pairs by frequency")
+    free = np.ones(len(candidates), dtype=np.bool_)
+    pools = np.empty((len(rows), 1 + extra), dtype=np.int64)
+    for i in np.argsort(rows[:, 1]):
+        stem = pairs[i][0].casefold()[:STEM]
+        chosen: list[int] = []
+        for j in _nearest_first(candidates, free, int(rows[i, 1]), extra + STEM * 4):
+            related = table.token(int(candidates[j])).strip().casefold().startswith(stem)
+            if not related and len(chosen) < extra:
+                chosen.append(int(j))
+        if len(chosen) < extra:
+            raise NotMeasurable(f"too few words unrelated to {pairs[i][0]!r} to match it by frequency")
+        free[chosen] = False
+        pools[i] = [rows[i, 1], *candidates[chosen]]
+    return pools
+
+
+def _nearest_first(candidates: NDArray[np.int64], free: NDArray[np.bool_], row: int, count: int) -> NDArray[np.int64]:
+    """Positions of the free candidates with ids nearest to ``row``."""
+    open_ = np.flatnonzero(free)
+    middle = int(np.searchsorted(candidates[open_], row))
+    window = open_[max(0, middle - count) : middle + count]
+    nearest: NDArray[np.int64] = window[np.argsort(np.abs(candidates[window] - row), kind="stable")]
+    return nearest

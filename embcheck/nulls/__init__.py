@@ -16,15 +16,16 @@ from embcheck.nulls.labels import (
     shuffled_order,
     shuffled_pairs,
 )
-from embcheck.nulls.models import control_subsets, shuffled_alignment
 from embcheck.nulls.tables import (
     column_shuffled,
     control_subset,
+    control_subsets,
     gaussian,
     gaussian_like,
     rotated,
     rotated_neurons,
     row_shuffled,
+    shuffled_alignment,
 )
 
 __all__ = [

@@ -37,7 +37,7 @@ def frequency_matched_pairs(table: EmbeddingTable, parameters: Parameters, rng: 
     """Replace each second word of ``parameters["relation"]`` by one drawn from its pool of words of like frequency."""
     import numpy as np
 
-    from embcheck.measures.pools import matched_pools
+    from embcheck.measures.resolve import matched_pools
 
     relation: Relation = parameters["relation"]
     pairs = _resolved(table, relation)
@@ -84,7 +84,7 @@ def shuffled_order(table: EmbeddingTable, parameters: Parameters, rng: np.random
 
 def random_axes(table: EmbeddingTable, parameters: Parameters, rng: np.random.Generator) -> Null:
     """Replace the pairs of ``parameters["axis"]`` by as many drawn from the single-token words of all lexicons."""
-    from embcheck.measures.pools import axis_pool
+    from embcheck.measures.resolve import axis_pool
 
     axis: Axis = parameters["axis"]
     pool = axis_pool(axis)

@@ -1,8 +1,10 @@
-"""Nulls that replace the whole table: same tokens, and only a part of the structure in the vectors, or none."""
+"""Nulls that replace vectors: same tokens, and only a part of the structure in one table or between two, or none."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+from embcheck.errors import NotMeasurable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
     Null = tuple[EmbeddingTable, Parameters]
 
 __all__ = [
-    "column_shuffled", "control_subset", "gaussian", "gaussian_like", "rotated", "rotated_neurons", "row_shuffled",
+    "column_shuffled", "control_subset", "control_subsets", "gaussian", "gaussian_like", "rotated",
+    "rotated_neurons", "row_shuffled", "shuffled_alignment",
 ]  # fmt: skip
 
 
@@ -123,3 +126,40 @@ def control_subset(
     _, first = np.unique(ordered, return_index=True)
     chosen = ordered[np.sort(first)][:limit]
     return table.subset(np.sort(chosen))
+
+
+# --- of two models ----------------------------------------------------------------------------------------------------
+
+
+def shuffled_alignment(
+    tables: tuple[EmbeddingTable, ...], parameters: Mapping[str, Any], rng: np.random.Generator
+) -> tuple[tuple[EmbeddingTable, ...], Mapping[str, Any]]:
+    """Permute the second table's vectors among the tokens that both have: each keeps its geometry."""
+    import torch
+
+    from embcheck.measures.models.alignment import align
+
+    first, second = tables
+    rows = align(tables).second
+    target, source = (torch.from_numpy(r).to(second.vectors.device) for r in (rows, rows[rng.permutation(len(rows))]))
+    shuffled = second.vectors.clone().index_copy_(0, target, second.vectors[source])
+    return (first, second.with_vectors(shuffled)), parameters
+
+
+def control_subsets(
+    table: EmbeddingTable | tuple[EmbeddingTable, ...], limit: int, parameters: Mapping[str, Any]
+) -> tuple[EmbeddingTable, ...]:
+    """At most ``limit`` rows of a table, or of either of two: there, as far as may be, of the same shared tokens."""
+    import numpy as np
+
+    from embcheck.measures.models.alignment import align
+
+    if not isinstance(table, tuple):
+        return (control_subset(table, limit, parameters),)
+    try:
+        shared = align(table)
+    except NotMeasurable:
+        return tuple(control_subset(side, limit, parameters) for side in table)
+    chosen = np.searchsorted(shared.first, table[0].probes(limit, among=shared.first))
+    rows = (shared.first[chosen], shared.second[chosen])
+    return tuple(control_subset(side, limit, parameters, also=own) for side, own in zip(table, rows, strict=True))

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from embcheck.stats.auc import area_over
+from embcheck.stats.permutations import area_over
 
 SAMPLE = st.lists(st.integers(-5, 5), min_size=1, max_size=20)
 

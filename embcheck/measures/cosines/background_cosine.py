@@ -9,11 +9,10 @@ import numpy as np
 import torch
 
 from embcheck.errors import NotMeasurable
-from embcheck.estimate import KEPT, Estimate
+from embcheck.estimate import KEPT, Estimate, measure
 from embcheck.measures import histograms
 from embcheck.measures.cosines.non_negative_share import rayleigh
 from embcheck.measures.kernels import blocks
-from embcheck.measures.measure import measure
 from embcheck.settings import current
 
 if TYPE_CHECKING:

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from embcheck.estimate import Estimate, Reference
+from embcheck.estimate import Estimate, Reference, measure
 from embcheck.measures.kernels.blocks import full_precision, on_host
 from embcheck.measures.kernels.signs import row_totals
-from embcheck.measures.measure import measure
 from embcheck.progress import track
 from embcheck.settings import current
 

@@ -9,9 +9,8 @@ import numpy as np
 import torch
 
 from embcheck.errors import NotMeasurable
-from embcheck.estimate import Estimate
+from embcheck.estimate import Estimate, measure
 from embcheck.measures.kernels import blocks, spectrum
-from embcheck.measures.measure import measure
 from embcheck.measures.resolve import lowest, tokens_part
 from embcheck.progress import track
 from embcheck.settings import current

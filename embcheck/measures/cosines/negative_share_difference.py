@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from embcheck.errors import NotMeasurable, UsageError
-from embcheck.estimate import Estimate, part
+from embcheck.estimate import Estimate, measure, part
 from embcheck.measures.kernels import probe_cosines
-from embcheck.measures.measure import measure
 from embcheck.measures.resolve import listed, lowest
 from embcheck.settings import current
 from embcheck.stats import permutations
-from embcheck.stats.auc import area_over
 from embcheck.stats.intervals import student_t
+from embcheck.stats.permutations import area_over
 from embcheck.table.vocabulary import CONTINUATION, TokenKind
 
 if TYPE_CHECKING:

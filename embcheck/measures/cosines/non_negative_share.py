@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import special
 
-from embcheck.estimate import KEPT, Estimate, Reference
+from embcheck.estimate import KEPT, Estimate, Reference, measure
 from embcheck.measures import histograms
 from embcheck.measures.kernels import all_pairs, blocks, probe_cosines
-from embcheck.measures.measure import measure
 from embcheck.measures.resolve import lowest
 from embcheck.settings import current
 from embcheck.stats import betting

@@ -11,11 +11,10 @@ import torch
 from scipy import stats
 
 from embcheck.errors import NotMeasurable
-from embcheck.estimate import Estimate
+from embcheck.estimate import Estimate, measure
 from embcheck.measures import histograms
 from embcheck.measures.kernels import blocks
 from embcheck.measures.kernels.nearest import nearest
-from embcheck.measures.measure import measure
 from embcheck.measures.resolve import listed
 from embcheck.progress import track
 from embcheck.settings import current

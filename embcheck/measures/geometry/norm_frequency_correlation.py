@@ -15,9 +15,8 @@ import torch
 from scipy import stats
 
 from embcheck.errors import NotMeasurable, UsageError
-from embcheck.estimate import Estimate
+from embcheck.estimate import Estimate, measure
 from embcheck.measures import histograms
-from embcheck.measures.measure import measure
 from embcheck.measures.resolve import listed
 from embcheck.settings import current
 from embcheck.stats.intervals import jackknife_interval

@@ -9,10 +9,9 @@ import numpy as np
 import torch
 
 from embcheck.errors import NotMeasurable
-from embcheck.estimate import Estimate
+from embcheck.estimate import Estimate, measure
 from embcheck.measures import histograms
 from embcheck.measures.kernels import spectrum
-from embcheck.measures.measure import measure
 from embcheck.measures.resolve import listed
 from embcheck.settings import current
 

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import stats
 
-from embcheck.estimate import Estimate
+from embcheck.estimate import Estimate, measure
 from embcheck.measures import histograms
 from embcheck.measures.kernels import blocks
-from embcheck.measures.measure import measure
 from embcheck.measures.resolve import listed, tokens_part
 from embcheck.table.vocabulary import RowStatus, TokenKind
 

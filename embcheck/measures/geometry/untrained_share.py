@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from embcheck.estimate import Estimate
+from embcheck.estimate import Estimate, measure
 from embcheck.measures.kernels import blocks
 from embcheck.measures.kernels.nearest import nearest
-from embcheck.measures.measure import measure
 from embcheck.measures.resolve import listed, tokens_part
 from embcheck.table.vocabulary import RowStatus, TokenKind
 

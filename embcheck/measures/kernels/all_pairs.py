@@ -21,8 +21,7 @@ import numpy as np
 import torch
 
 from embcheck.measures.kernels import signs
-from embcheck.measures.kernels.blocks import full_precision, moderate, on_host
-from embcheck.measures.kernels.threads import Memory, on_threads
+from embcheck.measures.kernels.blocks import Memory, full_precision, moderate, on_host, on_threads
 from embcheck.table.table import row_index
 
 if TYPE_CHECKING:

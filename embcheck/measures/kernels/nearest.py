@@ -13,8 +13,7 @@ import numpy as np
 import torch
 
 from embcheck.measures.kernels import signs
-from embcheck.measures.kernels.blocks import Raw, blocks, full_precision
-from embcheck.measures.kernels.threads import Memory, on_threads
+from embcheck.measures.kernels.blocks import Memory, Raw, blocks, full_precision, on_threads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,8 +11,7 @@ import numpy as np
 import torch
 
 from embcheck.measures.kernels import signs
-from embcheck.measures.kernels.blocks import Raw, full_precision, on_host
-from embcheck.measures.kernels.threads import Memory, on_threads
+from embcheck.measures.kernels.blocks import Memory, Raw, full_precision, on_host, on_threads
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from embcheck.measures.kernels.threads import Memory
+from embcheck.measures.kernels.blocks import Memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from embcheck.errors import NotMeasurable, UsageError
-from embcheck.estimate import Estimate
+from embcheck.estimate import Estimate, measure
 from embcheck.measures.kernels.nearest import nearest
-from embcheck.measures.measure import measure
-from embcheck.measures.models.alignment import align
-from embcheck.measures.models.cka import linear_cka
+from embcheck.measures.models.alignment import align, linear_cka
 from embcheck.progress import track
 from embcheck.settings import DEFAULT_PROBES, current
 

@@ -11,9 +11,8 @@ import torch
 
 from embcheck import published
 from embcheck.errors import NotMeasurable
-from embcheck.estimate import Estimate
+from embcheck.estimate import Estimate, measure
 from embcheck.measures.kernels import blocks, probe_cosines
-from embcheck.measures.measure import measure
 from embcheck.spec import parse
 
 if TYPE_CHECKING:

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.linalg import solve_triangular
 
-from embcheck.estimate import Estimate
-from embcheck.measures.cells import centred, enough_pairs, off_diagonal, shuffled_traces, without_each_pair
+from embcheck.estimate import Estimate, measure
+from embcheck.measures.cells import enough_pairs, off_diagonal, shuffled_traces, without_each_pair
 from embcheck.measures.kernels.spectrum import haar
-from embcheck.measures.measure import measure
-from embcheck.measures.neurons.profiles import Profiles, profiles_of_pairs
+from embcheck.measures.neurons.profile_agreement import Profiles, log_effective, profiles_of_pairs, strongest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,11 +20,10 @@ if TYPE_CHECKING:
     from embcheck.lexicons import Relation
     from embcheck.table import EmbeddingTable
 
-__all__ = ["middle_men", "strongest"]
+__all__ = ["middle_men"]
 
 ROTATIONS = 199
 MOST_PAIRS = 40
-_NEURONS_SHOWN = 5
 _TALL = 4
 
 
@@ -95,39 +93,6 @@ def middle_men(
         counterexamples=_most_neurons(profiles, cells),
         reason=enough_pairs(n),
     )
-
-
-def strongest(profiles: Profiles, count: int) -> list[dict[str, Any]]:
-    """For some pairs the neurons that contribute most, each with its share of all contributions' sizes."""
-    first, second = centred(profiles.first), centred(profiles.second)
-    effective = np.exp(np.diag(log_effective(profiles.first[:count], profiles.second[:count])))
-    rows = []
-    for i, pair in enumerate(profiles.pairs[:count]):
-        parts = first[i] * second[i]
-        top = np.argsort(-parts, kind="stable")[:_NEURONS_SHOWN]
-        shares = parts / np.abs(parts).sum()
-        rows.append(
-            {
-                "pair": "-".join(pair),
-                "correlation": float(parts.sum()),
-                "effective_neurons": float(effective[i]),
-                "neurons": [
-                    {
-                        "neuron": int(k),
-                        "share": float(shares[k]),
-                        "products": [float(profiles.first[i, k]), float(profiles.second[i, k])],
-                    }
-                    for k in top
-                ],
-            }
-        )
-    return rows
-
-
-def log_effective(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float64]:
-    """(n, n) logarithms of the effective number of neurons, of every first profile with every second."""
-    a, b = centred(first), centred(second)
-    return np.asarray(2 * np.log(np.abs(a) @ np.abs(b).T) - np.log((a * a) @ (b * b).T))
 
 
 def contrast(cells: NDArray[np.float64]) -> float:

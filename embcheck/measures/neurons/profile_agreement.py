@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
+from scipy import stats
 
 from embcheck.errors import NotMeasurable
-from embcheck.measures.cells import area, area_estimate, areas_left_out, centred, off_diagonal, weakest
-from embcheck.measures.measure import measure
-from embcheck.measures.neurons.middle_men import strongest
-from embcheck.measures.neurons.profiles import agreements, profiles_of, profiles_of_pairs
-from embcheck.measures.resolve import listed, scores, unit
+from embcheck.estimate import measure
+from embcheck.measures.cells import area, area_estimate, areas_left_out, centred, compared, off_diagonal, weakest
+from embcheck.measures.kernels import blocks
+from embcheck.measures.resolve import listed, resolved_pairs, scores, unit, word_rows
 from embcheck.settings import current
 from embcheck.stats.intervals import jackknife_interval
 
@@ -21,12 +22,15 @@ if TYPE_CHECKING:
 
     from embcheck.estimate import Estimate
     from embcheck.lexicons import Relation
-    from embcheck.measures.neurons.profiles import Profiles
+    from embcheck.measures.resolve import Words
     from embcheck.table import EmbeddingTable
 
-__all__ = ["profile_agreement"]
+__all__ = [
+    "Profiles", "agreements", "log_effective", "profile_agreement", "profiles_of", "profiles_of_pairs", "strongest",
+]  # fmt: skip
 
 SHOWN, TOP = 5, 10
+_NEURONS_SHOWN = 5
 
 
 @measure
@@ -142,3 +146,106 @@ def _top(table: EmbeddingTable, values: NDArray[np.float64]) -> list[dict[str, A
     """The ten tokens of largest value; values of dot products are up to the length of what is carried."""
     top = np.argsort(-values, kind="stable")[:TOP]
     return listed(table, table.population[top], value=values[top])
+
+
+def strongest(profiles: Profiles, count: int) -> list[dict[str, Any]]:
+    """For some pairs the neurons that contribute most, each with its share of all contributions' sizes."""
+    first, second = centred(profiles.first), centred(profiles.second)
+    effective = np.exp(np.diag(log_effective(profiles.first[:count], profiles.second[:count])))
+    rows = []
+    for i, pair in enumerate(profiles.pairs[:count]):
+        parts = first[i] * second[i]
+        top = np.argsort(-parts, kind="stable")[:_NEURONS_SHOWN]
+        shares = parts / np.abs(parts).sum()
+        rows.append(
+            {
+                "pair": "-".join(pair),
+                "correlation": float(parts.sum()),
+                "effective_neurons": float(effective[i]),
+                "neurons": [
+                    {
+                        "neuron": int(k),
+                        "share": float(shares[k]),
+                        "products": [float(profiles.first[i, k]), float(profiles.second[i, k])],
+                    }
+                    for k in top
+                ],
+            }
+        )
+    return rows
+
+
+def log_effective(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float64]:
+    """(n, n) logarithms of the effective number of neurons, of every first profile with every second."""
+    a, b = centred(first), centred(second)
+    return np.asarray(2 * np.log(np.abs(a) @ np.abs(b).T) - np.log((a * a) @ (b * b).T))
+
+
+# --- profiles: a word's dot products with the rows of a layer's weights -----------------------------------------------
+
+
+RANDOM_PAIRS = 200
+_FLAT = 1e-10  # of a profile's largest number: a spread below it is rounding
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Profiles:
+    """Profiles of both words of n pairs, (n, m) each, for m rows of weights."""
+
+    words: Words
+    pairs: list[tuple[str, str]]
+    first: NDArray[np.float64]
+    second: NDArray[np.float64]
+
+
+def profiles_of(table: EmbeddingTable, vectors: NDArray[np.float64], weights: str, layer: int) -> NDArray[np.float64]:
+    """(n, m) dot products of (n, d) vectors with the m rows of a layer's weights, a block of rows after the other."""
+    rows = table.tensor(weights, layer)
+    words = torch.from_numpy(vectors).to(table.vectors.device, table.accumulator)
+    with blocks.full_precision():
+        parts = [rows[part].to(table.accumulator) @ words.T for part in table.slices(len(rows))]
+        profiles: NDArray[np.float64] = torch.cat(parts).T.cpu().double().numpy()
+    if not np.isfinite(profiles).all():
+        raise NotMeasurable(f"{weights} of layer {layer} holds numbers that are not finite")
+    return profiles
+
+
+def profiles_of_pairs(table: EmbeddingTable, relation: Relation, weights: str, layer: int) -> Profiles:
+    """The profiles of a relation's pairs of single tokens."""
+    words, pairs = resolved_pairs(table, relation)
+    profiles = profiles_of(table, words.vectors, weights, layer)
+    flat = np.ptp(profiles, axis=1) <= _FLAT * np.abs(profiles).max(axis=1)
+    if flat.any():
+        word = words.words[int(np.argmax(flat))]
+        raise NotMeasurable(
+            f"{word!r} has the same product with all {profiles.shape[1]} rows of {weights}, layer {layer}"
+        )
+    first, second = (profiles[[words.index[pair[k]] for pair in pairs]] for k in (0, 1))
+    return Profiles(words, pairs, first, second)
+
+
+def agreements(
+    table: EmbeddingTable, profiles: Profiles, weights: str, layer: int, rng: np.random.Generator
+) -> dict[str, Any]:
+    """Five measures of agreement, for related pairs and for 200 pairs of random words."""
+    rows = word_rows(table)
+    drawn = rng.permutation(rows)[: 2 * min(RANDOM_PAIRS, len(rows) // 2)]
+    vectors = table.gather(drawn).cpu().double().numpy()
+    others = np.split(profiles_of(table, vectors, weights, layer), 2)
+    related, random = _by_measure(profiles.first, profiles.second), _by_measure(others[0], others[1])
+    return {
+        name: compared(values, random[name], nearer_is_less=name == "euclidean") for name, values in related.items()
+    }
+
+
+def _by_measure(first: NDArray[np.float64], second: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """(n,) agreements of row i of one with row i of the other."""
+    ranks = [centred(stats.rankdata(rows, axis=1)) for rows in (first, second)]
+    tau = [stats.kendalltau(a, b).statistic for a, b in zip(first, second, strict=True)]
+    return {
+        "pearson": (centred(first) * centred(second)).sum(1),
+        "spearman": (ranks[0] * ranks[1]).sum(1),
+        "kendall": np.nan_to_num(np.array(tau)),  # a flat profile of a random word has no order
+        "cosine": (unit(first) * unit(second)).sum(1),
+        "euclidean": np.linalg.norm(first - second, axis=1),
+    }

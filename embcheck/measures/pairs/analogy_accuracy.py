@@ -9,9 +9,8 @@ import numpy as np
 import torch
 
 from embcheck.errors import NotMeasurable, UsageError
-from embcheck.estimate import Estimate
+from embcheck.estimate import Estimate, measure
 from embcheck.measures.kernels import blocks
-from embcheck.measures.measure import measure
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -9,12 +9,10 @@ import numpy as np
 import torch
 
 from embcheck.errors import NotMeasurable
-from embcheck.estimate import Estimate
+from embcheck.estimate import Estimate, measure
 from embcheck.measures.cells import enough_pairs
-from embcheck.measures.forms import forms_of
 from embcheck.measures.kernels import blocks, signs
-from embcheck.measures.measure import measure
-from embcheck.measures.resolve import check_pairs
+from embcheck.measures.resolve import check_pairs, forms_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from embcheck.lexicons import Relation
-    from embcheck.measures.forms import Forms
+    from embcheck.measures.resolve import Forms
     from embcheck.table import EmbeddingTable
 
 __all__ = ["METHODS", "analogy_gain", "ranks"]

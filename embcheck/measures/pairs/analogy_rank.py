@@ -8,19 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from embcheck.estimate import Estimate
+from embcheck.estimate import Estimate, measure
 from embcheck.measures import histograms
-from embcheck.measures.forms import forms_of
 from embcheck.measures.kernels import blocks
-from embcheck.measures.measure import measure
-from embcheck.measures.resolve import undecided
+from embcheck.measures.resolve import forms_of, undecided
 from embcheck.table.vocabulary import word_key
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from embcheck.lexicons import Analogy
-    from embcheck.measures.forms import Forms
+    from embcheck.measures.resolve import Forms
     from embcheck.table import EmbeddingTable
 
 __all__ = ["analogy_rank"]

@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from embcheck.estimate import Estimate
+from embcheck.estimate import Estimate, measure
 from embcheck.lexicons import relation as relation_of
 from embcheck.measures.cells import enough_pairs
-from embcheck.measures.measure import measure
-from embcheck.measures.pools import matched_pools
-from embcheck.measures.resolve import check_pairs
+from embcheck.measures.resolve import check_pairs, matched_pools
 from embcheck.settings import current
 from embcheck.stats import permutations
-from embcheck.stats.auc import area_over
+from embcheck.stats.permutations import area_over
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -9,10 +9,8 @@ import numpy as np
 
 from embcheck import lexicons
 from embcheck.errors import NotMeasurable
-from embcheck.estimate import Estimate
-from embcheck.measures.measure import measure
-from embcheck.measures.pools import axis_pool
-from embcheck.measures.resolve import resolve, resolved_pairs, undecided, unit
+from embcheck.estimate import Estimate, measure
+from embcheck.measures.resolve import axis_pool, resolve, resolved_pairs, undecided, unit
 from embcheck.settings import current
 from embcheck.stats import permutations
 from embcheck.stats.intervals import score_interval

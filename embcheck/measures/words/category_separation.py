@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from embcheck.errors import NotMeasurable
-from embcheck.estimate import Estimate
+from embcheck.estimate import Estimate, measure
 from embcheck.measures.histograms import rounded
-from embcheck.measures.measure import measure
 from embcheck.measures.resolve import resolve, undecided, unit
 from embcheck.stats import permutations
 from embcheck.stats.intervals import stratified_jackknife_interval

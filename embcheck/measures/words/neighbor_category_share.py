@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from embcheck.errors import NotMeasurable, UsageError
-from embcheck.estimate import Estimate
-from embcheck.measures.forms import forms_of
+from embcheck.estimate import Estimate, measure
 from embcheck.measures.kernels.nearest import top_k
-from embcheck.measures.measure import measure
-from embcheck.measures.resolve import resolve, undecided
+from embcheck.measures.resolve import forms_of, resolve, undecided
 from embcheck.settings import current
 from embcheck.stats import permutations
 from embcheck.stats.intervals import bounded_jackknife_interval
@@ -24,8 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from embcheck.lexicons import Categories, Category
-    from embcheck.measures.forms import Forms
-    from embcheck.measures.resolve import Words
+    from embcheck.measures.resolve import Forms, Words
     from embcheck.table import EmbeddingTable
 
 __all__ = ["neighbor_category_share"]

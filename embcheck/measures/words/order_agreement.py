@@ -11,8 +11,7 @@ import numpy as np
 from scipy import stats
 
 from embcheck.errors import NotMeasurable
-from embcheck.estimate import Estimate, part
-from embcheck.measures.measure import measure
+from embcheck.estimate import Estimate, measure, part
 from embcheck.measures.resolve import resolve
 from embcheck.settings import current
 from embcheck.stats import permutations
