@@ -11,7 +11,7 @@ import torch
 
 from embcheck import lexicons
 from embcheck.errors import NotMeasurable
-from embcheck.estimate import KEPT
+from embcheck.estimate import KEPT, Details
 from embcheck.estimate import part as labelled
 from embcheck.measures.kernels import blocks
 from embcheck.table.vocabulary import TokenKind, word_key
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from embcheck.estimate import Part
     from embcheck.lexicons import Axis, Relation
+    from embcheck.stats.arrays import Bools, Floats, Ints
     from embcheck.table import Coverage, EmbeddingTable
 
 __all__ = [
@@ -40,12 +41,12 @@ class Words:
     """Words that resolved, each to a row of its own: ``rows`` (n,), ``vectors`` (n, d) float64, as stored."""
 
     words: tuple[str, ...]
-    rows: NDArray[np.int64]
-    vectors: NDArray[np.float64]
+    rows: Ints
+    vectors: Floats
     coverage: Coverage
 
     @property
-    def units(self) -> NDArray[np.float64]:
+    def units(self) -> Floats:
         """(n, d) vectors of length 1."""
         return unit(self.vectors)
 
@@ -54,7 +55,7 @@ class Words:
         """Position of each word."""
         return {word: i for i, word in enumerate(self.words)}
 
-    def listed(self, pairs: Sequence[tuple[str, str]], **columns: Sequence[Any] | NDArray[Any]) -> list[dict[str, Any]]:
+    def listed(self, pairs: Sequence[tuple[str, str]], **columns: Sequence[Any] | NDArray[Any]) -> list[Details]:
         """Pairs by ids and words, each with its number of every column."""
         index = self.index
         return [
@@ -66,7 +67,7 @@ class Words:
             for i, pair in enumerate(pairs)
         ]
 
-    def of_pairs(self, pairs: Sequence[tuple[str, str]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def of_pairs(self, pairs: Sequence[tuple[str, str]]) -> tuple[Floats, Floats]:
         """(n, d) vectors of the first words, and of the second words."""
         index = self.index
         first, second = (self.vectors[[index[pair[k]] for pair in pairs]] for k in (0, 1))
@@ -77,8 +78,8 @@ class Words:
 class RandomPairs:
     """Cosines and dot products of random pairs of tokens, (n,) each."""
 
-    cosines: NDArray[np.float64]
-    dots: NDArray[np.float64]
+    cosines: Floats
+    dots: Floats
 
     def percentile(self, cosine: float) -> float:
         """Percentage of the pairs with a smaller cosine."""
@@ -118,7 +119,7 @@ def undecided(count: int, what: str, enough: int = ENOUGH) -> str | None:
     return f"only {count} {what}; {enough} are needed to decide" if count < enough else None
 
 
-def unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+def unit(vectors: Floats) -> Floats:
     """Rows scaled to length 1; a row of zeros stays one."""
     largest = np.abs(vectors).max(axis=-1, keepdims=True)
     scaled = vectors / np.where(largest > 0, largest, 1.0)  # squares of tiny or huge numbers leave the floats' range
@@ -126,13 +127,13 @@ def unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(scaled / np.where(lengths > 0, lengths, 1.0))
 
 
-def word_rows(table: EmbeddingTable, kind: TokenKind = TokenKind.WORD_START) -> NDArray[np.int64]:
+def word_rows(table: EmbeddingTable, kind: TokenKind = TokenKind.WORD_START) -> Ints:
     """Population rows of a class of words; all of the population where there are fewer than 100."""
     rows = table.of_kind(kind)
     return rows if len(rows) >= FEW else table.population
 
 
-def random_pairs(table: EmbeddingTable, rows: NDArray[np.int64], count: int, rng: np.random.Generator) -> RandomPairs:
+def random_pairs(table: EmbeddingTable, rows: Ints, count: int, rng: np.random.Generator) -> RandomPairs:
     """Pairs of two different rows drawn from ``rows``, one pair independent of the next."""
     first = rng.integers(0, len(rows), count)
     second = (first + rng.integers(1, len(rows), count)) % len(rows)
@@ -145,21 +146,19 @@ def random_pairs(table: EmbeddingTable, rows: NDArray[np.int64], count: int, rng
     return RandomPairs(np.concatenate(cosines), np.concatenate(dots))
 
 
-def scores(table: EmbeddingTable, queries: NDArray[np.float64]) -> Tensor:
+def scores(table: EmbeddingTable, queries: Floats) -> Tensor:
     """(q, N) cosines of (q, d) queries with every row of the population, on the table's device."""
     return blocks.cosines(table, torch.from_numpy(unit(queries)).float().to(table.vectors.device))
 
 
-def tokens_part(table: EmbeddingTable, rows: NDArray[np.int64], values: NDArray[Any]) -> Part:
+def tokens_part(table: EmbeddingTable, rows: Ints, values: NDArray[Any]) -> Part:
     """The units of a mean over all of some rows, (n,) sorted: the first 1,000 in hash order tell which tokens moved."""
     drawn = table.probes(KEPT, among=rows)
     labels = [table.token(int(row)) for row in drawn]
     return labelled(labels, values[np.searchsorted(rows, drawn)], population=len(rows))
 
 
-def listed(
-    table: EmbeddingTable, rows: NDArray[np.int64], **columns: Sequence[Any] | NDArray[Any]
-) -> list[dict[str, Any]]:
+def listed(table: EmbeddingTable, rows: Ints, **columns: Sequence[Any] | NDArray[Any]) -> list[Details]:
     """Rows by id and token, each with its number of every column."""
     return [
         {"id": int(row), "token": table.token(int(row)), **{name: float(column[i]) for name, column in columns.items()}}
@@ -167,9 +166,7 @@ def listed(
     ]
 
 
-def lowest(
-    table: EmbeddingTable, rows: NDArray[np.int64], values: NDArray[Any], **columns: NDArray[Any]
-) -> list[dict[str, Any]]:
+def lowest(table: EmbeddingTable, rows: Ints, values: NDArray[Any], **columns: NDArray[Any]) -> list[Details]:
     """The ten rows with the smallest values, which weigh most against a claim that values are large."""
     order = np.argsort(values, kind="stable")[:10]
     columns = {name: column[order] for name, column in columns.items()}
@@ -183,7 +180,7 @@ def lowest(
 class Forms:
     """Which population rows write the same word; forms are numbered in order of their first row."""
 
-    of_position: NDArray[np.int64]  # (N,)
+    of_position: Ints  # (N,)
     count: int
     keys: dict[str, int]  # by folded surface
 
@@ -192,12 +189,12 @@ class Forms:
         return self.keys.get(word_key(word))
 
     @cached_property
-    def _order(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _order(self) -> tuple[Ints, Ints]:
         order = np.argsort(self.of_position, kind="stable")
         starts = np.searchsorted(self.of_position[order], np.arange(self.count + 1))
         return order, starts
 
-    def positions(self, forms: Iterable[int]) -> NDArray[np.int64]:
+    def positions(self, forms: Iterable[int]) -> Ints:
         """Population positions of all variants of the given forms."""
         order, starts = self._order
         return np.concatenate([np.zeros(0, dtype=np.int64), *(order[starts[f] : starts[f + 1]] for f in forms)])
@@ -239,9 +236,7 @@ def axis_pool(axis: Axis) -> list[str]:
     return [word for folded, word in known.items() if folded not in taken]
 
 
-def matched_pools(
-    table: EmbeddingTable, rows: NDArray[np.int64], pairs: Sequence[tuple[str, str]]
-) -> NDArray[np.int64]:
+def matched_pools(table: EmbeddingTable, rows: Ints, pairs: Sequence[tuple[str, str]]) -> Ints:
     """Pools of words of like frequency, one a pair: (n, m) rows, disjoint, the second word itself first.
 
     Frequency is read off the row id, which follows it in most vocabularies. A pool holds the words with the nearest ids
@@ -271,10 +266,10 @@ def matched_pools(
     return pools
 
 
-def _nearest_first(candidates: NDArray[np.int64], free: NDArray[np.bool_], row: int, count: int) -> NDArray[np.int64]:
+def _nearest_first(candidates: Ints, free: Bools, row: int, count: int) -> Ints:
     """Positions of the free candidates with ids nearest to ``row``."""
     open_ = np.flatnonzero(free)
     middle = int(np.searchsorted(candidates[open_], row))
     window = open_[max(0, middle - count) : middle + count]
-    nearest: NDArray[np.int64] = window[np.argsort(np.abs(candidates[window] - row), kind="stable")]
+    nearest: Ints = window[np.argsort(np.abs(candidates[window] - row), kind="stable")]
     return nearest

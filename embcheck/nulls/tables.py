@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import numpy as np
-    from numpy.typing import NDArray
     from torch import Tensor
 
+    from embcheck.stats.arrays import Ints
     from embcheck.table import EmbeddingTable
 
     Parameters = Mapping[str, Any]
@@ -110,7 +110,7 @@ def rotated_neurons(table: EmbeddingTable, parameters: Parameters, rng: np.rando
 
 
 def control_subset(
-    table: EmbeddingTable, limit: int, parameters: Parameters, also: NDArray[np.int64] | None = None
+    table: EmbeddingTable, limit: int, parameters: Parameters, also: Ints | None = None
 ) -> EmbeddingTable:
     """At most ``limit`` rows of the population: all that a check's words and classes need, ``also``, then probes."""
     import numpy as np

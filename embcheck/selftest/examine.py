@@ -22,11 +22,10 @@ from embcheck.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from numpy.typing import NDArray
-
     from embcheck.checks.evaluate import Check, Result
     from embcheck.estimate import Estimate
     from embcheck.selftest.plants import Stage
+    from embcheck.stats.arrays import Floats
     from embcheck.table import EmbeddingTable
 
 __all__ = ["KS", "POWER", "Plan", "coverage_limits", "examine", "faults", "most_passes"]
@@ -202,7 +201,7 @@ def _coverage(check: Check, plan: Plan) -> dict[str, Any]:
     return {"share": share, "redraws": len(ends), "target": target, "name": check.label, "reason": None}
 
 
-_Redraws = tuple["NDArray[np.float64]", "NDArray[np.float64]", str]
+_Redraws = tuple["Floats", "Floats", str]
 
 
 def _probes_redrawn(check: Check, stage: Stage, plan: Plan) -> _Redraws | None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from embcheck.checks.evaluate import Check
+    from embcheck.stats.arrays import Ints
 
     Plant = Callable[[EmbeddingTable, Mapping[str, Any], np.random.Generator], EmbeddingTable]
 
@@ -114,11 +115,11 @@ class _Noise:
     given: Any
     rng: np.random.Generator
 
-    def rows(self, words: Sequence[str]) -> NDArray[np.int64]:
+    def rows(self, words: Sequence[str]) -> Ints:
         """Rows of those words that have one."""
         return np.array([row for row in self.table.rows(words) if row is not None], dtype=np.int64)
 
-    def sides(self, pairs: Sequence[tuple[str, str]]) -> list[NDArray[np.int64]]:
+    def sides(self, pairs: Sequence[tuple[str, str]]) -> list[Ints]:
         """Rows of all first words, and of all second ones."""
         return [self.rows([pair[k] for pair in pairs]) for k in (0, 1)]
 

@@ -13,10 +13,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from embcheck.stats.arrays import Floats, Ints
+
 __all__ = ["area_over", "draw", "holm", "orders", "p_value"]
 
 
-def area_over(own: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+def area_over(own: Floats, other: Floats) -> float:
     r"""Share of pairs in which the value of the first sample is larger, equal ones counting as half.
 
     It is Mann and Whitney's :math:`U / n m`, for samples of n and m values.
@@ -30,23 +32,23 @@ PERMUTATIONS = 9_999
 CHUNK = 1_000
 
 
-def p_value(draws: NDArray[np.float64], value: float) -> float:
+def p_value(draws: Floats, value: float) -> float:
     """One-sided p-value (r + 1)/(B + 1): r of the B draws reach the value, which counts as one of them."""
     return (int((draws >= value).sum()) + 1) / (len(draws) + 1)
 
 
-def orders(size: int, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+def orders(size: int, count: int, rng: np.random.Generator) -> Ints:
     """(count, size) uniform permutations of 0, 1, ..., fixed points allowed: derangements are no group."""
     return rng.permuted(np.broadcast_to(np.arange(size), (count, size)), axis=1)
 
 
 def draw(
-    statistic: Callable[[NDArray[np.int64]], NDArray[Any]],
-    sample: Callable[[int], NDArray[np.int64]],
+    statistic: Callable[[Ints], NDArray[Any]],
+    sample: Callable[[int], Ints],
     *,
     most: int | None = None,
     chunk: int | None = None,
-) -> NDArray[np.float64]:
+) -> Floats:
     """(B,) values of a statistic under a null, B = ``most`` (9,999), or fewer where the settings say so.
 
     ``sample(count)`` draws so many relabellings, ``statistic`` gives the value of each, at most ``chunk`` at a time.

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from embcheck.lexicons import Relation
+    from embcheck.stats.arrays import Ints
     from embcheck.table import EmbeddingTable
 
 __all__ = ["Kind", "Token", "pairs", "tables", "tokens", "using", "variants", "vectors", "words"]
@@ -243,12 +244,12 @@ def _index(draw: DrawFn, count: int) -> int:
     return draw(st.sampled_from(range(min(count, _SIMPLE))) | st.sampled_from(range(count)))
 
 
-def _pick(draw: DrawFn, choices: Sequence[T] | NDArray[np.int64]) -> T:
+def _pick(draw: DrawFn, choices: Sequence[T] | Ints) -> T:
     """A choice, shrunk towards the first."""
     return cast("T", choices[_index(draw, len(choices))])
 
 
-def _different(draw: DrawFn, rows: NDArray[np.int64]) -> tuple[int, int]:
+def _different(draw: DrawFn, rows: Ints) -> tuple[int, int]:
     """Two different rows, in any order."""
     if len(rows) < 2:
         raise Absent(f"only one such token is here (#{rows[0]}): a pair needs two")
@@ -314,17 +315,17 @@ def _kept(table: EmbeddingTable, key: Hashable, find: Callable[[], T], lacking: 
     return kept
 
 
-def _rows_of(table: EmbeddingTable, kind: Kind | None) -> NDArray[np.int64]:
+def _rows_of(table: EmbeddingTable, kind: Kind | None) -> Ints:
     """Rows of a kind, simplest first."""
     from embcheck.table.vocabulary import TokenKind
 
-    def find() -> NDArray[np.int64]:
+    def find() -> Ints:
         return _ordered(table, table.population if kind is None else table.of_kind(TokenKind[_KINDS[kind]]))
 
     return _kept(table, kind, find, f"token of kind {kind!r}")
 
 
-def _ordered(table: EmbeddingTable, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+def _ordered(table: EmbeddingTable, rows: Ints) -> Ints:
     """Words first, single characters last, by row id."""
     import numpy as np
 
@@ -346,10 +347,10 @@ def _related(table: EmbeddingTable, relation: Relation) -> list[tuple[int, int]]
     return _kept(table, ("relation", relation), find, f"pair of {relation.name!r} that is two single tokens")
 
 
-def _rows_of_variants(table: EmbeddingTable) -> list[NDArray[np.int64]]:
+def _rows_of_variants(table: EmbeddingTable) -> list[Ints]:
     """Rows of each word that several tokens write, words simplest first."""
 
-    def find() -> list[NDArray[np.int64]]:
+    def find() -> list[Ints]:
         import numpy as np
 
         from embcheck.table.vocabulary import word_key

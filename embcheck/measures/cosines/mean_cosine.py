@@ -16,9 +16,9 @@ from embcheck.progress import track
 from embcheck.settings import current
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from torch import Tensor
 
+    from embcheck.stats.arrays import Floats
     from embcheck.table import EmbeddingTable
 
 __all__ = ["gaussian_mean_cosine", "isoscore", "mean_cosine", "partition_isotropy"]
@@ -88,7 +88,7 @@ def _mean_over_pairs(total: Tensor, size: int) -> float:
     return (float((total**2).sum()) - size) / (size * (size - 1))
 
 
-def gaussian_mean_cosine(rows: int, width: int, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
+def gaussian_mean_cosine(rows: int, width: int, count: int, rng: np.random.Generator) -> Floats:
     r"""Draws of the mean cosine of N directions uniform on the sphere in d dimensions.
 
     :math:`d R^2 / N` is close to chi-squared with d degrees of freedom (Mardia and Jupp 2000, section 10.4.1).
@@ -97,7 +97,7 @@ def gaussian_mean_cosine(rows: int, width: int, count: int, rng: np.random.Gener
     return (rng.chisquare(width, size=count) - width) / (width * math.sqrt(rows * (rows - 1)))
 
 
-def isoscore(eigenvalues: NDArray[np.float64]) -> float | None:
+def isoscore(eigenvalues: Floats) -> float | None:
     r"""IsoScore of a covariance with these eigenvalues: 1 where all are equal, 0 where one has everything.
 
     With :math:`\hat\lambda = \sqrt{d} \lambda / |\lambda|` and the defect

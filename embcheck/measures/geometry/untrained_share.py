@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from embcheck.estimate import Estimate, measure
+from embcheck.estimate import Details, Estimate, measure
 from embcheck.measures.kernels import blocks
 from embcheck.measures.kernels.nearest import nearest
 from embcheck.measures.resolve import listed, tokens_part
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from embcheck.stats.arrays import Floats, Ints
     from embcheck.table import EmbeddingTable
 
 __all__ = ["Fingerprint", "fingerprints", "round_trip", "untrained_share"]
@@ -85,7 +86,7 @@ def untrained_share(table: EmbeddingTable) -> Estimate:
     )
 
 
-def round_trip(table: EmbeddingTable) -> dict[str, Any]:
+def round_trip(table: EmbeddingTable) -> Details:
     """How many tokens come back from their own text, with examples of those that do not.
 
     Undecodable tokens are bytes that are no text by themselves; unreachable ones are text that the tokenizer never
@@ -121,7 +122,7 @@ class Fingerprint:
     """Rows (ids, ascending) that one fingerprint fits."""
 
     name: str
-    rows: NDArray[np.int64]
+    rows: Ints
     about: Mapping[str, Any] = field(default_factory=dict)
 
     def __contains__(self, row: int) -> bool:
@@ -129,7 +130,7 @@ class Fingerprint:
         return at < len(self.rows) and int(self.rows[at]) == row
 
 
-def fingerprints(table: EmbeddingTable, rows: NDArray[np.int64]) -> list[Fingerprint]:
+def fingerprints(table: EmbeddingTable, rows: Ints) -> list[Fingerprint]:
     """Every fingerprint, on known rows given by ids: those of the population, and zero rows."""
     zero = np.setdiff1d(rows, table.population)
     return [Fingerprint("zero", zero), _short(table), _near_unused(table), _equal(table), _near_another(table)]
@@ -174,7 +175,7 @@ def _near_unused(table: EmbeddingTable) -> Fingerprint:
     return Fingerprint(name, rows[near], about)
 
 
-def _distances(table: EmbeddingTable, rows: NDArray[np.int64], center: Tensor) -> NDArray[np.float64]:
+def _distances(table: EmbeddingTable, rows: Ints, center: Tensor) -> Floats:
     parts = [torch.linalg.vector_norm(table.gather(rows[s]) - center, dim=1) for s in table.slices(len(rows))]
     return np.asarray(torch.cat(parts).cpu().double().numpy())
 
@@ -193,7 +194,7 @@ def _equal(table: EmbeddingTable) -> Fingerprint:
     return Fingerprint("equal", np.sort(np.array(equal, dtype=np.int64)), about)
 
 
-def _hashes(table: EmbeddingTable, rows: NDArray[np.int64]) -> NDArray[np.uint64]:
+def _hashes(table: EmbeddingTable, rows: Ints) -> NDArray[np.uint64]:
     """A 64-bit number a row, the same for rows of the same bits."""
     factors = np.random.default_rng(0).integers(0, 2**64, table.width, dtype=np.uint64) | np.uint64(1)
     hashes = []

@@ -27,9 +27,9 @@ from embcheck.table.table import row_index
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import NDArray
     from torch import Tensor
 
+    from embcheck.stats.arrays import Ints
     from embcheck.table import EmbeddingTable
 
 __all__ = ["all_pairs_counts", "bfloat16_pays"]
@@ -40,7 +40,7 @@ _PREPARED = 2**17  # numbers split into parts at once: inside the cache
 TERMS = 3  # products of bfloat16 parts that make up one of float32
 
 
-def all_pairs_counts(table: EmbeddingTable) -> NDArray[np.int64]:
+def all_pairs_counts(table: EmbeddingTable) -> Ints:
     """For every population row, how many others it has a cosine of zero or more with. Exact, in half the products.
 
     The product of two tiles of rows serves both: its row sums count for the one, its column sums for the other. Rows
@@ -84,7 +84,7 @@ class _Tiles:
         return signs.stored(self.table, self.ids[first]), signs.stored(self.table, self.ids[second])
 
 
-def _strip(tiles: _Tiles, start: int) -> NDArray[np.int64]:
+def _strip(tiles: _Tiles, start: int) -> Ints:
     """Counts for the rows from ``start`` on, of the products of one tile with itself and all later ones.
 
     Cells near zero are settled all together at the end.

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from embcheck.stats.arrays import Ints
     from embcheck.table import EmbeddingTable
 
 Tile = tuple[slice, "Tensor"]
@@ -119,7 +120,7 @@ def blocks(
             yield part, moved.div_(torch.linalg.vector_norm(moved, dim=1, keepdim=True).clamp_min_(1e-30))
 
 
-def _stored(table: EmbeddingTable, rows: NDArray[np.int64], memory: Memory) -> Tensor:
+def _stored(table: EmbeddingTable, rows: Ints, memory: Memory) -> Tensor:
     """(n, d) rows as they are stored: consecutive ones a view of the matrix, others copied to some memory."""
     index = row_index(rows, table.vectors.device)
     if isinstance(index, slice):
@@ -133,7 +134,7 @@ def cosines(table: EmbeddingTable, query: Tensor, what: str | None = None) -> Te
         return torch.cat([query @ unit.T for _, unit in blocks(table, what=what)], dim=1)
 
 
-def mean_vector(table: EmbeddingTable, rows: NDArray[np.int64] | None = None) -> Tensor:
+def mean_vector(table: EmbeddingTable, rows: Ints | None = None) -> Tensor:
     """(d,) mean of the population's raw rows, or of others, float32."""
     total = torch.zeros(table.width, dtype=table.accumulator, device=table.vectors.device)
     rows = table.population if rows is None else rows
@@ -206,7 +207,7 @@ def on_host(array: Any) -> NDArray[Any]:
     return array.cpu().numpy() if isinstance(array, torch.Tensor) else np.asarray(array)
 
 
-def tiles(table: EmbeddingTable, rows: NDArray[np.int64], *, own: float = math.nan) -> Iterator[Tile]:
+def tiles(table: EmbeddingTable, rows: Ints, *, own: float = math.nan) -> Iterator[Tile]:
     """Cosines of rows (ids in the population) with every population row, as slices of the population and (m, n) tiles.
 
     Where a row meets itself the tile holds ``own``. Go through it inside ``full_precision``.
@@ -224,6 +225,6 @@ def tiles(table: EmbeddingTable, rows: NDArray[np.int64], *, own: float = math.n
             yield slice(start, start + cosine.shape[1]), cosine
 
 
-def lengths(table: EmbeddingTable, rows: NDArray[np.int64]) -> Tensor:
+def lengths(table: EmbeddingTable, rows: Ints) -> Tensor:
     """(n,) float32 Euclidean lengths of rows, on the device."""
     return table.norms[torch.from_numpy(np.ascontiguousarray(rows)).to(table.vectors.device)].float()

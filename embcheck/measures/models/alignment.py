@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,9 +15,10 @@ from embcheck.measures.kernels import blocks
 from embcheck.progress import track
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from torch import Tensor
 
+    from embcheck.estimate import Details
+    from embcheck.stats.arrays import Ints
     from embcheck.table import EmbeddingTable
 
 __all__ = ["Alignment", "Similarity", "align", "linear_cka"]
@@ -27,9 +28,9 @@ __all__ = ["Alignment", "Similarity", "align", "linear_cka"]
 class Alignment:
     """Tokens of two populations that have the same text."""
 
-    first: NDArray[np.int64]
+    first: Ints
     """(N,) row of each shared token in the first table, ascending."""
-    second: NDArray[np.int64]
+    second: Ints
     """(N,) and in the second."""
     ambiguous: tuple[int, int]
     """How many texts of either population are left out because several of its rows have them."""
@@ -39,7 +40,7 @@ class Alignment:
         return len(self.first)
 
     @property
-    def record(self) -> dict[str, Any]:
+    def record(self) -> Details:
         """Counts and shares as JSON types."""
         names = ("first", "second")
         return {
@@ -145,7 +146,7 @@ def _moments(tables: tuple[EmbeddingTable, ...], shared: Alignment) -> tuple[_Si
     return x, y, float(exact[0, 1].square().sum())
 
 
-def _center(table: EmbeddingTable, rows: NDArray[np.int64]) -> tuple[Tensor, float]:
+def _center(table: EmbeddingTable, rows: Ints) -> tuple[Tensor, float]:
     """(d,) mean of the rows, float32, and the largest of their lengths."""
     longest = float(table.norms[torch.from_numpy(rows).to(table.vectors.device)].max())
     return blocks.mean_vector(table, rows), longest

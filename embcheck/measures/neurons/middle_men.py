@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.linalg import solve_triangular
 
-from embcheck.estimate import Estimate, measure
+from embcheck.estimate import Details, Estimate, measure
 from embcheck.measures.cells import enough_pairs, off_diagonal, shuffled_traces, without_each_pair
 from embcheck.measures.kernels.spectrum import haar
 from embcheck.measures.neurons.profile_agreement import Profiles, log_effective, profiles_of_pairs, strongest
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from embcheck.lexicons import Relation
+    from embcheck.stats.arrays import Floats
     from embcheck.table import EmbeddingTable
 
 __all__ = ["middle_men"]
@@ -95,7 +96,7 @@ def middle_men(
     )
 
 
-def contrast(cells: NDArray[np.float64]) -> float:
+def contrast(cells: Floats) -> float:
     """Mean of the cells off the diagonal less that of those on it."""
     n, trace = len(cells), float(np.trace(cells))
     return (float(cells.sum()) - trace) / (n * (n - 1)) - trace / n
@@ -110,7 +111,7 @@ def rotations(profiles: Profiles, rng: np.random.Generator) -> Iterator[tuple[ND
         yield turned[:n], turned[n:]
 
 
-def _framed(small: NDArray[np.float64], rows: int, rng: np.random.Generator) -> NDArray[Any]:
+def _framed(small: Floats, rows: int, rng: np.random.Generator) -> NDArray[Any]:
     """U S for a uniform (rows, r) frame U; where G of that shape is well-conditioned, as G L^-T S with G'G = LL'."""
     r = len(small)
     if rows < _TALL * r:
@@ -131,7 +132,7 @@ def _few(table: EmbeddingTable, profiles: Profiles) -> Profiles:
     )
 
 
-def _most_neurons(profiles: Profiles, cells: NDArray[np.float64]) -> list[dict[str, Any]]:
+def _most_neurons(profiles: Profiles, cells: Floats) -> list[Details]:
     """The related pairs whose agreement most neurons carry."""
     order = np.argsort(-np.diag(cells), kind="stable")[:10]
     return profiles.words.listed([profiles.pairs[i] for i in order], value=np.exp(np.diag(cells)[order]))

@@ -10,7 +10,7 @@ import torch
 from scipy import stats
 
 from embcheck.errors import NotMeasurable
-from embcheck.estimate import measure
+from embcheck.estimate import Details, measure
 from embcheck.measures.cells import area, area_estimate, areas_left_out, centred, compared, off_diagonal, weakest
 from embcheck.measures.kernels import blocks
 from embcheck.measures.resolve import listed, resolved_pairs, scores, unit, word_rows
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from embcheck.estimate import Estimate
     from embcheck.lexicons import Relation
     from embcheck.measures.resolve import Words
+    from embcheck.stats.arrays import Floats
     from embcheck.table import EmbeddingTable
 
 __all__ = [
@@ -95,7 +96,7 @@ def profile_agreement(
     )
 
 
-def _beside_the_embedding(profiles: Profiles, cells: NDArray[np.float64]) -> dict[str, Any]:
+def _beside_the_embedding(profiles: Profiles, cells: Floats) -> Details:
     """The area of the embedding's own cosines, and the profiles' area less it, over the same pairs."""
     first, second = profiles.words.of_pairs(profiles.pairs)
     own = unit(first) @ unit(second).T
@@ -105,7 +106,7 @@ def _beside_the_embedding(profiles: Profiles, cells: NDArray[np.float64]) -> dic
     return {"auc": areas[1], "difference": difference, "low": interval.low, "high": interval.high}
 
 
-def _favoured(table: EmbeddingTable, profiles: Profiles, layer: int) -> dict[str, Any]:
+def _favoured(table: EmbeddingTable, profiles: Profiles, layer: int) -> Details:
     """What attention to one word alone would add to the residual stream, and the tokens of this table nearest to it.
 
     No attention pattern, norm or bias takes part: W_o W_v x for the first words of a few pairs, heads that share values
@@ -128,7 +129,7 @@ def _favoured(table: EmbeddingTable, profiles: Profiles, layer: int) -> dict[str
     }
 
 
-def _carried(table: EmbeddingTable, values: NDArray[np.float64], layer: int) -> NDArray[np.float64]:
+def _carried(table: EmbeddingTable, values: Floats, layer: int) -> Floats:
     """(n, d) values through the output projection; heads of keys and values serve several of queries, in a row."""
     out = table.tensor("attention_out", layer).cpu().double().numpy()
     if len(out) != values.shape[1]:
@@ -142,13 +143,13 @@ def _carried(table: EmbeddingTable, values: NDArray[np.float64], layer: int) -> 
     return np.asarray(values @ out)
 
 
-def _top(table: EmbeddingTable, values: NDArray[np.float64]) -> list[dict[str, Any]]:
+def _top(table: EmbeddingTable, values: Floats) -> list[Details]:
     """The ten tokens of largest value; values of dot products are up to the length of what is carried."""
     top = np.argsort(-values, kind="stable")[:TOP]
     return listed(table, table.population[top], value=values[top])
 
 
-def strongest(profiles: Profiles, count: int) -> list[dict[str, Any]]:
+def strongest(profiles: Profiles, count: int) -> list[Details]:
     """For some pairs the neurons that contribute most, each with its share of all contributions' sizes."""
     first, second = centred(profiles.first), centred(profiles.second)
     effective = np.exp(np.diag(log_effective(profiles.first[:count], profiles.second[:count])))
@@ -175,7 +176,7 @@ def strongest(profiles: Profiles, count: int) -> list[dict[str, Any]]:
     return rows
 
 
-def log_effective(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float64]:
+def log_effective(first: NDArray[Any], second: NDArray[Any]) -> Floats:
     """(n, n) logarithms of the effective number of neurons, of every first profile with every second."""
     a, b = centred(first), centred(second)
     return np.asarray(2 * np.log(np.abs(a) @ np.abs(b).T) - np.log((a * a) @ (b * b).T))
@@ -194,17 +195,17 @@ class Profiles:
 
     words: Words
     pairs: list[tuple[str, str]]
-    first: NDArray[np.float64]
-    second: NDArray[np.float64]
+    first: Floats
+    second: Floats
 
 
-def profiles_of(table: EmbeddingTable, vectors: NDArray[np.float64], weights: str, layer: int) -> NDArray[np.float64]:
+def profiles_of(table: EmbeddingTable, vectors: Floats, weights: str, layer: int) -> Floats:
     """(n, m) dot products of (n, d) vectors with the m rows of a layer's weights, a block of rows after the other."""
     rows = table.tensor(weights, layer)
     words = torch.from_numpy(vectors).to(table.vectors.device, table.accumulator)
     with blocks.full_precision():
         parts = [rows[part].to(table.accumulator) @ words.T for part in table.slices(len(rows))]
-        profiles: NDArray[np.float64] = torch.cat(parts).T.cpu().double().numpy()
+        profiles: Floats = torch.cat(parts).T.cpu().double().numpy()
     if not np.isfinite(profiles).all():
         raise NotMeasurable(f"{weights} of layer {layer} holds numbers that are not finite")
     return profiles
@@ -226,7 +227,7 @@ def profiles_of_pairs(table: EmbeddingTable, relation: Relation, weights: str, l
 
 def agreements(
     table: EmbeddingTable, profiles: Profiles, weights: str, layer: int, rng: np.random.Generator
-) -> dict[str, Any]:
+) -> Details:
     """Five measures of agreement, for related pairs and for 200 pairs of random words."""
     rows = word_rows(table)
     drawn = rng.permutation(rows)[: 2 * min(RANDOM_PAIRS, len(rows) // 2)]
@@ -238,7 +239,7 @@ def agreements(
     }
 
 
-def _by_measure(first: NDArray[np.float64], second: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+def _by_measure(first: Floats, second: Floats) -> dict[str, Floats]:
     """(n,) agreements of row i of one with row i of the other."""
     ranks = [centred(stats.rankdata(rows, axis=1)) for rows in (first, second)]
     tau = [stats.kendalltau(a, b).statistic for a, b in zip(first, second, strict=True)]

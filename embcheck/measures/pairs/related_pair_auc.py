@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
 from scipy import stats
 
 from embcheck import lexicons
-from embcheck.estimate import measure
+from embcheck.estimate import Details, measure
 from embcheck.measures.cells import area, area_estimate, centred, compared, off_diagonal, weakest
 from embcheck.measures.resolve import forms_of, random_pairs, resolve, resolved_pairs, scores, unit, word_rows
 from embcheck.settings import current
@@ -20,11 +20,10 @@ from embcheck.table.vocabulary import TokenKind
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
     from embcheck.estimate import Estimate
     from embcheck.lexicons import Comparisons, Relation
     from embcheck.measures.resolve import RandomPairs
+    from embcheck.stats.arrays import Floats, Ints
     from embcheck.table import EmbeddingTable
 
 __all__ = ["beside", "of_pairs", "related_pair_auc"]
@@ -60,7 +59,7 @@ def related_pair_auc(table: EmbeddingTable, relation: Relation, *, rng: np.rando
     cosines = unit(first) @ unit(second).T
     estimate = area_estimate(cosines, rng, ["-".join(pair) for pair in pairs])
     n = len(pairs)
-    details: dict[str, Any] = {
+    details: Details = {
         "coverage": words.coverage.record(),
         "mann_whitney": {  # cells share words, so the usual tables of U don't apply: p is that of permuted words
             "u": round(2 * estimate.value * n * n * (n - 1)) / 2,
@@ -90,9 +89,7 @@ SHOWN = 20  # words that the vocabulary splits
 LEVELS = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 
 
-def of_pairs(
-    relation: Relation, pairs: list[tuple[str, str]], first: NDArray[np.float64], second: NDArray[np.float64]
-) -> dict[str, Any]:
+def of_pairs(relation: Relation, pairs: list[tuple[str, str]], first: Floats, second: Floats) -> Details:
     """Each pair's cosine, the strata's means, and every other comparison of two vectors."""
     cosines = (unit(first) * unit(second)).sum(1)
     by_pair = dict(zip(pairs, cosines.tolist(), strict=True))
@@ -108,7 +105,7 @@ def of_pairs(
     }
 
 
-def _comparisons(first: NDArray[np.float64], second: NDArray[np.float64]) -> dict[str, Any]:
+def _comparisons(first: Floats, second: Floats) -> Details:
     """Pearson, Spearman, Kendall, Euclid, cosine and dot product of the two vectors of related and cross pairs.
 
     Kendall's tau takes O(d log d) a cell, so its cross pairs are only each first word with the next pair's second.
@@ -130,7 +127,7 @@ def _comparisons(first: NDArray[np.float64], second: NDArray[np.float64]) -> dic
     return auc if not all(map(len, finite)) else {**auc, "kendall": compared(*finite)}
 
 
-def beside(table: EmbeddingTable, rng: np.random.Generator) -> dict[str, Any]:
+def beside(table: EmbeddingTable, rng: np.random.Generator) -> Details:
     """Everything about words outside the relation: the background first, since the others are held against it."""
     background = random_pairs(table, word_rows(table), BACKGROUND, rng)
     lists = lexicons.comparisons()
@@ -144,7 +141,7 @@ def beside(table: EmbeddingTable, rng: np.random.Generator) -> dict[str, Any]:
     }
 
 
-def _background(table: EmbeddingTable, drawn: RandomPairs, rng: np.random.Generator) -> dict[str, Any]:
+def _background(table: EmbeddingTable, drawn: RandomPairs, rng: np.random.Generator) -> Details:
     """Random pairs of words; of tokens without a leading space, as one source compares; of mean-pooled words."""
     inside = table.of_kind(TokenKind.WORD_INSIDE)
     spaceless = random_pairs(table, inside, BACKGROUND, rng).dots if len(inside) > 1 else None
@@ -159,7 +156,7 @@ def _background(table: EmbeddingTable, drawn: RandomPairs, rng: np.random.Genera
     }
 
 
-def _pooled(table: EmbeddingTable) -> dict[str, Any]:
+def _pooled(table: EmbeddingTable) -> Details:
     """Mean dot product and cosine between different words of several tokens, each the mean of its tokens."""
     words = table.embed(lexicons.words(), "mean")
     several = [i for i, ids in enumerate(words.rows) if len(ids) > 1]
@@ -171,12 +168,12 @@ def _pooled(table: EmbeddingTable) -> dict[str, Any]:
     return {"words": n, "mean_dot": means[0], "mean_cosine": means[1]}
 
 
-def _pairs(table: EmbeddingTable, pairs: Sequence[tuple[str, str]], background: RandomPairs) -> dict[str, Any]:
+def _pairs(table: EmbeddingTable, pairs: Sequence[tuple[str, str]], background: RandomPairs) -> Details:
     """Cosine, dot product and percentile in the background of each pair; words of several tokens pooled, and marked."""
     words = table.embed(list(dict.fromkeys(word for pair in pairs for word in pair)), "mean")
     vectors = dict(zip(words.words, words.vectors.cpu().double().numpy(), strict=True))
     single = {word for word, ids in zip(words.words, words.rows, strict=True) if len(ids) == 1}
-    rows: list[dict[str, Any]] = []
+    rows: list[Details] = []
     measured: list[float] = []
     for a, b in pairs:
         if a in vectors and b in vectors:
@@ -195,7 +192,7 @@ def _pairs(table: EmbeddingTable, pairs: Sequence[tuple[str, str]], background: 
 
 def _sizes(
     table: EmbeddingTable, sizes: Sequence[str], how: Literal["single", "mean"], rng: np.random.Generator
-) -> dict[str, Any] | None:
+) -> Details | None:
     """Synonyms of size with each other and with random words; none where fewer than two resolve."""
     words = table.embed(sizes, how)
     n = len(words.words)
@@ -216,7 +213,7 @@ def _sizes(
 # --- sums and parts of words ------------------------------------------------------------------------------------
 
 
-def _sums(table: EmbeddingTable, lists: Comparisons) -> list[dict[str, Any]]:
+def _sums(table: EmbeddingTable, lists: Comparisons) -> list[Details]:
     """Rank of each target by cosine with the sum of two unit vectors, among all forms but the two words'.
 
     A target of several tokens is the mean of them, which shares no row; its rank is what it would be as a row.
@@ -247,7 +244,7 @@ def _sums(table: EmbeddingTable, lists: Comparisons) -> list[dict[str, Any]]:
     return sums
 
 
-def _split_words(table: EmbeddingTable, lists: Comparisons, background: RandomPairs) -> list[dict[str, Any]]:
+def _split_words(table: EmbeddingTable, lists: Comparisons, background: RandomPairs) -> list[Details]:
     """Cosine of neighbouring pieces: those the source looks at, then the lexicon's words that this table splits."""
     split = []
     for whole, first, second in lists.pieces:
@@ -263,7 +260,7 @@ def _split_words(table: EmbeddingTable, lists: Comparisons, background: RandomPa
     return split
 
 
-def _pieces(table: EmbeddingTable, word: str, rows: NDArray[np.int64], background: RandomPairs) -> dict[str, Any]:
+def _pieces(table: EmbeddingTable, word: str, rows: Ints, background: RandomPairs) -> Details:
     units = table.units(rows)
     cosines = torch.linalg.vecdot(units[:-1], units[1:]).cpu().double().tolist()
     return {
