@@ -23,21 +23,9 @@ if TYPE_CHECKING:
     from embcheck.spec import ModelSpec
 
 __all__ = [
-    "Bound",
-    "ClaimOutcome",
-    "Declaration",
-    "Direction",
-    "Verdict",
-    "above",
-    "agrees",
-    "beats",
-    "below",
-    "check_margin",
-    "claim",
-    "combine",
-    "decides",
-    "within",
-]
+    "Bound", "ClaimOutcome", "Declaration", "Direction", "Verdict", "above", "agrees", "beats", "below", "check_margin",
+    "claim", "combine", "decides", "within",
+]  # fmt: skip
 
 SIGNIFICANCE = 0.01
 Direction = Literal["both", "down", "up"]
@@ -65,13 +53,7 @@ class ClaimOutcome(Struct, frozen=True):
     high: int | float | UnsetType | None = UNSET
 
     def __post_init__(self) -> None:
-        """Refuse what no claim states, also in a report that is read.
-
-        Raises
-        ------
-        ValueError
-            The numbers are not those of its kind.
-        """
+        """Refuse what no claim states, also in a report that is read."""
         is_range = self.op == "within"
         stated = [number is not UNSET for number in (self.bound, self.low, self.high)]
         if stated != [not is_range, is_range, is_range]:
@@ -275,13 +257,7 @@ class Declaration:
 
 
 def check_margin(margin: float | None, bad: str) -> None:
-    """Check how a property says that it may move.
-
-    Raises
-    ------
-    UsageError
-        The margin is not a positive number, or the direction is unknown.
-    """
+    """Raise `UsageError` where a property's margin is not a positive number, or its direction is unknown."""
     if margin is not None and not (math.isfinite(margin) and margin > 0):
         raise UsageError(f"margin must be a positive number, got {margin}")
     if bad not in {"both", "down", "up"}:

@@ -16,11 +16,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 __all__ = [
-    "Analogy", "Axis", "Comparisons", "Pair", "Question", "Questions", "Relation", "Section", "analogies", "axes",
-    "checked_pair", "comparisons", "distinct", "load", "questions", "related", "relation", "relations", "select",
+    "Analogy", "Axis", "Comparisons", "Named", "Pair", "Question", "Questions", "Relation", "Section", "analogies",
+    "axes", "checked_pair", "comparisons", "distinct", "load", "questions", "related", "relation", "relations", "select",
 ]  # fmt: skip
 
 _Entry = TypeVar("_Entry")
+
+
+class Named:
+    """What goes by its name."""
+
+    __slots__ = ()
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
 
 
 def load(file: str) -> dict[str, Any]:
@@ -49,7 +59,7 @@ Pair = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Relation:
+class Relation(Named):
     """Word pairs that share one meaning, in declared strata.
 
     Raises `UsageError` where it has fewer than two pairs or a word occurs twice, whatever its case.
@@ -84,12 +94,9 @@ class Relation:
     def __reduce__(self) -> tuple[type[Relation], tuple[str, str, dict[str, tuple[Pair, ...]]]]:
         return Relation, (self.name, self.sentence, dict(self.strata))
 
-    def __str__(self) -> str:
-        return self.name
-
 
 @dataclass(frozen=True, slots=True)
-class Analogy:
+class Analogy(Named):
     """Four words, read as ``a - b + c = target``, with the candidates to choose among (none given: any word)."""
 
     name: str
@@ -110,9 +117,6 @@ class Analogy:
     def words(self) -> tuple[str, ...]:
         """Every distinct word: the four, then the other candidates."""
         return tuple(dict.fromkeys((self.a, self.b, self.c, self.target, *self.candidates)))
-
-    def __str__(self) -> str:
-        return self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +196,7 @@ def _analogies() -> dict[str, Analogy]:
 
 
 @dataclass(frozen=True, slots=True)
-class Axis:
+class Axis(Named):
     """Pairs of words, each read from one pole to the other.
 
     ``orthogonal_to`` is the axis that is projected out first. ``source`` holds the pairs that the source document
@@ -220,9 +224,6 @@ class Axis:
         away = () if self.orthogonal_to is None else self.orthogonal_to.words
         own = (word for pair in self.source for word in pair)
         return tuple(dict.fromkeys((*self.poles.words, *own, *self.focus, *self.controls, *away)))
-
-    def __str__(self) -> str:
-        return self.name
 
 
 def axes(*names: str) -> tuple[Axis, ...]:
@@ -263,14 +264,11 @@ class Section:
 
 
 @dataclass(frozen=True, slots=True)
-class Questions:
+class Questions(Named):
     """The sections of a file, in its order."""
 
     name: str
     sections: tuple[Section, ...]
-
-    def __str__(self) -> str:
-        return self.name
 
 
 def questions(path: str | Path) -> Questions:

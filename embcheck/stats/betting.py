@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from embcheck.settings import current, decided
+from embcheck.settings import current, is_decided
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -167,7 +167,7 @@ def draw(order: Ints, measure: Callable[[Ints], Floats]) -> tuple[Floats, float,
         fresh = measure(order[len(values) : count])
         low, high = sequence.extend(fresh)
         values = np.concatenate([values, fresh])
-        if not decided(low, high):
+        if not is_decided(low, high):
             count = min(2 * count, MOST)
     mean = math.fsum(values) / len(values)
     return values, min(low, mean), max(high, mean)

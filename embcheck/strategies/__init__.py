@@ -5,22 +5,24 @@ two letters and more, then the other tokens (vocabularies put alphabets and byte
 by ascending row id. Row ids stand in for frequency, as vocabularies are ordered by it; nothing is counted.
 
 Strategies without a ``table`` draw from the one in force when they are drawn: that of the fixture ``embcheck_table``,
-or of ``using``. Where a table has nothing to draw, the test is skipped. Needs hypothesis, which the extra
-``hypothesis`` installs and nothing imports before a strategy is made.
+or of ``using``. Where a table has nothing to draw, the test is skipped. They raise `UsageError` where an argument makes
+no sense (an unknown kind, both a kind and a relation, an empty range), ``table`` is no table, or hypothesis is missing:
+the extra ``hypothesis`` installs it, and nothing imports it before a strategy is made.
 """
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 from unittest import SkipTest
 
 from embcheck.errors import NotMeasurable, UsageError
+from embcheck.settings import in_force
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator, Sequence
+    from collections.abc import Callable, Hashable, Sequence
+    from contextlib import AbstractContextManager
 
     import numpy as np
     from hypothesis.strategies import DrawFn, SearchStrategy
@@ -56,14 +58,9 @@ class Token:
     id: int
 
 
-@contextmanager
-def using(table: EmbeddingTable) -> Iterator[EmbeddingTable]:
+def using(table: EmbeddingTable) -> AbstractContextManager[EmbeddingTable]:
     """Let strategies draw from ``table`` for the ``with`` block, as the fixture ``embcheck_table`` does for a test."""
-    token = _in_force.set(table)
-    try:
-        yield table
-    finally:
-        _in_force.reset(token)
+    return in_force(_in_force, table)
 
 
 def tokens(table: EmbeddingTable | None = None, *, kind: Kind | None = None) -> SearchStrategy[Token]:
@@ -71,16 +68,9 @@ def tokens(table: EmbeddingTable | None = None, *, kind: Kind | None = None) -> 
 
     Parameters
     ----------
-    table
-        To draw from; by default the one in force.
     kind
         Only ``word`` (letters that begin a word), ``inside`` (letters that continue one), ``ascii`` (one visible ASCII
         character), ``byte``, ``control`` or ``other``.
-
-    Raises
-    ------
-    UsageError
-        The kind is unknown, ``table`` is no table, or hypothesis is not installed.
     """
     _check_kind(kind)
     return _drawn(table, lambda draw, here: _token(here, _pick(draw, _rows_of(here, kind))))
@@ -91,15 +81,8 @@ def words(table: EmbeddingTable | None = None, *, among: Sequence[str] | None = 
 
     Parameters
     ----------
-    table
-        To draw from; by default the one in force.
     among
         Words to choose among, simplest first; by default the tokens that begin a word.
-
-    Raises
-    ------
-    UsageError
-        ``table`` is no table, ``among`` is one text instead of several, or hypothesis is not installed.
     """
     if isinstance(among, str):
         raise UsageError(f"strategies.words(): among must be a list of words, got {among!r}")
@@ -116,17 +99,10 @@ def pairs(
 
     Parameters
     ----------
-    table
-        To draw from; by default the one in force.
     kind
         Both are of this kind, as in ``tokens``.
     relation
         Word pairs such as ``lexicons.relations("plural")[0]``, simplest first.
-
-    Raises
-    ------
-    UsageError
-        As ``tokens``; or both ``kind`` and ``relation`` are given.
     """
     _check_kind(kind)
     if relation is not None and kind is not None:
@@ -137,18 +113,7 @@ def pairs(
 
 
 def variants(table: EmbeddingTable | None = None) -> SearchStrategy[tuple[Token, Token]]:
-    """Two different tokens that write one word: its case and space variants, as ``vocabulary.word_key`` folds them.
-
-    Parameters
-    ----------
-    table
-        To draw from; by default the one in force.
-
-    Raises
-    ------
-    UsageError
-        ``table`` is no table, or hypothesis is not installed.
-    """
+    """Two different tokens that write one word: its case and space variants, as ``vocabulary.word_key`` folds them."""
     return _drawn(table, lambda draw, here: _pair(here, _different(draw, _pick(draw, _rows_of_variants(here)))))
 
 
@@ -161,11 +126,6 @@ def vectors(table: EmbeddingTable | None = None, *, width: int | None = None) ->
         Its width d and its device are taken; by default the table in force.
     width
         d, where no table is needed; then on the CPU.
-
-    Raises
-    ------
-    UsageError
-        Both are given, the width is not positive, ``table`` is no table, or hypothesis is not installed.
     """
     if width is None:
         return _drawn(table, lambda draw, here: draw(_vectors(here.width)).to(here.vectors.device))
@@ -183,14 +143,9 @@ def tables(*, rows: tuple[int, int] = (2, 12), width: tuple[int, int] = (1, 6)) 
     Parameters
     ----------
     rows
-        The fewest and the most rows.
+        The fewest and the most rows, from 2 up to as many as the lexicons have words.
     width
-        The fewest and the most columns.
-
-    Raises
-    ------
-    UsageError
-        A range is empty, has fewer than 2 rows or 1 column, or more rows than there are words.
+        The fewest and the most columns, from 1.
     """
     from embcheck import lexicons
 

@@ -41,11 +41,6 @@ def background_cosine(table: EmbeddingTable) -> Estimate:
     tokens against every other row, and the percentile at which a cosine of 0.2 and one of 0.5 stand. The 5,000 pairs,
     0.2 and 0.5 are those of the notebook "Word Embeddings: From Tokens to Geometry" (2026), section 4.
 
-    Parameters
-    ----------
-    table
-        N population rows of width d.
-
     Raises
     ------
     NotMeasurable

@@ -40,13 +40,6 @@ def mean_cosine(table: EmbeddingTable, *, rng: np.random.Generator) -> Estimate:
     Viswanath, "All-but-the-top", 2018), IsoScore (Rudman et al. 2022), which cannot see a shift of the mean, and the
     share of the top component, about the mean and about zero.
 
-    Parameters
-    ----------
-    table
-        N population rows of width d.
-    rng
-        Draws the null.
-
     Raises
     ------
     NotMeasurable

@@ -41,11 +41,6 @@ def metric_agreement(table: EmbeddingTable) -> Estimate:
     either over the whole population, for 200 probes. The comparison is that of the notebook "Word Embeddings: From
     Tokens to Geometry" (2026), section 8c.
 
-    Parameters
-    ----------
-    table
-        N population rows of width d.
-
     Raises
     ------
     NotMeasurable

@@ -60,8 +60,6 @@ def negative_share_difference(
     ----------
     token_class
         ``"ascii"`` or ``"byte"``, or the rows of a class of one's own.
-    rng
-        Draws the permutations.
 
     Raises
     ------

@@ -36,16 +36,6 @@ def non_negative_share(table: EmbeddingTable) -> Estimate:
     by 200 anchors over the whole population); exact where every row
     is probed, which is the default up to 32,000 rows. With ``--probes auto``, drawn until the claims are decided.
     Details hold a histogram of the cosines of 1,000 probes.
-
-    Parameters
-    ----------
-    table
-        N population rows of width d.
-
-    Raises
-    ------
-    NotMeasurable
-        Fewer than two rows in the population.
     """
     population = table.population
     probes, shares, interval = _drawn(table)

@@ -48,13 +48,6 @@ def neighbor_count_skewness(table: EmbeddingTable, *, rng: np.random.Generator) 
     the figures of the whole vocabulary with its largest hubs named, exact up to 8,000 rows or with ``--probes all``,
     otherwise from 1,000 sampled queries (``sampled_skewness``).
 
-    Parameters
-    ----------
-    table
-        N population rows of width d.
-    rng
-        Draws the null.
-
     Raises
     ------
     NotMeasurable

@@ -39,13 +39,6 @@ def participation_share(table: EmbeddingTable, *, rng: np.random.Generator) -> E
     scree plot's numbers, entropy rank and participation ratio, about the mean and about zero, beside those of Marchenko
     and Pastur's law.
 
-    Parameters
-    ----------
-    table
-        N population rows of width d.
-    rng
-        Draws the null.
-
     Raises
     ------
     NotMeasurable

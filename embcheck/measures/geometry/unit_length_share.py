@@ -35,17 +35,10 @@ def unit_length_share(table: EmbeddingTable, *, unit_tolerance: float = 0.01, me
 
     Parameters
     ----------
-    table
-        N population rows of width d.
     unit_tolerance
         How far from 1 a length may be.
     mean_tolerance
         How far from 0 a column's mean may be.
-
-    Raises
-    ------
-    NotMeasurable
-        Fewer than two rows in the population.
     """
     population = table.population
     norms = table.norms.cpu().double().numpy()

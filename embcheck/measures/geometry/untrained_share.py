@@ -50,11 +50,6 @@ def untrained_share(table: EmbeddingTable) -> Estimate:
     ----------
     table
         Its population, and zero rows that the tokenizer names, are the known rows.
-
-    Raises
-    ------
-    NotMeasurable
-        Fewer than two rows in the population.
     """
     zero = np.flatnonzero(table.status == RowStatus.ZERO)
     if table.kind == "known":  # zero rows that would be in the population but for having no direction

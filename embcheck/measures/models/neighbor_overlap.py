@@ -41,12 +41,8 @@ def neighbor_overlap(tables: tuple[EmbeddingTable, ...], k: int = 20, *, rng: np
 
     Parameters
     ----------
-    tables
-        Two tables.
     k
         Length of a neighbor list.
-    rng
-        Draws the null.
 
     Raises
     ------

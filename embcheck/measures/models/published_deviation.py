@@ -69,14 +69,8 @@ def published_deviation(table: EmbeddingTable, *, rng: np.random.Generator) -> E
     Means over 50 random tokens have as tolerance the 0.99 quantile of the distance between 50-token means, resampled
     from up to 1,000 probes, and the mean of all of these (the probes' own sampling added in quadrature), plus half a
     unit of the last printed digit; figures without a sample the half unit and the precision of the rows' dtype. All
-    listed figures are compared, so the value is exact; what is random stands in the tolerances.
-
-    Parameters
-    ----------
-    table
-        Its provenance names the model.
-    rng
-        Resamples the 50-token means.
+    listed figures are compared, so the value is exact; what is random stands in the tolerances. The table's provenance
+    names the model.
 
     Raises
     ------

@@ -55,8 +55,6 @@ def middle_men(
         A role of `EmbeddingTable.tensor`.
     layer
         Number of the layer; -1 is the last.
-    rng
-        Draws both nulls.
 
     Raises
     ------

@@ -64,8 +64,6 @@ def profile_agreement(
         A role of `EmbeddingTable.tensor`.
     layer
         Number of the layer; -1 is the last.
-    rng
-        Draws the null, and the random words of the details.
 
     Raises
     ------

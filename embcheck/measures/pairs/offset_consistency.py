@@ -54,8 +54,6 @@ def offset_consistency(table: EmbeddingTable, relation: Relation, *, rng: np.ran
     ----------
     relation
         Word-disjoint pairs (a, b).
-    rng
-        Draws the nulls.
 
     Raises
     ------

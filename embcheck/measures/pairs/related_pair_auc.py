@@ -46,8 +46,6 @@ def related_pair_auc(table: EmbeddingTable, relation: Relation, *, rng: np.rando
     ----------
     relation
         Word-disjoint pairs (a, b) of related words.
-    rng
-        Draws the null and the random pairs of the details.
 
     Raises
     ------

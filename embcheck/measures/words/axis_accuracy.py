@@ -67,8 +67,6 @@ def axis_accuracy(table: EmbeddingTable, axis: Axis, *, rng: np.random.Generator
     ----------
     axis
         Word-disjoint pairs, each read from one pole to the other.
-    rng
-        Draws the random axes.
 
     Raises
     ------

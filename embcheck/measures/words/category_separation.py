@@ -45,8 +45,6 @@ def category_separation(table: EmbeddingTable, categories: Categories, *, rng: n
     ----------
     categories
         Groups of words. Those with fewer than 3 single tokens are left out.
-    rng
-        Draws the null.
 
     Raises
     ------

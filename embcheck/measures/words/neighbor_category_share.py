@@ -53,8 +53,6 @@ def neighbor_category_share(
         Groups of words, one of them ``category``.
     category
         The name of the group whose words are the queries.
-    rng
-        Draws the null.
 
     Raises
     ------

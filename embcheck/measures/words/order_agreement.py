@@ -74,8 +74,6 @@ def order_agreement(table: EmbeddingTable, sequence: OrderedWords, *, rng: np.ra
     ----------
     sequence
         Words in their order. Those that are no single token are left out, and the others keep their places.
-    rng
-        Draws the orders.
 
     Raises
     ------
