@@ -32,13 +32,5 @@ __all__ = [
 @functools.cache
 def words() -> tuple[str, ...]:
     """Return every distinct word of every list, in file order."""
-    lists: tuple[Any, ...] = (
-        *relations(),
-        *analogies(),
-        *categories(),
-        *sequences(),
-        *axes(),
-        related(),
-        comparisons(),
-    )
-    return tuple(dict.fromkeys(word for entry in lists for word in entry.words))
+    named: tuple[Any, ...] = (*relations(), *analogies(), *categories(), *sequences(), *axes())
+    return tuple(dict.fromkeys(word for entry in (*named, related(), comparisons()) for word in entry.words))

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Analogy", "Axis", "Comparisons", "Named", "Pair", "Question", "Questions", "Relation", "Section", "analogies",
-    "axes", "checked_pair", "comparisons", "distinct", "load", "questions", "related", "relation", "relations", "select",
+    "axes", "checked_pair", "comparisons", "distinct", "load", "questions", "related", "relation", "relations",
+    "select",
 ]  # fmt: skip
 
 _Entry = TypeVar("_Entry")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from embcheck.measures.resolve import Words
-    from embcheck.stats.arrays import Floats
+    from embcheck.stats import Floats
 
 __all__ = [
     "area", "area_estimate", "areas_left_out", "centred", "compared", "enough_pairs", "off_diagonal", "shuffled",

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from embcheck.estimate import Details
-    from embcheck.stats.arrays import Ints
+    from embcheck.stats import Ints
 
 __all__ = ["BINS", "coarse", "of_values", "rounded"]
 

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
     from embcheck.estimate import Part
     from embcheck.lexicons import Axis, Relation
-    from embcheck.stats.arrays import Bools, Floats, Ints
+    from embcheck.stats import Bools, Floats, Ints
     from embcheck.table import Coverage, EmbeddingTable
 
 __all__ = [
-    "Forms", "RandomPairs", "Words", "axis_pool", "check_pairs", "forms_of", "listed", "lowest", "matched_pools",
-    "random_pairs", "resolve", "resolved_pairs", "scores", "tokens_part", "undecided", "unit", "word_rows",
+    "Forms", "RandomPairs", "Words", "axis_pool", "check_pairs", "forms_of", "listed", "lowest", "lowest_pairs",
+    "matched_pools", "random_pairs", "resolve", "resolved_pairs", "scores", "tokens_part", "undecided", "unit", "word_rows",
 ]  # fmt: skip
 
 MIN_PAIRS, ENOUGH = 3, 20
@@ -149,6 +149,12 @@ def random_pairs(table: EmbeddingTable, rows: Ints, count: int, rng: np.random.G
 def scores(table: EmbeddingTable, queries: Floats) -> Tensor:
     """(q, N) cosines of (q, d) queries with every row of the population, on the table's device."""
     return blocks.cosines(table, torch.from_numpy(unit(queries)).float().to(table.vectors.device))
+
+
+def lowest_pairs(ids: Ints, names: Sequence[str], values: Floats) -> list[Details]:
+    """The ten pairs with the smallest values, by ids, (n, 2), and name."""
+    order = np.argsort(values, kind="stable")[:10]
+    return [{"ids": ids[i].tolist(), "token": names[i], "value": float(values[i])} for i in order]
 
 
 def tokens_part(table: EmbeddingTable, rows: Ints, values: NDArray[Any]) -> Part:

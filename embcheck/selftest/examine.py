@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from embcheck.checks.evaluate import Check, Result
     from embcheck.estimate import Estimate
     from embcheck.selftest.plants import Stage
-    from embcheck.stats.arrays import Floats
+    from embcheck.stats import Floats
     from embcheck.table import EmbeddingTable
 
 __all__ = ["KS", "POWER", "Plan", "coverage_limits", "examine", "faults", "most_passes"]

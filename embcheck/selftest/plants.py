@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from embcheck.checks.evaluate import Check
-    from embcheck.stats.arrays import Ints
+    from embcheck.stats import Ints
 
     Plant = Callable[[EmbeddingTable, Mapping[str, Any], np.random.Generator], EmbeddingTable]
 

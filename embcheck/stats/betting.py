@@ -19,7 +19,7 @@ from embcheck.settings import current, is_decided
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from embcheck.stats.arrays import Floats, Ints
+    from embcheck.stats import Floats, Ints
 
 __all__ = ["LEAST", "MOST", "ConfidenceSequence", "betting_interval", "betting_p_value", "draw"]
 
@@ -62,10 +62,7 @@ class _Stakes:
 
 
 def betting_interval(
-    values: Floats,
-    confidence_level: float,
-    population: int | None = None,
-    bounds: tuple[float, float] = (0.0, 1.0),
+    values: Floats, confidence_level: float, population: int | None = None, bounds: tuple[float, float] = (0.0, 1.0)
 ) -> tuple[float, float]:
     """Interval of the mean of bounded values in random order, whatever their shape; never of zero width."""
     (lo, hi), alpha = bounds, 1 - confidence_level
@@ -85,10 +82,7 @@ def betting_interval(
 
 
 def betting_p_value(
-    values: Floats,
-    mean: float,
-    population: int | None = None,
-    bounds: tuple[float, float] = (0.0, 1.0),
+    values: Floats, mean: float, population: int | None = None, bounds: tuple[float, float] = (0.0, 1.0)
 ) -> float:
     """How well bounded values agree with a mean: one over the hedged capital, by Ville's inequality, at most 1."""
     lo, hi = bounds

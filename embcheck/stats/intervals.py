@@ -16,7 +16,7 @@ from scipy import special
 from embcheck.stats.betting import betting_interval
 
 if TYPE_CHECKING:
-    from embcheck.stats.arrays import Floats, Ints
+    from embcheck.stats import Floats, Ints
 
 __all__ = [
     "Interval", "Method", "bounded_jackknife_interval", "jackknife_interval", "logit_jackknife_interval",
@@ -78,10 +78,7 @@ def t_interval(values: Floats, confidence_level: float, population: int | None =
 
 
 def jackknife_interval(
-    value: float,
-    replicates: Floats,
-    confidence_level: float,
-    bounds: tuple[float, float] = (-math.inf, math.inf),
+    value: float, replicates: Floats, confidence_level: float, bounds: tuple[float, float] = (-math.inf, math.inf)
 ) -> tuple[Interval, Floats]:
     r"""Delete-one jackknife-t interval around ``value``, inside ``bounds``, and the pseudo-values it comes from.
 
@@ -148,12 +145,7 @@ def score_interval(share: float, variance: float, most: int, degrees: int, confi
 
 
 def stratified_jackknife_interval(
-    value: float,
-    replicates: Floats,
-    confidence_level: float,
-    strata: Ints,
-    *,
-    excess: float = 0.0,
+    value: float, replicates: Floats, confidence_level: float, strata: Ints, *, excess: float = 0.0
 ) -> tuple[Interval, Floats]:
     r"""Delete-one jackknife-t interval for units in strata of fixed sizes, and its pseudo-values.
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from embcheck.lexicons import Relation
-    from embcheck.stats.arrays import Ints
+    from embcheck.stats import Ints
     from embcheck.table import EmbeddingTable
 
 __all__ = ["Kind", "Token", "pairs", "tables", "tokens", "using", "variants", "vectors", "words"]

@@ -18,7 +18,7 @@ from embcheck.settings import current
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from embcheck.stats.arrays import Floats, Ints
+    from embcheck.stats import Floats, Ints
     from embcheck.table import EmbeddingTable
 
 __all__ = ["against_all", "background_cosine"]
@@ -135,11 +135,4 @@ def _read_off(histogram: Tensor, low: float, high: float) -> Details:
 def _farthest_from_orthogonal(table: EmbeddingTable, pairs: Ints, cosines: Floats) -> list[Details]:
     """The pairs that weigh most against the claim: those with the largest cosines, whatever the sign."""
     order = np.argsort(-np.abs(cosines), kind="stable")[:10]
-    return [
-        {
-            "ids": pairs[i].tolist(),
-            "token": _names(table, pairs[i]),
-            "value": float(cosines[i]),
-        }
-        for i in order
-    ]
+    return [{"ids": pairs[i].tolist(), "token": _names(table, pairs[i]), "value": float(cosines[i])} for i in order]

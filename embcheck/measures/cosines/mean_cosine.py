@@ -18,7 +18,7 @@ from embcheck.settings import current
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from embcheck.stats.arrays import Floats
+    from embcheck.stats import Floats
     from embcheck.table import EmbeddingTable
 
 __all__ = ["gaussian_mean_cosine", "isoscore", "mean_cosine", "partition_isotropy"]

@@ -19,7 +19,7 @@ from embcheck.settings import current
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from embcheck.stats.arrays import Floats, Ints
+    from embcheck.stats import Floats, Ints
     from embcheck.table import EmbeddingTable
 
 __all__ = ["metric_agreement"]

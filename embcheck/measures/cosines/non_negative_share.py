@@ -17,7 +17,7 @@ from embcheck.stats.intervals import Interval, Method, skewness_of
 
 if TYPE_CHECKING:
     from embcheck.measures.kernels.probe_cosines import ProbeStatistics
-    from embcheck.stats.arrays import Floats, Ints
+    from embcheck.stats import Floats, Ints
     from embcheck.table import EmbeddingTable
 
 __all__ = ["non_negative_share", "rayleigh"]

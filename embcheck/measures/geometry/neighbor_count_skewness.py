@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from embcheck.stats.arrays import Floats, Ints
+    from embcheck.stats import Floats, Ints
     from embcheck.table import EmbeddingTable
 
 __all__ = ["count_statistics", "gaussian_directions", "neighbor_count_skewness", "raw_moments", "sampled_skewness"]

@@ -25,7 +25,7 @@ from embcheck.table.vocabulary import TokenKind
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from embcheck.stats.arrays import Floats, Ints
+    from embcheck.stats import Floats, Ints
     from embcheck.table import EmbeddingTable
 
 __all__ = ["norm_frequency_correlation", "spearman_jackknife"]

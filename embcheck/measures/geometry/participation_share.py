@@ -17,7 +17,7 @@ from embcheck.settings import current
 
 if TYPE_CHECKING:
     from embcheck.measures.kernels.spectrum import Spectrum
-    from embcheck.stats.arrays import Floats
+    from embcheck.stats import Floats
     from embcheck.table import EmbeddingTable
 
 __all__ = ["gaussian_participation", "participation_share"]

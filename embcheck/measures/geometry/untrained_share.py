@@ -16,12 +16,10 @@ from embcheck.measures.resolve import listed, tokens_part
 from embcheck.table.vocabulary import RowStatus, TokenKind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from embcheck.stats.arrays import Floats, Ints
+    from embcheck.stats import Floats, Ints
     from embcheck.table import EmbeddingTable
 
 __all__ = ["Fingerprint", "fingerprints", "round_trip", "untrained_share"]
@@ -62,7 +60,7 @@ def untrained_share(table: EmbeddingTable) -> Estimate:
     norms = table.norms.cpu().double().numpy()
     flagged = np.flatnonzero(fits)
     flagged = flagged[np.lexsort((norms[flagged], -fits[flagged]))]
-    why = [[fingerprint.name for fingerprint in fitted if row in fingerprint] for row in flagged[:LISTED].tolist()]
+    why = [[fingerprint.name for fingerprint in fitted if row in fingerprint.rows] for row in flagged[:LISTED].tolist()]
     examples = listed(table, flagged[:LISTED], value=norms[flagged])
     examples = [{**example, "why": names} for example, names in zip(examples, why, strict=True)]
     return Estimate.exact(
@@ -118,11 +116,7 @@ class Fingerprint:
 
     name: str
     rows: Ints
-    about: Mapping[str, Any] = field(default_factory=dict)
-
-    def __contains__(self, row: int) -> bool:
-        at = int(np.searchsorted(self.rows, row))
-        return at < len(self.rows) and int(self.rows[at]) == row
+    about: Details = field(default_factory=dict)
 
 
 def fingerprints(table: EmbeddingTable, rows: Ints) -> list[Fingerprint]:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from embcheck.stats.arrays import Ints
+    from embcheck.stats import Ints
     from embcheck.table import EmbeddingTable
 
 __all__ = ["all_pairs_counts", "bfloat16_pays"]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from embcheck.stats.arrays import Ints
+    from embcheck.stats import Ints
     from embcheck.table import EmbeddingTable
 
 Tile = tuple[slice, "Tensor"]

@@ -16,7 +16,7 @@ from embcheck.measures.kernels.blocks import Memory, Raw, full_precision, on_hos
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from embcheck.stats.arrays import Floats, Ints
+    from embcheck.stats import Floats, Ints
     from embcheck.table import EmbeddingTable
 
 __all__ = ["ProbeStatistics", "probe_statistics", "row_counts"]

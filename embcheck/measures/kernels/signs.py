@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from embcheck.stats.arrays import Bools, Ints
+    from embcheck.stats import Bools, Ints
     from embcheck.table import EmbeddingTable
 
 __all__ = ["Cells", "Tally", "count", "of_pairs", "row_totals", "set_bits", "settle", "stored", "together", "tolerance"]

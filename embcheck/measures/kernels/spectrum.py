@@ -14,7 +14,7 @@ from embcheck.progress import track
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from embcheck.stats.arrays import Floats
+    from embcheck.stats import Floats
     from embcheck.table import EmbeddingTable
 
 __all__ = ["Spectrum", "entropy_rank", "haar", "marchenko_pastur", "needed_for", "participation_ratio", "spectrum_of"]

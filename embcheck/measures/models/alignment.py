@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from embcheck.estimate import Details
-    from embcheck.stats.arrays import Ints
+    from embcheck.stats import Ints
     from embcheck.table import EmbeddingTable
 
 __all__ = ["Alignment", "Similarity", "align", "linear_cka"]

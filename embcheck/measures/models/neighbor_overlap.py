@@ -16,7 +16,7 @@ from embcheck.settings import DEFAULT_PROBES, current
 
 if TYPE_CHECKING:
     from embcheck.measures.models.alignment import Alignment
-    from embcheck.stats.arrays import Floats, Ints
+    from embcheck.stats import Floats, Ints
     from embcheck.table import EmbeddingTable
 
 __all__ = ["neighbor_overlap", "shuffled_overlaps"]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from embcheck.published import Entry, Figure
-    from embcheck.stats.arrays import Floats, Ints
+    from embcheck.stats import Floats, Ints
     from embcheck.table import EmbeddingTable
 
 __all__ = ["published_deviation"]

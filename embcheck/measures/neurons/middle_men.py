@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from embcheck.lexicons import Relation
-    from embcheck.stats.arrays import Floats
+    from embcheck.stats import Floats
     from embcheck.table import EmbeddingTable
 
 __all__ = ["middle_men"]
@@ -47,19 +47,7 @@ def middle_men(
     :math:`P = Q_0 S` is equal in law to U S under rotation, U a uniform frame of as many columns as there are words.
     Asked for by the notes "Size Comparison Congruence", which look for the neuron that is the "middle man".
 
-    Parameters
-    ----------
-    relation
-        Word-disjoint pairs (a, b) of related words.
-    weights
-        A role of `EmbeddingTable.tensor`.
-    layer
-        Number of the layer; -1 is the last.
-
-    Raises
-    ------
-    NotMeasurable
-        Fewer than 3 pairs resolve to single tokens, or the table has no such weights.
+    It takes, and raises, what ``profile_agreement`` does.
     """
     profiles = _few(table, profiles_of_pairs(table, relation, weights, layer))
     cells = log_effective(profiles.first, profiles.second)

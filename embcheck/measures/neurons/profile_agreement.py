@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from embcheck.estimate import Estimate
     from embcheck.lexicons import Relation
     from embcheck.measures.resolve import Words
-    from embcheck.stats.arrays import Floats
+    from embcheck.stats import Floats
     from embcheck.table import EmbeddingTable
 
 __all__ = [

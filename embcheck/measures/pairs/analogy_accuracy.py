@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from embcheck.lexicons import Questions
-    from embcheck.stats.arrays import Bools, Ints
+    from embcheck.stats import Bools, Ints
     from embcheck.table import EmbeddingTable
 
 __all__ = ["analogy_accuracy"]

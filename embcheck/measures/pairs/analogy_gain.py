@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from embcheck.errors import NotMeasurable
-from embcheck.estimate import Details, Estimate, measure
+from embcheck.estimate import Estimate, measure
 from embcheck.measures.cells import enough_pairs
 from embcheck.measures.kernels import blocks, signs
-from embcheck.measures.resolve import check_pairs, forms_of
+from embcheck.measures.resolve import check_pairs, forms_of, lowest_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from embcheck.lexicons import Relation
     from embcheck.measures.resolve import Forms
-    from embcheck.stats.arrays import Floats, Ints
+    from embcheck.stats import Floats, Ints
     from embcheck.table import EmbeddingTable
 
 __all__ = ["METHODS", "analogy_gain", "ranks"]
@@ -95,7 +95,9 @@ def analogy_gain(table: EmbeddingTable, relation: Relation) -> Estimate:
             "better_control": better,
             "pairs": labels,
         },
-        counterexamples=_weakest(words, reciprocal["3cosadd"] - reciprocal[better]),
+        counterexamples=lowest_pairs(
+            words.rows.reshape(2, n).T, labels, _gains(reciprocal["3cosadd"] - reciprocal[better])
+        ),
         reason=enough_pairs(n),
     )
 
@@ -222,17 +224,7 @@ def _leave_one_out(cells: Floats) -> Floats:
     return np.asarray((off.sum() - off.sum(0) - off.sum(1)) / ((n - 1) * (n - 2)))
 
 
-def _weakest(words: _Words, difference: Floats) -> list[Details]:
-    """The pairs on whose analogies the arithmetic does worst against the control."""
-    n = len(difference)
+def _gains(difference: Floats) -> Floats:
+    """(n,) mean difference over the analogies of each pair."""
     off = difference - np.diag(np.diag(difference))
-    mean = (off.sum(0) + off.sum(1)) / (2 * (n - 1))
-    order = np.argsort(mean, kind="stable")[:10]
-    return [
-        {
-            "ids": [int(words.rows[i]), int(words.rows[n + i])],
-            "token": ">".join(words.pairs[i]),
-            "value": float(mean[i]),
-        }
-        for i in order
-    ]
+    return np.asarray((off.sum(0) + off.sum(1)) / (2 * (len(off) - 1)))

@@ -11,7 +11,7 @@ import torch
 from embcheck.estimate import Details, Estimate, measure
 from embcheck.lexicons import relation as relation_of
 from embcheck.measures.cells import enough_pairs
-from embcheck.measures.resolve import check_pairs, matched_pools
+from embcheck.measures.resolve import check_pairs, lowest_pairs, matched_pools
 from embcheck.settings import current
 from embcheck.stats import permutations
 from embcheck.stats.permutations import area_over
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from embcheck.lexicons import Relation
-    from embcheck.stats.arrays import Floats, Ints
+    from embcheck.stats import Floats, Ints
     from embcheck.table import Coverage, EmbeddingTable
 
 __all__ = ["offset_consistency"]
@@ -64,13 +64,13 @@ def offset_consistency(table: EmbeddingTable, relation: Relation, *, rng: np.ran
     check_pairs(len(pairs.words), relation)
     units = _unit(pairs.second - pairs.first)
     value, replicates = _consistency(units)
-    cosines = (units @ units.T).cpu().numpy()
+    cosines, names = (units @ units.T).cpu().numpy(), [">".join(pair) for pair in pairs.words]
     return Estimate.jackknife(
         value,
         replicates,
         unit="word pairs",
         over="pairs",
-        labels=[">".join(pair) for pair in pairs.words],
+        labels=names,
         name="offset consistency",
         effect={"name": "pairing consistency (AUC)", "value": _pairing_consistency(pairs, cosines, rng)},
         draws={
@@ -78,7 +78,7 @@ def offset_consistency(table: EmbeddingTable, relation: Relation, *, rng: np.ran
             "frequency_matched_pairs": _frequency_matched(table, pairs, rng),
         },
         details=_details(table, relation, pairs, units, cosines),
-        counterexamples=_weakest(pairs, units),
+        counterexamples=lowest_pairs(pairs.rows, names, _with_mean(units)[1]),
         reason=enough_pairs(len(pairs.words)),
     )
 
@@ -203,12 +203,3 @@ def _as_source(table: EmbeddingTable, relation: Relation) -> dict[str, float]:
         return {}
     included, _ = _with_mean(_unit(pairs.second - pairs.first))
     return {f"{a}>{b}": round(float(c), 4) for (a, b), c in zip(pairs.words, included, strict=True)}
-
-
-def _weakest(pairs: _Pairs, units: Tensor) -> list[Details]:
-    """The pairs whose offset agrees least with the others'."""
-    _, left_out = _with_mean(units)
-    order = np.argsort(left_out, kind="stable")[:10]
-    return [
-        {"ids": pairs.rows[i].tolist(), "token": ">".join(pairs.words[i]), "value": float(left_out[i])} for i in order
-    ]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from embcheck.estimate import Estimate
     from embcheck.lexicons import Comparisons, Relation
     from embcheck.measures.resolve import RandomPairs
-    from embcheck.stats.arrays import Floats, Ints
+    from embcheck.stats import Floats, Ints
     from embcheck.table import EmbeddingTable
 
 __all__ = ["beside", "of_pairs", "related_pair_auc"]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from embcheck.lexicons import Axis
-    from embcheck.stats.arrays import Floats, Ints
+    from embcheck.stats import Floats, Ints
     from embcheck.table import Coverage, EmbeddingTable
 
     Vectors = Mapping[str, Floats]

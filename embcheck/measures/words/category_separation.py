@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from embcheck.lexicons import Categories
-    from embcheck.stats.arrays import Bools, Floats, Ints
+    from embcheck.stats import Bools, Floats, Ints
     from embcheck.table import EmbeddingTable
 
 __all__ = ["category_separation"]
@@ -258,11 +258,7 @@ def _as_source(table: EmbeddingTable, categories: Categories) -> Details:
 
 
 def _smallest(
-    categories: Categories,
-    words: NDArray[np.str_],
-    rows: Ints,
-    labels: Ints,
-    silhouette: Floats,
+    categories: Categories, words: NDArray[np.str_], rows: Ints, labels: Ints, silhouette: Floats
 ) -> list[Details]:
     """The words with the smallest silhouette: those nearest to another category."""
     return [

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from embcheck.lexicons import Categories, Category
     from embcheck.measures.resolve import Forms, Words
-    from embcheck.stats.arrays import Bools, Floats, Ints
+    from embcheck.stats import Bools, Floats, Ints
     from embcheck.table import EmbeddingTable
 
 __all__ = ["neighbor_category_share"]

@@ -19,7 +19,7 @@ from embcheck.stats.permutations import p_value
 
 if TYPE_CHECKING:
     from embcheck.lexicons import OrderedWords
-    from embcheck.stats.arrays import Bools, Floats, Ints
+    from embcheck.stats import Bools, Floats, Ints
     from embcheck.table import EmbeddingTable
 
 __all__ = ["order_agreement"]
