@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Forms", "RandomPairs", "Words", "axis_pool", "check_pairs", "forms_of", "listed", "lowest", "lowest_pairs",
-    "matched_pools", "random_pairs", "resolve", "resolved_pairs", "scores", "tokens_part", "undecided", "unit", "word_rows",
+    "matched_pools", "random_pairs", "resolve", "resolved_pairs", "scores", "tokens_part", "undecided", "unit",
+    "word_rows",
 ]  # fmt: skip
 
 MIN_PAIRS, ENOUGH = 3, 20
