@@ -22,6 +22,8 @@ __all__ = [
 ]  # fmt: skip
 
 _Entry = TypeVar("_Entry")
+Pair = tuple[str, str]
+Question = tuple[str, str, str, str]
 
 
 class Named:
@@ -54,9 +56,6 @@ def distinct(what: str, words: Iterable[str]) -> None:
         if word.casefold() in seen:
             raise UsageError(f"{what} has the word {word!r} twice; each word may occur once")
         seen.add(word.casefold())
-
-
-Pair = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,9 +250,6 @@ def _axis(name: str, table: dict[str, Any], known: dict[str, Axis], shown: dict[
 
 
 # --- files of analogy questions, in the format of Google's questions-words.txt ----------------------------------------
-
-
-Question = tuple[str, str, str, str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,8 @@ __all__ = [
 
 MIN_PAIRS, ENOUGH = 3, 20
 FEW = 100  # word tokens below which random words are drawn from the whole population
+POOL = 20
+STEM = 4  # letters: words that share so many at the start count as related
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -225,10 +227,6 @@ def forms_of(table: EmbeddingTable) -> Forms:
 
 
 # --- pools of words from which nulls draw: of like frequency, or free to make an axis of ------------------------------
-
-
-POOL = 20
-STEM = 4  # letters: words that share so many at the start count as related
 
 
 def axis_pool(axis: Axis) -> list[str]:

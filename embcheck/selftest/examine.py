@@ -36,6 +36,9 @@ REDRAWN = 50  # probes of each redraw
 PER_PLANTED = 4  # tables of noise to one of planted structure
 _PATIENCE = 5  # skipped tables before it is taken that all are
 _NOISE, _PLANTED, _REDRAWN, _TIES = range(4)  # seeds of each simulation are its own
+FALSE_PASSES, MISSES = 0.05, 0.01
+COVERED, LOW, HIGH = 0.95, 0.92, 0.98
+KS, POWER = 0.001, 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,11 +242,6 @@ def _exact(check: Check, table: EmbeddingTable, seed: int) -> float | None:
 
 
 # --- what a calibrated property stays within, as far as so many simulations can tell ----------------------------------
-
-
-FALSE_PASSES, MISSES = 0.05, 0.01
-COVERED, LOW, HIGH = 0.95, 0.92, 0.98
-KS, POWER = 0.001, 0.8
 
 
 def most_passes(tables: int, rate: float = FALSE_PASSES) -> int:

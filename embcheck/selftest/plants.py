@@ -38,6 +38,7 @@ __all__ = ["PLANTED", "ROWS", "WIDTH", "Stage", "plant_of", "stage_of"]
 ROWS, WIDTH = 1_500, 32
 BYTES = tuple(f"<0x{byte:02X}>" for byte in range(0x80, 0xA0))
 _ROUNDS = 20  # of asking: a check may ask for the next words only once it has found the first
+_DECOYS = 3  # rows near what the words of a pair share, so that no word of the question is near enough
 
 
 class _Vocabulary(WordVocabulary):
@@ -87,9 +88,6 @@ def stage_of(check: Check, *, rows: int = ROWS, width: int = WIDTH) -> Stage:
     if estimate is None:  # two probes are too few for some measures, and enough to ask for words
         estimate = evaluate(check, stage.noise(0), Settings(probes=100, draws=1, details=False)).estimate
     return stage if estimate is None else replace(stage, measure=estimate.measure)
-
-
-_DECOYS = 3  # rows near what the words of a pair share, so that no word of the question is near enough
 
 
 def plant_of(check: Check, measure: str) -> Plant | None:

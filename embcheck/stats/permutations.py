@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["area_over", "draw", "holm", "orders", "p_value"]
 
+PERMUTATIONS = 9_999
+CHUNK = 1_000
+
 
 def area_over(own: Floats, other: Floats) -> float:
     r"""Share of pairs in which the value of the first sample is larger, equal ones counting as half.
@@ -26,10 +29,6 @@ def area_over(own: Floats, other: Floats) -> float:
     ordered = np.sort(other)
     wins = np.searchsorted(ordered, own, "left").sum() + np.searchsorted(ordered, own, "right").sum()
     return float(wins) / (2 * len(own) * len(other))
-
-
-PERMUTATIONS = 9_999
-CHUNK = 1_000
 
 
 def p_value(draws: Floats, value: float) -> float:

@@ -36,6 +36,8 @@ __all__ = [
 
 _Piece = TypeVar("_Piece")
 _Result = TypeVar("_Result")
+_TILE_CELLS = 2**21  # of a tile: 8 MB, inside the cache of a CPU core
+_MODERATE = 1e12  # lengths up to it, and down to its inverse, whose products stay inside the range of float32
 
 
 def on_threads(
@@ -77,10 +79,6 @@ class Memory(local):
         if self._kept.numel() < cells:
             self._kept = self._kept.new_empty(cells)
         return self._kept[:cells].view(shape)
-
-
-_TILE_CELLS = 2**21  # of a tile: 8 MB, inside the cache of a CPU core
-_MODERATE = 1e12  # lengths up to it, and down to its inverse, whose products stay inside the range of float32
 
 
 @contextmanager

@@ -32,6 +32,8 @@ __all__ = [
 
 SHOWN, TOP = 5, 10
 _NEURONS_SHOWN = 5
+RANDOM_PAIRS = 200
+_FLAT = 1e-10  # of a profile's largest number: a spread below it is rounding
 
 
 @measure
@@ -181,10 +183,6 @@ def log_effective(first: NDArray[Any], second: NDArray[Any]) -> Floats:
 
 
 # --- profiles: a word's dot products with the rows of a layer's weights -----------------------------------------------
-
-
-RANDOM_PAIRS = 200
-_FLAT = 1e-10  # of a profile's largest number: a spread below it is rounding
 
 
 @dataclass(frozen=True, slots=True, eq=False)

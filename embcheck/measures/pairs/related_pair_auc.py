@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 
 __all__ = ["beside", "of_pairs", "related_pair_auc"]
 
+BACKGROUND = 5_000  # random pairs, as many as the source draws
+RANDOM_TOKENS = 300
+SHOWN = 20  # words that the vocabulary splits
+LEVELS = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+
 
 @measure
 def related_pair_auc(table: EmbeddingTable, relation: Relation, *, rng: np.random.Generator) -> Estimate:
@@ -79,12 +84,6 @@ def related_pair_auc(table: EmbeddingTable, relation: Relation, *, rng: np.rando
 
 
 # --- beside it: other comparisons, antonyms, synonyms of size, the background -----------------------------------------
-
-
-BACKGROUND = 5_000  # random pairs, as many as the source draws
-RANDOM_TOKENS = 300
-SHOWN = 20  # words that the vocabulary splits
-LEVELS = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 
 
 def of_pairs(relation: Relation, pairs: list[tuple[str, str]], first: Floats, second: Floats) -> Details:
