@@ -64,14 +64,16 @@ def gaussian_like(table: EmbeddingTable, parameters: Parameters, rng: np.random.
 
 def row_shuffled(table: EmbeddingTable, parameters: Parameters, rng: np.random.Generator) -> Null:
     """The population's rows, permuted among its tokens: what looks at no token stays as it is."""
+    population = table.population
+    return _moved(table, population, population[rng.permutation(len(population))]), parameters
+
+
+def _moved(table: EmbeddingTable, target: Ints, source: Ints) -> EmbeddingTable:
+    """The table with the vectors of the source rows at the target rows."""
     import torch
 
-    population = table.population
-    source, target = (
-        torch.from_numpy(rows).to(table.vectors.device)
-        for rows in (population[rng.permutation(len(population))], population)
-    )
-    return table.with_vectors(table.vectors.clone().index_copy_(0, target, table.vectors[source])), parameters
+    to, origin = (torch.from_numpy(rows).to(table.vectors.device) for rows in (target, source))
+    return table.with_vectors(table.vectors.clone().index_copy_(0, to, table.vectors[origin]))
 
 
 def column_shuffled(table: EmbeddingTable, parameters: Parameters, rng: np.random.Generator) -> Null:
@@ -144,15 +146,10 @@ def shuffled_alignment(
     tables: tuple[EmbeddingTable, ...], parameters: Parameters, rng: np.random.Generator
 ) -> tuple[tuple[EmbeddingTable, ...], Parameters]:
     """Permute the second table's vectors among the tokens that both have: each keeps its geometry."""
-    import torch
-
     from embcheck.measures.models.alignment import align
 
-    first, second = tables
     rows = align(tables).second
-    target, source = (torch.from_numpy(r).to(second.vectors.device) for r in (rows, rows[rng.permutation(len(rows))]))
-    shuffled = second.vectors.clone().index_copy_(0, target, second.vectors[source])
-    return (first, second.with_vectors(shuffled)), parameters
+    return (tables[0], _moved(tables[1], rows, rows[rng.permutation(len(rows))])), parameters
 
 
 def control_subsets(
