@@ -1,9 +1,9 @@
-"""Stages, which have the tokens of a check over noise, and what is planted there: structure that it must be seen to find.
+"""Stages, which have a check's tokens over noise, and what is planted there: structure that it must be seen to find.
 
-What is planted makes the property hold or, where noise holds, fail. Noise is fresh each time; ``rng`` starts anew for each table, so
-that what it draws (directions, centres) is the same in all of them, and tokens, pairs and words are independent draws
-around it: a known population. Vectors have entries of variance 1, so the length of a row, and of what is planted, is
-counted in units of the square root of the width.
+What is planted makes the property hold or, where noise holds, fail. Noise is fresh each time; ``rng`` starts anew for
+each table, so that what it draws (directions, centres) is the same in all of them, and tokens, pairs and words are
+independent draws around it: a known population. Vectors have entries of variance 1, so the length of a row, and of what
+is planted, is counted in units of the square root of the width.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Areas under ROC curves, and permutation tests: draws under a null, their p-values, and Holm's adjustment of several."""
+"""Areas under ROC curves; permutation tests: draws under a null, their p-values, and Holm's adjustment of several."""
 
 from __future__ import annotations
 
