@@ -72,7 +72,7 @@ class Bound(Protocol):
         ...
 
 
-def _checked(bound: float, name: str) -> None:
+def _require_finite(bound: float, name: str) -> None:
     if not math.isfinite(bound):
         raise UsageError(f"{name}() needs a finite number, got {bound}")
 
@@ -84,7 +84,7 @@ class above:  # noqa: N801 - reads as a word in a claim: @claim(above(0.05))
     bound: float
 
     def __post_init__(self) -> None:
-        _checked(self.bound, "above")
+        _require_finite(self.bound, "above")
 
     def verdict(self, estimate: Estimate) -> Verdict:
         """Hold the bound against the estimate's interval."""
@@ -104,7 +104,7 @@ class below:  # noqa: N801 - reads as a word in a claim
     bound: float
 
     def __post_init__(self) -> None:
-        _checked(self.bound, "below")
+        _require_finite(self.bound, "below")
 
     def verdict(self, estimate: Estimate) -> Verdict:
         """Hold the bound against the estimate's interval."""
@@ -125,8 +125,8 @@ class within:  # noqa: N801 - reads as a word in a claim
     high: float
 
     def __post_init__(self) -> None:
-        _checked(self.low, "within")
-        _checked(self.high, "within")
+        _require_finite(self.low, "within")
+        _require_finite(self.high, "within")
         if self.low >= self.high:
             raise UsageError(f"within() needs low < high, got {self.low} and {self.high}")
 

@@ -65,10 +65,10 @@ def gaussian_like(table: EmbeddingTable, parameters: Parameters, rng: np.random.
 def row_shuffled(table: EmbeddingTable, parameters: Parameters, rng: np.random.Generator) -> Null:
     """The population's rows, permuted among its tokens: what looks at no token stays as it is."""
     population = table.population
-    return _moved(table, population, population[rng.permutation(len(population))]), parameters
+    return _move(table, population, population[rng.permutation(len(population))]), parameters
 
 
-def _moved(table: EmbeddingTable, target: Ints, source: Ints) -> EmbeddingTable:
+def _move(table: EmbeddingTable, target: Ints, source: Ints) -> EmbeddingTable:
     """The table with the vectors of the source rows at the target rows."""
     import torch
 
@@ -149,7 +149,7 @@ def shuffled_alignment(
     from embcheck.measures.models.alignment import align
 
     rows = align(tables).second
-    return (tables[0], _moved(tables[1], rows, rows[rng.permutation(len(rows))])), parameters
+    return (tables[0], _move(tables[1], rows, rows[rng.permutation(len(rows))])), parameters
 
 
 def control_subsets(
@@ -177,9 +177,9 @@ def control_subsets(
 def shuffled_pairs(table: EmbeddingTable, parameters: Parameters, rng: np.random.Generator) -> Null:
     """Permute the second words of ``parameters["relation"]`` among the pairs that resolve to single tokens."""
     relation: Relation = parameters["relation"]
-    pairs = _resolved(table, relation)
+    pairs = _resolved_pairs(table, relation)
     seconds = [pairs[i][1] for i in rng.permutation(len(pairs))]
-    return table, {**parameters, "relation": _renamed(relation, zip([a for a, _ in pairs], seconds, strict=True))}
+    return table, {**parameters, "relation": _with_pairs(relation, zip([a for a, _ in pairs], seconds, strict=True))}
 
 
 def frequency_matched_pairs(table: EmbeddingTable, parameters: Parameters, rng: np.random.Generator) -> Null:
@@ -189,12 +189,12 @@ def frequency_matched_pairs(table: EmbeddingTable, parameters: Parameters, rng: 
     from embcheck.measures.resolve import matched_pools
 
     relation: Relation = parameters["relation"]
-    pairs = _resolved(table, relation)
+    pairs = _resolved_pairs(table, relation)
     rows = np.array([table.rows(list(pair)) for pair in pairs], dtype=np.int64)
     pools = matched_pools(table, rows, pairs)
     picks = pools[np.arange(len(pools)), rng.integers(0, pools.shape[1], len(pools))]
     words = [table.token(int(row)).strip() for row in picks]
-    return table, {**parameters, "relation": _renamed(relation, zip([a for a, _ in pairs], words, strict=True))}
+    return table, {**parameters, "relation": _with_pairs(relation, zip([a for a, _ in pairs], words, strict=True))}
 
 
 def shuffled_labels(table: EmbeddingTable, parameters: Parameters, rng: np.random.Generator) -> Null:
@@ -238,19 +238,19 @@ def random_axes(table: EmbeddingTable, parameters: Parameters, rng: np.random.Ge
     axis: Axis = parameters["axis"]
     pool = axis_pool(axis)
     words = [word for word, row in zip(pool, table.rows(pool), strict=True) if row is not None]
-    size = len(_resolved(table, axis.poles))
+    size = len(_resolved_pairs(table, axis.poles))
     drawn = [words[i] for i in rng.permutation(len(words))[: 2 * size]]
-    poles = _renamed(axis.poles, zip(drawn[:size], drawn[size:], strict=True))
+    poles = _with_pairs(axis.poles, zip(drawn[:size], drawn[size:], strict=True))
     other = axis.orthogonal_to
     if other is not None:  # the same pairs as before, whatever words were drawn
-        other = replace(other, poles=_renamed(other.poles, axis.away))
+        other = replace(other, poles=_with_pairs(other.poles, axis.away))
     return table, {**parameters, "axis": replace(axis, poles=poles, orthogonal_to=other)}
 
 
-def _resolved(table: EmbeddingTable, relation: Relation) -> list[tuple[str, str]]:
+def _resolved_pairs(table: EmbeddingTable, relation: Relation) -> list[tuple[str, str]]:
     rows = table.rows([word for pair in relation.pairs for word in pair])
     return [pair for i, pair in enumerate(relation.pairs) if rows[2 * i] is not None and rows[2 * i + 1] is not None]
 
 
-def _renamed(relation: Relation, pairs: Iterable[tuple[str, str]]) -> Relation:
+def _with_pairs(relation: Relation, pairs: Iterable[tuple[str, str]]) -> Relation:
     return replace(relation, strata={"null": tuple(pairs)})

@@ -73,7 +73,7 @@ def tokens(table: EmbeddingTable | None = None, *, kind: Kind | None = None) -> 
         character), ``byte``, ``control`` or ``other``.
     """
     _check_kind(kind)
-    return _drawn(table, lambda draw, here: _token(here, _pick(draw, _rows_of(here, kind))))
+    return _strategy(table, lambda draw, here: _token(here, _pick(draw, _rows_of(here, kind))))
 
 
 def words(table: EmbeddingTable | None = None, *, among: Sequence[str] | None = None) -> SearchStrategy[str]:
@@ -87,7 +87,7 @@ def words(table: EmbeddingTable | None = None, *, among: Sequence[str] | None = 
     if isinstance(among, str):
         raise UsageError(f"strategies.words(): among must be a list of words, got {among!r}")
     listed = None if among is None else tuple(among)
-    return _drawn(
+    return _strategy(
         table, lambda draw, here: _word(draw, here) if listed is None else _pick(draw, _listed_words(here, listed))
     )
 
@@ -108,13 +108,13 @@ def pairs(
     if relation is not None and kind is not None:
         raise UsageError("strategies.pairs() takes a kind or a relation, not both")
     if relation is not None:
-        return _drawn(table, lambda draw, here: _pair(here, _pick(draw, _related(here, relation))))
-    return _drawn(table, lambda draw, here: _pair(here, _different(draw, _rows_of(here, kind))))
+        return _strategy(table, lambda draw, here: _pair(here, _pick(draw, _related(here, relation))))
+    return _strategy(table, lambda draw, here: _pair(here, _different(draw, _rows_of(here, kind))))
 
 
 def variants(table: EmbeddingTable | None = None) -> SearchStrategy[tuple[Token, Token]]:
     """Two different tokens that write one word: its case and space variants, as ``vocabulary.word_key`` folds them."""
-    return _drawn(table, lambda draw, here: _pair(here, _different(draw, _pick(draw, _rows_of_variants(here)))))
+    return _strategy(table, lambda draw, here: _pair(here, _different(draw, _pick(draw, _rows_of_variants(here)))))
 
 
 def vectors(table: EmbeddingTable | None = None, *, width: int | None = None) -> SearchStrategy[Tensor]:
@@ -128,7 +128,7 @@ def vectors(table: EmbeddingTable | None = None, *, width: int | None = None) ->
         d, where no table is needed; then on the CPU.
     """
     if width is None:
-        return _drawn(table, lambda draw, here: draw(_vectors(here.width)).to(here.vectors.device))
+        return _strategy(table, lambda draw, here: draw(_vectors(here.width)).to(here.vectors.device))
     if table is not None or width < 1:
         raise UsageError(f"strategies.vectors() takes a table or a width of 1 or more, got width {width}")
     _require_hypothesis()
@@ -166,7 +166,7 @@ def tables(*, rows: tuple[int, int] = (2, 12), width: tuple[int, int] = (1, 6)) 
 # --- drawing ----------------------------------------------------------------------------------------------------
 
 
-def _drawn(table: EmbeddingTable | None, draw_from: Callable[[DrawFn, EmbeddingTable], T]) -> SearchStrategy[T]:
+def _strategy(table: EmbeddingTable | None, draw_from: Callable[[DrawFn, EmbeddingTable], T]) -> SearchStrategy[T]:
     """A strategy that asks for its table when it is drawn: the one in force changes from test to test."""
     if table is not None and not hasattr(type(table), "population"):
         raise UsageError(f"a strategy draws from an EmbeddingTable, got {table!r}; give kind and the like by name")
@@ -259,7 +259,7 @@ def _check_kind(kind: str | None) -> None:
         raise UsageError(f"unknown kind of token {kind!r}; choose one of {', '.join(_KINDS)}")
 
 
-def _kept(table: EmbeddingTable, key: Hashable, find: Callable[[], T], lacking: str) -> T:
+def _look_up(table: EmbeddingTable, key: Hashable, find: Callable[[], T], lacking: str) -> T:
     """What ``find`` finds in a table, kept there; `Absent` where that is nothing."""
     memo = ("strategies", key)
     if memo not in table.memo:
@@ -277,7 +277,7 @@ def _rows_of(table: EmbeddingTable, kind: Kind | None) -> Ints:
     def find() -> Ints:
         return _ordered(table, table.population if kind is None else table.of_kind(TokenKind[_KINDS[kind]]))
 
-    return _kept(table, kind, find, f"token of kind {kind!r}")
+    return _look_up(table, kind, find, f"token of kind {kind!r}")
 
 
 def _ordered(table: EmbeddingTable, rows: Ints) -> Ints:
@@ -299,7 +299,7 @@ def _related(table: EmbeddingTable, relation: Relation) -> list[tuple[int, int]]
         ends = (table.rows(words) for words in zip(*relation.pairs, strict=True))
         return [(a, b) for a, b in zip(*ends, strict=True) if a is not None and b is not None]
 
-    return _kept(table, ("relation", relation), find, f"pair of {relation.name!r} that is two single tokens")
+    return _look_up(table, ("relation", relation), find, f"pair of {relation.name!r} that is two single tokens")
 
 
 def _rows_of_variants(table: EmbeddingTable) -> list[Ints]:
@@ -315,7 +315,7 @@ def _rows_of_variants(table: EmbeddingTable) -> list[Ints]:
             groups.setdefault(word_key(table.token(int(row))), []).append(int(row))
         return [np.array(rows) for rows in groups.values() if len(rows) > 1]
 
-    return _kept(table, "variants", find, "word that two tokens write")
+    return _look_up(table, "variants", find, "word that two tokens write")
 
 
 def _listed_words(table: EmbeddingTable, listed: tuple[str, ...]) -> tuple[str, ...]:
@@ -324,4 +324,4 @@ def _listed_words(table: EmbeddingTable, listed: tuple[str, ...]) -> tuple[str, 
     def find() -> tuple[str, ...]:
         return tuple(word for word, row in zip(listed, table.rows(listed), strict=True) if row is not None)
 
-    return _kept(table, ("words", listed), find, "such word that is a single token")
+    return _look_up(table, ("words", listed), find, "such word that is a single token")

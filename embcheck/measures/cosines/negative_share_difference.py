@@ -84,7 +84,7 @@ def negative_share_difference(
         "name": f"difference of negative shares, {name} tokens minus others",
         "effect": _effect(samples, len(table.population) - 1),
         "parts": _parts(table, parts, samples),
-        "draws": {"shuffled_labels": sum(w * _permuted(own, other, rng) for w, (own, other) in weighted)},
+        "draws": {"shuffled_labels": sum(w * _permute_labels(own, other, rng) for w, (own, other) in weighted)},
         "details": {
             "class_tokens": len(members),
             "compared": sum(len(part.members) for part in parts),
@@ -186,7 +186,7 @@ def _parts(table: EmbeddingTable, parts: list[Stratum], samples: _Samples) -> tu
     return tuple(units)
 
 
-def _permuted(own: Floats, other: Floats, rng: np.random.Generator) -> Floats:
+def _permute_labels(own: Floats, other: Floats, rng: np.random.Generator) -> Floats:
     """The difference of means under labels permuted within a stratum."""
     pooled, n, m = np.concatenate([own, other]), len(own), len(other)
     total = pooled.sum()

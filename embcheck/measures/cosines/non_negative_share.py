@@ -38,7 +38,7 @@ def non_negative_share(table: EmbeddingTable) -> Estimate:
     Details hold a histogram of the cosines of 1,000 probes.
     """
     population = table.population
-    probes, shares, interval = _drawn(table)
+    probes, shares, interval = _draw(table)
     sample = probes[: min(len(probes), DETAIL_PROBES)]
     statistics = probe_cosines.probe_statistics(table, sample, levels=(0.5,), histogram=True)
     if shares is None:
@@ -70,7 +70,7 @@ def non_negative_share(table: EmbeddingTable) -> Estimate:
     )
 
 
-def _drawn(table: EmbeddingTable) -> tuple[Ints, Floats | None, Interval | None]:
+def _draw(table: EmbeddingTable) -> tuple[Ints, Floats | None, Interval | None]:
     """Probe tokens, the share of each, and with ``--probes auto`` the interval that stopped the drawing.
 
     No shares where the probes are few enough for the statistics of the details to give them.

@@ -62,7 +62,7 @@ def neighbor_count_skewness(table: EmbeddingTable, *, rng: np.random.Generator) 
     with blocks.full_precision():
         samples = [order[i * rows : (i + 1) * rows] for i in range(sample_count)]
         counts = [_counts(table.units(sample)) for sample in samples]
-        simulated, noise = _simulated(rows, table.width, table.vectors.device, rng)
+        simulated, noise = _simulate(rows, table.width, table.vectors.device, rng)
     statistics = [count_statistics(n, NEIGHBORS) for n in counts]
     values = [s["skewness"] for s in statistics]
     about: Details = {
@@ -97,7 +97,7 @@ def _counts(unit: Tensor) -> Ints:
     return torch.bincount(lists.flatten(), minlength=len(unit)).cpu().numpy()
 
 
-def _simulated(rows: int, width: int, device: torch.device, rng: np.random.Generator) -> tuple[Floats, Ints]:
+def _simulate(rows: int, width: int, device: torch.device, rng: np.random.Generator) -> tuple[Floats, Ints]:
     """Skewness of N_k on 199 samples of Gaussian rows, and their N_k."""
     counts = [
         _counts(torch.from_numpy(gaussian_directions(rows, width, rng)).to(device))
@@ -180,7 +180,7 @@ def raw_moments(counts: Ints, queries: int, k: int) -> tuple[float, float]:
     return second + k, third + 3 * second + k
 
 
-def _sampled(lists: Ints, size: int) -> dict[str, float | None]:
+def _from_sample(lists: Ints, size: int) -> dict[str, float | None]:
     """Skewness from sampled queries, with its standard error from leaving out a tenth of them at a time."""
     parts = np.array([np.bincount(part.ravel(), minlength=size) for part in np.array_split(lists, _PARTS)])
     kept = [len(lists) - len(part) for part in np.array_split(lists, _PARTS)]
@@ -202,7 +202,7 @@ def _whole(table: EmbeddingTable, order: Ints) -> Details:
     counts = np.bincount(lists.ravel(), minlength=size)
     largest = np.argsort(-counts, kind="stable")[:_NAMED]
     in_lists = size / len(queries) * counts[largest]
-    figures: Details = count_statistics(counts, NEIGHBORS) if exact else _sampled(lists, size)
+    figures: Details = count_statistics(counts, NEIGHBORS) if exact else _from_sample(lists, size)
     return {
         "rows": size,
         "queries": len(queries),

@@ -61,7 +61,7 @@ def norm_frequency_correlation(table: EmbeddingTable, *, frequency: str = "id") 
     UsageError
         The file can't be read.
     """
-    words = _counted(table, frequency, current().sampled(WORDS))
+    words = _look_up(table, frequency, current().sampled(WORDS))
     n = len(words.rows)
     if n < ENOUGH:
         raise NotMeasurable(f"{n} words have a frequency ({frequency}); at least {ENOUGH} are needed")
@@ -149,7 +149,7 @@ class _Counted:
     candidates: int
 
 
-def _counted(table: EmbeddingTable, frequency: str, limit: int) -> _Counted:
+def _look_up(table: EmbeddingTable, frequency: str, limit: int) -> _Counted:
     """The first ``limit`` tokens that begin a word, in hash order, that have a frequency above zero."""
     words = table.of_kind(TokenKind.WORD_START)
     order = table.probes(len(words), among=words)

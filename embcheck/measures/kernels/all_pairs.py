@@ -152,7 +152,7 @@ def _factors(table: EmbeddingTable) -> _Factors:
 
     if kind == torch.float32 and stored.device.type == "cpu" and bfloat16_pays(TERMS):
         return _split_factors(table, make, lengths)
-    rows = make if view else _kept(make, table, kind)
+    rows = make if view else _keep(make, table, kind)
     return _Factors(rows, rows, kind, lengths, error)
 
 
@@ -194,7 +194,7 @@ def _lay_out(rows: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
     return second, rest.sub_(second)
 
 
-def _kept(make: Callable[[slice], Tensor], table: EmbeddingTable, kind: torch.dtype) -> Callable[[slice], Tensor]:
+def _keep(make: Callable[[slice], Tensor], table: EmbeddingTable, kind: torch.dtype) -> Callable[[slice], Tensor]:
     """Rows made once where all of them fit, and again for each tile otherwise."""
     shape = len(table.population), table.width
     if kind.itemsize * math.prod(shape) > COPY_BYTES:

@@ -91,7 +91,7 @@ def _search(table: EmbeddingTable, queries: Tensor, k: int, own: Ints | None, by
             inside = np.flatnonzero((own >= part.start) & (own < part.stop))
             score[torch.from_numpy(inside), torch.from_numpy(own[inside] - part.start)] = -math.inf
         best.add(score, part.start)
-    return _refined(table, queries, best.where(), k, own, by)
+    return _refine(table, queries, best.where(), k, own, by)
 
 
 def _tiles(table: EmbeddingTable, query: Tensor) -> Iterator[tuple[slice, Tensor]]:
@@ -170,7 +170,7 @@ class _Best:
         self._where = places.gather(1, order)
 
 
-def _refined(
+def _refine(
     table: EmbeddingTable, queries: Tensor, where: Ints, k: int, own: Ints | None, by: By
 ) -> tuple[Ints, Floats]:
     """The k best of the candidates, by what float64 makes of them."""

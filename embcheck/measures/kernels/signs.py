@@ -85,7 +85,7 @@ def count(
     above = torch.nextafter(above, torch.full_like(above, torch.inf))
     tally = (_count if product.device.type == "cpu" else _count_there)(product, above, columns=columns)
     if bounds is not None and len(tally.near) > _MANY * product.numel():
-        tally = _narrowed(tally, product, bounds)
+        tally = _narrow(tally, product, bounds)
     if len(tally.near) <= DENSE * product.numel():
         return tally
     mask = _dense(*rows()) & (product > -torch.inf)
@@ -95,7 +95,7 @@ def count(
     return Tally(*totals, tally.near[:0])
 
 
-def _narrowed(tally: Tally, product: Tensor, bounds: tuple[Tensor, Tensor]) -> Tally:
+def _narrow(tally: Tally, product: Tensor, bounds: tuple[Tensor, Tensor]) -> Tally:
     """The same with those cells near zero counted that their own bounds leave no doubt of."""
     i, j, values = tally.cells(product, 0, 0)
     unsure = _in_doubt(values, bounds[0][i] * bounds[1][j])

@@ -93,11 +93,11 @@ def rotations(profiles: Profiles, rng: np.random.Generator) -> Iterator[tuple[ND
     n, neurons = profiles.first.shape
     _, small = np.linalg.qr(np.concatenate([profiles.first, profiles.second]).T)
     for _ in range(ROTATIONS):
-        turned = _framed(small, neurons, rng).T
+        turned = _turn_at_random(small, neurons, rng).T
         yield turned[:n], turned[n:]
 
 
-def _framed(small: Floats, rows: int, rng: np.random.Generator) -> NDArray[Any]:
+def _turn_at_random(small: Floats, rows: int, rng: np.random.Generator) -> NDArray[Any]:
     """U S for a uniform (rows, r) frame U; where G of that shape is well-conditioned, as G L^-T S with G'G = LL'."""
     r = len(small)
     if rows < _TALL * r:

@@ -116,7 +116,7 @@ def _favoured(table: EmbeddingTable, profiles: Profiles, layer: int) -> Details:
     vectors = profiles.words.vectors[[profiles.words.index[word] for word in words]]
     try:
         values = profiles_of(table, vectors, "value", layer)
-        carried = _carried(table, values, layer)
+        carried = _carry(table, values, layer)
     except NotMeasurable as why:
         return {"words": None, "reason": str(why)}
     cosines = scores(table, carried).cpu().double().numpy()
@@ -129,7 +129,7 @@ def _favoured(table: EmbeddingTable, profiles: Profiles, layer: int) -> Details:
     }
 
 
-def _carried(table: EmbeddingTable, values: Floats, layer: int) -> Floats:
+def _carry(table: EmbeddingTable, values: Floats, layer: int) -> Floats:
     """(n, d) values through the output projection; heads of keys and values serve several of queries, in a row."""
     out = table.tensor("attention_out", layer).cpu().double().numpy()
     if len(out) != values.shape[1]:

@@ -176,7 +176,7 @@ def in_vocabulary(table: EmbeddingTable, queries: Sequence[str], category: Categ
     members = {form for word in category.words if (form := forms.find(word)) is not None}
     seeds = [row for row in table.rows(queries) if row is not None]
     spaceless = _spaceless(table, forms, queries[0], seeds[0])
-    *ranked, first = _ranked(table, forms, [*seeds, spaceless])
+    *ranked, first = _rank(table, forms, [*seeds, spaceless])
     apart = [np.mean([form in members for form in r.forms[:NEIGHBORS]]) for r in ranked]
     merged = [np.mean([r.forms[i] in members for i in r.merged] or [False]) for r in ranked]
     return {
@@ -186,12 +186,12 @@ def in_vocabulary(table: EmbeddingTable, queries: Sequence[str], category: Categ
             "expected_merged": (len(members) - 1) / max(1, forms.count - 1),
         },
         "variants": _variants(forms, queries, ranked),
-        "neighbors": {word: _listed(table, r) for word, r in list(zip(queries, ranked, strict=True))[:LISTED]},
-        "as_source": {"seed": table.token(spaceless), "neighbors": _listed(table, first)["unmerged"]},
+        "neighbors": {word: _list(table, r) for word, r in list(zip(queries, ranked, strict=True))[:LISTED]},
+        "as_source": {"seed": table.token(spaceless), "neighbors": _list(table, first)["unmerged"]},
     }
 
 
-def _ranked(table: EmbeddingTable, forms: Forms, seeds: list[int]) -> list[_Ranked]:
+def _rank(table: EmbeddingTable, forms: Forms, seeds: list[int]) -> list[_Ranked]:
     """The rows nearest to each seed."""
     rows = np.array(seeds, dtype=np.int64)
     near, cosines = top_k(table, table.units(rows), DEPTH + 1)
@@ -226,7 +226,7 @@ def _variants(forms: Forms, queries: Sequence[str], ranked: list[_Ranked]) -> De
     }
 
 
-def _listed(table: EmbeddingTable, ranked: _Ranked) -> Details:
+def _list(table: EmbeddingTable, ranked: _Ranked) -> Details:
     def named(places: Sequence[int]) -> list[list[Any]]:
         return [[table.token(ranked.rows[i]), round(ranked.cosines[i], 4)] for i in places]
 
