@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from embcheck.stats import Floats
     from embcheck.table import EmbeddingTable
 
-__all__ = ["KS", "POWER", "Plan", "coverage_limits", "examine", "faults", "most_passes"]
+__all__ = ["Plan", "coverage_limits", "examine", "faults", "most_passes"]
 
 SCHEMA = "embcheck-selftest/1"
 PROBES, DRAWS = 100, 99  # on noise: intervals are sampled ones, and p <= 0.01 is one rank

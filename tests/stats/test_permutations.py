@@ -57,3 +57,12 @@ def test_holm_keeps_order_and_never_lowers(p):
     assert all(a <= 1 for a in adjusted)
     order = np.argsort(p, kind="stable")
     assert np.all(np.diff(np.array(adjusted)[order]) >= 0)
+
+
+@given(SAMPLE, SAMPLE)
+def test_it_is_mann_and_whitneys(own, other):
+    """The share of pairs with the larger value in the first sample, equal ones as half; U over n m."""
+    x, y = np.array(own, dtype=float), np.array(other, dtype=float)
+    pairs = (x[:, None] > y).mean() + (x[:, None] == y).mean() / 2
+    assert np.isclose(area_over(x, y), pairs)
+    assert np.isclose(area_over(x, y), stats.mannwhitneyu(x, y).statistic / (len(x) * len(y)))
