@@ -19,7 +19,7 @@ from embcheck.checks.record import Control, NullResult, plain
 from embcheck.claims import Verdict, beats, combine, decides
 from embcheck.errors import NotMeasurable, UsageError
 from embcheck.estimate import Estimate
-from embcheck.settings import Settings, deciding, using
+from embcheck.settings import Settings, using, using_rule
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,7 +56,7 @@ def evaluate(
     wrongly; what the table lacks makes a skipped result instead.
     """
     started = time.perf_counter()
-    with using(settings), deciding(lambda low, high: decides(check.declaration.claims, low, high)):
+    with using(settings), using_rule(lambda low, high: decides(check.declaration.claims, low, high)):
         try:
             estimate = _measure(check, table, check.params, rng_for(settings.seed, check))
             estimate = _draw_missing_nulls(check, table, estimate, settings)

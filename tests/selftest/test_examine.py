@@ -10,7 +10,7 @@ import torch
 from embcheck import Estimate, NotMeasurable, above, beats, below, claim, lexicons, measures, nulls
 from embcheck.checks.evaluate import checks_of
 from embcheck.selftest import Plan, Stage, examine, stage_of
-from embcheck.selftest.limits import coverage_limits, most_passes
+from embcheck.selftest.examine import coverage_limits, most_passes
 from embcheck.selftest.plants import plant_of
 
 PLAN = Plan(tables=20, redraws=100)

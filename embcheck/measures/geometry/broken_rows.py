@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from embcheck.errors import NotMeasurable
-from embcheck.estimate import Estimate
-from embcheck.measures.measure import measure
+from embcheck.estimate import Estimate, measure
 from embcheck.table.vocabulary import RowStatus
 
 if TYPE_CHECKING:
@@ -52,11 +51,7 @@ def broken_rows(table: EmbeddingTable) -> Estimate:
         effect={"name": "share of broken rows", "value": len(rows) / len(ordinary)},
         details={"zero": len(zero), "not_finite": len(other)},
         counterexamples=[
-            {
-                "id": row,
-                "token": table.token(row),
-                "why": "zero" if table.status[row] == RowStatus.ZERO else "not finite",
-            }
+            {"id": row, "token": table.token(row), "why": "zero" if row in zero else "not finite"}
             for row in rows[:_SHOWN].tolist()
         ],
     )
