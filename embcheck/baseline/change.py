@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from embcheck.estimate import Part, Snapshot
 
-__all__ = ["Difference", "between"]
-
 MOVED = 10
 MIN_SHARED = 20
 _Tail = "Callable[[float, Literal['down', 'up']], float]"

@@ -12,8 +12,6 @@ from embcheck.errors import NotMeasurable
 if TYPE_CHECKING:
     from embcheck.table import EmbeddingTable
 
-__all__ = ["MOST", "drift"]
-
 MOST = 20
 NEIGHBORS = 10
 PROBES = 500

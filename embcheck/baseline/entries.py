@@ -11,8 +11,6 @@ from msgspec import Meta, Struct, field
 from embcheck.checks.record import builtins, key_of, label_of
 from embcheck.estimate import Snapshot
 
-__all__ = ["Checkpoint", "Entry", "StoredEntry"]
-
 Row = Annotated[int, Meta(ge=0)]
 
 

@@ -25,8 +25,6 @@ from embcheck.errors import EmbcheckError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["SCHEMA", "Baseline", "load", "path_of", "rewrite", "schema"]
-
 SCHEMA = "embcheck-baseline/1"
 _WAY_OUT = "restore it from version control, or make it anew with: embcheck baseline update"
 _PATIENCE = 60.0

@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from embcheck.settings import Settings
     from embcheck.table import EmbeddingTable
 
-__all__ = ["Gate", "compare", "settle"]
-
 
 @dataclass(slots=True)
 class Gate:

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from embcheck.settings import Settings
     from embcheck.table import EmbeddingTable
 
-__all__ = ["ADOPT", "checkpoint_of", "comparable", "entry_of"]
-
 ADOPT = "adopt it with: embcheck baseline update"
 
 

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from embcheck.claims import Bound, ClaimOutcome, Declaration
     from embcheck.estimate import Estimate
 
-__all__ = ["Check", "GateMode", "Result", "checks_of", "claim_outcomes", "error_result", "judge", "skipped_result"]
-
 GateMode = Literal["claims", "regressions", "both"]
 
 

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from embcheck.checks.evaluate import Check
 
-__all__ = ["collect", "declared", "functions", "matches", "refuse_pytest_only", "select"]
-
 _SHIPPED = "embcheck.properties"
 _FOUND_BY_ITSELF = Path("properties")
 

@@ -22,29 +22,6 @@ if TYPE_CHECKING:
 
     from embcheck.estimate import Estimate
 
-__all__ = [
-    "FAILING",
-    "SCHEMA",
-    "Change",
-    "Control",
-    "EstimateRecord",
-    "ModelRecord",
-    "NullResult",
-    "Population",
-    "Report",
-    "ResultRecord",
-    "RunRecord",
-    "State",
-    "builtins",
-    "estimate_record",
-    "key_of",
-    "label_of",
-    "plain",
-    "schema_of",
-    "strict_json",
-    "version",
-]
-
 SCHEMA: Literal["embcheck-report/1"] = "embcheck-report/1"
 FAILING = frozenset({"regressed", "undecided", "stale"})
 """States that don't pass."""

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from embcheck.checks.record import Report
     from embcheck.config.config import Config
 
-__all__ = ["COMMANDS"]
-
 _MEASURING = ("property", "properties", "device", "dtype", "seed", "confidence", "probes", "population")
 
 

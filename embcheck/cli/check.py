@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from embcheck.run.document import Run
     from embcheck.spec import ModelSpec
 
-__all__ = ["COMMANDS", "check_and_deliver", "prepared"]
-
 
 @click.command(short_help="Check properties on models.")
 @click.argument("specs", nargs=-1, metavar="[SPEC]...")

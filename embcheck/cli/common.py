@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from embcheck.config.options import Option
     from embcheck.reports.wording import Line
 
-__all__ = ["FAILED", "INTERNAL", "INTERRUPTED", "NOTHING_RAN", "OK", "USAGE", "notice", "options", "show_lines"]
-
 OK, FAILED, INTERRUPTED, INTERNAL, USAGE, NOTHING_RAN = range(6)
 _Command = TypeVar("_Command", bound="Callable[..., Any]")
 _STYLES: dict[str, dict[str, Any]] = {

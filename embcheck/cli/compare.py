@@ -14,8 +14,6 @@ from embcheck.reports import json_file
 from embcheck.reports.terminal import comparison as view
 from embcheck.run import comparison
 
-__all__ = ["COMMANDS"]
-
 _MEASURING = ("property", "properties", "device", "dtype", "seed", "confidence", "probes", "population")
 
 

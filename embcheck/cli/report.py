@@ -16,8 +16,6 @@ from embcheck.reports.terminal import trends
 if TYPE_CHECKING:
     from embcheck.config.config import Config
 
-__all__ = ["COMMANDS"]
-
 
 @click.command(short_help="Show a JSON report again, or make a page of it.")
 @click.argument("file", metavar="FILE")

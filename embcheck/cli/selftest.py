@@ -15,8 +15,6 @@ from embcheck.cli.common import options, show_lines
 from embcheck.config.config import resolve
 from embcheck.reports import calibration, json_file
 
-__all__ = ["COMMANDS"]
-
 
 @click.command(short_help="Check that the properties are calibrated.")
 @options("property", "properties", "seed", "json")

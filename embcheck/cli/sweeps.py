@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from embcheck.checks.evaluate import Result
     from embcheck.sweep import Broken, Checkpoint, Swept
 
-__all__ = ["COMMANDS"]
-
 _MEASURING = ("property", "properties", "device", "dtype", "seed", "confidence", "probes", "population")
 _globs = click.option(
     "--glob", "globs", multiple=True, metavar="PATTERN", help="Checkpoints on disk, such as 'runs/*/checkpoint-*'."

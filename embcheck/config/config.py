@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from embcheck.checks.check import Check, GateMode
     from embcheck.spec import ModelSpec
 
-__all__ = ["Config", "resolve", "unconfigured"]
-
 _PREFIX = "EMBCHECK_"
 BASELINES = "embcheck-baselines"
 _OTHERS = frozenset({"EMBCHECK_CACHE"})  # no option: where the sources keep what they read from the hub

@@ -9,8 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["OPTIONS", "UPDATES", "Kind", "Option", "option"]
-
 Kind = Literal["text", "integer", "number", "flag", "path", "probes", "device", "updates"]
 UPDATES = ("new", "changed", "prune")
 

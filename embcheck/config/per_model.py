@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from embcheck.checks.evaluate import Check
     from embcheck.claims import Declaration
 
-__all__ = ["PerModel", "adapt", "check_names", "read"]
-
 _KEYS = ("exceptions", "property", "device", "dtype", "claims", "parameters")
 _BOUNDS: Mapping[str, Any] = {"above": above, "below": below, "within": within}
 _CLAIM_KEYS = (*_BOUNDS, "margin", "bad")

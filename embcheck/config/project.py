@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from embcheck.spec import ModelSpec
 
-__all__ = ["Edited", "add_model", "read_project"]
-
 
 @dataclass(frozen=True, slots=True)
 class Edited:

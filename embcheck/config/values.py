@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from embcheck.config.options import Option
     from embcheck.spec import ModelSpec
 
-__all__ = ["Origin", "closest", "convert", "wrong"]
-
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?|mps")
 _SWITCH = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 

@@ -48,8 +48,6 @@ if TYPE_CHECKING:
     from embcheck.spec import ModelSpec
     from embcheck.table import EmbeddingTable
 
-__all__ = ["State", "provided"]
-
 _SHIPPED = "embcheck.properties"
 
 

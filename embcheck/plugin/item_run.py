@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from embcheck.run.session import Loaded, Model, Session
     from embcheck.spec import ModelSpec
 
-__all__ = ["NO_MODEL", "ItemReport", "LoadedReport", "attach", "no_model", "printable", "run_item"]
-
 NO_MODEL = "no model to check: give --embcheck-model SPEC, or list models in [tool.embcheck]"
 _UNFINISHED = "it did not finish: the process that ran it died or was stopped"
 

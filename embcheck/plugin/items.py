@@ -25,25 +25,6 @@ if TYPE_CHECKING:
     from embcheck.config.config import Config
     from embcheck.run.session import Policy
 
-__all__ = [
-    "ClaimNotHeld",
-    "check_of",
-    "check_settings",
-    "chosen",
-    "declaration_of",
-    "distinct",
-    "excuse",
-    "grouped",
-    "is_whole",
-    "lacks_its_pair",
-    "over_models",
-    "parametrize",
-    "runs_on_its_model",
-    "spec_of",
-    "specs_of",
-    "wrapped_by_hypothesis",
-]
-
 TABLE_FIXTURE = "embcheck_table"
 
 

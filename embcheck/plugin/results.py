@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from embcheck.reports.wording import Line, Style
     from embcheck.spec import ModelSpec
 
-__all__ = ["PROBLEM", "Results"]
-
 PROBLEM = "embcheck_problem"
 """Under which a worker tells the controlling process of wrong usage that it found while collecting."""
 

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from embcheck.reports.wording import Style
 
-__all__ = ["lines", "markdown"]
-
 _HEADINGS = ("property", "noise: holds", "covers", "uniform", "planted", "")
 _WIDTHS = (29, 15, 13, 9, 9, 5)
 _MUST = {"fails": "", "holds": " must", "any": " may"}

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["Failure", "Point", "Series", "changes", "failure", "series"]
-
 
 @dataclass(frozen=True, slots=True)
 class Point:

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from embcheck.checks.evaluate import Check, Result
     from embcheck.settings import Settings
 
-__all__ = ["Budget"]
-
 FIRST_PROBES, FEWEST_PROBES = 100, 50
 _CAREFUL = 0.8  # part of the time that is left which a check with fewer probes is given: costs are estimates
 

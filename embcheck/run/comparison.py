@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from embcheck.checks.check import Check, Result
     from embcheck.config.config import Config
 
-__all__ = ["as_json", "of_models", "of_reports"]
-
 SCHEMA = "embcheck-comparison/1"
 
 

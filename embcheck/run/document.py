@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from embcheck.spec import ModelSpec
     from embcheck.table import EmbeddingTable
 
-__all__ = ["Run", "adjusted", "model_record", "report"]
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Run:

@@ -10,8 +10,6 @@ from embcheck.checks.record import builtins
 if TYPE_CHECKING:
     from embcheck.checks.check import Result
 
-__all__ = ["Row", "row_of"]
-
 Row = dict[str, Any]
 """By the names of `embcheck.sweep.store.SCHEMA`."""
 

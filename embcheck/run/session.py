@@ -40,23 +40,6 @@ if TYPE_CHECKING:
     from embcheck.spec import ModelSpec
     from embcheck.table import EmbeddingTable
 
-__all__ = [
-    "Loaded",
-    "Model",
-    "Policy",
-    "Population",
-    "Run",
-    "Session",
-    "check_names",
-    "checks_for",
-    "deliver",
-    "model_of",
-    "prepare",
-    "run_configured",
-    "unused_entries",
-    "write_baseline",
-]
-
 Population = Literal["known", "all"]
 
 

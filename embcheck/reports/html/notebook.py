@@ -33,8 +33,6 @@ if TYPE_CHECKING:
             """What it found."""
 
 
-__all__ = ["estimate", "result", "run"]
-
 _DRAWN = 6  # results of a run that are drawn at once; the page of a larger one is run.save_html
 
 

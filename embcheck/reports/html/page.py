@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from embcheck.checks.record import Report
 
-__all__ = ["environment", "fill", "render"]
-
 
 def render(report: Report) -> str:
     """The page of a report: the same from a run as from the JSON that was written of it."""

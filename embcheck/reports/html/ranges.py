@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from embcheck.checks.record import ResultRecord
     from embcheck.claims import ClaimOutcome
 
-__all__ = ["Axis", "Range", "axis_of", "range_of"]
-
 _ROOM = 0.06
 _WIDE = 50.0  # largest over smallest number from which a logarithmic axis is the clearer one
 

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from embcheck.checks.record import ModelRecord, Report, ResultRecord
     from embcheck.reports.html.ranges import Axis, Range
 
-__all__ = ["GLYPHS", "Row", "command", "describe", "parameter", "worst"]
-
 GLYPHS = {"holds": "\u2713", "refuted": "\u2717", "inconclusive": "?", "skipped": "\u2013", "error": "!"}
 _WORDS = {
     "holds": "the claim holds",

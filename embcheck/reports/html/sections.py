@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from embcheck.reports.html.ranges import Axis
     from embcheck.reports.html.rows import Row
 
-__all__ = ["Group", "Section", "facts", "levels", "sections", "shape", "tally"]
-
 
 @dataclass(frozen=True, slots=True)
 class Group:

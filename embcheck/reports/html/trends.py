@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from embcheck.reports.html.pictures import Figure
     from embcheck.reports.series import Point, Series
 
-__all__ = ["render"]
-
 WIDTH, HEIGHT = 620, 240
 
 

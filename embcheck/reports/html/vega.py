@@ -12,28 +12,6 @@ from embcheck.reports.text import cut, inert, number
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = [
-    "COLOUR",
-    "HEIGHT",
-    "SHAPE",
-    "WIDTH",
-    "Spec",
-    "band",
-    "bars",
-    "chart",
-    "labels",
-    "layer",
-    "named",
-    "noise_curve",
-    "points",
-    "rule",
-    "text",
-    "token",
-    "tone",
-    "x",
-    "y",
-]
-
 Spec = dict[str, Any]
 """A specification, a part of one, or a row of the data inside it."""
 

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from embcheck.checks.record import Change
     from embcheck.reports.wording import Style
 
-__all__ = ["Compared", "Comparison", "lines"]
-
 
 @dataclass(frozen=True, slots=True)
 class Compared:

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from embcheck.reports.series import Failure, Point, Series
     from embcheck.reports.wording import Style
 
-__all__ = ["lines"]
-
 
 def lines(rows: Iterable[Mapping[str, Any]], *, encoding: str = "utf-8") -> Iterator[Line]:
     """A line for each check and run: where it first fails, or its last estimate."""

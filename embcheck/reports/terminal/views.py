@@ -10,8 +10,6 @@ from embcheck.reports.wording import WIDTH, Line
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["analogy", "answers", "described", "inspect", "neighbors", "probe"]
-
 _TOKEN = 30
 _QUESTION = 60
 _MOST_RUNS = 40

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from embcheck.checks.record import ModelRecord, ResultRecord
     from embcheck.reports.html.pictures.registry import Figure
 
-__all__ = ["moved"]
-
 _FAR = 5.0
 _TONES = {"match": "var(--noise)", "improved": "var(--s2)", "regressed": "var(--s1)", "undecided": "var(--s4)"}
 

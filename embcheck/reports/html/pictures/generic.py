@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from embcheck.reports.html.pictures.registry import Figure, Shown
 
-__all__ = ["estimate", "histogram"]
-
 
 @picture(EVERY)
 def histogram(shown: Shown) -> Iterator[Figure]:

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from embcheck.checks.record import ResultRecord
 
-__all__ = ["EVERY", "Figure", "Shown", "draw_each", "draw_together", "figure", "picture"]
-
 EVERY = ""
 """What a picture of any estimate is registered for."""
 
