@@ -78,11 +78,11 @@ def sweep(specs: tuple[str, ...], **given: Any) -> int:
 
 
 def _swept(found: Swept, encoding: str) -> Iterator[Line]:
-    from embcheck.reports.terminal import trends
+    from embcheck.reports import series
 
     total = len(found.rows)
     yield Line(f"{total} results, {found.computed} computed now: {safe(str(found.path), 200, encoding=encoding)}")
-    yield from trends.lines(found.rows, encoding=encoding)
+    yield from series.lines(found.rows, encoding=encoding)
 
 
 @click.command(short_help="Find the checkpoint where a claim broke.")
