@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
-from embcheck.checks.record import builtins, key_of, label_of
+from embcheck.checks.record import Json, builtins, key_of, label_of
 from embcheck.estimate import Snapshot
 
 Row = Annotated[int, Meta(ge=0)]
@@ -39,7 +39,7 @@ class Checkpoint(Struct, frozen=True, forbid_unknown_fields=True):
 
 class _Estimated(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     id: Annotated[str, Meta(min_length=1)] = field(name="property")
-    params: dict[str, Any]
+    params: Json
     version: int
     snapshot: Snapshot | None = field(name="estimate")
     """None where it could not be measured; the reason says why."""

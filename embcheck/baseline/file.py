@@ -12,7 +12,7 @@ import os
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 from msgspec import Meta, structs
@@ -24,6 +24,8 @@ from embcheck.errors import EmbcheckError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from embcheck.checks.record import Json
 
 SCHEMA = "embcheck-baseline/1"
 _WAY_OUT = "restore it from version control, or make it anew with: embcheck baseline update"
@@ -70,13 +72,7 @@ def path_of(folder: Path, alias: str) -> Path:
 
 
 def load(folder: Path, alias: str) -> Baseline | None:
-    """The baseline of a model, ``None`` where it has none.
-
-    Raises
-    ------
-    EmbcheckError
-        The file can't be read, is cut short, was edited by hand, or is of another format.
-    """
+    """The baseline of a model, ``None`` where it has none; `EmbcheckError` where embcheck did not write its file."""
     path = path_of(folder, alias)
     try:
         text = path.read_text(encoding="ascii")
@@ -117,7 +113,7 @@ def _parsed(path: Path, alias: str, text: str) -> Baseline:
     return Baseline(alias, path, entries)
 
 
-def schema() -> dict[str, Any]:
+def schema() -> Json:
     """The JSON Schema (2020-12) of the file."""
     return schema_of(_Document, SCHEMA, "embcheck baseline, version 1")
 
@@ -150,7 +146,7 @@ def _lock_file(path: Path) -> str:
     return str(Path(tempfile.gettempdir()) / f"embcheck-{user}-{name}.lock")
 
 
-def _checksum(body: Mapping[str, Any]) -> str:
+def _checksum(body: Json) -> str:
     return hashlib.sha256(_line(body).encode("ascii")).hexdigest()
 
 
@@ -158,6 +154,6 @@ def _line(value: object) -> str:
     return json.dumps(value, sort_keys=True, allow_nan=False)
 
 
-def _block(records: Mapping[str, Mapping[str, Any]]) -> str:
+def _block(records: Mapping[str, Json]) -> str:
     lines: Sequence[str] = [f" {_line(key)}: {_line(records[key])}" for key in sorted(records)]
     return "{\n" + ",\n".join(lines) + "\n}" if lines else "{}"

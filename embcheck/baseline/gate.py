@@ -136,7 +136,7 @@ def _change(result: Result, baseline: Baseline | None, table: EmbeddingTable, se
         now, tokens = comparable(result, entry, table, settings)
     except NotMeasurable as why:
         return _uncompared(declaration, "stale", str(why))
-    family = sum(one.snapshot is not None for one in baseline.entries.values()) if baseline else 1
+    family = sum(known.snapshot is not None for known in baseline.entries.values()) if baseline else 1
     return compare(entry.snapshot, now, declaration, settings, family=family, tokens=tokens)
 
 

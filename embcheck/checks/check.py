@@ -13,7 +13,7 @@ from embcheck.settings import in_ci
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from embcheck.checks.record import Change, Control, NullResult
+    from embcheck.checks.record import Change, Control, Json, NullResult
     from embcheck.claims import Bound, ClaimOutcome, Declaration
     from embcheck.estimate import Estimate
 
@@ -47,7 +47,7 @@ class Check:
         return self.other is not None or not self.declaration.of_pairs
 
     @property
-    def record(self) -> dict[str, Any]:
+    def record(self) -> Json:
         """The parameters as JSON types: numbers and strings as they are, other values by their name."""
         params = {k: v if isinstance(v, str | int | float | bool | None) else str(v) for k, v in self.params.items()}
         return params if self.other is None else {**params, "other": self.other}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Literal, NoReturn
 
 import msgspec
 import pytest
@@ -14,7 +14,7 @@ from msgspec import structs
 from embcheck import settings
 from embcheck.baseline.entries import Entry
 from embcheck.checks.check import error_result, skipped_result
-from embcheck.checks.record import ModelRecord, ResultRecord, State, builtins
+from embcheck.checks.record import Json, ModelRecord, ResultRecord, State, builtins
 from embcheck.claims import Verdict
 from embcheck.plugin.items import ClaimNotHeld, check_of, declaration_of, spec_of, specs_of
 from embcheck.reports import terminal, text
@@ -36,7 +36,7 @@ class LoadedReport(msgspec.Struct, frozen=True):
     """What the controlling process needs to know of a table."""
 
     record: ModelRecord
-    timing: dict[str, Any]
+    timing: Json
     device: str
 
 

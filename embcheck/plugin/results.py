@@ -24,7 +24,7 @@ from embcheck.run.session import deliver, fails_unused, unused_entries, write_ba
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from embcheck.checks.record import Report
+    from embcheck.checks.record import Json, Report
     from embcheck.plugin.hooks import State
     from embcheck.reports.wording import Line, Style
     from embcheck.spec import ModelSpec
@@ -159,7 +159,7 @@ class Results:
     def _report(self) -> Report:
         """The report in canonical order, whoever ran what and when."""
         models, devices = [], []
-        timing: dict[str, dict[str, Any]] = {}
+        timing: dict[str, Json] = {}
         for spec in self._state.specs:
             items, loaded = self._items_of(spec), self._loaded.get(spec.alias)
             if not items and loaded is None:

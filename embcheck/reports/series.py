@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from embcheck.reports.text import number, safe, wrap
 from embcheck.reports.wording import WIDTH, Line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
+    from embcheck.checks.record import Json
     from embcheck.reports.wording import Style
 
 
@@ -54,14 +55,14 @@ class Failure(NamedTuple):
     before: int | None
 
 
-def series(rows: Iterable[Mapping[str, Any]]) -> tuple[Series, ...]:
+def series(rows: Iterable[Json]) -> tuple[Series, ...]:
     """The rows of a sweep as series, by check and model; points by step."""
     ordered = sorted(rows, key=lambda row: (row["label"], row["model"], row["step"]))
     groups = (list(group) for _, group in groupby(ordered, key=lambda row: (row["label"], row["model"])))
     return tuple(_series(group) for group in groups)
 
 
-def _series(rows: Sequence[Mapping[str, Any]]) -> Series:
+def _series(rows: Sequence[Json]) -> Series:
     last = rows[-1]
     points = tuple(
         Point(r["step"], r["value"], r["low"], r["high"], r["verdict"], r["outcome"] == "pass", r["reason"])
@@ -110,7 +111,7 @@ def failure(line: Series) -> Failure | None:
 # --- in the terminal --------------------------------------------------------------------------------------------------
 
 
-def lines(rows: Iterable[Mapping[str, Any]], *, encoding: str = "utf-8") -> Iterator[Line]:
+def lines(rows: Iterable[Json], *, encoding: str = "utf-8") -> Iterator[Line]:
     """A line for each check and run: where it first fails, or its last estimate."""
     for line in series(rows):
         failed = failure(line)

@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Any
 from msgspec import structs
 
 from embcheck.baseline.gate import settle
-from embcheck.checks.record import SCHEMA, ModelRecord, Population, Report, ResultRecord, RunRecord, builtins, version
+from embcheck.checks.record import (
+    SCHEMA,
+    Json,
+    ModelRecord,
+    Population,
+    Report,
+    ResultRecord,
+    RunRecord,
+    builtins,
+    version,
+)
 from embcheck.errors import NotMeasurable
 from embcheck.estimate import as_html
 from embcheck.reports import html, json_file
@@ -43,9 +53,9 @@ class Run:
     """By alias, what a baseline would keep of each result, and its state."""
 
     @property
-    def document(self) -> dict[str, Any]:
+    def document(self) -> Json:
         """The report as JSON types, ``embcheck-report/1``."""
-        document: dict[str, Any] = builtins(self.report)
+        document: Json = builtins(self.report)
         return document
 
     @property
@@ -80,9 +90,7 @@ class Run:
         return as_html("run", self)
 
 
-def report(
-    models: Iterable[ModelRecord], *, settings: Settings, device: str, timing: Mapping[str, Mapping[str, Any]]
-) -> Report:
+def report(models: Iterable[ModelRecord], *, settings: Settings, device: str, timing: Mapping[str, Json]) -> Report:
     """The report document, ``embcheck-report/1``."""
     libraries = {name: version(name) for name in ("numpy", "scipy", "tokenizers", "torch")}
     run = RunRecord(version("embcheck"), settings.seed, device, {"python": platform.python_version(), **libraries})
@@ -148,7 +156,7 @@ def adjusted(results: Sequence[ResultRecord]) -> list[ResultRecord]:
 # --- as a row ---------------------------------------------------------------------------------------------------------
 
 
-Row = dict[str, Any]
+Row = Json
 """By the names of `embcheck.sweep.store.SCHEMA`."""
 
 

@@ -11,7 +11,7 @@ import traceback
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from msgspec import structs
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from embcheck.baseline.entries import Entry
     from embcheck.checks.check import Check
-    from embcheck.checks.record import ModelRecord, Report, State
+    from embcheck.checks.record import Json, ModelRecord, Report, State
     from embcheck.config.config import Config
     from embcheck.run.budget import Budget
     from embcheck.settings import Settings
@@ -65,7 +65,7 @@ class Loaded:
         return model_record(self.spec, self.table)
 
     @property
-    def timing(self) -> dict[str, Any]:
+    def timing(self) -> Json:
         """Seconds and bytes."""
         return {"load_seconds": self.seconds, "bytes_read": self.table.bytes_read}
 
@@ -226,7 +226,7 @@ class Session:
 class _ModelRun:
     record: ModelRecord
     results: tuple[Result, ...]
-    timing: dict[str, Any]
+    timing: Json
     device: str | None = None
     error: EmbcheckError | None = None
     notes: tuple[str, ...] = ()
