@@ -143,7 +143,4 @@ OPTIONS = (
 
 def option(name: str) -> Option:
     """The option of that name."""
-    for found in OPTIONS:
-        if found.name == name:
-            return found
-    raise KeyError(name)
+    return {known.name: known for known in OPTIONS}[name]

@@ -104,10 +104,7 @@ class Results:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _update(self) -> None:
-        """Write the baselines of the models that ran. Entries of checks that did not run stay, but for ``prune``.
-
-        Raises `UsageError`: to prune, a whole run is needed.
-        """
+        """Write the baselines of the models that ran. Entries of checks that did not run stay, but for ``prune``."""
         if "prune" in self._config.update and not self._is_whole():
             raise UsageError("--embcheck-update prune needs a whole run: give no node ids, files, -k, -m or globs")
         for spec in self._state.specs:
