@@ -15,24 +15,79 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
-from msgspec import Meta, structs
+from msgspec import Meta, Struct, structs
 
 from embcheck import files
-from embcheck.baseline.entries import Checkpoint, Entry, StoredEntry
-from embcheck.checks.record import builtins, schema_of, strict_json
+from embcheck.checks.record import Json, builtins, key_of, label_of, schema_of, strict_json
 from embcheck.errors import EmbcheckError
+from embcheck.estimate import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from embcheck.checks.record import Json
+Row = Annotated[int, Meta(ge=0)]
+
+
+class Checkpoint(Struct, frozen=True, forbid_unknown_fields=True):
+    """What an entry was measured on: enough to find the same rows again, and to say which checkpoint it was."""
+
+    spec: str
+    revision: str | None
+    weights_sha256: str
+    tokens_sha256: str
+    shape: tuple[Row, Row]
+    dtype: str
+    population: Literal["known", "all"]
+    known_rows: Annotated[
+        tuple[tuple[Row, Row], ...],
+        Meta(description="First and last id of every run of rows that the tokenizer knows."),
+    ]
+    seed: Annotated[int, Meta(ge=0)]
+    embcheck: str
+
+    @property
+    def id(self) -> str:
+        """A short name for it inside the file."""
+        return hashlib.sha256(json.dumps(builtins(self), sort_keys=True).encode()).hexdigest()[:12]
+
+
+class _Estimated(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    id: Annotated[str, Meta(min_length=1)] = msgspec.field(name="property")
+    params: Json
+    version: int
+    snapshot: Snapshot | None = msgspec.field(name="estimate")
+    """None where it could not be measured; the reason says why."""
+    reason: str | None = msgspec.field()
+
+    @property
+    def key(self) -> str:
+        """Property and parameters."""
+        return key_of(self.id, self.params)
+
+    @property
+    def label(self) -> str:
+        """``analogy_rank[king]``, as a person writes it."""
+        return label_of(self.id, self.params)
+
+
+class Entry(_Estimated, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One check's estimate, with the checkpoint that it is of."""
+
+    checkpoint: Checkpoint
+
+
+class StoredEntry(_Estimated, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One check's estimate as the file has it."""
+
+    checkpoint: Annotated[str, Meta(description="Key of 'checkpoints'.")]
+
 
 SCHEMA = "embcheck-baseline/1"
 _WAY_OUT = "restore it from version control, or make it anew with: embcheck baseline update"
 _PATIENCE = 60.0
 
 
-class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _Document(Struct, frozen=True, forbid_unknown_fields=True):
     """The estimates of one model's earlier checkpoint. Written by embcheck only: 'sha256' tells an edited file."""
 
     alias: Annotated[str, Meta(min_length=1)]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from embcheck.baseline.change import Difference
-    from embcheck.baseline.entries import Entry
+    from embcheck.baseline.file import Entry
     from embcheck.checks.check import GateMode, Result
     from embcheck.checks.record import State
     from embcheck.claims import Declaration
@@ -155,11 +155,7 @@ def compare(
     family: int = 1,
     tokens: Literal["same", "added"] = "same",
 ) -> Change:
-    """The change between two estimates of one property, by its margin and its bad direction.
-
-    ``family`` is the number of comparisons that the level is shared among; ``tokens`` are ``added`` where both
-    estimates are of the shared tokens only.
-    """
+    """The change between two estimates of one property; its level is shared among the comparisons of a ``family``."""
     from embcheck.baseline.change import between
 
     difference = between(old, new, settings.confidence_level)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from embcheck.baseline.entries import Checkpoint, Entry
+from embcheck.baseline.file import Checkpoint, Entry
 from embcheck.checks.evaluate import evaluate
 from embcheck.checks.record import version
 from embcheck.claims import Verdict

@@ -136,11 +136,7 @@ def judge(verdict: Verdict, *, expected: bool = True, vacuous: bool = False) -> 
 
 
 def checks_of(functions: Iterable[Callable[..., Estimate]], others: Iterable[str] = ()) -> list[Check]:
-    """All checks of some declared functions: one for each combination of parameter values.
-
-    A property of two models has besides, for each combination, one check for each of the ``others``: the aliases of
-    the models that may stand second in a pair.
-    """
+    """One check for each combination of parameter values; of pairs, also for each of the ``others``, by alias."""
     seconds = (None, *others)
     checks = []
     for function in functions:

@@ -22,9 +22,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from embcheck.config import per_model
-from embcheck.config.options import OPTIONS
+from embcheck.config.options import OPTIONS, Origin, closest, convert, wrong
 from embcheck.config.per_model import PerModel
-from embcheck.config.values import Origin, closest, convert, wrong
 from embcheck.errors import ConfigError
 from embcheck.settings import Settings, in_ci
 

@@ -24,8 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from embcheck.checks.collect import matches
 from embcheck.claims import above, below, check_margin, within
-from embcheck.config.options import option
-from embcheck.config.values import Origin, closest, convert
+from embcheck.config.options import Origin, closest, convert, option
 from embcheck.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:

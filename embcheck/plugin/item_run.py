@@ -12,7 +12,7 @@ import pytest
 from msgspec import structs
 
 from embcheck import settings
-from embcheck.baseline.entries import Entry
+from embcheck.baseline.file import Entry
 from embcheck.checks.check import error_result, skipped_result
 from embcheck.checks.record import Json, ModelRecord, ResultRecord, State, builtins
 from embcheck.claims import Verdict

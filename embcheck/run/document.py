@@ -29,7 +29,7 @@ from embcheck.reports import html, json_file
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from embcheck.baseline.entries import Entry
+    from embcheck.baseline.file import Entry
     from embcheck.checks.check import Result
     from embcheck.checks.record import State
     from embcheck.settings import Settings
@@ -100,28 +100,17 @@ def report(models: Iterable[ModelRecord], *, settings: Settings, device: str, ti
 def model_record(spec: ModelSpec, table: EmbeddingTable | None, results: Iterable[ResultRecord] = ()) -> ModelRecord:
     """A model's place in the report, its results in order of property and parameters."""
     ordered = sorted(results, key=lambda result: (result.id, json.dumps(result.params, sort_keys=True)))
-    record = ModelRecord(
+    origin = None if table is None else table.provenance
+    return ModelRecord(
         alias=spec.alias,
         spec=spec.text,
-        revision=spec.revision,
-        weights_sha256=None,
-        tokens_sha256=None,
-        shape=None,
-        dtype=None,
-        population=None,
+        revision=(None if origin is None else origin.revision) or spec.revision,
+        weights_sha256=None if origin is None else origin.weights_sha256,
+        tokens_sha256=None if table is None else table.tokens_sha256,
+        shape=None if origin is None else (int(origin.shape[0]), int(origin.shape[1])),
+        dtype=None if origin is None else origin.dtype,
+        population=None if table is None else _population(table),
         results=tuple(adjusted(ordered)),
-    )
-    if table is None:
-        return record
-    origin = table.provenance
-    return structs.replace(
-        record,
-        revision=origin.revision or spec.revision,
-        weights_sha256=origin.weights_sha256,
-        tokens_sha256=table.tokens_sha256,
-        shape=(int(origin.shape[0]), int(origin.shape[1])),
-        dtype=origin.dtype,
-        population=_population(table),
     )
 
 

@@ -31,7 +31,7 @@ from embcheck.run.document import Run, model_record, report
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
-    from embcheck.baseline.entries import Entry
+    from embcheck.baseline.file import Entry
     from embcheck.checks.check import Check
     from embcheck.checks.record import Json, ModelRecord, Report, State
     from embcheck.config.config import Config
@@ -270,10 +270,7 @@ def model_of(config: Config, spec: ModelSpec) -> Model:
 
 
 def prepare(config: Config, specs: Sequence[ModelSpec]) -> list[str]:
-    """Check before any work what can be checked: paths, files to be written, baselines. What a user should know first.
-
-    Raises `EmbcheckError` where something is wrong with one of them.
-    """
+    """Check before any work paths, files to be written and baselines; returns what a user should know first."""
     for spec in specs:
         sources.check(spec)
     outputs.check(json=config.json, summary=config.summary, page=config.html)
@@ -306,11 +303,7 @@ def check_names(config: Config, checks: Iterable[Check]) -> None:
 
 
 def checks_for(config: Config, specs: Sequence[ModelSpec]) -> list[Check]:
-    """The selected checks, of the pairs of the given models too.
-
-    Raises `EmbcheckError` where a name in the configuration is unknown, a glob matches nothing, or a property runs
-    under pytest only.
-    """
+    """The selected checks, of the pairs of the given models too, once all names and globs are seen to be known."""
     known = all_checks(config, specs)
     seconds = {None, *(spec.alias for spec in specs[1:])}
     check_names(config, known)

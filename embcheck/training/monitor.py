@@ -32,7 +32,7 @@ from embcheck.training.ranks import agreed
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from embcheck.baseline.entries import Entry
+    from embcheck.baseline.file import Entry
     from embcheck.checks.record import Change, EstimateRecord, ResultRecord
     from embcheck.run.document import Row, Run
     from embcheck.run.session import Population

@@ -76,7 +76,8 @@ def analogy(document: Json, *, encoding: str = "utf-8") -> list[Line]:
     """The rows nearest to a - b + c, and where the words themselves rank."""
     a, b, c, *target = (_word(word, encoding) for word in document["words"])
     ranks = [
-        f"{safe(text, _TOKEN, encoding=encoding)}: {_rank(rank['sources_kept'])} with sources kept"
+        f"{safe(text, _TOKEN, encoding=encoding)}: "
+        f"{rank['sources_kept'] or 'not a word of this vocabulary'} with sources kept"
         + (f", {rank['sources_excluded']} excluded" if rank["sources_excluded"] else "")
         for text, rank in document["ranks"].items()
     ]
@@ -159,10 +160,6 @@ def _word(word: Json, encoding: str) -> str:
     if text.startswith("#"):  # asked for by its row
         return f"{text} ('{safe(word['tokens'][0], _TOKEN, encoding=encoding)}')"
     return f"{text} (#{word['ids'][0]})"
-
-
-def _rank(rank: int | None) -> str:
-    return "not a word of this vocabulary" if rank is None else str(rank)
 
 
 def _level(level: str) -> str:
