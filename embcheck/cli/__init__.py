@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from embcheck.cli import baselines, check, compare, explore, report, selftest, sweeps
+from embcheck.cli import baselines, check, explore, report, sweeps
 from embcheck.cli.common import INTERNAL, INTERRUPTED, OK, USAGE, notice
 from embcheck.errors import EmbcheckError
 from embcheck.settings import prepare_process
@@ -73,6 +73,6 @@ def program() -> None:
     """Property tests for embedding matrices."""
 
 
-_GROUPS = (check, explore, baselines, compare, report, sweeps, selftest)
+_GROUPS = (check, explore, baselines, report, sweeps)
 for _command in (command for group in _GROUPS for command in group.COMMANDS):
     program.add_command(_command)

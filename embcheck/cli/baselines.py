@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from embcheck.checks.record import Report
     from embcheck.config.config import Config
 
-__all__ = ["COMMANDS"]
-
 _MEASURING = ("property", "properties", "device", "dtype", "seed", "confidence", "probes", "population")
 
 
@@ -79,10 +77,7 @@ def init(spec: str, **given: Any) -> int:
 
 
 def _exceptions(report: Report) -> dict[str, dict[str, str]]:
-    """By the model that they stand under: the checks that do not hold and are not excused yet, and why.
-
-    Raises `EmbcheckError` where one can't be run.
-    """
+    """By the model that they stand under: the checks that do not hold and are not excused yet, and why."""
     exceptions: dict[str, dict[str, str]] = {}
     for model in report.models:
         for result in model.results:
@@ -97,11 +92,8 @@ def _exceptions(report: Report) -> dict[str, dict[str, str]]:
 def _own_options(config: Config) -> dict[str, Any]:
     """Options of this measurement that later ones need too, where they are not the defaults."""
     default = resolve({}, root=config.root)
-    found = {
-        "device": config.device if config.device != default.device else None,
-        "dtype": config.dtype if config.dtype != default.dtype else None,
-    }
-    return {key: value for key, value in found.items() if value is not None}
+    own = {"device": config.device, "dtype": config.dtype}
+    return {key: value for key, value in own.items() if value is not None and value != getattr(default, key)}
 
 
 @click.group(short_help="Keep the baselines that checkpoints are compared with.")

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from embcheck.spec import ModelSpec
     from embcheck.table import EmbeddingTable
 
-__all__ = ["load", "meant", "named", "needed", "refuse_equal_aliases"]
-
 
 def needed(config: Config) -> tuple[ModelSpec, ...]:
     """The models to check, one a layer for ``@layer=all``."""

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["columns", "cut", "inert", "number", "safe", "wrap"]
-
 _ELLIPSIS = "..."
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\"}
 _COMBINING = frozenset({"Mn", "Me"})

@@ -11,7 +11,7 @@ import traceback
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from msgspec import structs
 
@@ -31,31 +31,14 @@ from embcheck.run.document import Run, model_record, report
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
-    from embcheck.baseline.entries import Entry
+    from embcheck.baseline.file import Entry
     from embcheck.checks.check import Check
-    from embcheck.checks.record import ModelRecord, Report, State
+    from embcheck.checks.record import Json, ModelRecord, Report, State
     from embcheck.config.config import Config
     from embcheck.run.budget import Budget
     from embcheck.settings import Settings
     from embcheck.spec import ModelSpec
     from embcheck.table import EmbeddingTable
-
-__all__ = [
-    "Loaded",
-    "Model",
-    "Policy",
-    "Population",
-    "Run",
-    "Session",
-    "check_names",
-    "checks_for",
-    "deliver",
-    "model_of",
-    "prepare",
-    "run_configured",
-    "unused_entries",
-    "write_baseline",
-]
 
 Population = Literal["known", "all"]
 
@@ -82,7 +65,7 @@ class Loaded:
         return model_record(self.spec, self.table)
 
     @property
-    def timing(self) -> dict[str, Any]:
+    def timing(self) -> Json:
         """Seconds and bytes."""
         return {"load_seconds": self.seconds, "bytes_read": self.table.bytes_read}
 
@@ -243,7 +226,7 @@ class Session:
 class _ModelRun:
     record: ModelRecord
     results: tuple[Result, ...]
-    timing: dict[str, Any]
+    timing: Json
     device: str | None = None
     error: EmbcheckError | None = None
     notes: tuple[str, ...] = ()
@@ -287,10 +270,7 @@ def model_of(config: Config, spec: ModelSpec) -> Model:
 
 
 def prepare(config: Config, specs: Sequence[ModelSpec]) -> list[str]:
-    """Check before any work what can be checked: paths, files to be written, baselines. What a user should know first.
-
-    Raises `EmbcheckError` where something is wrong with one of them.
-    """
+    """Check before any work paths, files to be written and baselines; returns what a user should know first."""
     for spec in specs:
         sources.check(spec)
     outputs.check(json=config.json, summary=config.summary, page=config.html)
@@ -323,11 +303,7 @@ def check_names(config: Config, checks: Iterable[Check]) -> None:
 
 
 def checks_for(config: Config, specs: Sequence[ModelSpec]) -> list[Check]:
-    """The selected checks, of the pairs of the given models too.
-
-    Raises `EmbcheckError` where a name in the configuration is unknown, a glob matches nothing, or a property runs
-    under pytest only.
-    """
+    """The selected checks, of the pairs of the given models too, once all names and globs are seen to be known."""
     known = all_checks(config, specs)
     seconds = {None, *(spec.alias for spec in specs[1:])}
     check_names(config, known)

@@ -12,8 +12,7 @@ from embcheck.claims import Verdict
 from embcheck.errors import UsageError
 from embcheck.reports.html import asset, images, pictures
 from embcheck.reports.html.page import environment
-from embcheck.reports.html.ranges import axis_of
-from embcheck.reports.html.rows import describe
+from embcheck.reports.html.rows import axis_of, describe
 from embcheck.reports.wording import counts
 
 if TYPE_CHECKING:
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
         def report(self) -> Report:
             """What it found."""
 
-
-__all__ = ["estimate", "result", "run"]
 
 _DRAWN = 6  # results of a run that are drawn at once; the page of a larger one is run.save_html
 

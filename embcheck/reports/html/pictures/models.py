@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from embcheck.reports.html.pictures.registry import Figure, Shown
 
-__all__ = ["overlap", "published"]
-
 _MOST, _FAR = 60, 5.0
 
 
