@@ -142,15 +142,15 @@ def attach(item: pytest.Item, report: pytest.TestReport, session: Session, confi
     """Put a check's result on its reports. That of the set-up says, should no other follow, that it did not finish."""
     if declaration_of(item) is None or not isinstance(item, pytest.Function):
         return
-    skipped = None
+    spec, skipped = spec_of(item), None
+    is_expected = spec is None or config.expected(spec.alias, check_of(item))
     if report.skipped:
         skipped = str(report.longrepr[2] if isinstance(report.longrepr, tuple) else getattr(report, "wasxfail", ""))
-    if skipped is not None and not hasattr(report, "wasxfail") and settings.in_ci() and _is_expected(item, config):
+    if skipped is not None and not hasattr(report, "wasxfail") and settings.in_ci() and is_expected:
         report.outcome = "failed"
         report.longrepr = f"{check_of(item).label}, which fails in continuous integration: {skipped}"
     elif skipped is not None and isinstance(report.longrepr, tuple):  # named by the property, not by what skipped it
         report.longrepr = (str(item.path), (item.location[1] or 0) + 1, skipped)
-    spec = spec_of(item)
     if spec is None or report.when == "teardown":
         return
     if (ran := item.stash.get(_RAN, None)) is None:
@@ -164,11 +164,6 @@ def attach(item: pytest.Item, report: pytest.TestReport, session: Session, confi
     carried = structs.replace(ran, result=_last_word(ran.result, report), models=models)
     # reports can hold extra attributes, says pytest
     report.embcheck = json.dumps(builtins(carried))  # type: ignore[attr-defined]
-
-
-def _is_expected(item: pytest.Function, config: Config) -> bool:
-    spec = spec_of(item)
-    return spec is None or config.expected(spec.alias, check_of(item))
 
 
 def _without_result(

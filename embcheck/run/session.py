@@ -23,10 +23,10 @@ from embcheck.checks.check import Result, checks_of, error_result
 from embcheck.checks.evaluate import evaluate
 from embcheck.config import models as named_models
 from embcheck.config import per_model
-from embcheck.errors import ConfigError, EmbcheckError, NotMeasurable, UsageError
+from embcheck.errors import ConfigError, EmbcheckError, UsageError
 from embcheck.progress import track
 from embcheck.reports import outputs
-from embcheck.run.document import Run, model_record, report
+from embcheck.run.document import Run, model_record, population_of, report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -209,7 +209,7 @@ class Session:
             named = track(by_place, alias, naming=lambda check: check.label)
             results = tuple(measured(check, self.settings) for check in named)
         else:
-            rows = _population_size(loaded.table)
+            rows = max(2, population_of(loaded.table).rows)
             results = budget.spend(by_place, measured, self.settings, rows=rows, spent=loaded.seconds)
         entries = (entry_of(r, loaded.table, self.settings) for r in results) if self.policy.keeps_entries else ()
         return _ModelRun(
@@ -238,13 +238,6 @@ class _ModelRun:
         for result in self.results:
             record = adjusted[result.check.key]
             yield replace(result, nulls=record.nulls, change=record.change)
-
-
-def _population_size(table: EmbeddingTable) -> int:
-    try:
-        return len(table.population)
-    except NotMeasurable:  # every check will say so
-        return 2
 
 
 def _blame(error: BaseException, check: Check) -> str:
