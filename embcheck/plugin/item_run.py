@@ -154,7 +154,8 @@ def attach(item: pytest.Item, report: pytest.TestReport, session: Session, confi
     if spec is None or report.when == "teardown":
         return
     if (ran := item.stash.get(_RAN, None)) is None:
-        ran = ItemReport(alias=spec.alias, result=_without_result(item, spec, report, config, skipped=skipped))
+        record = _without_result(check_of(item), report, skipped=skipped, expected=is_expected)
+        ran = ItemReport(alias=spec.alias, result=record)
     elif rows := [json.dumps(row, sort_keys=True) for row in ran.result.counterexamples]:
         report.sections.append(("embcheck counterexamples", "\n".join(rows)))
     models = {
@@ -166,11 +167,8 @@ def attach(item: pytest.Item, report: pytest.TestReport, session: Session, confi
     report.embcheck = json.dumps(builtins(carried))  # type: ignore[attr-defined]
 
 
-def _without_result(
-    item: pytest.Function, spec: ModelSpec, report: pytest.TestReport, config: Config, *, skipped: str | None
-) -> ResultRecord:
+def _without_result(check: Check, report: pytest.TestReport, *, skipped: str | None, expected: bool) -> ResultRecord:
     """The record of a check that gave none: not run yet, or its code raised, a fixture failed, a mark skipped it."""
-    check, expected = check_of(item), config.expected(spec.alias, check_of(item))
     if skipped is not None:
         return skipped_result(check, skipped.removeprefix("Skipped: ").partition("\n")[0], expected=expected).record
     crash = getattr(getattr(report.longrepr, "reprcrash", None), "message", None)
