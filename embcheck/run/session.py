@@ -171,7 +171,7 @@ class Session:
         checks of each model may take, reading it included. Raises `EmbcheckError` where the only model fails to load;
         one of several gives error results, and the others run.
         """
-        runs = [self._run_model(place, checks, budget) for place in range(len(self.models))]
+        runs = [self._run_model(index, checks, budget) for index in range(len(self.models))]
         errors = [run.error for run in runs if run.error is not None]
         if len(self.models) == 1 and errors:
             raise errors[0]
@@ -189,10 +189,10 @@ class Session:
             {run.record.alias: run.entries for run in runs},
         )
 
-    def _run_model(self, place: int, checks: Sequence[Check], budget: Budget | None) -> _ModelRun:
+    def _run_model(self, index: int, checks: Sequence[Check], budget: Budget | None) -> _ModelRun:
         """Everything about one model: the checks of it alone, then those of it and each later one."""
-        model, alias = self.models[place], self.models[place].spec.alias
-        later = {other.spec.alias: other for other in self.models[place + 1 :]}
+        model, alias = self.models[index], self.models[index].spec.alias
+        later = {other.spec.alias: other for other in self.models[index + 1 :]}
         about = _about(checks, model.spec, later)
         adapted = [own for check in about if (own := self.policy.adapt(alias, check)) is not None]
         try:
@@ -302,8 +302,8 @@ def checks_for(config: Config, specs: Sequence[ModelSpec]) -> list[Check]:
     check_names(config, known)
     checks = collect.select([check for check in known if check.other in seconds], config.property)
     collect.refuse_pytest_only(checks)
-    for place, spec in enumerate(specs):
-        own, about = config.of(spec.alias), _about(checks, spec, {other.alias for other in specs[place + 1 :]})
+    for index, spec in enumerate(specs):
+        own, about = config.of(spec.alias), _about(checks, spec, {other.alias for other in specs[index + 1 :]})
         if about and all(per_model.adapt(own, check) is None for check in about):
             raise ConfigError(
                 f"{config.file}: [tool.embcheck.model.{spec.alias}] leaves no check of those that are selected"
