@@ -13,7 +13,7 @@ from embcheck.baseline.file import path_of
 from embcheck.baseline.gate import Gate
 from embcheck.claims import Verdict
 from embcheck.cli.check import check_and_deliver, prepared
-from embcheck.cli.common import OK, notice, options, show_lines
+from embcheck.cli.common import MEASURING, OK, notice, options, show_lines
 from embcheck.config.config import resolve
 from embcheck.config.models import needed
 from embcheck.config.project import add_model, read_project
@@ -28,12 +28,10 @@ if TYPE_CHECKING:
     from embcheck.checks.record import Report
     from embcheck.config.config import Config
 
-_MEASURING = ("property", "properties", "device", "dtype", "seed", "confidence", "probes", "population")
-
 
 @click.command(short_help="Take a model into the project, with its baseline.")
 @click.argument("spec")
-@options(*(name for name in _MEASURING if name != "property"), "baseline_dir", "update", "show")
+@options(*(name for name in MEASURING if name != "property"), "baseline_dir", "update", "show")
 def init(spec: str, **given: Any) -> int:
     """Measure SPEC once, and write it into the project so that the same checkpoint passes from then on.
 
@@ -103,7 +101,7 @@ def baseline() -> None:
 
 @baseline.command(short_help="Measure models and write their baselines.")
 @click.argument("specs", nargs=-1, metavar="[SPEC]...")
-@options(*_MEASURING, "baseline_dir", "update", "show")
+@options(*MEASURING, "baseline_dir", "update", "show")
 def update(specs: tuple[str, ...], **given: Any) -> int:
     """Measure models (by default all that are configured) and write what is new or changed to their baselines.
 
@@ -115,7 +113,7 @@ def update(specs: tuple[str, ...], **given: Any) -> int:
 
 @baseline.command(short_help="Show how models differ from their baselines.")
 @click.argument("specs", nargs=-1, metavar="[SPEC]...")
-@options(*_MEASURING, "baseline_dir", "json")
+@options(*MEASURING, "baseline_dir", "json")
 def diff(specs: tuple[str, ...], **given: Any) -> int:
     """Measure models (by default all that are configured) and show every change against their baselines."""
     config = resolve({**given, "model": specs}, root=Path.cwd())

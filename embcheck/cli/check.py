@@ -89,11 +89,9 @@ def check_and_deliver(config: Config, models: Sequence[ModelSpec]) -> int:
 def _exit_code(config: Config, run: Run) -> int:
     if run.load_errors:
         return USAGE
-    skipped = all(r.verdict is Verdict.SKIPPED and (r.change is None or r.passed) for r in run.results)
-    lacking = session.fails_unused(config, run.report)
-    if skipped:
+    if all(r.verdict is Verdict.SKIPPED and (r.change is None or r.passed) for r in run.results):
         return NOTHING_RAN
-    return OK if run.passed and not lacking else FAILED
+    return OK if run.passed and not session.fails_unused(config, run.report) else FAILED
 
 
 # --- list -------------------------------------------------------------------------------------------------------

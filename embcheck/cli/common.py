@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from embcheck.config.options import Option
     from embcheck.reports.wording import Line
 
+MEASURING = ("property", "properties", "device", "dtype", "seed", "confidence", "probes", "population")
 OK, FAILED, INTERRUPTED, INTERNAL, USAGE, NOTHING_RAN = range(6)
 _Command = TypeVar("_Command", bound="Callable[..., Any]")
 _STYLES: dict[str, dict[str, Any]] = {

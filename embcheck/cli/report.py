@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from embcheck.cli.common import FAILED, OK, options, show_lines
+from embcheck.cli.common import FAILED, MEASURING, OK, options, show_lines
 from embcheck.config.config import resolve
 from embcheck.errors import UsageError
 from embcheck.reports import html, json_file, outputs, series, summary, terminal
@@ -55,13 +55,10 @@ def _sweep(file: Path, config: Config) -> int:
 # --- compare ----------------------------------------------------------------------------------------------------------
 
 
-_MEASURING = ("property", "properties", "device", "dtype", "seed", "confidence", "probes", "population")
-
-
 @click.command(short_help="Compare two checkpoints, or two reports.")
 @click.argument("first", metavar="A")
 @click.argument("second", metavar="B")
-@options(*_MEASURING, "json")
+@options(*MEASURING, "json")
 def compare(first: str, second: str, **given: Any) -> int:
     """Compare B with A: how far each property moved, and for one tokenizer how far each token did.
 

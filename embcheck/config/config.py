@@ -22,8 +22,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from embcheck.config import per_model
-from embcheck.config.options import OPTIONS, Origin, closest, convert, wrong
+from embcheck.config.options import OPTIONS
 from embcheck.config.per_model import PerModel
+from embcheck.config.values import Origin, closest, convert, wrong
 from embcheck.errors import ConfigError
 from embcheck.settings import Settings, in_ci
 
@@ -85,14 +86,6 @@ class Config:
     def of(self, alias: str) -> PerModel:
         """What the configuration says of the model of that alias."""
         return self.per_model.get(alias, PerModel())
-
-    def device_of(self, alias: str) -> str:
-        """Where to compute on the model of that alias."""
-        return self.of(alias).device or self.device
-
-    def dtype_of(self, alias: str) -> str | None:
-        """The type that the model's vectors are converted to."""
-        return self.of(alias).dtype or self.dtype
 
     def placed(self, spec: ModelSpec) -> ModelSpec:
         """The spec with the matrix and tensor that were asked for."""

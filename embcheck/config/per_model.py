@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any
 
 from embcheck.checks.collect import matches
 from embcheck.claims import above, below, check_margin, within
-from embcheck.config.options import Origin, closest, convert, option
+from embcheck.config.options import option
+from embcheck.config.values import Origin, closest, convert
 from embcheck.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -81,13 +82,11 @@ def _read_one(where: str, alias: str, given: object) -> PerModel:
     if "claims" in given:
         values["claims"] = {k: _claim(f"{where} claims {k}", v) for k, v in _table(where, "claims", given).items()}
     if "parameters" in given:
+        tables = _table(where, "parameters", given)
+        by_id = {k: _table(f"{where} parameters", k, tables) for k in tables}
         values["parameters"] = {
-            k: {
-                name: _values(f"{where} parameters {k} {name}", v)
-                for name, v in _table(f"{where} parameters", k, t).items()
-            }
-            for t in [_table(where, "parameters", given)]
-            for k in t
+            k: {name: _values(f"{where} parameters {k} {name}", v) for name, v in own.items()}
+            for k, own in by_id.items()
         }
     return PerModel(**values)
 

@@ -142,19 +142,20 @@ def attach(item: pytest.Item, report: pytest.TestReport, session: Session, confi
     """Put a check's result on its reports. That of the set-up says, should no other follow, that it did not finish."""
     if declaration_of(item) is None or not isinstance(item, pytest.Function):
         return
-    skipped = None
+    spec, skipped = spec_of(item), None
+    is_expected = spec is None or config.expected(spec.alias, check_of(item))
     if report.skipped:
         skipped = str(report.longrepr[2] if isinstance(report.longrepr, tuple) else getattr(report, "wasxfail", ""))
-    if skipped is not None and not hasattr(report, "wasxfail") and settings.in_ci() and _is_expected(item, config):
+    if skipped is not None and not hasattr(report, "wasxfail") and settings.in_ci() and is_expected:
         report.outcome = "failed"
         report.longrepr = f"{check_of(item).label}, which fails in continuous integration: {skipped}"
     elif skipped is not None and isinstance(report.longrepr, tuple):  # named by the property, not by what skipped it
         report.longrepr = (str(item.path), (item.location[1] or 0) + 1, skipped)
-    spec = spec_of(item)
     if spec is None or report.when == "teardown":
         return
     if (ran := item.stash.get(_RAN, None)) is None:
-        ran = ItemReport(alias=spec.alias, result=_without_result(item, spec, report, config, skipped=skipped))
+        record = _without_result(check_of(item), report, skipped=skipped, expected=is_expected)
+        ran = ItemReport(alias=spec.alias, result=record)
     elif rows := [json.dumps(row, sort_keys=True) for row in ran.result.counterexamples]:
         report.sections.append(("embcheck counterexamples", "\n".join(rows)))
     models = {
@@ -166,16 +167,8 @@ def attach(item: pytest.Item, report: pytest.TestReport, session: Session, confi
     report.embcheck = json.dumps(builtins(carried))  # type: ignore[attr-defined]
 
 
-def _is_expected(item: pytest.Function, config: Config) -> bool:
-    spec = spec_of(item)
-    return spec is None or config.expected(spec.alias, check_of(item))
-
-
-def _without_result(
-    item: pytest.Function, spec: ModelSpec, report: pytest.TestReport, config: Config, *, skipped: str | None
-) -> ResultRecord:
+def _without_result(check: Check, report: pytest.TestReport, *, skipped: str | None, expected: bool) -> ResultRecord:
     """The record of a check that gave none: not run yet, or its code raised, a fixture failed, a mark skipped it."""
-    check, expected = check_of(item), config.expected(spec.alias, check_of(item))
     if skipped is not None:
         return skipped_result(check, skipped.removeprefix("Skipped: ").partition("\n")[0], expected=expected).record
     crash = getattr(getattr(report.longrepr, "reprcrash", None), "message", None)

@@ -190,8 +190,8 @@ def grouped(items: Sequence[pytest.Item], models: Sequence[ModelSpec]) -> list[p
 
     Not every pytest groups what is parametrized directly by its value, and each change of model loads a table.
     """
-    place = {spec: i for i, spec in enumerate(models)}
-    places = {item: [place[s] for s in specs if s in place] for item in items if (specs := specs_of(item))}
+    order = {spec: i for i, spec in enumerate(models)}
+    places = {item: [order[s] for s in specs if s in order] for item in items if (specs := specs_of(item))}
     ordered = iter(sorted(places, key=places.__getitem__))
     return [next(ordered) if item in places else item for item in items]
 

@@ -109,12 +109,13 @@ def model_record(spec: ModelSpec, table: EmbeddingTable | None, results: Iterabl
         tokens_sha256=None if table is None else table.tokens_sha256,
         shape=None if origin is None else (int(origin.shape[0]), int(origin.shape[1])),
         dtype=None if origin is None else origin.dtype,
-        population=None if table is None else _population(table),
+        population=None if table is None else population_of(table),
         results=tuple(adjusted(ordered)),
     )
 
 
-def _population(table: EmbeddingTable) -> Population:
+def population_of(table: EmbeddingTable) -> Population:
+    """Which rows claims are about, and how many are left out as what."""
     excluded = table.excluded()
     try:
         rows = len(table.population)

@@ -23,10 +23,10 @@ from embcheck.checks.check import Result, checks_of, error_result
 from embcheck.checks.evaluate import evaluate
 from embcheck.config import models as named_models
 from embcheck.config import per_model
-from embcheck.errors import ConfigError, EmbcheckError, NotMeasurable, UsageError
+from embcheck.errors import ConfigError, EmbcheckError, UsageError
 from embcheck.progress import track
 from embcheck.reports import outputs
-from embcheck.run.document import Run, model_record, report
+from embcheck.run.document import Run, model_record, population_of, report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -171,7 +171,7 @@ class Session:
         checks of each model may take, reading it included. Raises `EmbcheckError` where the only model fails to load;
         one of several gives error results, and the others run.
         """
-        runs = [self._run_model(place, checks, budget) for place in range(len(self.models))]
+        runs = [self._run_model(index, checks, budget) for index in range(len(self.models))]
         errors = [run.error for run in runs if run.error is not None]
         if len(self.models) == 1 and errors:
             raise errors[0]
@@ -189,10 +189,10 @@ class Session:
             {run.record.alias: run.entries for run in runs},
         )
 
-    def _run_model(self, place: int, checks: Sequence[Check], budget: Budget | None) -> _ModelRun:
+    def _run_model(self, index: int, checks: Sequence[Check], budget: Budget | None) -> _ModelRun:
         """Everything about one model: the checks of it alone, then those of it and each later one."""
-        model, alias = self.models[place], self.models[place].spec.alias
-        later = {other.spec.alias: other for other in self.models[place + 1 :]}
+        model, alias = self.models[index], self.models[index].spec.alias
+        later = {other.spec.alias: other for other in self.models[index + 1 :]}
         about = _about(checks, model.spec, later)
         adapted = [own for check in about if (own := self.policy.adapt(alias, check)) is not None]
         try:
@@ -209,7 +209,7 @@ class Session:
             named = track(by_place, alias, naming=lambda check: check.label)
             results = tuple(measured(check, self.settings) for check in named)
         else:
-            rows = _population_size(loaded.table)
+            rows = max(2, population_of(loaded.table).rows)
             results = budget.spend(by_place, measured, self.settings, rows=rows, spent=loaded.seconds)
         entries = (entry_of(r, loaded.table, self.settings) for r in results) if self.policy.keeps_entries else ()
         return _ModelRun(
@@ -238,13 +238,6 @@ class _ModelRun:
         for result in self.results:
             record = adjusted[result.check.key]
             yield replace(result, nulls=record.nulls, change=record.change)
-
-
-def _population_size(table: EmbeddingTable) -> int:
-    try:
-        return len(table.population)
-    except NotMeasurable:  # every check will say so
-        return 2
 
 
 def _blame(error: BaseException, check: Check) -> str:
@@ -309,8 +302,8 @@ def checks_for(config: Config, specs: Sequence[ModelSpec]) -> list[Check]:
     check_names(config, known)
     checks = collect.select([check for check in known if check.other in seconds], config.property)
     collect.refuse_pytest_only(checks)
-    for place, spec in enumerate(specs):
-        own, about = config.of(spec.alias), _about(checks, spec, {other.alias for other in specs[place + 1 :]})
+    for index, spec in enumerate(specs):
+        own, about = config.of(spec.alias), _about(checks, spec, {other.alias for other in specs[index + 1 :]})
         if about and all(per_model.adapt(own, check) is None for check in about):
             raise ConfigError(
                 f"{config.file}: [tool.embcheck.model.{spec.alias}] leaves no check of those that are selected"

@@ -162,7 +162,7 @@ def sections(report: Report) -> list[Section]:
         for result in model.results:
             by_property[result.id].append(pictures.Shown(model.alias, index, model.shape or (0, 1), result))
     work = track(sorted(by_property.items()), "pictures", len(by_property), lambda entry: entry[0])
-    return [_section(report, f"p{place}", shown) for place, (_, shown) in enumerate(work)]
+    return [_section(report, f"p{index}", shown) for index, (_, shown) in enumerate(work)]
 
 
 def _section(report: Report, anchor: str, shown: Sequence[Shown]) -> Section:
