@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from typing import Annotated, Any, Literal
 
@@ -32,6 +33,12 @@ class Checkpoint(Struct, frozen=True, forbid_unknown_fields=True):
     ]
     seed: Annotated[int, Meta(ge=0)]
     embcheck: str
+
+    def __post_init__(self) -> None:
+        ends = [-1, *(end for run in self.known_rows for end in run)]
+        ascending = all(a < b or (a == b and i % 2) for i, (a, b) in enumerate(itertools.pairwise(ends)))
+        if not ascending or ends[-1] >= self.shape[0]:
+            raise ValueError(f"runs of rows must ascend, and end before row {self.shape[0]}")
 
     @property
     def id(self) -> str:

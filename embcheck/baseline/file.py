@@ -30,6 +30,7 @@ __all__ = ["SCHEMA", "Baseline", "load", "path_of", "rewrite", "schema"]
 SCHEMA = "embcheck-baseline/1"
 _WAY_OUT = "restore it from version control, or make it anew with: embcheck baseline update"
 _PATIENCE = 60.0
+_LARGEST = 256 * 2**20
 
 
 class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -81,7 +82,7 @@ def load(folder: Path, alias: str) -> Baseline | None:
     """
     path = path_of(folder, alias)
     try:
-        text = path.read_text(encoding="ascii")
+        text = files.read(path, most=_LARGEST).decode("ascii")
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:

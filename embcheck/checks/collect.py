@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from embcheck import files
 from embcheck.checks.evaluate import checks_of
 from embcheck.errors import EmbcheckError, UsageError
 
@@ -108,9 +109,13 @@ def _other_files(paths: Sequence[Path], shipped: Sequence[Path]) -> Iterator[Pat
 
 
 def _named(path: Path) -> list[Path]:
-    if path.is_dir():
+    try:
+        is_folder, is_file = path.is_dir(), path.exists() and not path.is_dir()
+    except OSError as error:  # a name that no system has
+        raise UsageError(f"properties {str(path)!r}: {error.strerror or error}") from None
+    if is_folder:
         return _files_in(path)
-    if not path.is_file():
+    if not is_file:
         raise UsageError(f"properties {str(path)!r}: no such file or folder")
     if path.suffix != ".py":
         raise UsageError(f"properties {str(path)!r}: not a Python file")
@@ -123,7 +128,7 @@ def _files_in(folder: Path) -> list[Path]:
 
 def _read(file: Path) -> bytes:
     try:
-        return file.read_bytes()
+        return files.read(file)
     except OSError as error:
         raise UsageError(f"property file {file}: {error.strerror or error}") from error
 

@@ -39,9 +39,9 @@ def compare(first: str, second: str, **given: Any) -> int:
         compared = comparison.of_reports(config, Path(first), Path(second))
     else:
         compared = comparison.of_models(config, first, second)
+    show_lines(lambda encoding: view.lines(compared, encoding), json=config.json)
     if config.json:
         json_file.write(comparison.as_json(compared), config.json)
-    show_lines(lambda encoding: view.lines(compared, encoding))
     return FAILED if compared.fails else OK
 
 

@@ -55,11 +55,11 @@ def selftest(tables: int, redraws: int, markdown: Path | None, **given: Any) -> 
             json_file.check_writable(path)
     checks = collect.select(checks_of(collect.functions(config.properties)), config.property)
     document = examine(checks, Plan(tables, redraws, config.settings.seed))
+    show_lines(lambda encoding: calibration.lines(document, encoding=encoding), json=config.json)
     if config.json:
         json_file.write(document, config.json)
     if markdown:
         files.write(markdown, calibration.markdown(document, version("embcheck")))
-    show_lines(lambda encoding: calibration.lines(document, encoding=encoding))
     return int(not all(row["calibrated"] for row in document["properties"]))
 
 

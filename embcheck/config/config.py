@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
+from embcheck import files
 from embcheck.config import per_model
 from embcheck.config.options import OPTIONS
 from embcheck.config.per_model import PerModel
@@ -208,7 +209,7 @@ def _table(root: Path) -> tuple[Path | None, Mapping[str, object]]:
     for folder in (start, *start.parents):
         file = folder / "pyproject.toml"
         try:
-            text = file.read_text(encoding="utf-8")
+            text = files.read(file).decode("utf-8")
             if "embcheck" not in text:
                 continue
             table = tomllib.loads(text).get("tool", {}).get("embcheck")
@@ -216,7 +217,7 @@ def _table(root: Path) -> tuple[Path | None, Mapping[str, object]]:
             continue
         except OSError as error:
             raise ConfigError(f"{file}: can't be read: {error.strerror or error}") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except (ValueError, RecursionError) as error:  # numbers of many digits, too
             raise ConfigError(f"{file}: not valid TOML: {error}") from None
         if isinstance(table, dict):
             return file, table

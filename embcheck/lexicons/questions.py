@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from embcheck import files
 from embcheck.errors import UsageError
 
 __all__ = ["Question", "Questions", "Section", "questions"]
@@ -43,8 +44,8 @@ def questions(path: str | Path) -> Questions:
     """
     file = Path(path)
     try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        text = files.read(file).decode("utf-8-sig")
+    except (OSError, ValueError) as error:
         raise UsageError(f"questions {str(file)!r}: {getattr(error, 'strerror', None) or error}") from error
     sections: list[tuple[str, list[Question]]] = []
     for number, line in enumerate(text.split("\n"), 1):

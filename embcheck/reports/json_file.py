@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,9 +17,12 @@ from embcheck.reports.text import safe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
-__all__ = ["check_writable", "dumps", "read", "reread", "schema", "write"]
+__all__ = ["STDOUT", "check_writable", "dumps", "read", "reread", "schema", "write"]
+
+STDOUT = Path("-")
+"""Stands for standard output; a file of that name is ``./-`` by its folder."""
+_LARGEST = 2**30
 
 
 def dumps(document: Report | Mapping[str, Any]) -> str:
@@ -41,6 +46,10 @@ def write(document: Report | Mapping[str, Any], path: Path) -> None:
         The file can't be written.
     """
     text = dumps(document)
+    if path == STDOUT:
+        with files.writing_to(sys.stdout):
+            sys.stdout.write(text)
+        return
     check_writable(path)
     files.write(path, text)
 
@@ -54,7 +63,7 @@ def read(path: Path) -> Report:
         The file can't be read, or holds no report.
     """
     try:
-        return _parsed(path.read_text(encoding="utf-8"))
+        return _parsed(files.read(path, most=_LARGEST).decode("utf-8"))
     except OSError as error:
         raise EmbcheckError(f"can't read {str(path)!r}: {error.strerror or error}") from error
     except RecursionError:
@@ -107,10 +116,15 @@ def check_writable(path: Path) -> None:
     UsageError
         It is one, or the folder is missing.
     """
-    if path.is_dir():
-        raise UsageError(f"can't write {str(path)!r}: it is a folder; name a file in it")
-    if not path.resolve().parent.is_dir():
-        raise UsageError(f"can't write {str(path)!r}: the folder {str(path.parent)!r} does not exist")
+    if path == STDOUT:
+        return
+    try:
+        if path.is_dir():
+            raise UsageError(f"can't write {str(path)!r}: it is a folder; name a file in it")
+        if not path.resolve().parent.is_dir():
+            raise UsageError(f"can't write {str(path)!r}: the folder {str(path.parent)!r} does not exist")
+    except OSError as error:  # a name that no system has
+        raise UsageError(f"can't write {str(path)!r}: {error.strerror or error}") from None
 
 
 def schema() -> dict[str, Any]:

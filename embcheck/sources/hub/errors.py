@@ -42,6 +42,8 @@ def translate_errors(repo: str, revision: str | None = None, *, file: str | None
         raise unreachable_error(error, what) from None
     except ValueError as error:
         raise SourceError(f"{what} can't be asked for ({one_line(error)}); check its name, and HF_TOKEN") from None
+    except (LookupError, TypeError, AttributeError) as error:  # where the client takes an answer for what it isn't
+        raise SourceError(f"{what}: the hub's answer makes no sense ({one_line(error)}); check HF_ENDPOINT") from None
 
 
 def check_endpoint() -> None:
@@ -53,7 +55,8 @@ def check_endpoint() -> None:
     except ValueError:
         good = False
     if not good:
-        raise SourceError(f"HF_ENDPOINT is {text!r}, which is no address; write one such as https://huggingface.co")
+        shown = text.rpartition("@")[2]  # what stands before it may be a password
+        raise SourceError(f"HF_ENDPOINT is {shown!r}, which is no address; write one such as https://huggingface.co")
 
 
 def offline_error(what: str) -> UnreachableError:
@@ -62,7 +65,7 @@ def offline_error(what: str) -> UnreachableError:
 
     if not constants.HF_HUB_OFFLINE:
         return UnreachableError(
-            f"{what} is not cached and {constants.ENDPOINT} can't be reached; check the network and HF_ENDPOINT, "
+            f"{what} is not cached and {_endpoint()} can't be reached; check the network and HF_ENDPOINT, "
             "or give a directory on disk"
         )
     return UnreachableError(
@@ -72,18 +75,16 @@ def offline_error(what: str) -> UnreachableError:
 
 def unreachable_error(error: BaseException, what: str) -> SourceError:
     """The error for a connection that failed, or for a disk that did."""
-    from huggingface_hub import constants
-
     if isinstance(error, OSError) and error.filename is not None:
         return SourceError(f"{what} can't be cached ({one_line(error)}); make room, or set HF_HOME to another place")
     return UnreachableError(
-        f"cannot reach {constants.ENDPOINT} for {what} ({one_line(error) or type(error).__name__}); "
+        f"cannot reach {_endpoint()} for {what} ({one_line(error) or type(error).__name__}); "
         "check the network and HF_ENDPOINT, or give a directory on disk"
     )
 
 
 def _raise_missing(error: Exception, repo: str, revision: str | None) -> NoReturn:
-    from huggingface_hub import constants, errors
+    from huggingface_hub import errors
 
     if isinstance(error, errors.GatedRepoError):  # a subclass of RepositoryNotFoundError: comes first
         raise SourceError(
@@ -91,7 +92,7 @@ def _raise_missing(error: Exception, repo: str, revision: str | None) -> NoRetur
         ) from None
     if isinstance(error, errors.RepositoryNotFoundError):
         raise SourceError(
-            f"there is neither a directory {repo} here nor a model {repo} on {constants.ENDPOINT} that you may see; "
+            f"there is neither a directory {repo} here nor a model {repo} on {_endpoint()} that you may see; "
             "check the name, or set HF_TOKEN if it is private"
         ) from None
     raise SourceError(
@@ -118,9 +119,14 @@ def _refusal_error(error: Exception, what: str) -> SourceError:
 
 
 def _page(repo: str) -> str:
+    return f"{_endpoint()}/{repo}"
+
+
+def _endpoint() -> str:
+    """The hub's address, without the password that it may hold."""
     from huggingface_hub import constants
 
-    return f"{constants.ENDPOINT}/{repo}"
+    return one_line(constants.ENDPOINT)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tokenizers import Tokenizer
 
+from embcheck import files
 from embcheck.errors import SourceError
 from embcheck.sources.files import drop_code, link, one_line, read_json, refuse_disguise
 from embcheck.sources.tokenizers.vocabulary import RustErrors, TokenizerVocabulary
@@ -24,6 +25,7 @@ _NAMES = re.compile(
     r"tokenizer.*\.json|(special_tokens_map|added_tokens|vocab|tekken)\.json|(vocab|merges)\.txt|"
     r"(spiece|tokenizer|sentencepiece\.bpe)\.model|[^/]*\.spm"
 )
+_LARGEST = 256 * 2**20
 _OLDER_FILES = ("vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "tekken.json")
 _SETTINGS = frozenset({"config.json", "tokenizer_config.json"})
 _BAD_FILES = (
@@ -57,7 +59,7 @@ def _from_json(path: Path) -> Tokenizer:
     refuse_disguise(path)
     try:
         with RustErrors(str(path)):
-            return Tokenizer.from_buffer(path.read_bytes())
+            return Tokenizer.from_buffer(files.read(path, most=_LARGEST))
     except OSError as error:
         raise SourceError(f"cannot read {path}: {one_line(error)}") from None
     except ValueError as error:
