@@ -13,6 +13,8 @@
 
 from __future__ import annotations
 
+from embcheck.text import inert_line
+
 __all__ = [
     "ConfigError",
     "DeviceError",
@@ -25,7 +27,13 @@ __all__ = [
 
 
 class EmbcheckError(Exception):
-    """Base of all errors that embcheck raises on purpose; ``str(error)`` is one line for the user."""
+    """Base of all errors that embcheck raises on purpose; ``str(error)`` is one line for the user.
+
+    Messages quote names, tokens and numbers of files that nobody vouches for, so that is seen to here.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(inert_line(message))
 
 
 class UsageError(EmbcheckError, ValueError):

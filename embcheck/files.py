@@ -1,9 +1,11 @@
-"""Files that are written whole or not at all: a temporary file beside the old one takes its place."""
+"""Files that are read only where they end, and written whole or not at all."""
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+import stat
 import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -13,9 +15,34 @@ from embcheck.errors import EmbcheckError
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-    from typing import BinaryIO
+    from typing import BinaryIO, TextIO
 
-__all__ = ["replace", "sweep", "write", "writing"]
+__all__ = ["holds_model", "read", "replace", "sweep", "write", "writing", "writing_to"]
+
+_WEIGHTS = (".safetensors", ".gguf", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx")
+
+
+def holds_model(folder: Path) -> bool:
+    """Whether a model lies in a folder: what else lies there came with it, and is not the user's own."""
+    names = [path.name for path in folder.iterdir()]
+    return "config.json" in names and any(name.endswith(_WEIGHTS) for name in names)
+
+
+def read(path: Path, *, most: int = 64 * 2**20) -> bytes:
+    """The bytes of a regular file of at most so many; `OSError` for any other: pipes wait, devices never end."""
+    try:
+        about = path.stat()
+        if stat.S_ISDIR(about.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(about.st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", str(path))
+        with path.open("rb") as file:
+            content = file.read(about.st_size + 1) if about.st_size <= most else b""  # room is made at once
+    except ValueError as error:  # a null byte
+        raise OSError(errno.EINVAL, f"its name has an {error}", str(path)) from None
+    if max(about.st_size, len(content)) > most:
+        raise OSError(errno.EFBIG, f"it is larger than {most >> 20} MiB", str(path))
+    return content
 
 
 @contextmanager
@@ -25,7 +52,7 @@ def writing(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
     Where the block raises, or with `OSError` if it can't be written, the old file is as it was. Without ``sync`` a
     machine that loses its power may lose the new file, but no other.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary = path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}.tmp")
     try:
         with temporary.open("xb") as file:
             yield file
@@ -59,7 +86,27 @@ def sweep(path: Path, *, older_than: float = 0.0) -> None:
 
     Only for who holds the file's lock, or with a number of seconds that no process takes to write it.
     """
-    for left in path.parent.glob(f".{path.name}.*.tmp"):
+    for left in path.parent.glob(f".{path.name[:200]}.*.tmp"):
         with suppress(FileNotFoundError):  # another process does the same
             if not older_than or left.stat().st_mtime < time.time() - older_than:
                 left.unlink()
+
+
+@contextmanager
+def writing_to(stream: TextIO | None) -> Iterator[None]:
+    """Write to standard output or error, and see that it arrives, as far as somebody reads it."""
+    try:
+        yield
+        if stream is not None:  # it may have been closed before the program began
+            stream.flush()
+    except BrokenPipeError:
+        _let_go(stream)
+    except OSError as error:
+        _let_go(stream)
+        raise EmbcheckError(f"can't write to standard output: {error.strerror or error}") from None
+
+
+def _let_go(stream: TextIO | None) -> None:
+    """What the stream still holds goes nowhere, so that the interpreter does not fail at it once more."""
+    with suppress(OSError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # type: ignore[union-attr]

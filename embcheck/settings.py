@@ -41,8 +41,12 @@ class Settings:
             raise UsageError(
                 f"at least 2 probes are needed for an interval, got {self.probes}; use 'all' for exact values"
             )
+        if isinstance(self.probes, int) and self.probes >= 2**63:
+            raise UsageError("no table has 2**63 rows to probe; use 'all' for exact values")
         if self.seed < 0:
             raise UsageError(f"seed must not be negative, got {self.seed}")
+        if self.seed >= 2**63:  # what generators take
+            raise UsageError("seed must be less than 2**63")
         if self.draws is not None and self.draws < 1:
             raise UsageError(f"at least 1 draw of a null is needed, got {self.draws}")
 

@@ -21,7 +21,7 @@ import pytest
 import yaml
 
 from embcheck.checks.collect import collect
-from embcheck.cli import program
+from embcheck.cli.program import program
 from embcheck.config.config import resolve
 
 ROOT = Path(__file__).parents[1]

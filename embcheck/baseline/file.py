@@ -7,6 +7,7 @@ for each the checkpoint it was measured on. A checksum tells a file that was edi
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import tempfile
@@ -44,6 +45,12 @@ class Checkpoint(Struct, frozen=True, forbid_unknown_fields=True):
     ]
     seed: Annotated[int, Meta(ge=0)]
     embcheck: str
+
+    def __post_init__(self) -> None:
+        ends = [-1, *(end for run in self.known_rows for end in run)]
+        ascending = all(a < b or (a == b and i % 2) for i, (a, b) in enumerate(itertools.pairwise(ends)))
+        if not ascending or ends[-1] >= self.shape[0]:
+            raise ValueError(f"runs of rows must ascend, and end before row {self.shape[0]}")
 
     @property
     def id(self) -> str:
@@ -85,6 +92,7 @@ class StoredEntry(_Estimated, frozen=True, kw_only=True, forbid_unknown_fields=T
 SCHEMA = "embcheck-baseline/1"
 _WAY_OUT = "restore it from version control, or make it anew with: embcheck baseline update"
 _PATIENCE = 60.0
+_LARGEST = 256 * 2**20
 
 
 class _Document(Struct, frozen=True, forbid_unknown_fields=True):
@@ -130,7 +138,7 @@ def load(folder: Path, alias: str) -> Baseline | None:
     """The baseline of a model, ``None`` where it has none; `EmbcheckError` where embcheck did not write its file."""
     path = path_of(folder, alias)
     try:
-        text = path.read_text(encoding="ascii")
+        text = files.read(path, most=_LARGEST).decode("ascii")
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:

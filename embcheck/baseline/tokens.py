@@ -69,8 +69,9 @@ def _shared(old: Checkpoint, table: EmbeddingTable) -> EmbeddingTable | None:
 
     key = ("shared", old.id)
     if key not in table.memo:
-        known = _expand(old.known_rows)
-        there = not len(known) or known[-1] < min(len(table.vectors), len(table.tokens))
+        last = old.known_rows[-1][1] if old.known_rows else -1
+        there = last < min(len(table.vectors), len(table.tokens))  # before runs of any length take memory
+        known = _expand(old.known_rows if there else ())
         if there and tokens_sha256(table.token(int(row)) for row in known) == old.tokens_sha256:
             rows = np.arange(min(old.shape[0], len(table.vectors)), dtype=np.int64)
             new = (table.status[rows] == RowStatus.KNOWN) & ~np.isin(rows, known)

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from embcheck import files
 from embcheck.checks.evaluate import checks_of
 from embcheck.errors import EmbcheckError, UsageError
 
@@ -99,6 +100,11 @@ def _other_files(paths: Sequence[Path], shipped: Sequence[Path]) -> Iterator[Pat
     copies = {_digest(file) for file in shipped}
     # A folder that nobody named may belong to something else: only files that speak of embcheck are run.
     unnamed = [file for file in _files_in(_FOUND_BY_ITSELF) if b"embcheck" in _read(file)]
+    if unnamed and files.holds_model(Path()) and _FOUND_BY_ITSELF.resolve() not in {path.resolve() for path in paths}:
+        raise UsageError(
+            f"{unnamed[0]} lies beside a model's weights, and is not run by itself; start embcheck elsewhere, or say "
+            "--properties properties if it is yours"
+        )
     for file in (*unnamed, *(file for path in paths for file in _named(path))):
         if file.resolve() not in seen and _digest(file) not in copies:
             seen.add(file.resolve())
@@ -106,9 +112,13 @@ def _other_files(paths: Sequence[Path], shipped: Sequence[Path]) -> Iterator[Pat
 
 
 def _named(path: Path) -> list[Path]:
-    if path.is_dir():
+    try:
+        is_folder, is_file = path.is_dir(), path.exists() and not path.is_dir()
+    except OSError as error:  # a name that no system has
+        raise UsageError(f"properties {str(path)!r}: {error.strerror or error}") from None
+    if is_folder:
         return _files_in(path)
-    if not path.is_file():
+    if not is_file:
         raise UsageError(f"properties {str(path)!r}: no such file or folder")
     if path.suffix != ".py":
         raise UsageError(f"properties {str(path)!r}: not a Python file")
@@ -121,7 +131,7 @@ def _files_in(folder: Path) -> list[Path]:
 
 def _read(file: Path) -> bytes:
     try:
-        return file.read_bytes()
+        return files.read(file)
     except OSError as error:
         raise UsageError(f"property file {file}: {error.strerror or error}") from error
 

@@ -18,61 +18,57 @@ import traceback
 import warnings
 from typing import TYPE_CHECKING
 
-import click
-
-from embcheck.cli import baselines, check, explore, report, sweeps
-from embcheck.cli.common import INTERNAL, INTERRUPTED, OK, USAGE, notice
-from embcheck.errors import EmbcheckError
-from embcheck.settings import prepare_process
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = ["main"]
 
 _TRACEBACK = "--traceback"
+_OK, _INTERRUPTED, _INTERNAL, _USAGE = 0, 2, 3, 4
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    prepare_process()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # other libraries' warnings are no news to who asked about a model
-        return _guarded(given)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # other libraries' warnings are no news to who asked about a model
+            return _guarded(given)
+    except KeyboardInterrupt:  # also of one who is quicker than the imports
+        sys.stderr.write("embcheck: interrupted\n")
+        return _INTERRUPTED
 
 
 def _guarded(arguments: list[str]) -> int:
+    import click
+
+    from embcheck.cli.common import notice
+    from embcheck.cli.program import program
+    from embcheck.errors import EmbcheckError
+    from embcheck.files import writing_to
+    from embcheck.settings import prepare_process
+
+    prepare_process()
     try:
-        return int(program.main(arguments, "embcheck", standalone_mode=False) or OK)
+        code = int(program.main(arguments, "embcheck", standalone_mode=False) or _OK)
+        with writing_to(sys.stdout):
+            return code
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
-        return USAGE
     except click.ClickException as error:
         notice(f"error: {error.format_message()}")
-        return USAGE
     except EmbcheckError as error:
         notice(f"error: {error}")
-        return USAGE
-    except (click.Abort, KeyboardInterrupt):
-        notice("interrupted")
-        return INTERRUPTED
+    except OSError as error:  # of a file that somebody named: its name may be none that a system has
+        notice(f"error: {error.filename or 'input or output'}: {error.strerror or error}")
+    except click.Abort:
+        raise KeyboardInterrupt from None
     except Exception as error:  # noqa: BLE001 - the outermost boundary: whatever it is, the exit code must be 3
         if _TRACEBACK in arguments:
             traceback.print_exc()
         frame = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{frame.filename}:{frame.lineno}"
         notice(f"internal error: {type(error).__name__}: {error} ({where}); {_TRACEBACK} shows more")
-        return INTERNAL
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(package_name="embcheck", message="%(prog)s %(version)s")
-def program() -> None:
-    """Property tests for embedding matrices."""
-
-
-_GROUPS = (check, explore, baselines, report, sweeps)
-for _command in (command for group in _GROUPS for command in group.COMMANDS):
-    program.add_command(_command)
+        return _INTERNAL
+    return _USAGE

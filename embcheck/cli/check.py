@@ -78,11 +78,11 @@ def check_and_deliver(config: Config, models: Sequence[ModelSpec]) -> int:
             notice(f"{model.alias}: wrote {count} entries to {path}")
         if model.unused:
             notice(f"{model.alias}: unused baseline entries: {', '.join(model.unused)}; see embcheck baseline prune")
-    session.deliver(config, run.report)
     outputs.annotate(run.report)
-    show_lines(lambda encoding: terminal.lines(run.report, show=config.show, encoding=encoding))
+    show_lines(lambda encoding: terminal.lines(run.report, show=config.show, encoding=encoding), json=config.json)
     for error in run.load_errors:
         notice(f"error: {error}")
+    session.deliver(config, run.report)  # last: what was measured is on the screen whatever a disk does
     return _exit_code(config, run)
 
 
@@ -189,7 +189,7 @@ def selftest(tables: int, redraws: int, markdown: Path | None, **given: Any) -> 
         json_file.write(document, config.json)
     if markdown:
         files.write(markdown, calibration.markdown(document, version("embcheck")))
-    show_lines(lambda encoding: calibration.lines(document, encoding=encoding))
+    show_lines(lambda encoding: calibration.lines(document, encoding=encoding), json=config.json)
     return int(not all(row["calibrated"] for row in document["properties"]))
 
 

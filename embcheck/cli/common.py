@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from embcheck.config.options import option
+from embcheck.files import writing_to
+from embcheck.reports.json_file import STDOUT
+from embcheck.text import inert_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
 
     from embcheck.config.options import Option
     from embcheck.reports.wording import Line
@@ -52,18 +56,20 @@ def _click_option(spec: Option) -> Callable[[_Command], _Command]:
 
 
 def notice(message: str) -> None:
-    """One line on stderr."""
-    click.echo(f"embcheck: {' '.join(message.split())}", err=True)
+    """One line on stderr, inert whoever wrote what it quotes."""
+    click.echo(f"embcheck: {inert_line(' '.join(message.split()))}", err=True)
 
 
-def show_lines(make: Callable[[str], Iterable[Line]]) -> None:
-    """Print lines, coloured where stdout is a terminal. A reader that has gone away is no error."""
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+def show_lines(make: Callable[[str], Iterable[Line]], *, json: Path | None = None) -> None:
+    """Print lines, inert, and coloured on a terminal; on stderr where the JSON goes to stdout.
+
+    A reader that has gone away is no error.
+    """
+    stream = sys.stderr if json == STDOUT else sys.stdout
+    encoding = getattr(stream, "encoding", None) or "utf-8"
     color = False if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" else None
-    try:
+    with writing_to(stream):
         for line in make(encoding):
-            text = line.text.encode(encoding, "backslashreplace").decode(encoding)
-            click.echo(click.style(text, **_STYLES[line.style]) if line.style in _STYLES else text, color=color)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            text = inert_line(line.text).encode(encoding, "backslashreplace").decode(encoding)
+            styled = click.style(text, **_STYLES[line.style]) if line.style in _STYLES else text
+            click.echo(styled, file=stream, color=color)

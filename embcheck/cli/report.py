@@ -77,7 +77,7 @@ def compare(first: str, second: str, **given: Any) -> int:
         compared = comparison.of_models(config, first, second)
     if config.json:
         json_file.write(comparison.as_json(compared), config.json)
-    show_lines(lambda encoding: view.lines(compared, encoding))
+    show_lines(lambda encoding: view.lines(compared, encoding), json=config.json)
     return FAILED if compared.fails else OK
 
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
+from embcheck import files
 from embcheck.config import per_model
 from embcheck.config.options import OPTIONS
 from embcheck.config.per_model import PerModel
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 _PREFIX = "EMBCHECK_"
 BASELINES = "embcheck-baselines"
+_OUTPUTS = frozenset({"json", "html", "summary", "baseline_dir"})
 _OTHERS = frozenset({"EMBCHECK_CACHE"})  # no option: where the sources keep what they read from the hub
 
 
@@ -186,6 +188,12 @@ def _from_file(file: Path | None, table: Mapping[str, object]) -> dict[str, Any]
         if not typed or (option.kind in {"integer", "number"} and isinstance(value, str)):
             wrong(origin, option, value)
         values[option.name] = convert(option, value, origin)
+        is_output = file is not None and option.name in _OUTPUTS
+        if is_output and not values[option.name].resolve().is_relative_to(origin.path(".").resolve()):
+            raise ConfigError(
+                f"{origin.name}: {value!r} lies outside of the project's folder, where a file may name no output; "
+                f"give it as --{option.flag}"
+            )
     return values
 
 
@@ -195,7 +203,7 @@ def _table(root: Path) -> tuple[Path | None, Mapping[str, object]]:
     for folder in (start, *start.parents):
         file = folder / "pyproject.toml"
         try:
-            text = file.read_text(encoding="utf-8")
+            text = files.read(file).decode("utf-8")
             if "embcheck" not in text:
                 continue
             table = tomllib.loads(text).get("tool", {}).get("embcheck")
@@ -203,9 +211,14 @@ def _table(root: Path) -> tuple[Path | None, Mapping[str, object]]:
             continue
         except OSError as error:
             raise ConfigError(f"{file}: can't be read: {error.strerror or error}") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except (ValueError, RecursionError) as error:  # numbers of many digits, too
             raise ConfigError(f"{file}: not valid TOML: {error}") from None
         if isinstance(table, dict):
+            if files.holds_model(folder):
+                raise ConfigError(
+                    f"{file} lies beside a model's weights, and what comes with a model configures nothing; "
+                    "keep the project in a folder of its own, or start embcheck elsewhere"
+                )
             return file, table
         if table is not None:
             raise ConfigError(f"{file}: [tool.embcheck] must be a table, got {table!r}")

@@ -135,7 +135,7 @@ OPTIONS = (
         metavar="new,changed,prune",
     ),
     Option("summary", "path", None, "Write a summary to this file as Markdown.", metavar="PATH"),
-    Option("json", "path", None, "Write the report to this file as JSON.", metavar="PATH"),
+    Option("json", "path", None, "Write the report to this file as JSON; - for standard output.", metavar="PATH"),
     Option("html", "path", None, "Write the report to this file as one HTML page with pictures.", metavar="PATH"),
     Option("show", "text", "fail", "Which checks to show in detail.", choices=("fail", "all", "none")),
 )

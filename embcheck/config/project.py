@@ -38,10 +38,10 @@ class Edited:
 def read_project(file: Path) -> tomlkit.TOMLDocument:
     """The file as a document that keeps its layout; an empty one where there is no file."""
     try:
-        return tomlkit.parse(file.read_text(encoding="utf-8"))
+        return tomlkit.parse(files.read(file).decode("utf-8"))
     except FileNotFoundError:
         return tomlkit.document()
-    except (OSError, UnicodeDecodeError, TOMLKitError) as error:
+    except (OSError, ValueError, RecursionError, TOMLKitError) as error:
         raise ConfigError(f"{file}: can't be edited: {error}") from None
 
 

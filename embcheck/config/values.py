@@ -49,12 +49,12 @@ def convert(option: Option, value: object, origin: Origin) -> Any:
 
 def _single(option: Option, value: object, origin: Origin) -> Any:
     if option.kind == "path":
-        if not isinstance(value, str | Path) or not str(value):
+        if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
             wrong(origin, option, value)
         return origin.path(str(value))
     try:
         converted = _CONVERTERS[option.kind](value)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         wrong(origin, option, value)
     if option.choices and converted not in option.choices:
         close = difflib.get_close_matches(str(value), option.choices, n=1)

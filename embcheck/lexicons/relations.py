@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from embcheck import files
 from embcheck.errors import UsageError
 
 if TYPE_CHECKING:
@@ -280,8 +281,8 @@ def questions(path: str | Path) -> Questions:
     """
     file = Path(path)
     try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        text = files.read(file).decode("utf-8-sig")
+    except (OSError, ValueError) as error:
         raise UsageError(f"questions {str(file)!r}: {getattr(error, 'strerror', None) or error}") from error
     sections: list[tuple[str, list[Question]]] = []
     for number, line in enumerate(text.split("\n"), 1):

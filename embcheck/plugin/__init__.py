@@ -8,6 +8,7 @@ or the fixture. Others pay for nothing but this module, except for controllers o
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["ClaimNotHeld", "embcheck_table"]
 
 _HOOKS = "embcheck-hooks"
+_LARGEST = 64 * 2**20
 _FIXTURE = "embcheck_table"
 
 
@@ -71,8 +73,10 @@ def _asks(config: pytest.Config) -> bool:
 
 def _mentions(file: os.PathLike[str]) -> bool:
     try:
+        if not stat.S_ISREG(os.stat(file).st_mode):  # noqa: PTH116 - as below
+            return True  # whoever reads it says what is wrong
         with open(file, "rb") as opened:  # noqa: PTH123 - the quickest way, for a file that is seldom there
-            return b"embcheck" in opened.read()
+            return b"embcheck" in opened.read(_LARGEST)
     except OSError:
         return False
 

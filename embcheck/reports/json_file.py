@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,7 +16,10 @@ from embcheck.reports.text import safe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
+
+STDOUT = Path("-")
+"""Stands for standard output; a file of that name is ``./-`` by its folder."""
+_LARGEST = 2**30
 
 
 def dumps(document: Report | Mapping[str, Any]) -> str:
@@ -26,6 +31,10 @@ def dumps(document: Report | Mapping[str, Any]) -> str:
 def write(document: Report | Mapping[str, Any], path: Path) -> None:
     """Write a report or another command's document to a file, whole or not at all."""
     text = dumps(document)
+    if path == STDOUT:
+        with files.writing_to(sys.stdout):
+            sys.stdout.write(text)
+        return
     check_writable(path)
     files.write(path, text)
 
@@ -33,7 +42,7 @@ def write(document: Report | Mapping[str, Any], path: Path) -> None:
 def read(path: Path) -> Report:
     """A report from a file. Keys that this version does not know are left out."""
     try:
-        return _parsed(path.read_text(encoding="utf-8"))
+        return _parsed(files.read(path, most=_LARGEST).decode("utf-8"))
     except OSError as error:
         raise EmbcheckError(f"can't read {str(path)!r}: {error.strerror or error}") from error
     except RecursionError:
@@ -57,10 +66,15 @@ def _parsed(text: str) -> Report:
 
 def check_writable(path: Path) -> None:
     """Check what can be known before the work is done: that the folder is there, and that the path is no folder."""
-    if path.is_dir():
-        raise UsageError(f"can't write {str(path)!r}: it is a folder; name a file in it")
-    if not path.resolve().parent.is_dir():
-        raise UsageError(f"can't write {str(path)!r}: the folder {str(path.parent)!r} does not exist")
+    if path == STDOUT:
+        return
+    try:
+        if path.is_dir():
+            raise UsageError(f"can't write {str(path)!r}: it is a folder; name a file in it")
+        if not path.resolve().parent.is_dir():
+            raise UsageError(f"can't write {str(path)!r}: the folder {str(path.parent)!r} does not exist")
+    except OSError as error:  # a name that no system has
+        raise UsageError(f"can't write {str(path)!r}: {error.strerror or error}") from None
 
 
 def schema() -> dict[str, Any]:

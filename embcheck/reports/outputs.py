@@ -31,18 +31,21 @@ def check(*, json: Path | None = None, summary: Path | None = None, page: Path |
 
 def deliver(report: Report, *, json: Path | None = None, summary: Path | None = None, page: Path | None = None) -> None:
     """Write the files that are asked for, and append to the job's summary where GitHub Actions names one."""
-    if json is not None:
-        json_file.write(report, json)
-    if page is not None:
-        html.write(report, page)
-    if summary is not None:
-        summaries.write(report, summary)
+    errors = []
+    for path, write in ((json, json_file.write), (page, html.write), (summary, summaries.write)):
+        try:
+            if path is not None:
+                write(report, path)
+        except EmbcheckError as error:  # the others are written all the same
+            errors.append(error)
     if (job := os.environ.get("GITHUB_STEP_SUMMARY")) and report.models:
         try:
             with Path(job).open("a", encoding="utf-8", newline="\n") as file:
                 file.write(summaries.markdown(report) + "\n")
         except OSError as error:
             raise EmbcheckError(f"can't append to GITHUB_STEP_SUMMARY {job!r}: {error.strerror or error}") from error
+    if errors:
+        raise errors[0]
 
 
 def annotate(report: Report) -> None:

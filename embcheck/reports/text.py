@@ -6,6 +6,8 @@ import math
 import unicodedata
 from typing import TYPE_CHECKING
 
+from embcheck.text import escaped
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -26,7 +28,7 @@ def safe(token: str, width: int, *, encoding: str = "utf-8") -> str:
     marks = _MARKS  # a combining mark needs a base, and may not pile up
     for character in token[: 4 * width + 4]:
         marks = marks + 1 if unicodedata.category(character) in _COMBINING else 0
-        shown.append(_escaped(character) if marks > _MARKS else _visible(character, encoding))
+        shown.append(escaped(character) if marks > _MARKS else _visible(character, encoding))
     return cut("".join(shown), width)
 
 
@@ -102,12 +104,7 @@ def _visible(character: str, encoding: str) -> str:
         return _SHORT[character]
     # Not printable: control, format (bidi marks, joiners), surrogate, unassigned, and every space but the plain one.
     shown = character.isprintable() and _encodable(character, encoding)
-    return character if shown else _escaped(character)
-
-
-def _escaped(character: str) -> str:
-    code = ord(character)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    return character if shown else escaped(character)
 
 
 def _encodable(character: str, encoding: str) -> bool:

@@ -146,9 +146,11 @@ class Session:
         expected = self.policy.expected(alias, check)
         try:
             tables = tuple(loaded.table for loaded in self.loaded(*models))
+            sources.refuse_changed()
             subject = tables if check.declaration.of_pairs else tables[0]
             result = evaluate(check, subject, settings, control=self._control, expected=expected)
             _ = result.record  # what JSON can't hold is the property's fault, and is to be heard of here
+            sources.refuse_changed()
             return result if self.policy.gate is None else self.policy.gate.apply(alias, result, tables[0], settings)
         except EmbcheckError as error:
             return error_result(check, str(error), expected=expected)

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import mmap
+import os
 import re
+import reprlib
 import shutil
+import stat
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from embcheck import files
 from embcheck.errors import SourceError, SpecError
+from embcheck.text import inert_line
 
 if TYPE_CHECKING:
     from embcheck.spec import ModelSpec
@@ -19,6 +26,10 @@ JsonObject: TypeAlias = dict[str, Any]
 _CODE = re.compile(r"auto_map|custom_pipelines|kernel_config|_?(attn|experts)_implementation\w*")
 _HEAD_BYTES = 512
 _LONGEST_QUOTE = 200
+_LARGEST_JSON = 512 * 2**20
+_MOST_DIGITS = 300  # no double holds more
+_PASSWORD = re.compile(r"//[^/\s]*@")
+_SMALL = 4 * 2**20
 
 
 def local_path(spec: ModelSpec, text: str) -> Path:
@@ -53,13 +64,14 @@ def refuse_unknown_options(spec: ModelSpec, *known: str) -> None:
 
 def one_line(error: object) -> str:
     """Text of another library's error, as part of a one-line message of ours."""
-    text = " ".join(str(error).split())
-    return printable(text if len(text) <= _LONGEST_QUOTE else text[:_LONGEST_QUOTE] + "...")
+    is_plain = isinstance(error, str | BaseException | int | float)
+    text = str(error) if is_plain else reprlib.repr(error)  # tuples of tuples of tuples may have no end
+    return inert_line(_PASSWORD.sub("//", " ".join(text[: 10 * _LONGEST_QUOTE].split())), _LONGEST_QUOTE + 3)
 
 
 def printable(name: str) -> str:
     """A name from an untrusted file, safe to print."""
-    return name if name.isprintable() else repr(name)
+    return name if name.isprintable() and len(name) <= _LONGEST_QUOTE else repr(inert_line(name, _LONGEST_QUOTE))
 
 
 def disguise(head: bytes) -> str | None:
@@ -84,21 +96,36 @@ def refuse_disguise(path: Path) -> None:
 def read_head(path: Path, size: int = _HEAD_BYTES) -> bytes:
     """The first bytes of a file."""
     try:
+        _require_regular(path)
         with path.open("rb") as file:
             return file.read(size)
     except OSError as error:
-        raise SourceError(f"cannot read {path}: {one_line(error)}") from None
+        raise SourceError(f"cannot read {path}: {error.strerror or error}") from None
+
+
+def _require_regular(path: Path) -> None:
+    """Refuse what waits for a writer or never ends."""
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode):
+        code = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
+        raise OSError(code, "it is a directory" if code == errno.EISDIR else "it is no regular file", str(path))
 
 
 def read_json(path: Path) -> Any:
     """A JSON document."""
     refuse_disguise(path)
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(files.read(path, most=_LARGEST_JSON), parse_int=_whole)
     except OSError as error:
-        raise SourceError(f"cannot read {path}: {one_line(error)}") from None
+        raise SourceError(f"cannot read {path}: {error.strerror or error}") from None
     except (ValueError, RecursionError) as error:
         raise SourceError(f"{path} is not valid JSON ({one_line(error)}); get the file again") from None
+
+
+def _whole(text: str) -> int:
+    if len(text) > _MOST_DIGITS:
+        raise ValueError(f"a number of {len(text)} digits")
+    return int(text)
 
 
 def drop_code(document: Any) -> Any:
@@ -147,15 +174,48 @@ class RandomAccess(Protocol):
         ...
 
 
+class _Mapping(mmap.mmap):
+    """A mapped file that knows what the file was like; alive as long as any tensor is made of it."""
+
+    path: Path
+    before: os.stat_result
+
+
+_mapped: weakref.WeakSet[_Mapping] = weakref.WeakSet()
+
+
+def refuse_changed() -> None:
+    """Refuse to go on where a file was written to while it is mapped: old and new numbers would mix.
+
+    One that another file has taken the place of is whole: what is mapped is still the old one.
+    """
+    for mapping in tuple(_mapped):
+        before = mapping.before
+        try:
+            now = mapping.path.stat()
+        except OSError:
+            continue
+        if now.st_ino == before.st_ino and (now.st_size, now.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
+            raise SourceError(f"{mapping.path} changed while it was being read; run again once it is written")
+
+
 class LocalBytes:
-    """A file on disk, memory-mapped copy-on-write: only the parts that are read are loaded."""
+    """A file on disk. A small one is read; others are mapped copy-on-write, so that only what is read is loaded."""
 
     def __init__(self, path: Path) -> None:
         self.name = str(path)
         try:
+            _require_regular(path)
             with path.open("rb") as file:
-                self.size = path.stat().st_size
-                self._view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) if self.size else b"")
+                about = os.fstat(file.fileno())
+                if about.st_size <= _SMALL:
+                    content: bytearray | _Mapping = bytearray(file.read())
+                else:
+                    content = _Mapping(file.fileno(), 0, access=mmap.ACCESS_COPY)
+                    content.path, content.before = path, about
+                    _mapped.add(content)
+                self.size = len(content)
+                self._view = memoryview(content)
         except OSError as error:
             raise SourceError(f"cannot read {path}: {one_line(error)}") from None
 
@@ -207,7 +267,9 @@ class LocalFolder:
     def names(self) -> tuple[str, ...]:
         """Its files, and the weights one level down."""
         try:
-            own = [p.name for p in self._path.iterdir() if p.is_file()]
+            own = [
+                p.name for p in self._path.iterdir() if not p.is_dir() or p.suffix == ".json"
+            ]  # to be refused by name
             nested = [f"{p.parent.name}/{p.name}" for p in self._path.glob("*/*.safetensors")]
         except OSError as error:
             raise SourceError(f"cannot read directory {self._path}: {one_line(error)}") from None
@@ -215,7 +277,10 @@ class LocalFolder:
 
     def size(self, name: str) -> int:
         """Bytes of a file."""
-        return self.fetch(name).stat().st_size
+        try:
+            return self.fetch(name).stat().st_size
+        except OSError as error:
+            raise SourceError(f"cannot read {self.fetch(name)}: {error.strerror or error}") from None
 
     def open(self, name: str) -> LocalBytes:
         """A file, memory-mapped."""

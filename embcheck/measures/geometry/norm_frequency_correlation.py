@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from scipy import stats
 
+from embcheck import files
 from embcheck.errors import NotMeasurable, UsageError
 from embcheck.estimate import Details, Estimate, measure
 from embcheck.measures import histograms
@@ -194,14 +195,14 @@ def _wordfreq() -> Callable[[str], float]:
 
 def _read(path: Path) -> dict[str, float]:
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as why:
+        text = files.read(path, most=2**30).decode("utf-8")
+    except (OSError, ValueError) as why:
         raise UsageError(f"counts file {path}: {why}") from None
     try:
         lines = (line.rsplit("\t", 1) for line in text.split("\n") if line)
         pairs = json.loads(text).items() if path.suffix.lower() == ".json" else lines
         counts = {str(token): float(count) for token, count in pairs}
-    except (ValueError, TypeError, AttributeError) as why:
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as why:
         raise UsageError(f"counts file {path}: expected one token and one count each; {why}") from None
     if bad := [token for token, count in counts.items() if not (math.isfinite(count) and count >= 0)]:
         raise UsageError(f"counts file {path}: the count of {bad[0]!r} is {counts[bad[0]]}; counts are 0 or more")

@@ -5,6 +5,7 @@ The layout is that of https://github.com/ggml-org/ggml/blob/master/docs/gguf.md,
 
 from __future__ import annotations
 
+import itertools
 import math
 import struct
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from embcheck.errors import SourceError
+from embcheck.sources.files import printable
 from embcheck.sources.gguf.tensors import TYPES, NumberType, TensorInfo, check_matrix, load, refuse_undequantizable
 from embcheck.sources.naming.config_facts import embedding_scale
 
@@ -261,10 +263,16 @@ def read_header(access: RandomAccess) -> GgufFile:
     start = -(-cursor.at // alignment) * alignment
     for name, shape, code, offset in entries:
         if name in header.tensors:
-            raise cursor.malformed(f"it has tensor {name!r} twice")
+            raise cursor.malformed(f"it has tensor {printable(name)} twice")
         kind = TYPES.get(code) or NumberType(f"type {code}", 1, 0)
         nbytes = math.prod(shape) // kind.block * kind.size
+        if offset % alignment:
+            raise cursor.malformed(f"tensor {printable(name)} does not begin at a multiple of {alignment} bytes")
         header.tensors[name] = TensorInfo(name, shape, kind, start + offset, nbytes)
+    ordered = sorted(header.tensors.values(), key=lambda tensor: (tensor.start, tensor.nbytes))
+    for before, after in itertools.pairwise(ordered):
+        if before.start + before.nbytes > after.start:
+            raise cursor.malformed(f"its tensors {printable(before.name)} and {printable(after.name)} overlap")
     return header
 
 
@@ -283,7 +291,7 @@ def _check_version(access: RandomAccess, cursor: Cursor) -> None:
 def _read_value(cursor: Cursor, header: GgufFile) -> None:
     key = cursor.text("a key")
     if key in header.values or key in header.texts or key in header.numbers:
-        raise cursor.malformed(f"it has key {key!r} twice")
+        raise cursor.malformed(f"it has key {printable(key)} twice")
     kind = int(cursor.number("I"))
     if kind == _ARRAY:
         _read_array(cursor, header, key)
@@ -292,7 +300,7 @@ def _read_value(cursor: Cursor, header: GgufFile) -> None:
     elif kind in _NUMBERS:
         header.values[key] = cursor.number(_NUMBERS[kind])
     else:
-        raise cursor.malformed(f"key {key!r} is of unknown type {kind}")
+        raise cursor.malformed(f"key {printable(key)} is of unknown type {kind}")
 
 
 def _short_text(cursor: Cursor) -> str | None:
@@ -306,11 +314,11 @@ def _short_text(cursor: Cursor) -> str | None:
 def _read_array(cursor: Cursor, header: GgufFile, key: str) -> None:
     kind = int(cursor.number("I"))
     if kind == _TEXT and key in _TEXTS_KEPT:
-        count = cursor.count(f"strings of {key!r}", each=8, most=_MOST_TOKENS)
+        count = cursor.count(f"strings of {printable(key)}", each=8, most=_MOST_TOKENS)
         header.texts[key] = cursor.texts(count, longest=_TEXTS_KEPT[key])
     elif kind in _NUMBERS and key in _NUMBERS_KEPT:
         form = "<" + _NUMBERS[kind]
-        count = cursor.count(f"numbers of {key!r}", each=np.dtype(form).itemsize, most=_MOST_TOKENS)
+        count = cursor.count(f"numbers of {printable(key)}", each=np.dtype(form).itemsize, most=_MOST_TOKENS)
         header.numbers[key] = cursor.numbers(count, form)
     else:
         _skip_array(cursor, kind)

@@ -91,9 +91,9 @@ def _choose(spec: ModelSpec, file: GgufFile) -> tuple[TensorInfo, tuple[str, ...
 
 
 def _elsewhere(file: GgufFile) -> str:
-    if (parts := file.number("split.count") or 0) > 1:
-        part = int(file.number("split.no") or 0) + 1
-        return f"it is part {part} of {parts}, and the embedding is mostly in the first: give that"
+    parts, part = file.number("split.count"), file.number("split.no") or 0
+    if isinstance(parts, int) and isinstance(part, int) and parts > 1:
+        return f"it is part {part + 1} of {parts}, and the embedding is mostly in the first: give that"
     matrices = sorted((t for t in file.tensors.values() if len(t.shape) == 2), key=lambda t: (-t.shape[0], t.name))
     listed = "; ".join(map(str, matrices[:_LISTED])) or "it holds no matrix at all"
     more = f" and {len(matrices) - _LISTED} more" if len(matrices) > _LISTED else ""

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import os
+import threading
 import warnings
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
 from embcheck.errors import SourceError
 from embcheck.sources.files import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
 
 
 class UnreachableError(SourceError):
-    """The hub can't be asked: it is away, or may not be asked."""
+    """The hub can't be asked: it is away, or may not be asked. ``wait``: for how many seconds it wants no requests."""
+
+    wait: float = 0
 
 
 @contextmanager
@@ -42,6 +46,8 @@ def translate_errors(repo: str, revision: str | None = None, *, file: str | None
         raise unreachable_error(error, what) from None
     except ValueError as error:
         raise SourceError(f"{what} can't be asked for ({one_line(error)}); check its name, and HF_TOKEN") from None
+    except (LookupError, TypeError, AttributeError) as error:  # where the client takes an answer for what it isn't
+        raise SourceError(f"{what}: the hub's answer makes no sense ({one_line(error)}); check HF_ENDPOINT") from None
 
 
 def check_endpoint() -> None:
@@ -53,7 +59,8 @@ def check_endpoint() -> None:
     except ValueError:
         good = False
     if not good:
-        raise SourceError(f"HF_ENDPOINT is {text!r}, which is no address; write one such as https://huggingface.co")
+        shown = text.rpartition("@")[2]  # what stands before it may be a password
+        raise SourceError(f"HF_ENDPOINT is {shown!r}, which is no address; write one such as https://huggingface.co")
 
 
 def offline_error(what: str) -> UnreachableError:
@@ -62,7 +69,7 @@ def offline_error(what: str) -> UnreachableError:
 
     if not constants.HF_HUB_OFFLINE:
         return UnreachableError(
-            f"{what} is not cached and {constants.ENDPOINT} can't be reached; check the network and HF_ENDPOINT, "
+            f"{what} is not cached and {_endpoint()} can't be reached; check the network and HF_ENDPOINT, "
             "or give a directory on disk"
         )
     return UnreachableError(
@@ -72,18 +79,16 @@ def offline_error(what: str) -> UnreachableError:
 
 def unreachable_error(error: BaseException, what: str) -> SourceError:
     """The error for a connection that failed, or for a disk that did."""
-    from huggingface_hub import constants
-
     if isinstance(error, OSError) and error.filename is not None:
         return SourceError(f"{what} can't be cached ({one_line(error)}); make room, or set HF_HOME to another place")
     return UnreachableError(
-        f"cannot reach {constants.ENDPOINT} for {what} ({one_line(error) or type(error).__name__}); "
+        f"cannot reach {_endpoint()} for {what} ({one_line(error) or type(error).__name__}); "
         "check the network and HF_ENDPOINT, or give a directory on disk"
     )
 
 
 def _raise_missing(error: Exception, repo: str, revision: str | None) -> NoReturn:
-    from huggingface_hub import constants, errors
+    from huggingface_hub import errors
 
     if isinstance(error, errors.GatedRepoError):  # a subclass of RepositoryNotFoundError: comes first
         raise SourceError(
@@ -91,7 +96,7 @@ def _raise_missing(error: Exception, repo: str, revision: str | None) -> NoRetur
         ) from None
     if isinstance(error, errors.RepositoryNotFoundError):
         raise SourceError(
-            f"there is neither a directory {repo} here nor a model {repo} on {constants.ENDPOINT} that you may see; "
+            f"there is neither a directory {repo} here nor a model {repo} on {_endpoint()} that you may see; "
             "check the name, or set HF_TOKEN if it is private"
         ) from None
     raise SourceError(
@@ -112,15 +117,26 @@ def _refusal_error(error: Exception, what: str) -> SourceError:
     status = getattr(getattr(error, "response", None), "status_code", None)
     if status in {401, 403}:
         return SourceError(f"{what} is refused to you (status {status}); check HF_TOKEN, or run 'hf auth login'")
+    said = getattr(getattr(error, "response", None), "headers", {}).get("Retry-After", "")
+    seconds = int(said) if said.isdecimal() and len(said) < 6 else 0
     if status == 429:
-        return UnreachableError(f"too many requests for {what} (status 429); wait a few minutes, or set HF_TOKEN")
-    return UnreachableError(f"the hub failed to answer for {what} ({one_line(error)}); try again later")
+        while_ = f"{seconds} seconds" if seconds else "a few minutes"
+        away = UnreachableError(f"too many requests for {what} (status 429); wait {while_}, or set HF_TOKEN")
+    else:
+        away = UnreachableError(f"the hub failed to answer for {what} ({one_line(error)}); try again later")
+    away.wait = seconds
+    return away
 
 
 def _page(repo: str) -> str:
+    return f"{_endpoint()}/{repo}"
+
+
+def _endpoint() -> str:
+    """The hub's address, without the password that it may hold."""
     from huggingface_hub import constants
 
-    return f"{constants.ENDPOINT}/{repo}"
+    return one_line(constants.ENDPOINT)
 
 
 @contextmanager
@@ -145,3 +161,38 @@ def _silence_client() -> Iterator[None]:
         logging.set_verbosity(verbosity)
         if bars:
             enable_progress_bars()
+
+
+def within(seconds: float, work: Callable[[], Any], what: str) -> Any:
+    """The result of some work, which is left to itself when it takes longer: names and routes have no time limit."""
+    outcome = _Outcome()
+
+    def run() -> None:
+        with outcome:
+            outcome.value = work()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        late = TimeoutError(f"no answer in {seconds:.0f} s, which HF_HUB_ETAG_TIMEOUT can change")
+        raise unreachable_error(late, what)
+    if outcome.error is not None:
+        raise outcome.error
+    return outcome.value
+
+
+class _Outcome:
+    """What work in another thread came to; what it raised is raised again where it is waited for."""
+
+    def __init__(self) -> None:
+        self.value: Any = None
+        self.error: BaseException | None = None
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, kind: object, error: BaseException | None, _: TracebackType | None) -> bool:
+        """Keep the error."""
+        self.error = error
+        return True

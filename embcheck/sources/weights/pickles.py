@@ -27,7 +27,9 @@ _STORAGES = {
 _TYPE = re.compile(
     r"torch(\.cuda|\.storage)?\.[A-Za-z0-9]*Storage|torch\.(b?float|u?int|complex|bool)\w{0,20}", re.ASCII
 )
-BAD_STEPS = (ValueError, TypeError, LookupError, AttributeError, OverflowError, MemoryError, DeprecationWarning)
+BAD_STEPS = (
+    ValueError, TypeError, LookupError, AttributeError, OverflowError, MemoryError, RecursionError, DeprecationWarning,
+)  # fmt: skip
 _VALUES = frozenset(
     {"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"}
     | {"BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "NONE"}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from embcheck import files
 from embcheck.errors import SourceError
 from embcheck.sources.files import one_line, printable, read_json, refuse_disguise
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+_LARGEST = 512 * 2**20
 _READABLE = "a .txt with one word a line, a .json list or a .parquet with a column of words"
 
 
@@ -30,7 +32,7 @@ def read_words(path: Path, *, column: str | None) -> list[str]:
 
 def _from_text(path: Path) -> list[str]:
     try:
-        raw = path.read_bytes()
+        raw = files.read(path, most=_LARGEST)
     except OSError as error:
         raise SourceError(f"cannot read {path}: {one_line(error)}") from None
     # split at line feeds only: some vocabularies hold other characters that Python takes for line ends
