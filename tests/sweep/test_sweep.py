@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -236,9 +237,11 @@ def test_workers_leave_with_the_driver(run, tmp_path):
     driver.wait()
     worker = int(mark.read_text())
     until = time.monotonic() + 10
-    while _is_alive(worker):
-        assert time.monotonic() < until
+    while (is_left := _is_alive(worker)) and time.monotonic() < until:
         time.sleep(0.05)
+    if is_left:
+        os.kill(worker, signal.SIGKILL)
+    assert not is_left
 
 
 def _is_alive(process):
