@@ -149,6 +149,7 @@ class Monitor:
         self._broken_rows = 0
         self._earlier: Report | None = None
         self._rows: list[Row] = []
+        self._next_report = 0.0  # a report that has grown long to write is written seldom, and by `finish`
 
     def observe(self, model: Any, step: int, *, name: str | None = None) -> Observation:
         """Check the model as it is now. A step that was observed already is not observed again, unless it has a name.
@@ -184,10 +185,14 @@ class Monitor:
 
         stop = bool(agreed(decide))
         self.observations.append(found[0] if found else Observation(step, stop))
-        try:
-            self._write_report()
-        except EmbcheckError as error:  # training is worth more; `finish` tries again
-            _logger.warning("step %d: %s", step, error)
+        if time.perf_counter() >= self._next_report:
+            started = time.perf_counter()
+            try:
+                self._write_report()
+            except EmbcheckError as error:  # training is worth more; `finish` tries again
+                _logger.warning("step %d: %s", step, error)
+            ended = time.perf_counter()
+            self._next_report = ended if ended - started < 1 else ended + 20 * (ended - started)
         return self.observations[-1]
 
     def finish(self) -> None:

@@ -179,6 +179,15 @@ def test_equal_tables_are_said_and_both_kept(tmp_path, capsys):
     assert sorted(row["step"] for row in read(out)) == [0, 0, 10]
 
 
+def test_a_tied_output_is_a_series_of_its_own(tmp_path):
+    """Though it is the same tensor, and nothing is measured again."""
+    folder = training_runs.write(tmp_path / "a", [0], 1, rows=ROWS, width=16)
+    out, one = tmp_path / "out.parquet", str(folder / "checkpoint-0")
+    options = {"out": out, "executor": "thread", "properties": [training_runs.PROPERTY]}
+    assert [sweep([spec], **options).computed for spec in (one, f"{one},matrix=output")] == [1, 0]
+    assert [row["matrix"] for row in read(out)] == ["input", "output"]
+
+
 LAYERED = '''
 from embcheck import Estimate, above, claim
 

@@ -28,6 +28,7 @@ from embcheck.errors import EmbcheckError, UsageError
 from embcheck.settings import Settings
 from embcheck.spec import parse
 from embcheck.sweep import checkpoints, drive, sweep
+from embcheck.sweep.state import KNOWN_TABLES, Sweep
 from embcheck.sweep.store import read
 from embcheck.sweep.worker import How, key_of, measure
 
@@ -259,7 +260,7 @@ def test_the_driver_costs_the_same_for_each_task(run, tmp_path):
     checks = {check.label: check for check in checks_of(collect_functions(()))[:10]}
     (one,) = checkpoints([str(run / "checkpoint-0")])
     with drive.Store(tmp_path / "out.parquet") as store:
-        state = drive._Sweep((one,), checks, How(Settings()), store, {})
+        state = Sweep((one,), checks, How(Settings()), store, {})
         (job,) = state.lacking(len(checks))
         for i, check in ((i, check) for i in range(3_000) for check in checks.values()):
             row = {"table": f"{i:064}:{i:064}", "verdict": "skipped", "value": None}
@@ -269,7 +270,7 @@ def test_the_driver_costs_the_same_for_each_task(run, tmp_path):
         for _ in range(100):
             tasks = list(state.tasks(job))
         assert time.perf_counter() - started < 1.0
-    assert len(tasks[0].known) == drive.KNOWN_TABLES
+    assert len(tasks[0].known) == KNOWN_TABLES
     assert len(pickle.dumps(tasks)) == len(first) < 100_000
 
 
