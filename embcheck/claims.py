@@ -209,9 +209,9 @@ class beats:  # noqa: N801 - reads as a word in a claim
 
     def p_value(self, estimate: Estimate) -> float:
         """Share of the null's draws, the estimate counted among them, that reach the value."""
-        draws = estimate.draws[self.name]
-        reached = int((draws >= estimate.value).sum())
-        return (reached + 1) / (len(draws) + 1)
+        from embcheck.stats.permutations import p_value
+
+        return p_value(estimate.draws[self.name], estimate.value)
 
     def verdict(self, estimate: Estimate) -> Verdict:
         """Hold the value against the null's draws."""

@@ -6,16 +6,21 @@ import importlib
 import math
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
 
 from embcheck.errors import NotMeasurable, UsageError
 from embcheck.settings import current
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
+
+    from embcheck.stats.intervals import Interval
 
 __all__ = ["KEPT", "Estimate", "Part", "Reference", "Snapshot", "distinct", "part"]
 
@@ -30,8 +35,7 @@ class Reference:
     standard_error: float
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Struct, frozen=True, forbid_unknown_fields=True):
     """Units of one stratum; an estimate is the weighted sum of its parts' means.
 
     ``population`` is the size of the finite population that the units were drawn from without replacement, the kept
@@ -42,66 +46,27 @@ class Part:
     labels: tuple[str, ...]
     values: tuple[float, ...]
     weight: float = 1.0
-    population: int | None = None
+    population: Annotated[int, Meta(ge=0)] | None = None
     pseudo: bool = False
     bounds: tuple[float, float] | None = None
 
-    @property
-    def record(self) -> dict[str, Any]:
-        """The part as JSON types."""
-        return {
-            "labels": list(self.labels),
-            "values": list(self.values),
-            "weight": self.weight,
-            "population": self.population,
-            "pseudo": self.pseudo,
-            "bounds": None if self.bounds is None else list(self.bounds),
-        }
+    def __post_init__(self) -> None:
+        if len(self.labels) != len(self.values):
+            raise ValueError(f"{len(self.values)} units have {len(self.labels)} labels")
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(Struct, frozen=True, forbid_unknown_fields=True):
     """An estimate on the scale on which two of them are compared."""
 
-    value: float
-    low: float
-    high: float
-    confidence_level: float
-    is_exact: bool
+    value: int | float
+    low: int | float
+    high: int | float
+    confidence_level: Annotated[float, Meta(gt=0, lt=1)]
+    is_exact: bool = msgspec.field(name="exact")
     scale: str
     unit: str
-    n: int
+    n: Annotated[int, Meta(ge=0)]
     parts: tuple[Part, ...] = ()
-
-    @classmethod
-    def read(cls, record: Mapping[str, Any]) -> Snapshot:
-        """The snapshot of its JSON types.
-
-        Raises
-        ------
-        KeyError, TypeError, ValueError
-            They are not those of a snapshot.
-        """
-        fields = {key: record[key] for key in ("value", "low", "high", "confidence_level", "scale", "unit", "n")}
-        for key in ("value", "low", "high", "confidence_level"):
-            if not math.isfinite(fields[key]):
-                raise ValueError(f"{key} is not a finite number")
-        return cls(**fields, is_exact=bool(record["exact"]), parts=tuple(map(_read_part, record["parts"])))
-
-    @property
-    def record(self) -> dict[str, Any]:
-        """The snapshot as JSON types."""
-        return {
-            "value": self.value,
-            "low": self.low,
-            "high": self.high,
-            "confidence_level": self.confidence_level,
-            "exact": self.is_exact,
-            "scale": self.scale,
-            "unit": self.unit,
-            "n": self.n,
-            "parts": [one.record for one in self.parts],
-        }
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,6 +78,8 @@ class Estimate:
     ``counterexamples`` say why: plain JSON types only. ``reason`` is set where the value may be read but must not
     decide a claim, and makes the verdict inconclusive. ``parts`` are the labelled units by which a later estimate is
     compared with this one; ``compared_as`` names the scale, and gives the value on it, where that is not the value's.
+    ``over_probes`` says that fewer probe tokens would do, for a wider interval; ``measure`` is the name of the measure
+    of `embcheck.measures` that made it.
     """
 
     value: float
@@ -133,6 +100,8 @@ class Estimate:
     reason: str | None = None
     parts: tuple[Part, ...] = ()
     compared_as: tuple[str, float] | None = None
+    over_probes: bool = False
+    measure: str = ""
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
@@ -172,7 +141,7 @@ class Estimate:
         bounds: tuple[float, float] | None = None,
         skewness: float = 0.0,
         labels: Sequence[str] = (),
-        interval: tuple[float, float, str] | None = None,
+        interval: Interval | None = None,
         **about: Any,
     ) -> Estimate:
         """The mean of independent units, with its interval.
@@ -197,7 +166,7 @@ class Estimate:
             Names of the units, such as their tokens, by which a later checkpoint's units find theirs. The first
             1,000 serve.
         interval
-            Low, high and the method's name, where the units were drawn in a way that needs an interval of its own.
+            An `embcheck.stats.intervals.Interval`, where the units were drawn in a way that needs one of its own.
 
         Raises
         ------
@@ -220,13 +189,52 @@ class Estimate:
             return cls.exact(value, n=len(units), unit=unit, units=units, **about)
         level = current().confidence_level
         ordered = units if rng is None else rng.permutation(units)
-        low, high, method = interval or mean_interval(ordered, level, population, bounds, skewness)
+        interval = interval or mean_interval(ordered, level, population, bounds, skewness)
+        low, high = interval.low, interval.high
         if math.isnan(low):
-            about.setdefault(
-                "reason", f"all {len(units)} {unit} have the same value, so there is no spread to judge by"
-            )
+            why = f"all {len(units)} {unit} have the same value, so there is no spread to judge by"
+            about.setdefault("reason", why)
             low = high = value
-        return cls(value, low, high, level, method, len(units), unit, units=units, **about)
+        return cls(value, low, high, level, interval.text, len(units), unit, units=units, **about)
+
+    @classmethod
+    def jackknife(
+        cls,
+        value: float,
+        replicates: Any,
+        *,
+        unit: str,
+        over: str,
+        labels: Sequence[str] = (),
+        interval: Callable[..., tuple[Interval, NDArray[np.float64]]] | None = None,
+        **about: Any,
+    ) -> Estimate:
+        """A statistic of independent units, with the interval that its values without each of them give.
+
+        Parameters
+        ----------
+        value
+            The statistic of all n units.
+        replicates
+            Its value without each unit in turn, shape (n,).
+        unit
+            What a unit is, in the plural.
+        over
+            What the method is said to run over, such as ``"pairs"``.
+        labels
+            Names of the units, by which a later checkpoint's units find theirs.
+        interval
+            Of value, replicates and confidence level, what gives the interval and the pseudo-values; by default
+            Student's t (`embcheck.stats.intervals.jackknife_interval`).
+        """
+        from embcheck.stats.intervals import jackknife_interval
+
+        level = current().confidence_level
+        around, pseudo = (interval or jackknife_interval)(value, replicates, level)
+        if labels:
+            about["parts"] = (part(labels, pseudo, pseudo=True),)
+        method = f"{around.text} over {over}"
+        return cls(value, around.low, around.high, level, method, len(pseudo), unit, units=pseudo, **about)
 
 
 def part(
@@ -238,13 +246,7 @@ def part(
     pseudo: bool = False,
     bounds: tuple[float, float] | None = None,
 ) -> Part:
-    """A part of the first 1,000 units; pseudo-values are kept whole, since they mean something all together only.
-
-    Raises
-    ------
-    UsageError
-        There are fewer labels than units to keep.
-    """
+    """A part of the first 1,000 units; pseudo-values are kept whole, since they mean something all together only."""
     names, numbers = list(labels), [float(value) for value in values]
     count = len(numbers) if pseudo else min(len(numbers), KEPT)
     if len(names) < count:
@@ -255,28 +257,11 @@ def part(
 def distinct(labels: Sequence[str]) -> tuple[str, ...]:
     """The labels, a repeated one told apart by a number: a vocabulary may have two rows of one text."""
     seen: Counter[str] = Counter()
-    found = []
+    names = []
     for label in labels:
         seen[label] += 1
-        found.append(label if seen[label] == 1 else f"{label}\0{seen[label]}")
-    return tuple(found)
-
-
-def _read_part(record: Mapping[str, Any]) -> Part:
-    labels, values = tuple(record["labels"]), tuple(record["values"])
-    if len(labels) != len(values) or not all(isinstance(label, str) for label in labels):
-        raise ValueError(f"{len(values)} units have {len(labels)} labels")
-    if not all(isinstance(value, int | float) and math.isfinite(value) for value in values):
-        raise ValueError("a unit has no finite value")
-    bounds = record["bounds"]
-    return Part(
-        labels,
-        values,
-        float(record["weight"]),
-        record["population"],
-        bool(record["pseudo"]),
-        None if bounds is None else (float(bounds[0]), float(bounds[1])),
-    )
+        names.append(label if seen[label] == 1 else f"{label}\0{seen[label]}")
+    return tuple(names)
 
 
 def as_html(kind: Literal["estimate", "result", "run"], value: object) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from embcheck.errors import NotMeasurable, UsageError
 from embcheck.measures import analogy_accuracy
 from embcheck.measures.forms import forms_of
 from embcheck.measures.kernels import blocks
+from embcheck.measures.resolve import listed
 from embcheck.table.vocabulary import TokenKind
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def inspect(spec: ModelSpec, source: Mapping[str, Any], table: EmbeddingTable) -
     norms = table.norms.cpu().double().numpy()[table.population]
     kinds = Counter(TokenKind(int(kind)) for kind in table.vocabulary.kinds[: len(table.vectors)])
     origin = table.provenance
-    found: dict[str, Any] = plain(
+    return _plain(
         {
             "alias": spec.alias,
             "spec": spec.text,
@@ -65,19 +66,10 @@ def inspect(spec: ModelSpec, source: Mapping[str, Any], table: EmbeddingTable) -
             "token_kinds": {kind.name.lower(): kinds[kind] for kind in sorted(kinds)},
         }
     )
-    return found
 
 
 def probe(table: EmbeddingTable, text: str) -> dict[str, Any]:
-    """Cosines of one token with every other row of the population.
-
-    Raises
-    ------
-    UsageError
-        No token, or several, are written so.
-    NotMeasurable
-        The row has no direction.
-    """
+    """Cosines of one token, written as in the vocabulary or as ``#ID``, with every other row of the population."""
     word = _find(table, text)
     if len(word.rows) > 1:
         parts = ", ".join(f"{table.token(row)!r} (#{row})" for row in word.rows)
@@ -86,8 +78,9 @@ def probe(table: EmbeddingTable, text: str) -> dict[str, Any]:
     others = table.population != row
     rows, cosine = table.population[others], _cosines(table, [word])[0][others]
     negative = np.flatnonzero(cosine < 0)
+    breaks = np.flatnonzero(np.diff(rows[negative]) != 1) + 1
     count = len(rows)
-    found: dict[str, Any] = plain(
+    return _plain(
         {
             "anchor": {"id": row, "token": table.token(row), "in_population": bool(table.in_population[row])},
             "others": count,
@@ -98,24 +91,16 @@ def probe(table: EmbeddingTable, text: str) -> dict[str, Any]:
             "non_negative": count - len(negative),
             "negative": len(negative),
             "share": (count - len(negative)) / count,
-            "negative_runs": _runs(rows[negative]),
-            "negative_tokens": _listed(table, rows[negative], cosine[negative]),
+            "negative_runs": [run[[0, -1]].tolist() for run in np.split(rows[negative], breaks) if len(run)],
+            "negative_tokens": listed(table, rows[negative], cosine=cosine[negative]),
         }
     )
-    return found
 
 
 def neighbors(table: EmbeddingTable, text: str, k: int, *, merge: bool = False) -> dict[str, Any]:
-    """The rows nearest to a word by cosine, the word's own tokens left out.
+    """The k rows nearest to a word (or ``#ID``; several tokens: their mean) by cosine, its own tokens left out.
 
-    Parameters
-    ----------
-    table, text
-        A word, or ``#ID``. A word of several tokens is their mean.
-    k
-        How many.
-    merge
-        Count the case and space variants of a word once, and leave out those of the word itself.
+    With ``merge`` the case and space variants of a word count once, and those of the word itself are left out.
     """
     word = _find(table, text)
     scores = _cosines(table, [word])[0]
@@ -123,30 +108,19 @@ def neighbors(table: EmbeddingTable, text: str, k: int, *, merge: bool = False) 
     if merge:
         scores = _merged(table, scores, [word.text if len(word.rows) > 1 else table.token(word.rows[0])])
     order = _best(scores, k)
-    found: dict[str, Any] = plain(
+    return _plain(
         {
             "word": _described(table, word),
             "merged": merge,
-            "neighbors": _listed(table, table.population[order], scores[order]),
+            "neighbors": listed(table, table.population[order], cosine=scores[order]),
         }
     )
-    return found
 
 
 def analogy(table: EmbeddingTable, words: Sequence[str], k: int) -> dict[str, Any]:
-    """3CosAdd: the rows nearest to a - b + c, from unit vectors; variants of a word are counted once.
-
-    Parameters
-    ----------
-    table
-        The table.
-    words
-        a, b, c, and the target if its rank is asked for.
-    k
-        How many rows to list.
-    """
-    found = [_find(table, text) for text in words]
-    a, b, c = found[:3]
+    """3CosAdd: the k rows nearest to a - b + c, from unit vectors, and each word's rank; variants of one count once."""
+    terms = [_find(table, text) for text in words]
+    a, b, c = terms[:3]
     query = _unit(a.vector - b.vector + c.vector, f"{words[0]} - {words[1]} + {words[2]}")
     scores = _cosines(table, [_Word("", (), query)])[0]
     kept = _merged(table, scores, [])
@@ -155,10 +129,9 @@ def analogy(table: EmbeddingTable, words: Sequence[str], k: int) -> dict[str, An
     lists = {}
     for name, these in both.items():
         order = _best(these, k)
-        lists[name] = _listed(table, table.population[order], these[order])
+        lists[name] = listed(table, table.population[order], cosine=these[order])
     ranks = {text: {name: _rank(table, these, text) for name, these in both.items()} for text in dict.fromkeys(words)}
-    document: dict[str, Any] = plain({"words": [_described(table, word) for word in found], "ranks": ranks, **lists})
-    return document
+    return _plain({"words": [_described(table, word) for word in terms], "ranks": ranks, **lists})
 
 
 def answers(
@@ -166,26 +139,23 @@ def answers(
 ) -> dict[str, Any]:
     """How many questions of a file are answered rightly, section by section, under the rules given."""
     estimate = analogy_accuracy(table, questions, restrict=restrict, fold_case=not keep_case, keep_sources=keep_sources)
-    found: dict[str, Any] = plain(
+    return _plain(
         {"accuracy": estimate.value, "asked": estimate.n, **estimate.details, "wrong": estimate.counterexamples}
     )
-    return found
 
 
 def parse_analogy(terms: Sequence[str]) -> list[str]:
-    """The words a, b, c and, if it is given, the target of ``a - b + c = target``.
-
-    Raises
-    ------
-    UsageError
-        It is written otherwise.
-    """
+    """The words a, b, c and, if it is given, the target of ``a - b + c = target``; `UsageError` where it is not one."""
     match " ".join(terms).split():
         case [a, "-", b, "+", c] | [a, "+", c, "-", b]:
             return [a, b, c]
         case [a, "-", b, "+", c, "=", target] | [a, "+", c, "-", b, "=", target]:
             return [a, b, c, target]
     raise UsageError(f"analogy {' '.join(terms)!r}: write it as king - man + woman, or king - man + woman = queen")
+
+
+def _plain(document: Mapping[str, Any]) -> dict[str, Any]:
+    return cast("dict[str, Any]", plain(document))
 
 
 # --- words ------------------------------------------------------------------------------------------------------
@@ -229,14 +199,8 @@ def _described(table: EmbeddingTable, word: _Word) -> dict[str, Any]:
 
 def _cosines(table: EmbeddingTable, words: Sequence[_Word]) -> NDArray[np.float64]:
     """(words, N) cosines with every row of the population."""
-    with blocks.full_precision():
-        query = torch.stack([word.vector for word in words]).float()
-        return (
-            torch.cat([query @ unit.T for _, unit in blocks.blocks(table, what="cosines")], dim=1)
-            .cpu()
-            .double()
-            .numpy()
-        )
+    query = torch.stack([word.vector for word in words]).float()
+    return np.asarray(blocks.cosines(table, query, "cosines").cpu().double().numpy())
 
 
 def _merged(table: EmbeddingTable, scores: NDArray[np.float64], without: Sequence[str]) -> NDArray[np.float64]:
@@ -262,19 +226,3 @@ def _rank(table: EmbeddingTable, scores: NDArray[np.float64], text: str) -> int 
 def _best(scores: NDArray[np.float64], k: int) -> NDArray[np.int64]:
     order = np.argsort(-scores, kind="stable")[:k]
     return order[np.isfinite(scores[order])]
-
-
-def _listed(table: EmbeddingTable, rows: NDArray[np.int64], cosines: NDArray[np.float64]) -> list[dict[str, Any]]:
-    return [
-        {"id": int(row), "token": table.token(int(row)), "cosine": float(cosine)}
-        for row, cosine in zip(rows, cosines, strict=True)
-    ]
-
-
-def _runs(rows: NDArray[np.int64]) -> list[list[int]]:
-    """First and last of each run of consecutive ids."""
-    if not len(rows):
-        return []
-    breaks = np.flatnonzero(np.diff(rows) != 1)
-    first, last = np.concatenate([[0], breaks + 1]), np.concatenate([breaks, [len(rows) - 1]])
-    return [[int(rows[i]), int(rows[j])] for i, j in zip(first, last, strict=True)]

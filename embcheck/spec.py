@@ -67,13 +67,7 @@ class ModelSpec:
 
 
 def parse(text: str) -> ModelSpec:
-    """Parse one model spec.
-
-    Raises
-    ------
-    SpecError
-        The spec is empty, has control characters, or repeats or misspells an option.
-    """
+    """Parse one model spec."""
     if not text.strip() or any(ord(c) < 32 or ord(c) == 127 for c in text):
         raise SpecError(
             f"model spec {text!r} is empty or has control characters; give a path, org/name, random:VxD or demo"
@@ -94,13 +88,7 @@ def parse(text: str) -> ModelSpec:
 
 
 def parse_all(texts: tuple[str, ...] | list[str]) -> tuple[ModelSpec, ...]:
-    """Parse several specs, whose aliases must differ.
-
-    Raises
-    ------
-    SpecError
-        As ``parse``; or two specs share an alias.
-    """
+    """Parse several specs, whose aliases must differ."""
     specs = tuple(parse(text) for text in texts)
     seen: dict[str, str] = {}
     for spec in specs:

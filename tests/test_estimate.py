@@ -1,4 +1,5 @@
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -40,7 +41,8 @@ def test_a_sample_of_a_population_has_the_corrected_interval():
     """A population makes the interval that of sampling without replacement."""
     x = np.array([0.2, 0.4, 0.5, 0.9])
     found = Estimate.from_units(x, unit="tokens", population=10)
-    assert (found.low, found.high) == intervals.t_interval(x, 0.95, 10)
+    interval = intervals.t_interval(x, 0.95, 10)
+    assert (found.low, found.high) == (interval.low, interval.high)
     assert found.method == "Student t, finite-population correction"
 
 
@@ -102,3 +104,25 @@ def test_units_that_are_not_numbers_are_counted():
     """Units without a finite value are refused and counted, not dropped."""
     with pytest.raises(NotMeasurable, match="2 of 4 words have no finite value"):
         Estimate.from_units([1, math.nan, 2, math.inf], unit="words")
+
+
+def test_a_jackknife_is_centred_on_the_value():
+    """The interval is the jackknife's around the value, and its pseudo-values are the labelled units."""
+    left_out = np.array([0.4, 0.5, 0.6, 0.3])
+    found = Estimate.jackknife(0.45, left_out, unit="words", over="words", labels="abcd", name="share")
+    interval, pseudo = intervals.jackknife_interval(0.45, left_out, 0.95)
+    assert (found.low, found.high, found.method) == (interval.low, interval.high, "jackknife-t over words")
+    assert (found.value, found.n, found.unit, found.name) == (0.45, 4, "words", "share")
+    assert found.units.tolist() == list(found.parts[0].values) == pseudo.tolist()
+    assert (found.parts[0].labels, found.parts[0].pseudo) == (("a", "b", "c", "d"), True)
+
+
+def test_a_jackknife_may_have_an_interval_of_its_own():
+    """Such as one inside bounds, at the confidence level in force; the method says which it is."""
+    with using(Settings(confidence_level=0.8)):
+        about = {"unit": "words", "over": "words of the category"}
+        inside = partial(intervals.bounded_jackknife_interval, bounds=(0.0, 1.0))
+        found = Estimate.jackknife(1.0, np.ones(30), interval=inside, **about)
+    assert found.high > found.low > 0.8
+    assert found.method == "betting, for want of spread, over words of the category"
+    assert found.parts == ()

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import embcheck
 from embcheck import lexicons, strategies
 from embcheck.errors import NotMeasurable, UsageError
-from embcheck.strategies.choices import rows_of
+from embcheck.strategies import _rows_of
 from embcheck.table import EmbeddingTable, Provenance
 from embcheck.table.vocabulary import TokenKind, classify
 
@@ -81,7 +81,7 @@ def test_tokens_are_those_of_the_population(table):
 
 def test_simplest_first(table):
     """Words come first, single characters last, each by row id."""
-    order = [TEXTS[row] for row in rows_of(table, None)]
+    order = [TEXTS[row] for row in _rows_of(table, None)]
     words = [" dog", " Dog", " cats", " cat", " dogs"]
     assert order == [*words, "<0x00>", "dog", "12", "ing", " a", "!", "é", "\n"]
 

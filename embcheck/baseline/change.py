@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from scipy import special
 
-from embcheck.stats.intervals import betting_p_value, mean_interval, student_t
+from embcheck.stats.betting import betting_p_value
+from embcheck.stats.intervals import Method, mean_interval, student_t
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -129,11 +130,11 @@ def _by_mean(pair: _Pair, level: float) -> tuple[float, float, str, Any, float] 
     """Interval of the mean difference of units drawn without replacement."""
     values, part = pair.differences, pair.part
     bounds = None if part.bounds is None else (part.bounds[0] - part.bounds[1], part.bounds[1] - part.bounds[0])
-    low, high, method = mean_interval(values, level, part.population, bounds)
-    if math.isnan(low):
+    interval = mean_interval(values, level, part.population, bounds)
+    if math.isnan(interval.low):
         return None
     mean = float(np.mean(values))
-    if method.startswith("betting") and bounds is not None:
+    if interval.method is Method.BETTING and bounds is not None:
         limits = bounds
 
         def tail(margin: float, direction: Literal["down", "up"]) -> float:
@@ -141,10 +142,10 @@ def _by_mean(pair: _Pair, level: float) -> tuple[float, float, str, Any, float] 
             beyond = mean < edge if direction == "down" else mean > edge
             return betting_p_value(values, edge, part.population, limits) if beyond else 1.0
 
-        return low, high, f"{method}, of paired differences", tail, mean
+        return interval.low, interval.high, f"{interval.text}, of paired differences", tail, mean
     error = math.sqrt(pair.rest * float(np.var(values, ddof=1)) / len(values))
     low, high, student = _student(mean, error, len(values) - 1, level)
-    return low, high, f"{method}, of paired differences", student, mean
+    return low, high, f"{interval.text}, of paired differences", student, mean
 
 
 def _by_strata(

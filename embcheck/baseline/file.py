@@ -7,16 +7,19 @@ for each the checkpoint it was measured on. A checksum tells a file that was edi
 from __future__ import annotations
 
 import hashlib
-import importlib.resources
 import json
 import os
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, structs
 
 from embcheck import files
-from embcheck.baseline.entries import Checkpoint, Entry
+from embcheck.baseline.entries import Checkpoint, Entry, StoredEntry
+from embcheck.checks.record import builtins, schema_of, strict_json
 from embcheck.errors import EmbcheckError
 
 if TYPE_CHECKING:
@@ -25,9 +28,18 @@ if TYPE_CHECKING:
 __all__ = ["SCHEMA", "Baseline", "load", "path_of", "rewrite", "schema"]
 
 SCHEMA = "embcheck-baseline/1"
-_FAULTS = (KeyError, TypeError, ValueError, AttributeError)
 _WAY_OUT = "restore it from version control, or make it anew with: embcheck baseline update"
 _PATIENCE = 60.0
+
+
+class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The estimates of one model's earlier checkpoint. Written by embcheck only: 'sha256' tells an edited file."""
+
+    alias: Annotated[str, Meta(min_length=1)]
+    checkpoints: dict[str, Checkpoint]
+    entries: dict[str, StoredEntry]
+    schema: Literal["embcheck-baseline/1"]
+    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$", description="Of the rest, as JSON with sorted keys.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +53,8 @@ class Baseline:
     @property
     def text(self) -> str:
         """The file's text: sorted keys, one line an entry, pure ASCII, with a checksum over all of it."""
-        checkpoints = {entry.checkpoint.id: entry.checkpoint.record for entry in self.entries.values()}
-        entries = {key: entry.record for key, entry in self.entries.items()}
+        checkpoints = {entry.checkpoint.id: builtins(entry.checkpoint) for entry in self.entries.values()}
+        entries = {key: builtins(entry) | {"checkpoint": entry.checkpoint.id} for key, entry in self.entries.items()}
         body = {"alias": self.alias, "checkpoints": checkpoints, "entries": entries, "schema": SCHEMA}
         parts = [
             f'"alias": {_line(self.alias)}',
@@ -81,39 +93,35 @@ def load(folder: Path, alias: str) -> Baseline | None:
 
 def _parsed(path: Path, alias: str, text: str) -> Baseline:
     try:
-        document = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise EmbcheckError(
-            f"baseline {str(path)!r} is cut short or not JSON (line {error.lineno}: {error.msg}); {_WAY_OUT}"
-        ) from None
-    found = document.get("schema") if isinstance(document, dict) else None
-    if found != SCHEMA:
-        raise EmbcheckError(f"baseline {str(path)!r} has schema {found!r}, not {SCHEMA!r}; {_WAY_OUT}")
-    if document.get("sha256") != _checksum({k: v for k, v in document.items() if k != "sha256"}):
+        document = strict_json(text)
+    except ValueError as error:
+        why = f"line {error.lineno}: {error.msg}" if isinstance(error, json.JSONDecodeError) else str(error)
+        raise EmbcheckError(f"baseline {str(path)!r} is cut short or not JSON ({why}); {_WAY_OUT}") from None
+    stated = document.get("schema") if isinstance(document, dict) else None
+    if stated != SCHEMA:
+        raise EmbcheckError(f"baseline {str(path)!r} has schema {str(stated)[:80]!r}, not {SCHEMA!r}; {_WAY_OUT}")
+    checksum = _checksum({key: value for key, value in document.items() if key != "sha256"})
+    if document.get("sha256") != checksum:
         raise EmbcheckError(
             f"baseline {str(path)!r} was edited by hand: its checksum is not that of its text; {_WAY_OUT}"
         )
-    if document.get("alias") != alias:
-        raise EmbcheckError(f"baseline {str(path)!r} is of the model {document.get('alias')!r}; {_WAY_OUT}")
     try:
-        checkpoints = {name: Checkpoint.read(record) for name, record in document["checkpoints"].items()}
+        stored = msgspec.convert(document, _Document)
         entries = {
-            key: Entry.read(record, checkpoints[record["checkpoint"]]) for key, record in document["entries"].items()
+            key: Entry(**structs.asdict(entry) | {"checkpoint": stored.checkpoints[entry.checkpoint]})
+            for key, entry in stored.entries.items()
         }
-    except _FAULTS as error:
-        raise EmbcheckError(
-            f"baseline {str(path)!r} is malformed ({type(error).__name__}: {error}); {_WAY_OUT}"
-        ) from None
+    except (ValueError, KeyError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise EmbcheckError(f"baseline {str(path)!r} is malformed ({why}); {_WAY_OUT}") from None
+    if stored.alias != alias:
+        raise EmbcheckError(f"baseline {str(path)!r} is of the model {stored.alias!r}; {_WAY_OUT}")
     return Baseline(alias, path, entries)
 
 
 def schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of the file."""
-    text = (
-        importlib.resources.files(__package__).joinpath("embcheck-baseline-1.schema.json").read_text(encoding="utf-8")
-    )
-    found: dict[str, Any] = json.loads(text)
-    return found
+    return schema_of(_Document, SCHEMA, "embcheck baseline, version 1")
 
 
 def rewrite(folder: Path, alias: str, change: Callable[[Mapping[str, Entry]], Mapping[str, Entry]]) -> Baseline:

@@ -219,13 +219,16 @@ def settle(changes: Sequence[Change | None]) -> list[Change | None]:
     A check by itself is judged by the family's first step, which is the strictest; later steps can only turn
     ``undecided`` into ``regressed``, and neither passes.
     """
-    settled = list(changes)
-    tested = [(c.p_value, i, c) for i, c in enumerate(changes) if c is not None and c.p_value is not None]
-    worst = 0.0
-    for rank, (p_value, i, change) in enumerate(sorted(tested, key=lambda row: row[:2])):
-        worst = max(worst, min(1.0, max(1, (change.family or 1) - rank) * p_value))
-        adjusted = structs.replace(change, p_adjusted=worst)
+    from embcheck.stats.permutations import holm
+
+    changes = list(changes)
+    tested = [(i, change, change.p_value) for i, change in enumerate(changes) if change and change.p_value is not None]
+    p_values = [p_value for _, _, p_value in tested]
+    family = max((change.family or 1 for _, change, _ in tested), default=1)
+    adjusted = holm(p_values, family) if family > 1 else p_values  # two models beside each other are no family
+    for (i, change, _), p_adjusted in zip(tested, adjusted, strict=True):
+        settled = structs.replace(change, p_adjusted=p_adjusted)
         if change.state == "undecided":
-            adjusted = structs.replace(_with_state(adjusted, adjusted), passes=change.passes)
-        settled[i] = adjusted
-    return settled
+            settled = structs.replace(_with_state(settled, settled), passes=change.passes)
+        changes[i] = settled
+    return changes

@@ -132,5 +132,12 @@ def entry_of(result: Result, table: EmbeddingTable, settings: Settings) -> tuple
     snapshot = estimate.snapshot() if estimate is not None and result.is_decided else None
     reason = None if snapshot is not None else result.reason or "it could not be decided"
     checkpoint = checkpoint_of(table, settings.seed)
-    entry = Entry(declaration.id, result.check.record, declaration.version, checkpoint, snapshot, reason)
+    entry = Entry(
+        id=declaration.id,
+        params=result.check.record,
+        version=declaration.version,
+        checkpoint=checkpoint,
+        snapshot=snapshot,
+        reason=reason,
+    )
     return entry, result.change.state if result.change else "new"

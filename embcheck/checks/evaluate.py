@@ -123,10 +123,12 @@ def _verdict(check: Check, estimate: Estimate) -> tuple[Verdict, str | None]:
 
 def _nulls(estimate: Estimate) -> tuple[NullResult, ...]:
     """Every null that was measured or stated: its centre, and the p-value where it has draws."""
-    drawn = []
-    for name, draws in sorted(estimate.draws.items()):
-        p_value = (int((draws >= estimate.value).sum()) + 1) / (len(draws) + 1)
-        drawn.append(NullResult(name, plain(statistics.median(draws.tolist())), p_value))
+    from embcheck.stats.permutations import p_value
+
+    drawn = [
+        NullResult(name, plain(statistics.median(draws.tolist())), p_value(draws, estimate.value))
+        for name, draws in sorted(estimate.draws.items())
+    ]
     stated = [NullResult(name, plain(ref.mean), None) for name, ref in sorted(estimate.references.items())]
     return (*drawn, *stated)
 

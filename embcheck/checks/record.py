@@ -11,6 +11,7 @@ import math
 from importlib import metadata
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import msgspec
 from msgspec import Meta, Struct, field, to_builtins
 
 from embcheck.claims import ClaimOutcome, Direction, Verdict
@@ -39,6 +40,8 @@ __all__ = [
     "key_of",
     "label_of",
     "plain",
+    "schema_of",
+    "strict_json",
     "version",
 ]
 
@@ -150,6 +153,11 @@ class ResultRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return key_of(self.id, self.params)
 
     @property
+    def measure(self) -> str:
+        """The name of the measure of `embcheck.measures` that made the estimate; empty for one of another's own."""
+        return self.estimate.measure if self.estimate is not None else ""
+
+    @property
     def label(self) -> str:
         """``analogy_rank[king]``: the property's id and parameters, as a person writes them."""
         return label_of(self.id, self.params)
@@ -220,6 +228,7 @@ def estimate_record(estimate: Estimate) -> EstimateRecord:
         method=estimate.method,
         unit=estimate.unit,
         exact=estimate.is_exact,
+        measure=estimate.measure,
         **{key: plain(getattr(estimate, key)) for key in numbers},
     )
 
@@ -227,6 +236,40 @@ def estimate_record(estimate: Estimate) -> EstimateRecord:
 def builtins(record: Struct) -> Any:
     """A record as builtin JSON types."""
     return plain(to_builtins(record, str_keys=True))
+
+
+def schema_of(document: type[Struct], name: str, title: str) -> dict[str, Any]:
+    """The JSON Schema (2020-12) of a kind of file."""
+    names = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": name}
+    generated: dict[str, Any] = plain(msgspec.json.schema(document))  # defaults that are tuples become lists
+    return names | generated | {"title": title}
+
+
+def strict_json(text: str) -> Any:
+    """JSON of a file that may be anything; `ValueError` for what JSON lacks or no double holds, and for deep nesting.
+
+    Read by the standard library, which takes the lone surrogates that tokens may hold.
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse, parse_float=_finite, parse_int=_whole)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _whole(text: str) -> int:
+    _finite(text)
+    return int(text)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"the number {text[:40]} is too large")
+    return value
 
 
 def plain(value: Any) -> Any:

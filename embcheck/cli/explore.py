@@ -36,7 +36,7 @@ def inspect(spec: str, **given: Any) -> int:
     from embcheck import explore
 
     config, model = _prepared(spec, given)
-    source = sources.describe(model)
+    source = sources.describe(model).record()
     show_lines(lambda encoding: views.described(model.alias, source, encoding=encoding))
     return _shown(explore.inspect(model, source, load(config, model)), views.inspect, config)
 

@@ -3,47 +3,33 @@
 from __future__ import annotations
 
 import functools
-from typing import Protocol
+from typing import Any
 
 from embcheck.lexicons.axes import Axis, axes
-from embcheck.lexicons.categories import Categories, Category, categories
+from embcheck.lexicons.groups import Categories, Category, OrderedWords, categories, sequences
 from embcheck.lexicons.questions import Questions, Section, questions
-from embcheck.lexicons.related import Comparisons, comparisons, related
-from embcheck.lexicons.relations import Analogy, Relation, analogies, relation, relations
-from embcheck.lexicons.sequences import OrderedWords, sequences
+from embcheck.lexicons.relations import (
+    Analogy,
+    Comparisons,
+    Relation,
+    analogies,
+    comparisons,
+    related,
+    relation,
+    relations,
+)
 
 __all__ = [
-    "Analogy",
-    "Axis",
-    "Categories",
-    "Category",
-    "Comparisons",
-    "OrderedWords",
-    "Questions",
-    "Relation",
-    "Section",
-    "analogies",
-    "axes",
-    "categories",
-    "comparisons",
-    "questions",
-    "related",
-    "relation",
-    "relations",
-    "sequences",
+    "Analogy", "Axis", "Categories", "Category", "Comparisons", "OrderedWords", "Questions", "Relation", "Section",
+    "analogies", "axes", "categories", "comparisons", "questions", "related", "relation", "relations", "sequences",
     "words",
-]
-
-
-class _Entry(Protocol):
-    @property
-    def words(self) -> tuple[str, ...]: ...
+]  # fmt: skip
 
 
 @functools.cache
 def words() -> tuple[str, ...]:
     """Return every distinct word of every list, in file order."""
-    entries: tuple[_Entry, ...] = (
+    lists: tuple[Any, ...] = (
         *relations(),
         *analogies(),
         *categories(),
@@ -52,4 +38,4 @@ def words() -> tuple[str, ...]:
         related(),
         comparisons(),
     )
-    return tuple(dict.fromkeys(word for entry in entries for word in entry.words))
+    return tuple(dict.fromkeys(word for entry in lists for word in entry.words))

@@ -43,7 +43,6 @@ class Axis:
         return tuple(dict.fromkeys((*self.poles.words, *own, *self.focus, *self.controls, *away)))
 
     def __str__(self) -> str:
-        """Return the name."""
         return self.name
 
 
@@ -56,10 +55,10 @@ def axes(*names: str) -> tuple[Axis, ...]:
 def _axes() -> dict[str, Axis]:
     tables = load("axes.toml")
     shown = {name: tuple(words) for name, words in tables.pop("words").items()}
-    found: dict[str, Axis] = {}
+    known: dict[str, Axis] = {}
     for name, table in tables.items():
-        found[name] = _axis(name, table, found, shown)
-    return found
+        known[name] = _axis(name, table, known, shown)
+    return known
 
 
 def _axis(name: str, table: dict[str, Any], known: dict[str, Axis], shown: dict[str, tuple[str, ...]]) -> Axis:

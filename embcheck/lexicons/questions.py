@@ -28,7 +28,6 @@ class Questions:
     sections: tuple[Section, ...]
 
     def __str__(self) -> str:
-        """The file's name."""
         return self.name
 
 
@@ -60,6 +59,6 @@ def questions(path: str | Path) -> Questions:
             raise UsageError(f"questions {str(file)!r}, line {number}: expected {wanted}, got {line.strip()[:80]!r}")
         a, b, c, target = words
         sections[-1][1].append((a, b, c, target))
-    if not any(found for _, found in sections):
+    if not any(asked for _, asked in sections):
         raise UsageError(f"questions {str(file)!r}: there are no questions in it; write ': name', then a b c target")
-    return Questions(file.name, tuple(Section(name, tuple(found)) for name, found in sections))
+    return Questions(file.name, tuple(Section(name, tuple(asked)) for name, asked in sections))

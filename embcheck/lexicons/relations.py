@@ -1,4 +1,4 @@
-"""Relations of word pairs, and named analogies."""
+"""Relations of word pairs, named analogies, and what the source documents compare beside them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from embcheck.lexicons.read import distinct, load, select
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["Analogy", "Pair", "Relation", "analogies", "checked_pair", "relation", "relations"]
+__all__ = [
+    "Analogy", "Comparisons", "Pair", "Relation", "analogies", "checked_pair", "comparisons", "related", "relation",
+    "relations",
+]  # fmt: skip
 
 Pair = tuple[str, str]
 
@@ -30,7 +33,6 @@ class Relation:
     strata: Mapping[str, tuple[Pair, ...]]
 
     def __post_init__(self) -> None:
-        """Check the pairs and freeze the strata."""
         strata = {
             stratum: tuple(checked_pair(self.name, pair) for pair in pairs) for stratum, pairs in self.strata.items()
         }
@@ -50,15 +52,12 @@ class Relation:
         return tuple(word for pair in self.pairs for word in pair)
 
     def __hash__(self) -> int:
-        """Hash by name and strata."""
         return hash((self.name, frozenset(self.strata.items())))
 
     def __reduce__(self) -> tuple[type[Relation], tuple[str, str, dict[str, tuple[Pair, ...]]]]:
-        """Copy and pickle through a plain dict, since a mapping proxy allows neither."""
         return Relation, (self.name, self.sentence, dict(self.strata))
 
     def __str__(self) -> str:
-        """Return the name."""
         return self.name
 
 
@@ -74,7 +73,6 @@ class Analogy:
     candidates: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check the words."""
         object.__setattr__(self, "candidates", tuple(self.candidates))
         if len({word.casefold() for word in (self.a, self.b, self.c, self.target)}) < 4:
             raise UsageError(f"analogy {self.name!r} needs four different words")
@@ -87,8 +85,27 @@ class Analogy:
         return tuple(dict.fromkeys((self.a, self.b, self.c, self.target, *self.candidates)))
 
     def __str__(self) -> str:
-        """Return the name."""
         return self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Comparisons:
+    """What is looked at beside related pairs.
+
+    ``pieces`` are a word and two parts of it; ``compositions`` two words and a third that their sum should be near.
+    """
+
+    source_pairs: tuple[Pair, ...]
+    antonyms: tuple[Pair, ...]
+    sizes: tuple[str, ...]
+    pieces: tuple[tuple[str, str, str], ...]
+    compositions: tuple[tuple[str, str, str], ...]
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Every distinct word."""
+        lists = (*self.source_pairs, *self.antonyms, self.sizes, *self.pieces, *self.compositions)
+        return tuple(dict.fromkeys(word for part in lists for word in part))
 
 
 def relations(*names: str) -> tuple[Relation, ...]:
@@ -112,6 +129,26 @@ def checked_pair(name: str, pair: object) -> Pair:
         case (str(a), str(b)) if a and b:
             return a, b
     raise UsageError(f"relation {name!r} holds {pair!r}, which is not a pair of words")
+
+
+@functools.cache
+def related() -> Relation:
+    """Pairs of related words."""
+    table = load("related.toml")
+    return Relation("related", table["sentence"], table["pairs"])
+
+
+@functools.cache
+def comparisons() -> Comparisons:
+    """Antonyms, synonyms of size, pieces of a word, compositions, and the pairs of the source document."""
+    table = load("related.toml")
+    return Comparisons(
+        source_pairs=tuple(checked_pair("source pairs", tuple(pair)) for pair in table["source_pairs"]),
+        antonyms=tuple(checked_pair("antonyms", tuple(pair)) for pair in table["antonyms"]),
+        sizes=tuple(table["sizes"]),
+        pieces=tuple((whole, first, second) for whole, first, second in table["pieces"]),
+        compositions=tuple((first, second, target) for first, second, target in table["compositions"]),
+    )
 
 
 @functools.cache

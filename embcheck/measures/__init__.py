@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from embcheck.measures.models.published_deviation import published_deviation
     from embcheck.measures.neurons.middle_men import middle_men
     from embcheck.measures.neurons.profile_agreement import profile_agreement
-    from embcheck.measures.pairs.analogies import analogy_gain, analogy_rank
     from embcheck.measures.pairs.analogy_accuracy import analogy_accuracy
+    from embcheck.measures.pairs.analogy_gain import analogy_gain
+    from embcheck.measures.pairs.analogy_rank import analogy_rank
     from embcheck.measures.pairs.offset_consistency import offset_consistency
     from embcheck.measures.pairs.related_pair_auc import related_pair_auc
     from embcheck.measures.words.axis_accuracy import axis_accuracy
@@ -30,70 +31,34 @@ if TYPE_CHECKING:
     from embcheck.measures.words.neighbor_category_share import neighbor_category_share
     from embcheck.measures.words.order_agreement import order_agreement
 
-_HOME = {
-    "analogy_accuracy": "pairs.analogy_accuracy",
-    "analogy_gain": "pairs.analogies",
-    "analogy_rank": "pairs.analogies",
-    "axis_accuracy": "words.axis_accuracy",
-    "background_cosine": "cosines.background_cosine",
-    "category_separation": "words.category_separation",
-    "gaussian_share": "cosines.gaussian_share",
-    "mean_cosine": "cosines.mean_cosine",
-    "metric_agreement": "cosines.metric_agreement",
-    "middle_men": "neurons.middle_men",
-    "negative_share_difference": "cosines.negative_share_difference",
-    "neighbor_category_share": "words.neighbor_category_share",
-    "neighbor_count_skewness": "geometry.neighbor_count_skewness",
-    "neighbor_overlap": "models.neighbor_overlap",
-    "non_negative_share": "cosines.non_negative_share",
-    "norm_frequency_correlation": "geometry.norm_frequency_correlation",
-    "offset_consistency": "pairs.offset_consistency",
-    "order_agreement": "words.order_agreement",
-    "participation_share": "geometry.participation_share",
-    "profile_agreement": "neurons.profile_agreement",
-    "published_deviation": "models.published_deviation",
-    "related_pair_auc": "pairs.related_pair_auc",
-    "unit_length_share": "geometry.unit_length_share",
-    "untrained_share": "geometry.untrained_share",
-}
-
 __all__ = [
-    "analogy_accuracy",
-    "analogy_gain",
-    "analogy_rank",
-    "axis_accuracy",
-    "background_cosine",
-    "category_separation",
-    "gaussian_share",
-    "mean_cosine",
-    "metric_agreement",
-    "middle_men",
-    "negative_share_difference",
-    "neighbor_category_share",
-    "neighbor_count_skewness",
-    "neighbor_overlap",
+    "analogy_accuracy", "analogy_gain", "analogy_rank", "axis_accuracy", "background_cosine", "category_separation",
+    "gaussian_share", "mean_cosine", "metric_agreement", "middle_men", "negative_share_difference",
+    "neighbor_category_share", "neighbor_count_skewness", "neighbor_overlap", "non_negative_share",
+    "norm_frequency_correlation", "offset_consistency", "order_agreement", "participation_share", "profile_agreement",
+    "published_deviation", "related_pair_auc", "unit_length_share", "untrained_share",
+]  # fmt: skip
+
+_FAMILIES = {
+    "cosines": "background_cosine gaussian_share mean_cosine metric_agreement negative_share_difference "
     "non_negative_share",
-    "norm_frequency_correlation",
-    "offset_consistency",
-    "order_agreement",
-    "participation_share",
-    "profile_agreement",
-    "published_deviation",
-    "related_pair_auc",
-    "unit_length_share",
+    "geometry": "neighbor_count_skewness norm_frequency_correlation participation_share unit_length_share "
     "untrained_share",
-]
+    "models": "neighbor_overlap published_deviation",
+    "neurons": "middle_men profile_agreement",
+    "pairs": "analogy_accuracy analogy_gain analogy_rank offset_consistency related_pair_auc",
+    "words": "axis_accuracy category_separation neighbor_category_share order_agreement",
+}
+_FAMILY = {name: family for family, names in _FAMILIES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:
-    """Load the module of a measure when it is first asked for."""
-    if name not in _HOME:
-        raise AttributeError(
-            f"module 'embcheck.measures' has no measure {name!r}; there are {', '.join(sorted(_HOME))}"
-        )
-    return getattr(importlib.import_module(f"embcheck.measures.{_HOME[name]}"), name)
+    """Load the module of a measure, which bears its name, when it is first asked for."""
+    if name not in _FAMILY:
+        raise AttributeError(f"module 'embcheck.measures' has no measure {name!r}; there are {', '.join(__all__)}")
+    return getattr(importlib.import_module(f"embcheck.measures.{_FAMILY[name]}.{name}"), name)
 
 
 def __dir__() -> list[str]:
     """The measures."""
-    return sorted(__all__)
+    return list(__all__)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -24,21 +24,11 @@ __all__ = ["Forms", "forms_of"]
 
 @dataclass(frozen=True)
 class Forms:
-    """Which population rows write the same word.
+    """Which population rows write the same word; forms are numbered in order of their first row."""
 
-    Attributes
-    ----------
-    of_position
-        (N,) form of each population position; forms are numbered in order of their first row.
-    count
-        Number of forms.
-    keys
-        The form of a folded surface.
-    """
-
-    of_position: NDArray[np.int64]
+    of_position: NDArray[np.int64]  # (N,)
     count: int
-    keys: dict[str, int]
+    keys: dict[str, int]  # by folded surface
 
     def find(self, word: str) -> int | None:
         """Form of a word, ``None`` where no row writes it."""
@@ -70,5 +60,4 @@ def forms_of(table: EmbeddingTable) -> Forms:
         keys: dict[str, int] = {}
         index = np.fromiter((keys.setdefault(k, len(keys)) for k in table.word_keys), dtype=np.int64)
         table.memo["forms"] = Forms(index, len(keys), keys)
-    found: Forms = table.memo["forms"]
-    return found
+    return cast("Forms", table.memo["forms"])

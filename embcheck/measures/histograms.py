@@ -18,34 +18,25 @@ _TAIL = 0.001  # of the values at either end that may lie outside the bins
 def of_values(values: ArrayLike) -> dict[str, Any]:
     """Counts in 60 equal bins between the 0.1% and 99.9% quantiles, and how many values lie below and above them.
 
-    Parameters
-    ----------
-    values
-        (n,) at least one; those that are not finite are in no bin.
+    Values that are not finite are in no bin.
     """
-    found = np.asarray(values, dtype=np.float64)
-    found = found[np.isfinite(found)]
-    low, high = (float(q) for q in np.quantile(found, (_TAIL, 1 - _TAIL)))
+    finite = np.asarray(values, dtype=np.float64)
+    finite = finite[np.isfinite(finite)]
+    low, high = (float(q) for q in np.quantile(finite, (_TAIL, 1 - _TAIL)))
     if high - low <= 1e-9 * max(abs(low), abs(high), 1e-300):  # all alike: one bin wide enough to be seen
         low, high = low - 0.5, high + 0.5
-    counts, _ = np.histogram(found, BINS, (low, high))
+    counts, _ = np.histogram(finite, BINS, (low, high))
     return {
         "low": low,
         "high": high,
         "counts": counts.tolist(),
-        "below": int((found < low).sum()),
-        "above": int((found > high).sum()),
+        "below": int((finite < low).sum()),
+        "above": int((finite > high).sum()),
     }
 
 
 def coarse(counts: NDArray[np.int64], low: float, high: float) -> dict[str, Any]:
-    """A histogram of many equal bins over [low, high], cut to where it has counts and merged to at most 60 bins.
-
-    Parameters
-    ----------
-    counts
-        (bins,) at least one of them above zero.
-    """
+    """A histogram of many equal bins over [low, high], cut to where it has counts and merged to at most 60 bins."""
     width = (high - low) / len(counts)
     filled = np.flatnonzero(counts)
     first, last = int(filled[0]), int(filled[-1]) + 1

@@ -43,11 +43,6 @@ def matched_pools(
 
     Frequency is read off the row id, which follows it in most vocabularies. A pool holds the words with the nearest ids
     that are of the second word's class, occur in no pair and do not begin like the pair's first word.
-
-    Raises
-    ------
-    NotMeasurable
-        The vocabulary has too few other words for pools of two.
     """
     taken = set(rows.reshape(-1).tolist())
     words = np.concatenate([table.of_kind(TokenKind.WORD_START), table.of_kind(TokenKind.WORD_INSIDE)])

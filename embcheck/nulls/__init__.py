@@ -28,19 +28,7 @@ from embcheck.nulls.tables import (
 )
 
 __all__ = [
-    "column_shuffled",
-    "control_subset",
-    "control_subsets",
-    "frequency_matched_pairs",
-    "gaussian",
-    "gaussian_like",
-    "random_axes",
-    "rotated",
-    "rotated_neurons",
-    "row_shuffled",
-    "shuffled_alignment",
-    "shuffled_categories",
-    "shuffled_labels",
-    "shuffled_order",
-    "shuffled_pairs",
-]
+    "column_shuffled", "control_subset", "control_subsets", "frequency_matched_pairs", "gaussian", "gaussian_like",
+    "random_axes", "rotated", "rotated_neurons", "row_shuffled", "shuffled_alignment", "shuffled_categories",
+    "shuffled_labels", "shuffled_order", "shuffled_pairs",
+]  # fmt: skip

@@ -45,7 +45,7 @@ def control_subsets(
     try:
         shared = align(table)
     except NotMeasurable:
-        return tuple(control_subset(one, limit, parameters) for one in table)
+        return tuple(control_subset(side, limit, parameters) for side in table)
     chosen = np.searchsorted(shared.first, table[0].probes(limit, among=shared.first))
     rows = (shared.first[chosen], shared.second[chosen])
-    return tuple(control_subset(one, limit, parameters, also=own) for one, own in zip(table, rows, strict=True))
+    return tuple(control_subset(side, limit, parameters, also=own) for side, own in zip(table, rows, strict=True))

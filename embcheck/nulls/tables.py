@@ -13,20 +13,15 @@ if TYPE_CHECKING:
 
     from embcheck.table import EmbeddingTable
 
+    Parameters = Mapping[str, Any]
+    Null = tuple[EmbeddingTable, Parameters]
+
 __all__ = [
-    "column_shuffled",
-    "control_subset",
-    "gaussian",
-    "gaussian_like",
-    "rotated",
-    "rotated_neurons",
-    "row_shuffled",
-]
+    "column_shuffled", "control_subset", "gaussian", "gaussian_like", "rotated", "rotated_neurons", "row_shuffled",
+]  # fmt: skip
 
 
-def gaussian(
-    table: EmbeddingTable, parameters: Mapping[str, Any], rng: np.random.Generator
-) -> tuple[EmbeddingTable, Mapping[str, Any]]:
+def gaussian(table: EmbeddingTable, parameters: Parameters, rng: np.random.Generator) -> Null:
     """Iid standard normal vectors under the table's tokens: directions uniform on the sphere, float32.
 
     Generated on the host, so that every device sees the same numbers.
@@ -38,9 +33,7 @@ def gaussian(
     return table.with_vectors(noise.to(table.vectors.device)), parameters
 
 
-def gaussian_like(
-    table: EmbeddingTable, parameters: Mapping[str, Any], rng: np.random.Generator
-) -> tuple[EmbeddingTable, Mapping[str, Any]]:
+def gaussian_like(table: EmbeddingTable, parameters: Parameters, rng: np.random.Generator) -> Null:
     """Normal vectors with the mean and the covariance of the population, iid, under the table's tokens; float32.
 
     What a property finds here is explained by mean and covariance alone.
@@ -50,16 +43,14 @@ def gaussian_like(
 
     from embcheck.measures.kernels.spectrum import spectrum_of
 
-    found = spectrum_of(table)
-    values, axes = np.linalg.eigh(found.covariance.numpy())
+    moments = spectrum_of(table)
+    values, axes = np.linalg.eigh(moments.covariance.numpy())
     root = ((axes * np.sqrt(np.clip(values, 0, None))) @ axes.T).astype(np.float32)
-    noise = rng.standard_normal(tuple(table.vectors.shape), dtype=np.float32) @ root + found.mean.astype(np.float32)
+    noise = rng.standard_normal(tuple(table.vectors.shape), dtype=np.float32) @ root + moments.mean.astype(np.float32)
     return table.with_vectors(torch.from_numpy(noise).to(table.vectors.device)), parameters
 
 
-def row_shuffled(
-    table: EmbeddingTable, parameters: Mapping[str, Any], rng: np.random.Generator
-) -> tuple[EmbeddingTable, Mapping[str, Any]]:
+def row_shuffled(table: EmbeddingTable, parameters: Parameters, rng: np.random.Generator) -> Null:
     """The population's rows, permuted among its tokens: what looks at no token stays as it is."""
     import torch
 
@@ -71,9 +62,7 @@ def row_shuffled(
     return table.with_vectors(table.vectors.clone().index_copy_(0, target, table.vectors[source])), parameters
 
 
-def column_shuffled(
-    table: EmbeddingTable, parameters: Mapping[str, Any], rng: np.random.Generator
-) -> tuple[EmbeddingTable, Mapping[str, Any]]:
+def column_shuffled(table: EmbeddingTable, parameters: Parameters, rng: np.random.Generator) -> Null:
     """Each column permuted on its own among the population's rows: every column keeps its values, no row its own."""
     import torch
 
@@ -86,9 +75,7 @@ def column_shuffled(
     return table.with_vectors(vectors), parameters
 
 
-def rotated(
-    table: EmbeddingTable, parameters: Mapping[str, Any], rng: np.random.Generator
-) -> tuple[EmbeddingTable, Mapping[str, Any]]:
+def rotated(table: EmbeddingTable, parameters: Parameters, rng: np.random.Generator) -> Null:
     """All rows under one random orthogonal map, uniform (Haar); float32. It changes no length and no cosine."""
     import torch
 
@@ -101,9 +88,7 @@ def rotated(
     return table.with_vectors(torch.cat(parts)), parameters
 
 
-def rotated_neurons(
-    table: EmbeddingTable, parameters: Mapping[str, Any], rng: np.random.Generator
-) -> tuple[EmbeddingTable, Mapping[str, Any]]:
+def rotated_neurons(table: EmbeddingTable, parameters: Parameters, rng: np.random.Generator) -> Null:
     """The basis of the neurons of ``parameters["weights"]`` and ``["layer"]`` turned by a uniform orthogonal map Q.
 
     W becomes QW, which is equal in law to U R for W = Q_0 R and a uniform frame U. Every cosine, dot product and
@@ -122,7 +107,7 @@ def rotated_neurons(
 
 
 def control_subset(
-    table: EmbeddingTable, limit: int, parameters: Mapping[str, Any], also: NDArray[np.int64] | None = None
+    table: EmbeddingTable, limit: int, parameters: Parameters, also: NDArray[np.int64] | None = None
 ) -> EmbeddingTable:
     """At most ``limit`` rows of the population: all that a check's words and classes need, ``also``, then probes."""
     import numpy as np

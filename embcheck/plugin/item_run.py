@@ -12,6 +12,7 @@ import pytest
 from msgspec import structs
 
 from embcheck import settings
+from embcheck.baseline.entries import Entry
 from embcheck.checks.check import error_result, skipped_result
 from embcheck.checks.record import ModelRecord, ResultRecord, State, builtins
 from embcheck.claims import Verdict
@@ -48,7 +49,7 @@ class ItemReport(msgspec.Struct, frozen=True, kw_only=True):
     result: ResultRecord
     seconds: float = 0.0
     models: dict[str, LoadedReport] = {}
-    entry: tuple[dict[str, Any], State] | None = None
+    entry: tuple[Entry, State] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class _Outcome:
 
     record: ResultRecord
     seconds: float
-    entry: tuple[dict[str, Any], State] | None
+    entry: tuple[Entry, State] | None
 
 
 _OUTCOME = pytest.StashKey[_Outcome]()
@@ -95,7 +96,7 @@ def run_item(item: pytest.Function, session: Session, config: Config) -> None:
     entry = session.entry(result, models[0])
     record = result.record
     lines = _report(record, specs_of(item), session, config)
-    item.stash[_OUTCOME] = _Outcome(record, result.seconds, None if entry is None else (entry[0].whole, entry[1]))
+    item.stash[_OUTCOME] = _Outcome(record, result.seconds, entry)
     item.user_properties.append(("embcheck", lines[0]))
     _conclude(record, "\n".join(lines))
 

@@ -12,7 +12,6 @@ import msgspec
 import pytest
 from msgspec import structs
 
-from embcheck.baseline.entries import Entry
 from embcheck.errors import EmbcheckError, UsageError
 from embcheck.plugin.item_run import NO_MODEL, ItemReport, LoadedReport
 from embcheck.plugin.items import is_whole
@@ -115,7 +114,7 @@ class Results:
             raise UsageError("--embcheck-update prune needs a whole run: give no node ids, files, -k, -m or globs")
         for spec in self._state.specs:
             items = self._items_of(spec)
-            entries = [(Entry.read_whole(item.entry[0]), item.entry[1]) for item in items if item.entry]
+            entries = [item.entry for item in items if item.entry]
             if entries:
                 write_baseline(self._config, spec.alias, entries, [item.result.key for item in items])
 

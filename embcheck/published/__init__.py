@@ -58,11 +58,16 @@ class Entry:
 
 
 @functools.cache
+def _document() -> dict[str, Any]:
+    text = importlib.resources.files(__package__).joinpath("figures.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)
+
+
+@functools.cache
 def entries() -> tuple[Entry, ...]:
     """Every entry, in the order of the file."""
-    text = importlib.resources.files(__package__).joinpath("figures.toml").read_text(encoding="utf-8")
-    data = tomllib.loads(text)
-    return tuple(_entry(data, one) for one in data["entry"])
+    document = _document()
+    return tuple(_read_entry(document, row) for row in document["entry"])
 
 
 def of(spec: ModelSpec) -> tuple[Entry, ...]:
@@ -105,8 +110,7 @@ def _folder_name(target: str) -> str:
 @functools.cache
 def _names() -> dict[str, str]:
     """The model of every folded name."""
-    text = importlib.resources.files(__package__).joinpath("figures.toml").read_text(encoding="utf-8")
-    others = tomllib.loads(text)["names"]
+    others = _document()["names"]
     return {
         name.casefold(): entry.model
         for entry in entries()
@@ -115,19 +119,19 @@ def _names() -> dict[str, str]:
     }
 
 
-def _entry(data: dict[str, Any], one: dict[str, Any]) -> Entry:
-    digits = one["digits"] if "digits" in one else data["digits"][one["how"]]
+def _read_entry(document: dict[str, Any], row: dict[str, Any]) -> Entry:
+    digits = row["digits"] if "digits" in row else document["digits"][row["how"]]
     figures = tuple(
         Figure(name, float(value), digits if isinstance(digits, int) else digits[name])
-        for name, value in one["figures"].items()
+        for name, value in row["figures"].items()
     )
     return Entry(
-        one.get("model"),
-        one["property"],
-        data["documents"][one["source"]],
+        row.get("model"),
+        row["property"],
+        document["documents"][row["source"]],
         figures,
-        one.get("how"),
-        one.get("unchecked"),
-        one.get("rows"),
-        tuple(one.get("words", ())),
+        row.get("how"),
+        row.get("unchecked"),
+        row.get("rows"),
+        tuple(row.get("words", ())),
     )

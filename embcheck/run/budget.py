@@ -107,6 +107,6 @@ class Budget:
         self, check: Check, run: Callable[[Check, Settings], Result], settings: Settings, *, probes: int, most: int
     ) -> Result:
         result = run(check, settings if probes == most else replace(settings, probes=probes))
-        over_probes = result.estimate is not None and result.estimate.unit.startswith("probe")
+        over_probes = result.estimate is not None and result.estimate.over_probes
         self._costs[check.label] = _Cost(result.seconds, probes if over_probes else None)
         return result

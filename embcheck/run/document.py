@@ -130,19 +130,18 @@ def _population(table: EmbeddingTable) -> Population:
 
 def adjusted(results: Sequence[ResultRecord]) -> list[ResultRecord]:
     """A model's results with Holm's adjustment: of all permutation tests, which gates nothing, and of all changes."""
-    tests = [
-        (null.p_value, i, k)
-        for i, r in enumerate(results)
-        for k, null in enumerate(r.nulls)
-        if null.p_value is not None
+    from embcheck.stats.permutations import holm
+
+    p_values = [null.p_value for result in results for null in result.nulls if null.p_value is not None]
+    adjusted = iter(holm(p_values))
+    nulls = [
+        tuple(
+            null if null.p_value is None else structs.replace(null, p_adjusted=next(adjusted)) for null in result.nulls
+        )
+        for result in results
     ]
-    nulls = [list(result.nulls) for result in results]
-    worst = 0.0
-    for rank, (p_value, i, k) in enumerate(sorted(tests)):
-        worst = max(worst, min(1.0, (len(tests) - rank) * p_value))
-        nulls[i][k] = structs.replace(nulls[i][k], p_adjusted=worst)
     changes = settle([result.change for result in results])
     return [
-        structs.replace(result, nulls=tuple(own), change=change)
+        structs.replace(result, nulls=own, change=change)
         for result, own, change in zip(results, nulls, changes, strict=True)
     ]

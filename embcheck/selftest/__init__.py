@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from embcheck.selftest.examine import Plan, examine
-from embcheck.selftest.plants import PLANTED
 from embcheck.selftest.stage import Stage, stage_of
 
-__all__ = ["PLANTED", "Plan", "Stage", "examine", "stage_of"]
+__all__ = ["Plan", "Stage", "examine", "stage_of"]

@@ -51,19 +51,9 @@ class Plan:
 
 
 def examine(checks: Sequence[Check], plan: Plan) -> dict[str, Any]:
-    """Simulate every property on tables of known structure.
+    """Simulate every property on tables of known structure; checks of one property stand next to each other.
 
-    Parameters
-    ----------
-    checks
-        Checks, those of one property next to each other.
-    plan
-        How much.
-
-    Returns
-    -------
-    dict
-        ``embcheck-selftest/1``, in plain JSON types: limits, and a row for each property.
+    The document, ``embcheck-selftest/1`` in plain JSON types, holds limits and a row for each property.
     """
     groups = [list(group) for _, group in groupby(checks, key=lambda check: check.declaration.id)]
     with _one_thread():
@@ -103,14 +93,15 @@ def _row(cases: list[Check], plan: Plan) -> dict[str, Any]:
     }
     if row["reason"] is None:
         try:
-            row["cases"] = [_case(check, plan) for check in cases]
+            row["cases"] = [_simulate(check, plan) for check in cases]
             measured = [i for i, case in enumerate(row["cases"]) if case["noise"]["reason"] is None]
             row["coverage"] = _coverage(cases[measured[0]], plan) if measured else row["coverage"]
         except EmbcheckError as error:
             return row | {"reason": f"can't be run: {error}", "faults": [str(error)], "calibrated": False}
     if row["cases"] and all(case["noise"]["reason"] for case in row["cases"]):
         row["reason"] = row["cases"][0]["noise"]["reason"]
-    row["uniform"] = _least([p for case in row["cases"] for p in (case["noise"]["uniform"] or {}).values()])
+    p_values = [p for case in row["cases"] for p in (case["noise"]["uniform"] or {}).values()]
+    row["uniform"] = min(1.0, len(p_values) * min(p_values)) if p_values else None  # Bonferroni
     row["faults"] = list(faults(row))
     return row | {"calibrated": not row["faults"]}
 
@@ -124,7 +115,7 @@ def _unfit(check: Check) -> str | None:
     return "it carries pytest marks" if getattr(check.function, "pytestmark", ()) else None
 
 
-def _case(check: Check, plan: Plan) -> dict[str, Any]:
+def _simulate(check: Check, plan: Plan) -> dict[str, Any]:
     stage = stage_of(check)
     noise = _on_noise(check, stage, plan)
     planted = _on_planted(check, stage, plan) if noise["reason"] is None else _nothing_planted("not measured on noise")
@@ -136,16 +127,19 @@ def _case(check: Check, plan: Plan) -> dict[str, Any]:
 
 def _on_noise(check: Check, stage: Stage, plan: Plan) -> dict[str, Any]:
     """How often it holds on noise, and whether the p-values of each null are uniform there."""
-    found: list[Result] = []
+    results: list[Result] = []
     for i in range(plan.tables):
         settings = Settings(seed=plan.seed + i, probes=PROBES, draws=DRAWS, details=False)
-        found.append(evaluate(check, stage.noise(plan.seed, _NOISE, i), settings))
-        if i + 1 == _PATIENCE and all(result.estimate is None for result in found):
-            return {"tables": 0, "holds": 0, "uniform": None, "reason": f"skipped: {found[0].reason}"}
-    estimates = [result.estimate for result in found if result.estimate is not None]
+        results.append(evaluate(check, stage.noise(plan.seed, _NOISE, i), settings))
+        if i + 1 == _PATIENCE and all(result.estimate is None for result in results):
+            return {"tables": 0, "holds": 0, "uniform": None, "reason": f"skipped: {results[0].reason}"}
+    estimates = [result.estimate for result in results if result.estimate is not None]
     rng = np.random.default_rng([plan.seed, _TIES])
-    uniform = {name: _uniform([_p_value(e, name, rng) for e in estimates]) for name in estimates[0].draws}
-    holds = sum(result.verdict is Verdict.HOLDS for result in found)
+    uniform = {}
+    for name in estimates[0].draws:
+        p_values = [_p_value(estimate, name, rng) for estimate in estimates]
+        uniform[name] = float(stats.kstest(p_values, "uniform").pvalue)
+    holds = sum(result.verdict is Verdict.HOLDS for result in results)
     return {"tables": len(estimates), "holds": holds, "uniform": uniform or None, "reason": None}
 
 
@@ -154,16 +148,6 @@ def _p_value(estimate: Estimate, null: str, rng: np.random.Generator) -> float:
     draws = estimate.draws[null]
     above, equal = int((draws > estimate.value).sum()), int((draws == estimate.value).sum())
     return (above + rng.uniform() * (equal + 1)) / (len(draws) + 1)
-
-
-def _uniform(p_values: list[float]) -> float:
-    """p-value of Kolmogorov and Smirnov's test against the uniform distribution."""
-    return float(stats.kstest(p_values, "uniform").pvalue)
-
-
-def _least(p_values: list[float]) -> float | None:
-    """The smallest of the property's p-values, adjusted for how many there are (Bonferroni)."""
-    return min(1.0, len(p_values) * min(p_values)) if p_values else None
 
 
 # --- planted structure ----------------------------------------------------------------------------------------------
@@ -175,24 +159,21 @@ def _nothing_planted(reason: str) -> dict[str, Any]:
 
 def _on_planted(check: Check, stage: Stage, plan: Plan) -> dict[str, Any]:
     """How often it holds where its structure was planted; where noise may hold, how often it then does not."""
-    if plant_of(check) is None:
+    if plant_of(check, stage.measure) is None:
         return _nothing_planted("nothing planted")
-    wanted, tables = check.declaration.on_noise == "fails", max(1, plan.tables // PER_PLANTED)
-    found = 0
+    must_hold, tables = check.declaration.on_noise == "fails", max(1, plan.tables // PER_PLANTED)
+    seen = 0
     for i in range(tables):
         settings = Settings(seed=plan.seed + i, probes=PROBES, draws=DRAWS, details=False)
         verdict = evaluate(check, _structured(check, stage, plan, _PLANTED, i), settings).verdict
-        found += (verdict is Verdict.HOLDS) is wanted
-    return {"tables": tables, "found": found, "reason": None}
+        seen += (verdict is Verdict.HOLDS) is must_hold
+    return {"tables": tables, "found": seen, "reason": None}
 
 
 def _structured(check: Check, stage: Stage, plan: Plan, *seed: int) -> EmbeddingTable:
     """Fresh noise, with what is planted in it, the same for every seed; noise alone where nothing is."""
-    table, plant = stage.noise(plan.seed, *seed), plant_of(check)
-    if plant is None:
-        return table
-    planted: EmbeddingTable = plant(table, check.params, np.random.default_rng(plan.seed))
-    return planted
+    table, plant = stage.noise(plan.seed, *seed), plant_of(check, stage.measure)
+    return table if plant is None else plant(table, check.params, np.random.default_rng(plan.seed))
 
 
 # --- coverage -------------------------------------------------------------------------------------------------------
@@ -209,15 +190,14 @@ def _coverage(check: Check, plan: Plan) -> dict[str, Any]:
     Elsewhere each redraw is a table of its own with the same structure, and the interval must cover the mean of all.
     """
     stage = stage_of(check)
-    first, second = (_measured(check, _structured(check, stage, plan, _REDRAWN, 0), seed) for seed in (0, 1))
+    first, second = (_measure(check, _structured(check, stage, plan, _REDRAWN, 0), seed) for seed in (0, 1))
     if first is None or second is None:
         return _no_coverage("not measured")
     if first.is_exact:
         return _no_coverage("exact")
     if first.low == first.high:
         return _no_coverage("no interval")
-    found = _probes_redrawn(check, stage, plan) or _tables_redrawn(check, stage, plan)
-    ends, targets, target = found
+    ends, targets, target = _probes_redrawn(check, stage, plan) or _tables_redrawn(check, stage, plan)
     if not len(ends):
         return _no_coverage("not measured")
     share = float(((ends[:, 0] <= targets) & (targets <= ends[:, 1])).mean())
@@ -235,26 +215,27 @@ def _probes_redrawn(check: Check, stage: Stage, plan: Plan) -> _Redraws | None:
         return None
     ends, targets = [], []
     for seed in range(plan.redraws):
-        found = _measured(check, table, plan.seed + seed)
+        estimate = _measure(check, table, plan.seed + seed)
         whole = wholes[0] if wholes[0] == wholes[1] else _exact(check, table, plan.seed + seed)
-        if found is not None and whole is not None:
-            ends.append((found.low, found.high))
+        if estimate is not None and whole is not None:
+            ends.append((estimate.low, estimate.high))
             targets.append(whole)
     return np.array(ends), np.array(targets), "the exact value"
 
 
 def _tables_redrawn(check: Check, stage: Stage, plan: Plan) -> _Redraws:
     """Intervals on tables of their own, and the mean of all values."""
-    found = [_measured(check, _structured(check, stage, plan, _REDRAWN, i), plan.seed + i) for i in range(plan.redraws)]
-    kept = [estimate for estimate in found if estimate is not None]
+    tables = (_structured(check, stage, plan, _REDRAWN, i) for i in range(plan.redraws))
+    estimates = (_measure(check, table, plan.seed + i) for i, table in enumerate(tables))
+    kept = [estimate for estimate in estimates if estimate is not None]
     ends = np.array([(estimate.low, estimate.high) for estimate in kept])
     return ends, np.full(len(kept), np.mean([estimate.value for estimate in kept])), "the mean of all redraws"
 
 
-def _measured(check: Check, table: EmbeddingTable, seed: int) -> Estimate | None:
+def _measure(check: Check, table: EmbeddingTable, seed: int) -> Estimate | None:
     return evaluate(check, table, Settings(seed=seed, probes=REDRAWN, draws=1, details=False)).estimate
 
 
 def _exact(check: Check, table: EmbeddingTable, seed: int) -> float | None:
-    found = evaluate(check, table, Settings(seed=seed, probes="all", draws=1, details=False)).estimate
-    return found.value if found is not None and found.is_exact else None
+    estimate = evaluate(check, table, Settings(seed=seed, probes="all", draws=1, details=False)).estimate
+    return estimate.value if estimate is not None and estimate.is_exact else None

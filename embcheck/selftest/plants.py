@@ -1,13 +1,14 @@
-"""Planted structure: for each property, a table on which it must be seen to hold, or, where noise holds, to fail.
+"""Planted structure: for each measure, a table on which its property must be seen to hold, or, where noise holds, fail.
 
-A plant is ``(table, parameters, rng) -> table``. The table is noise, fresh each time; ``rng`` starts anew for each
-table, so that what it draws (directions, centres) is the same in all of them, and tokens, pairs and words are
-independent draws around it: a known population. Vectors have entries of variance 1, so the length of a row, and of
-what is planted, is counted in units of the square root of the width.
+The table is noise, fresh each time; ``rng`` starts anew for each table, so that what it draws (directions, centres) is
+the same in all of them, and tokens, pairs and words are independent draws around it: a known population. Vectors have
+entries of variance 1, so the length of a row, and of what is planted, is counted in units of the square root of the
+width.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -31,173 +32,169 @@ __all__ = ["PLANTED", "plant_of"]
 _DECOYS = 3  # rows near what the words of a pair share, so that no word of the question is near enough
 
 
-def plant_of(check: Check) -> Plant | None:
-    """What the property declares as planted, or what is known here for those that ship; none for others."""
+def plant_of(check: Check, measure: str) -> Plant | None:
+    """What the property declares as planted, or what is known for its measure; none where its parameters are others."""
     declared: Plant | None = check.declaration.planted
-    return declared or PLANTED.get(check.declaration.id)
-
-
-def _vectors(table: EmbeddingTable) -> NDArray[np.float32]:
-    return table.vectors.numpy().copy()
-
-
-def _table(table: EmbeddingTable, vectors: NDArray[np.float32]) -> EmbeddingTable:
-    return table.with_vectors(torch.from_numpy(vectors))
-
-
-def _at(table: EmbeddingTable, words: Sequence[str]) -> NDArray[np.int64]:
-    return np.array([row for row in table.rows(words) if row is not None], dtype=np.int64)
-
-
-def _sides(table: EmbeddingTable, pairs: Sequence[tuple[str, str]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    return _at(table, [a for a, _ in pairs]), _at(table, [b for _, b in pairs])
-
-
-def _directions(table: EmbeddingTable, rng: np.random.Generator, count: int = 1) -> NDArray[np.float32]:
-    """(count, d) orthogonal directions, each as long as a row of noise."""
-    axes = np.linalg.qr(rng.standard_normal((table.width, count)))[0].T
-    return np.asarray(axes * np.sqrt(table.width), dtype=np.float32)
-
-
-def _shifted(by: float) -> Plant:
-    """All rows moved by so many times their own length."""
+    change, parameter = PLANTED.get(measure, (None, None))
+    if declared is not None or change is None or (parameter is not None and parameter not in check.params):
+        return declared
 
     def plant(table: EmbeddingTable, parameters: Mapping[str, Any], rng: np.random.Generator) -> EmbeddingTable:
-        return _table(table, _vectors(table) + np.float32(by) * _directions(table, rng)[0])
+        given = None if parameter is None else parameters[parameter]
+        return table.with_vectors(torch.from_numpy(change(_Noise(table, table.vectors.numpy().copy(), given, rng))))
 
     return plant
 
 
-def _turned_class(table: EmbeddingTable, parameters: Mapping[str, Any], rng: np.random.Generator) -> EmbeddingTable:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Noise:
+    """What is planted in: vectors to change, and what the property was given to look at."""
+
+    table: EmbeddingTable
+    vectors: NDArray[np.float32]
+    given: Any
+    rng: np.random.Generator
+
+    def rows(self, words: Sequence[str]) -> NDArray[np.int64]:
+        """Rows of those words that have one."""
+        return np.array([row for row in self.table.rows(words) if row is not None], dtype=np.int64)
+
+    def sides(self, pairs: Sequence[tuple[str, str]]) -> list[NDArray[np.int64]]:
+        """Rows of all first words, and of all second ones."""
+        return [self.rows([pair[k] for pair in pairs]) for k in (0, 1)]
+
+    def directions(self, count: int = 1) -> NDArray[np.float32]:
+        """(count, d) orthogonal directions, each as long as a row of noise."""
+        axes = np.linalg.qr(self.rng.standard_normal((self.table.width, count)))[0].T
+        return np.asarray(axes * np.sqrt(self.table.width), dtype=np.float32)
+
+
+def _shifted(by: float) -> Callable[[_Noise], NDArray[np.float32]]:
+    """All rows moved by so many times their own length."""
+    return lambda noise: np.asarray(noise.vectors + np.float32(by) * noise.directions()[0])
+
+
+def _turned_class(noise: _Noise) -> NDArray[np.float32]:
     """All rows share a direction, and the class points away from it."""
-    vectors = _vectors(table) + 0.3 * _directions(table, rng)[0]
-    vectors[class_rows(table, parameters["token_class"])] *= -1
-    return _table(table, vectors)
+    vectors: NDArray[np.float32] = noise.vectors + 0.3 * noise.directions()[0]
+    vectors[class_rows(noise.table, noise.given)] *= -1
+    return vectors
 
 
-def _offsets(table: EmbeddingTable, parameters: Mapping[str, Any], rng: np.random.Generator) -> EmbeddingTable:
+def _offsets(noise: _Noise) -> NDArray[np.float32]:
     """The second word of a pair is the first, a common direction, and noise."""
-    vectors = _vectors(table)
-    first, second = _sides(table, parameters["relation"].pairs)
-    vectors[second] = vectors[first] + 0.5 * vectors[second] + 0.5 * _directions(table, rng)[0]
-    return _table(table, vectors)
+    vectors, (first, second) = noise.vectors, noise.sides(noise.given.pairs)
+    vectors[second] = vectors[first] + 0.5 * vectors[second] + 0.5 * noise.directions()[0]
+    return vectors
 
 
-def _parallelogram(table: EmbeddingTable, parameters: Mapping[str, Any], rng: np.random.Generator) -> EmbeddingTable:
+def _parallelogram(noise: _Noise) -> NDArray[np.float32]:
     """The target is a - b + c, of unit rows, and noise."""
-    vectors = _vectors(table)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    a, b, c, target = _at(table, parameters["analogy"].words[:4])
+    vectors = _unit_length(noise)
+    a, b, c, target = noise.rows(noise.given.words[:4])
     vectors[target] = vectors[a] - vectors[b] + vectors[c] + 0.3 * vectors[target]
-    return _table(table, vectors)
+    return vectors
 
 
-def _solvable(table: EmbeddingTable, parameters: Mapping[str, Any], rng: np.random.Generator) -> EmbeddingTable:
+def _solvable(noise: _Noise) -> NDArray[np.float32]:
     """The words of a pair lie on either side of a row of their own, and decoys around that row."""
-    vectors = _vectors(table)
-    first, second = _sides(table, parameters["relation"].pairs)
+    vectors, (first, second) = noise.vectors, noise.sides(noise.given.pairs)
     others = np.setdiff1d(np.arange(len(vectors)), [*first, *second])
     decoys = others[len(others) % len(first) :][: _DECOYS * len(first)]
-    own = vectors[first[np.arange(len(decoys)) % len(first)]]
-    vectors[decoys] = own + 0.3 * vectors[decoys]
-    direction = 1.2 * _directions(table, rng)[0]
+    vectors[decoys] = vectors[first[np.arange(len(decoys)) % len(first)]] + 0.3 * vectors[decoys]
+    direction = 1.2 * noise.directions()[0]
     vectors[second] = vectors[first] + 0.3 * vectors[second] - direction
     vectors[first] += direction
-    return _table(table, vectors)
+    return vectors
 
 
-def _near_partners(table: EmbeddingTable, parameters: Mapping[str, Any], rng: np.random.Generator) -> EmbeddingTable:
+def _near_partners(noise: _Noise) -> NDArray[np.float32]:
     """The second word of a pair has a part of the first."""
-    vectors = _vectors(table)
-    first, second = _sides(table, parameters["relation"].pairs)
+    vectors, (first, second) = noise.vectors, noise.sides(noise.given.pairs)
     vectors[second] += 0.4 * vectors[first]
-    return _table(table, vectors)
+    return vectors
 
 
-def _clusters(table: EmbeddingTable, parameters: Mapping[str, Any], rng: np.random.Generator) -> EmbeddingTable:
+def _clusters(noise: _Noise) -> NDArray[np.float32]:
     """The words of a category lie around a centre of their own."""
-    vectors, groups = _vectors(table), parameters["categories"].groups
-    for group, centre in zip(groups, _directions(table, rng, len(groups)), strict=True):
-        vectors[_at(table, group.words)] += 0.6 * centre
-    return _table(table, vectors)
+    vectors, groups = noise.vectors, noise.given.groups
+    for group, centre in zip(groups, noise.directions(len(groups)), strict=True):
+        vectors[noise.rows(group.words)] += 0.6 * centre
+    return vectors
 
 
-def _along_an_arc(table: EmbeddingTable, parameters: Mapping[str, Any], rng: np.random.Generator) -> EmbeddingTable:
+def _along_an_arc(noise: _Noise) -> NDArray[np.float32]:
     """Words in order lie along half a circle."""
-    vectors, rows = _vectors(table), _at(table, parameters["sequence"].words)
+    vectors, rows = noise.vectors, noise.rows(noise.given.words)
     angles = np.linspace(0, np.pi, len(rows), dtype=np.float32)[:, None]
-    one, other = _directions(table, rng, 2)
-    vectors[rows] = 0.3 * vectors[rows] + np.cos(angles) * one + np.sin(angles) * other
-    return _table(table, vectors)
+    x, y = noise.directions(2)
+    vectors[rows] = 0.3 * vectors[rows] + np.cos(angles) * x + np.sin(angles) * y
+    return vectors
 
 
-def _poles(table: EmbeddingTable, parameters: Mapping[str, Any], rng: np.random.Generator) -> EmbeddingTable:
+def _poles(noise: _Noise) -> NDArray[np.float32]:
     """The words of each pole lie on their side."""
-    vectors, direction = _vectors(table), 0.5 * _directions(table, rng)[0]
-    first, second = _sides(table, parameters["axis"].poles.pairs)
+    vectors, direction = noise.vectors, 0.5 * noise.directions()[0]
+    first, second = noise.sides(noise.given.poles.pairs)
     vectors[first] -= direction
     vectors[second] += direction
-    return _table(table, vectors)
+    return vectors
 
 
-def _hubs(table: EmbeddingTable, parameters: Mapping[str, Any], rng: np.random.Generator) -> EmbeddingTable:
+def _hubs(noise: _Noise) -> NDArray[np.float32]:
     """All rows share a direction, and some, about one in ten, have little else."""
-    vectors = _vectors(table)
+    vectors = noise.vectors
     vectors[vectors[:, 0] > 1.28] *= 0.3
-    return _table(table, vectors + 0.8 * _directions(table, rng)[0])
+    return np.asarray(vectors + 0.8 * noise.directions()[0])
 
 
-def _few_directions(table: EmbeddingTable, parameters: Mapping[str, Any], rng: np.random.Generator) -> EmbeddingTable:
+def _few_directions(noise: _Noise) -> NDArray[np.float32]:
     """A quarter of the columns has most of the variance."""
-    vectors = _vectors(table)
-    vectors[:, : max(1, table.width // 4)] *= 1.5
-    return _table(table, vectors)
+    noise.vectors[:, : max(1, noise.table.width // 4)] *= 1.5
+    return noise.vectors
 
 
-def _longer_first(table: EmbeddingTable, parameters: Mapping[str, Any], rng: np.random.Generator) -> EmbeddingTable:
+def _longer_first(noise: _Noise) -> NDArray[np.float32]:
     """Lengths fall with the row, by as much as chance varies them."""
-    vectors = _vectors(table)
-    return _table(table, vectors * np.linspace(1.2, 0.8, len(vectors), dtype=np.float32)[:, None])
+    return np.asarray(noise.vectors * np.linspace(1.2, 0.8, len(noise.vectors), dtype=np.float32)[:, None])
 
 
-def _unit_length(table: EmbeddingTable, parameters: Mapping[str, Any], rng: np.random.Generator) -> EmbeddingTable:
+def _unit_length(noise: _Noise) -> NDArray[np.float32]:
     """All rows have length 1."""
-    vectors = _vectors(table)
-    return _table(table, vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+    return np.asarray(noise.vectors / np.linalg.norm(noise.vectors, axis=1, keepdims=True))
 
 
-def _short_rows(table: EmbeddingTable, parameters: Mapping[str, Any], rng: np.random.Generator) -> EmbeddingTable:
+def _short_rows(noise: _Noise) -> NDArray[np.float32]:
     """One row in twenty is nearly zero."""
-    vectors = _vectors(table)
-    vectors[::20] *= 1e-3
-    return _table(table, vectors)
+    noise.vectors[::20] *= 1e-3
+    return noise.vectors
 
 
-def _uneven_lengths(table: EmbeddingTable, parameters: Mapping[str, Any], rng: np.random.Generator) -> EmbeddingTable:
+def _uneven_lengths(noise: _Noise) -> NDArray[np.float32]:
     """Lengths differ by factors: the first column of each row says by how much."""
-    vectors = _vectors(table)
-    return _table(table, vectors * np.exp(vectors[:, :1]))
+    return np.asarray(noise.vectors * np.exp(noise.vectors[:, :1]))
 
 
-PLANTED: Mapping[str, Plant] = MappingProxyType(
+PLANTED: Mapping[str, tuple[Callable[[_Noise], NDArray[np.float32]], str | None]] = MappingProxyType(
     {
-        "analogy_gain": _solvable,
-        "analogy_rank": _parallelogram,
-        "ascii_anti_alignment": _turned_class,
-        "background_similarity": _shifted(2.0),
-        "effective_dimension": _few_directions,
-        "frequency_norm": _longer_first,
-        "hubness": _hubs,
-        "isotropy": _shifted(0.1),
-        "metric_agreement": _uneven_lengths,
-        "nearest_neighbors": _clusters,
-        "normalization": _unit_length,
-        "number_order": _along_an_arc,
-        "plural_direction_consistency": _offsets,
-        "positive_cosine_bias": _shifted(0.3),
-        "related_word_pairs": _near_partners,
-        "semantic_axes": _poles,
-        "semantic_categories": _clusters,
-        "untrained_tokens": _short_rows,
+        "analogy_gain": (_solvable, "relation"),
+        "analogy_rank": (_parallelogram, "analogy"),
+        "axis_accuracy": (_poles, "axis"),
+        "background_cosine": (_shifted(2.0), None),
+        "category_separation": (_clusters, "categories"),
+        "mean_cosine": (_shifted(0.1), None),
+        "metric_agreement": (_uneven_lengths, None),
+        "negative_share_difference": (_turned_class, "token_class"),
+        "neighbor_category_share": (_clusters, "categories"),
+        "neighbor_count_skewness": (_hubs, None),
+        "non_negative_share": (_shifted(0.3), None),
+        "norm_frequency_correlation": (_longer_first, None),
+        "offset_consistency": (_offsets, "relation"),
+        "order_agreement": (_along_an_arc, "sequence"),
+        "participation_share": (_few_directions, None),
+        "related_pair_auc": (_near_partners, "relation"),
+        "unit_length_share": (_unit_length, None),
+        "untrained_share": (_short_rows, None),
     }
 )
+"""By measure: what changes the noise, and the parameter of the property that says which words or class."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count, islice
 from typing import TYPE_CHECKING
 
@@ -42,9 +42,10 @@ class _Vocabulary(WordVocabulary):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stage:
-    """A Gaussian table that others are made from: they share its tokens."""
+    """A Gaussian table that others are made from, which share its tokens; and the check's measure, as far as known."""
 
     table: EmbeddingTable
+    measure: str = ""
 
     def noise(self, *seed: int) -> EmbeddingTable:
         """Independent standard normal vectors of their own for each seed."""
@@ -65,9 +66,11 @@ def stage_of(check: Check, *, rows: int = ROWS, width: int = WIDTH) -> Stage:
         vocabulary = _Vocabulary([*known, *islice(made_up, max(0, rows - len(known)))])
         table = EmbeddingTable.from_arrays(torch.zeros(len(vocabulary.tokens), width), vocabulary.tokens)
         stage = Stage(EmbeddingTable(table.vectors, vocabulary, table.provenance))
-        evaluate(check, stage.noise(0), Settings(probes=2, draws=1))
+        estimate = evaluate(check, stage.noise(0), Settings(probes=2, draws=1)).estimate
         missing = [word for word in vocabulary.asked if word not in known]
         if not missing:
             break
         words |= dict.fromkeys(missing)
-    return stage
+    if estimate is None:  # two probes are too few for some measures, and enough to ask for words
+        estimate = evaluate(check, stage.noise(0), Settings(probes=100, draws=1, details=False)).estimate
+    return stage if estimate is None else replace(stage, measure=estimate.measure)

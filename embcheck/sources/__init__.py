@@ -1,4 +1,4 @@
-"""Sources: one public module for each kind of spec, named as the spec's scheme.
+"""Sources: for each kind of spec the module that reads it (`SCHEMES`).
 
 A source module has two functions, and nothing else needs to know of it:
 
@@ -8,7 +8,7 @@ A source module has two functions, and nothing else needs to know of it:
     As ``read``, computing on that device.
 ``check(spec)``, ``expand(spec)``, ``announce(spec)``, only where a spec is more than a path
     What can be checked of it without reading; the specs that it stands for; what a user should know before it is read.
-``describe(spec) -> dict[str, object]``
+``describe(spec) -> Description``
     What ``read`` would read (tensor, shape, dtype, bytes), found without reading it.
 """
 
@@ -17,11 +17,11 @@ from __future__ import annotations
 import difflib
 import gc
 import importlib
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from embcheck.errors import DeviceError, SpecError
-from embcheck.sources.files.looking import local_path
-from embcheck.sources.hub.names import hub_name, routed
+from embcheck.sources.files import local_path
+from embcheck.sources.hub.names import hub_name, route
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,15 +29,16 @@ if TYPE_CHECKING:
 
     import torch
 
+    from embcheck.sources.assemble import Description
     from embcheck.spec import ModelSpec
     from embcheck.table import EmbeddingTable
 
-__all__ = ["announce", "check", "describe", "expand", "load", "resolve_device", "routed", "schemes"]
+__all__ = ["announce", "check", "describe", "expand", "load", "resolve_device", "route", "schemes"]
 
 SCHEMES = {
-    "demo": "models.demo",
+    "demo": "models.directory",
     "directory": "models.directory",
-    "fasttext": "words.fasttext",
+    "fasttext": "words.word2vec",
     "gensim": "words.gensim",
     "gguf": "gguf.source",
     "glove": "words.glove",
@@ -62,20 +63,12 @@ def schemes() -> tuple[str, ...]:
 
 
 def check(spec: ModelSpec) -> None:
-    """Check what can be checked before any heavy import and without a network: the scheme, names, paths on disk.
-
-    Raises
-    ------
-    SpecError
-        No source reads this scheme.
-    SourceError
-        A path that the spec names does not exist.
-    """
+    """Check what can be checked before any heavy import and without a network: the scheme, names, paths on disk."""
     if spec.scheme not in schemes():
         close = difflib.get_close_matches(spec.scheme, schemes(), n=1)
         hint = f"did you mean {close[0]}:?" if close else f"known schemes: {', '.join(schemes())}"
         raise SpecError(f"spec {spec.text!r}: unknown scheme {spec.scheme!r}; {hint}")
-    spec = routed(spec)
+    spec = route(spec)
     if spec.scheme == "hf":
         hub_name(spec)
     if spec.scheme in _NESTED:
@@ -88,27 +81,15 @@ def check(spec: ModelSpec) -> None:
 
 
 def expand(spec: ModelSpec) -> tuple[ModelSpec, ...]:
-    """The specs that one stands for: itself, but for one a layer where all layers are asked for.
-
-    Raises
-    ------
-    SpecError, SourceError
-        As ``check``, or the number of layers can't be read.
-    """
+    """The specs that one stands for: itself, but for one a layer where all layers are asked for."""
     if spec.scheme not in _NESTED:
         return (spec,)
-    found: tuple[ModelSpec, ...] = _module(spec).expand(spec)
-    return found
+    specs: tuple[ModelSpec, ...] = _module(spec).expand(spec)
+    return specs
 
 
 def announce(specs: Sequence[ModelSpec]) -> list[str]:
-    """What a user should know before these are read, each thing once.
-
-    Raises
-    ------
-    SourceError
-        A file can't be looked at.
-    """
+    """What a user should know before these are read, each thing once."""
     return list(dict.fromkeys(_module(spec).announce(spec) for spec in specs if spec.scheme in _NESTED))
 
 
@@ -119,15 +100,7 @@ def load(
     dtype: str | None = None,
     population: Literal["known", "all"] = "known",
 ) -> EmbeddingTable:
-    """Read a table and put it on a device.
-
-    Raises
-    ------
-    SpecError, SourceError
-        As ``check``; or the file is malformed.
-    DeviceError
-        The device or dtype is unknown, or not to be had here.
-    """
+    """Read a table and put it on a device."""
     from dataclasses import replace
 
     import torch
@@ -136,35 +109,23 @@ def load(
     where = resolve_device(device)
     if dtype is not None and dtype not in DTYPES:
         raise DeviceError(f"unknown dtype {dtype!r}; choose one of {', '.join(DTYPES)}")
-    spec = routed(spec)
+    spec = route(spec)
     module = _module(spec)
     table: EmbeddingTable = module.read_on(spec, where) if hasattr(module, "read_on") else module.read(spec)
     vectors = table.vectors.to(where, dtype=None if dtype is None else getattr(torch, dtype))
     return replace(table, vectors=vectors, kind=population, memo={})
 
 
-def describe(spec: ModelSpec) -> dict[str, Any]:
-    """What ``load`` would read, found without reading it.
-
-    Raises
-    ------
-    SpecError, SourceError
-        As ``load``.
-    """
+def describe(spec: ModelSpec) -> Description:
+    """What ``load`` would read, found without reading it."""
     check(spec)
-    spec = routed(spec)
-    found: dict[str, Any] = _module(spec).describe(spec)
-    return found
+    spec = route(spec)
+    description: Description = _module(spec).describe(spec)
+    return description
 
 
 def resolve_device(name: str) -> torch.device:
-    """The torch device of a name: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-
-    Raises
-    ------
-    DeviceError
-        The name is unknown, or there is no such device here.
-    """
+    """The torch device of a name: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``."""
     _import_torch()
     import torch
 

@@ -1,7 +1,8 @@
-"""The last step of every source: matrix, vocabulary and where both came from, as one table."""
+"""What every source gives: matrix, vocabulary and where both came from as one table, or a description of it."""
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from embcheck.table import EmbeddingTable, Provenance
@@ -12,6 +13,28 @@ if TYPE_CHECKING:
 
     from embcheck.spec import ModelSpec
     from embcheck.table.vocabulary import Vocabulary
+
+_ALWAYS = frozenset({"tensor", "bytes", "bytes_total"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Description:
+    """What would be read of a spec, under the names that ``inspect --json`` has for it."""
+
+    tensor: str | None = None
+    shape: tuple[int | None, ...]
+    """``None`` where only reading it would tell."""
+    dtype: str
+    bytes: int | None
+    bytes_total: int | None
+    files: tuple[str, ...] = ()
+    space: str | None = None
+    population: str | None = None
+    revision: str | None = None
+
+    def record(self) -> dict[str, object]:
+        """As JSON types: what is not known is null, what does not apply is left out."""
+        return {key: value for key, value in asdict(self).items() if value is not None or key in _ALWAYS}
 
 
 def assemble(

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from embcheck.errors import SpecError
-from embcheck.sources.assemble import assemble
-from embcheck.sources.files.looking import refuse_unknown_options
+from embcheck.sources.assemble import Description, assemble
+from embcheck.sources.files import refuse_unknown_options
 from embcheck.table.vocabulary import WordVocabulary
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from embcheck.spec import ModelSpec
     from embcheck.table import EmbeddingTable
-
-__all__ = ["characters", "describe", "filler", "read"]
 
 _SHAPE = re.compile(r"([0-9]{1,12})x([0-9]{1,12})")
 _SEED = re.compile(r"[0-9]{1,18}")
@@ -33,28 +31,16 @@ _OTHER_CHARACTERS = (*range(0xA1, 0x250), *range(0x391, 0x3CA), *range(0x410, 0x
 
 
 def read(spec: ModelSpec) -> EmbeddingTable:
-    """Draw the table. The same spec gives the same numbers on every machine.
-
-    Raises
-    ------
-    SpecError
-        The shape or the seed is malformed, or the table would take more than 64 GiB.
-    """
+    """Draw the table. The same spec gives the same numbers on every machine."""
     rows, width, seed = _parse(spec)
     return assemble(spec, torch.from_numpy(_draw(rows, width, seed)), WordVocabulary(_words(rows)), bytes_read=0)
 
 
-def describe(spec: ModelSpec) -> dict[str, object]:
-    """What `read` would draw.
-
-    Raises
-    ------
-    SpecError
-        As `read`.
-    """
+def describe(spec: ModelSpec) -> Description:
+    """What `read` would draw."""
     rows, width, _ = _parse(spec)
     size = rows * width * _ITEM_BYTES
-    return {"tensor": None, "shape": (rows, width), "dtype": "float32", "bytes": size, "bytes_total": size, "files": []}
+    return Description(shape=(rows, width), dtype="float32", bytes=size, bytes_total=size)
 
 
 def _parse(spec: ModelSpec) -> tuple[int, int, int]:

@@ -14,13 +14,13 @@ from __future__ import annotations
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from unittest import SkipTest
 
-from embcheck.errors import UsageError
-from embcheck.strategies.choices import Absent, Kind, check_kind, listed_words, related, rows_of, rows_of_variants
+from embcheck.errors import NotMeasurable, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Hashable, Iterator, Sequence
 
     import numpy as np
     from hypothesis.strategies import DrawFn, SearchStrategy
@@ -33,6 +33,15 @@ if TYPE_CHECKING:
 __all__ = ["Kind", "Token", "pairs", "tables", "tokens", "using", "variants", "vectors", "words"]
 
 T = TypeVar("T")
+Kind = Literal["word", "inside", "ascii", "byte", "control", "other"]
+_KINDS = {
+    "word": "WORD_START",
+    "inside": "WORD_INSIDE",
+    "ascii": "ASCII_CHARACTER",
+    "byte": "BYTE",
+    "control": "CONTROL",
+    "other": "OTHER",
+}
 _PARTS = 4  # entries are quarters from -4 to 4: small sums of products are exact, and only a zero row is very short
 _SIMPLE = 1_000
 _in_force: ContextVar[EmbeddingTable] = ContextVar("embcheck_strategies_table")
@@ -72,8 +81,8 @@ def tokens(table: EmbeddingTable | None = None, *, kind: Kind | None = None) -> 
     UsageError
         The kind is unknown, ``table`` is no table, or hypothesis is not installed.
     """
-    check_kind(kind)
-    return _drawn(table, lambda draw, found: _token(found, _pick(draw, rows_of(found, kind))))
+    _check_kind(kind)
+    return _drawn(table, lambda draw, here: _token(here, _pick(draw, _rows_of(here, kind))))
 
 
 def words(table: EmbeddingTable | None = None, *, among: Sequence[str] | None = None) -> SearchStrategy[str]:
@@ -95,7 +104,7 @@ def words(table: EmbeddingTable | None = None, *, among: Sequence[str] | None = 
         raise UsageError(f"strategies.words(): among must be a list of words, got {among!r}")
     listed = None if among is None else tuple(among)
     return _drawn(
-        table, lambda draw, found: _word(draw, found) if listed is None else _pick(draw, listed_words(found, listed))
+        table, lambda draw, here: _word(draw, here) if listed is None else _pick(draw, _listed_words(here, listed))
     )
 
 
@@ -118,12 +127,12 @@ def pairs(
     UsageError
         As ``tokens``; or both ``kind`` and ``relation`` are given.
     """
-    check_kind(kind)
+    _check_kind(kind)
     if relation is not None and kind is not None:
         raise UsageError("strategies.pairs() takes a kind or a relation, not both")
     if relation is not None:
-        return _drawn(table, lambda draw, found: _two(found, _pick(draw, related(found, relation))))
-    return _drawn(table, lambda draw, found: _two(found, _different(draw, rows_of(found, kind))))
+        return _drawn(table, lambda draw, here: _pair(here, _pick(draw, _related(here, relation))))
+    return _drawn(table, lambda draw, here: _pair(here, _different(draw, _rows_of(here, kind))))
 
 
 def variants(table: EmbeddingTable | None = None) -> SearchStrategy[tuple[Token, Token]]:
@@ -139,7 +148,7 @@ def variants(table: EmbeddingTable | None = None) -> SearchStrategy[tuple[Token,
     UsageError
         ``table`` is no table, or hypothesis is not installed.
     """
-    return _drawn(table, lambda draw, found: _two(found, _different(draw, _pick(draw, rows_of_variants(found)))))
+    return _drawn(table, lambda draw, here: _pair(here, _different(draw, _pick(draw, _rows_of_variants(here)))))
 
 
 def vectors(table: EmbeddingTable | None = None, *, width: int | None = None) -> SearchStrategy[Tensor]:
@@ -158,7 +167,7 @@ def vectors(table: EmbeddingTable | None = None, *, width: int | None = None) ->
         Both are given, the width is not positive, ``table`` is no table, or hypothesis is not installed.
     """
     if width is None:
-        return _drawn(table, lambda draw, found: draw(_vectors(found.width)).to(found.vectors.device))
+        return _drawn(table, lambda draw, here: draw(_vectors(here.width)).to(here.vectors.device))
     if table is not None or width < 1:
         raise UsageError(f"strategies.vectors() takes a table or a width of 1 or more, got width {width}")
     _require_hypothesis()
@@ -209,13 +218,13 @@ def _drawn(table: EmbeddingTable | None, draw_from: Callable[[DrawFn, EmbeddingT
     from hypothesis import strategies as st
 
     def drawn(draw: DrawFn) -> T:
-        found = _in_force.get(None) if table is None else table
-        if found is None:
+        here = _in_force.get(None) if table is None else table
+        if here is None:
             raise UsageError(
                 "no table to draw from: let the test take the fixture embcheck_table, give the strategy a table, "
                 "or draw inside strategies.using(table)"
             )
-        return draw_from(draw, found)
+        return draw_from(draw, here)
 
     return st.composite(drawn)()
 
@@ -227,23 +236,23 @@ def _require_hypothesis() -> None:
         raise UsageError("embcheck.strategies needs hypothesis: pip install 'embcheck[hypothesis]'") from None
 
 
-def _place(draw: DrawFn, count: int) -> int:
-    """A place in a list, half of the time among the first 1,000: there a common counterexample is found, if any is."""
+def _index(draw: DrawFn, count: int) -> int:
+    """An index into a list, half of the time among the first 1,000, where a common counterexample shows if any does."""
     from hypothesis import strategies as st
 
     return draw(st.sampled_from(range(min(count, _SIMPLE))) | st.sampled_from(range(count)))
 
 
 def _pick(draw: DrawFn, choices: Sequence[T] | NDArray[np.int64]) -> T:
-    """One of the choices, shrunk towards the first."""
-    return cast("T", choices[_place(draw, len(choices))])
+    """A choice, shrunk towards the first."""
+    return cast("T", choices[_index(draw, len(choices))])
 
 
 def _different(draw: DrawFn, rows: NDArray[np.int64]) -> tuple[int, int]:
     """Two different rows, in any order."""
     if len(rows) < 2:
         raise Absent(f"only one such token is here (#{rows[0]}): a pair needs two")
-    first, second = _place(draw, len(rows)), _place(draw, len(rows) - 1)
+    first, second = _index(draw, len(rows)), _index(draw, len(rows) - 1)
     return int(rows[first]), int(rows[second + (second >= first)])
 
 
@@ -251,7 +260,7 @@ def _word(draw: DrawFn, table: EmbeddingTable) -> str:
     """A token that begins a word and is found by its text; looked up one by one, for encoding all takes long."""
     from hypothesis import assume
 
-    row: int = _pick(draw, rows_of(table, "word"))
+    row: int = _pick(draw, _rows_of(table, "word"))
     word = table.token(int(row)).strip()
     assume(table.rows([word]) == [row])
     return word
@@ -261,7 +270,7 @@ def _token(table: EmbeddingTable, row: int) -> Token:
     return Token(table.token(int(row)), int(row))
 
 
-def _two(table: EmbeddingTable, rows: tuple[int, int]) -> tuple[Token, Token]:
+def _pair(table: EmbeddingTable, rows: tuple[int, int]) -> tuple[Token, Token]:
     return _token(table, rows[0]), _token(table, rows[1])
 
 
@@ -279,3 +288,84 @@ def _vectors(width: int) -> SearchStrategy[Tensor]:
     from hypothesis import strategies as st
 
     return _matrices((width,), fill=st.just(0.0)).filter(lambda vector: bool(vector.any())).map(torch.from_numpy)
+
+
+# --- what a table has to draw from, looked up once a table, simplest first -------------------------------------
+
+
+class Absent(NotMeasurable, SkipTest):
+    """The table has nothing to draw. Hypothesis lets it through at once, and test runners skip the test."""
+
+
+def _check_kind(kind: str | None) -> None:
+    """Raise `UsageError` for a kind of token that is not known."""
+    if kind is not None and kind not in _KINDS:
+        raise UsageError(f"unknown kind of token {kind!r}; choose one of {', '.join(_KINDS)}")
+
+
+def _kept(table: EmbeddingTable, key: Hashable, find: Callable[[], T], lacking: str) -> T:
+    """What ``find`` finds in a table, kept there; `Absent` where that is nothing."""
+    memo = ("strategies", key)
+    if memo not in table.memo:
+        table.memo[memo] = find()
+    kept = cast("T", table.memo[memo])
+    if not len(kept):  # type: ignore[arg-type] # sequences and arrays
+        raise Absent(f"{table.provenance.spec!r} has no {lacking}")
+    return kept
+
+
+def _rows_of(table: EmbeddingTable, kind: Kind | None) -> NDArray[np.int64]:
+    """Rows of a kind, simplest first."""
+    from embcheck.table.vocabulary import TokenKind
+
+    def find() -> NDArray[np.int64]:
+        return _ordered(table, table.population if kind is None else table.of_kind(TokenKind[_KINDS[kind]]))
+
+    return _kept(table, kind, find, f"token of kind {kind!r}")
+
+
+def _ordered(table: EmbeddingTable, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Words first, single characters last, by row id."""
+    import numpy as np
+
+    from embcheck.table.vocabulary import CONTINUATION, TokenKind
+
+    starts = table.of_kind(TokenKind.WORD_START)
+    texts, named = table.tokens, len(table.tokens)
+    single = [row >= named or len(texts[row].strip().removeprefix(CONTINUATION)) < 2 for row in rows.tolist()]
+    return rows[np.lexsort((rows, ~np.isin(rows, starts), np.array(single, dtype=np.bool_)))]
+
+
+def _related(table: EmbeddingTable, relation: Relation) -> list[tuple[int, int]]:
+    """Rows of each pair of a relation that has both words."""
+
+    def find() -> list[tuple[int, int]]:
+        ends = (table.rows(words) for words in zip(*relation.pairs, strict=True))
+        return [(a, b) for a, b in zip(*ends, strict=True) if a is not None and b is not None]
+
+    return _kept(table, ("relation", relation), find, f"pair of {relation.name!r} that is two single tokens")
+
+
+def _rows_of_variants(table: EmbeddingTable) -> list[NDArray[np.int64]]:
+    """Rows of each word that several tokens write, words simplest first."""
+
+    def find() -> list[NDArray[np.int64]]:
+        import numpy as np
+
+        from embcheck.table.vocabulary import word_key
+
+        groups: dict[str, list[int]] = {}
+        for row in _rows_of(table, None):
+            groups.setdefault(word_key(table.token(int(row))), []).append(int(row))
+        return [np.array(rows) for rows in groups.values() if len(rows) > 1]
+
+    return _kept(table, "variants", find, "word that two tokens write")
+
+
+def _listed_words(table: EmbeddingTable, listed: tuple[str, ...]) -> tuple[str, ...]:
+    """The words of a list that are single tokens of the population, in its order."""
+
+    def find() -> tuple[str, ...]:
+        return tuple(word for word, row in zip(listed, table.rows(listed), strict=True) if row is not None)
+
+    return _kept(table, ("words", listed), find, "such word that is a single token")

@@ -260,7 +260,7 @@ def _anew(pool: Pool) -> Executor:
 
 def _table_bytes(one: Checkpoint) -> int:
     try:
-        return int(sources.describe(one.spec)["bytes"])
+        return sources.describe(one.spec).bytes or 0
     except EmbcheckError:
         return 0  # it can't be read: the task will say so
 

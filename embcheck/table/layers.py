@@ -67,27 +67,19 @@ class GivenLayers:
 
     def read(self, role: str, layer: int, width: int) -> Tensor:
         """The weights that were given."""
-        found = self.tensors.get((role, layer))
-        if found is None and self.behind is not None:
+        weights = self.tensors.get((role, layer))
+        if weights is None and self.behind is not None:
             return self.behind.read(role, layer, width)
-        if found is None:
+        if weights is None:
             given = ", ".join(f"{name} of layer {number}" for name, number in self.tensors) or "none"
             raise NotMeasurable(f"{role} of layer {layer} is not among the weights that were given ({given})")
-        if found.ndim != 2 or found.shape[1] != width:
-            raise NotMeasurable(f"{role} of layer {layer} has shape {tuple(found.shape)}, not (rows, {width})")
-        return found
+        if weights.ndim != 2 or weights.shape[1] != width:
+            raise NotMeasurable(f"{role} of layer {layer} has shape {tuple(weights.shape)}, not (rows, {width})")
+        return weights
 
 
 def read(layers: Layers | None, role: str, layer: int, *, width: int, source: str) -> Tensor:
-    """The (n, width) weights of one layer, as stored, of a table from this source.
-
-    Raises
-    ------
-    UsageError
-        There is no such role, or the layer is no whole number.
-    NotMeasurable
-        There are no layers at all, or not these weights.
-    """
+    """The (n, width) weights of one layer, as stored, of a table from this source."""
     _check_asked(role, layer)
     if layers is None:
         raise NotMeasurable(

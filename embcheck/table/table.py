@@ -130,12 +130,12 @@ class EmbeddingTable:
     def norms(self) -> Tensor:
         """(V,) Euclidean length of every row, in the accumulator's dtype."""
         step = max(16, _NORM_CELLS // self.width) if self.vectors.device.type == "cpu" else BLOCK_BYTES // self.width
-        found = torch.empty(len(self.vectors), dtype=self.accumulator, device=self.vectors.device)
-        wide = found.new_empty((step, self.width))
-        for start in range(0, len(found), step):  # in the same memory: freed and asked for again, it leaves holes
+        norms = torch.empty(len(self.vectors), dtype=self.accumulator, device=self.vectors.device)
+        wide = norms.new_empty((step, self.width))
+        for start in range(0, len(norms), step):  # in the same memory: freed and asked for again, it leaves holes
             rows = self.vectors[start : start + step]
-            found[start : start + step] = torch.linalg.vector_norm(wide[: len(rows)].copy_(rows), dim=1)
-        return found
+            norms[start : start + step] = torch.linalg.vector_norm(wide[: len(rows)].copy_(rows), dim=1)
+        return norms
 
     @cached_property
     def status(self) -> NDArray[np.uint8]:
@@ -237,11 +237,11 @@ class EmbeddingTable:
         pooling
             ``single`` takes words of one token only; ``mean`` averages the tokens of the others.
         """
-        found = dict(zip(words, self.vocabulary.encode(words), strict=True))
+        encoded = dict(zip(words, self.vocabulary.encode(words), strict=True))
         mask = self.in_population
-        usable = {w: ids for w, ids in found.items() if ids and all(i < len(mask) and mask[i] for i in ids)}
+        usable = {w: ids for w, ids in encoded.items() if ids and all(i < len(mask) and mask[i] for i in ids)}
         single = sum(len(ids) == 1 for ids in usable.values())
-        coverage = Coverage(single, len(usable) - single, tuple(w for w in found if w not in usable))
+        coverage = Coverage(single, len(usable) - single, tuple(w for w in encoded if w not in usable))
         chosen = {w: ids for w, ids in usable.items() if pooling == "mean" or len(ids) == 1}
         vectors = self.gather(np.array([ids[0] for ids in chosen.values()], dtype=np.int64)).to(self.accumulator)
         for i, ids in enumerate(chosen.values()):
@@ -291,8 +291,8 @@ class EmbeddingTable:
         SourceError
             A file is damaged, or can't be had.
         """
-        found = read(self.layers, role, layer, width=self.width, source=self.provenance.source)
-        return found.to(self.vectors.device)
+        weights = read(self.layers, role, layer, width=self.width, source=self.provenance.source)
+        return weights.to(self.vectors.device)
 
     @property
     def bytes_read(self) -> int:

@@ -123,13 +123,6 @@ class WordVocabulary:
     """A vocabulary of whole words, one a row, as word vectors have it.
 
     A vocabulary without any capital letter is uncased: words are looked up in lower case too.
-
-    Parameters
-    ----------
-    words
-        One word a row. Of equal words the first row is found.
-    special
-        Words that stand for no text, such as ``<unk>``.
     """
 
     def __init__(self, words: Iterable[str], special: Iterable[str] = ("<unk>", "<s>", "</s>", "<pad>")) -> None:
@@ -139,24 +132,20 @@ class WordVocabulary:
         for row, word in enumerate(self.tokens):
             self._rows.setdefault(word, row)
         self._uncased = not any(word != word.lower() for word in self.tokens)
-        self.kinds = np.fromiter(
-            (TokenKind.SPECIAL if w in marked else classify(w, starts_word=True) for w in self.tokens),
-            dtype=np.uint8,
-            count=len(self.tokens),
-        )
-        self.status = np.fromiter(
-            (_status(word, is_special=word in marked) for word in self.tokens), dtype=np.uint8, count=len(self.tokens)
-        )
+        kinds = (TokenKind.SPECIAL if word in marked else classify(word, starts_word=True) for word in self.tokens)
+        status = (_status_of(word, is_special=word in marked) for word in self.tokens)
+        self.kinds = np.fromiter(kinds, dtype=np.uint8, count=len(self.tokens))
+        self.status = np.fromiter(status, dtype=np.uint8, count=len(self.tokens))
 
     def encode(self, words: Sequence[str]) -> list[tuple[int, ...]]:
         """The row of each word; empty where there is none. Words are never split."""
-        found: list[tuple[int, ...]] = []
+        rows: list[tuple[int, ...]] = []
         for word in words:
             row = self._rows.get(word)
             if row is None and self._uncased:
                 row = self._rows.get(word.lower())
-            found.append(() if row is None else (row,))
-        return found
+            rows.append(() if row is None else (row,))
+        return rows
 
 
 class SubsetVocabulary:
@@ -171,14 +160,14 @@ class SubsetVocabulary:
 
     def encode(self, words: Sequence[str]) -> list[tuple[int, ...]]:
         """Rows of each word in the new numbering."""
-        found = []
+        rows = []
         for ids in self._whole.encode(words):
             kept = tuple(self._new[i] for i in ids if i in self._new)
-            found.append(kept if len(kept) == len(ids) else ())
-        return found
+            rows.append(kept if len(kept) == len(ids) else ())
+        return rows
 
 
-def _status(token: str, *, is_special: bool) -> RowStatus:
+def _status_of(token: str, *, is_special: bool) -> RowStatus:
     if is_special:
         return RowStatus.SPECIAL
     return RowStatus.UNUSED if is_unused(token) else RowStatus.KNOWN
@@ -190,15 +179,7 @@ def is_unused(token: str) -> bool:
 
 
 def classify(surface: str, *, starts_word: bool | None = None) -> TokenKind:
-    """Class of a token that is text (neither special nor bytes).
-
-    Parameters
-    ----------
-    surface
-        Its surface form: leading space and ``##`` included.
-    starts_word
-        Whether it begins a word; ``None`` reads it off a leading space. Only where it is ``False`` is ``##`` a mark.
-    """
+    """Class of a token that is text (neither special nor bytes)."""
     # where words are whole, "##" is text: word2vec writes digits like that
     core = surface.removeprefix(CONTINUATION) if starts_word is False and len(surface) > len(CONTINUATION) else surface
     if len(core) == 1 and "!" <= core <= "~":

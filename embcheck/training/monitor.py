@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from msgspec import structs
+from msgspec import MsgspecError, convert, structs
 
 from embcheck import files
 from embcheck.api import select
 from embcheck.baseline.entries import Entry
 from embcheck.baseline.gate import Gate
+from embcheck.checks.record import builtins
 from embcheck.claims import Verdict
 from embcheck.errors import EmbcheckError, UsageError
 from embcheck.reports import html as pages
@@ -223,7 +224,7 @@ class Monitor:
         return {
             "schema": _STATE,
             "last": None if last is None else [last.step, last.stop],
-            "first": None if self._first is None else [entry.whole for entry in self._first],
+            "first": None if self._first is None else [builtins(entry) for entry in self._first],
             "never_held": sorted(self._never_held),
             "had_value": sorted(self._had_value),
             "broken_rows": self._broken_rows,
@@ -236,7 +237,7 @@ class Monitor:
             raise UsageError(f"this is no state of a monitor: it has schema {state.get('schema')!r}, not {_STATE!r}")
         last, first = state["last"], state["first"]
         self.observations = [] if last is None else [Observation(int(last[0]), bool(last[1]))]
-        self._first = None if first is None else tuple(map(Entry.read_whole, first))
+        self._first = None if first is None else convert(first, tuple[Entry, ...])
         self._never_held, self._had_value = set(state["never_held"]), set(state["had_value"])
         self._rows, self._broken_rows = list(state["rows"]), int(state["broken_rows"])
         if last is not None and self._report is not None and self._report.is_file():
@@ -257,7 +258,7 @@ class Monitor:
                 return 0
             try:
                 self.load_state_dict(json.loads(Path(path).read_text(encoding="utf-8")))
-            except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            except (OSError, ValueError, KeyError, TypeError, AttributeError, MsgspecError) as error:
                 raise UsageError(f"{str(path)!r} is no state of a monitor: {error}") from error
             last = self.observations[-1:]
             return 1 + (2 * last[0].step + last[0].stop + 1 if last else 0)

@@ -23,20 +23,22 @@ from embcheck.checks import collect
 from embcheck.checks.evaluate import checks_of, evaluate
 from embcheck.cli import main
 from embcheck.measures.kernels.spectrum import spectrum_of
-from embcheck.run.session import Model, Policy, execute
+from embcheck.run.session import Model, Policy, Session
 from embcheck.settings import Settings
 
 CASES = tomllib.loads(Path(__file__).with_name("cases.toml").read_text(encoding="utf-8"))
 SEEDS, TIMES = (50, 50) if os.environ.get("TEST_EMBCHECK_FULL") else (1, 4)
 BARE = {  # next to no draws and no details: the changes are the same without
-    **dict.fromkeys(("classes.PERMUTATIONS", "neighbors.PERMUTATIONS", "offsets.PERMUTATIONS"), 10),
-    **dict.fromkeys(("order.PERMUTATIONS", "related.PERMUTATIONS", "separation.PERMUTATIONS"), 10),
-    **dict.fromkeys(("hubness.DRAWS", "axis.RANDOM_AXES"), 10),
-    **dict.fromkeys(("related_details.of_pairs", "related_details.beside"), lambda *_: {}),
-    **dict.fromkeys(("axis_projections.of_words", "axis_projections.as_source", "offsets._details"), lambda *_: {}),
-    **dict.fromkeys(("neighbor_lists.in_vocabulary", "background.against_all"), lambda *_: {}),
-    "agreement.PROBES": 200,
-    "order.EXACT_UP_TO": 0,
+    "stats.permutations.PERMUTATIONS": 10,
+    "measures.geometry.neighbor_count_skewness.DRAWS": 10,
+    "measures.words.axis_accuracy.RANDOM_AXES": 10,
+    "measures.cosines.metric_agreement.PROBES": 200,
+    "measures.words.order_agreement.EXACT_UP_TO": 0,
+    **dict.fromkeys(("measures.pairs.comparisons.of_pairs", "measures.pairs.comparisons.beside"), lambda *_: {}),
+    **dict.fromkeys((f"measures.words.axis_accuracy.{n}" for n in ("_positions", "_as_source")), lambda *_: {}),
+    "measures.pairs.offset_consistency._details": lambda *_: {},
+    "measures.words.neighbor_category_share.in_vocabulary": lambda *_: {},
+    "measures.cosines.background_cosine.against_all": lambda *_: {},
 }
 SHARP = ("positive_cosine_bias", "ascii_anti_alignment[ascii]", "plural_direction_consistency[plural]")
 
@@ -147,8 +149,8 @@ def test_noise_raises_no_alarm(table, project, compared):
     policy = Policy(gate=Gate(project / "embcheck-baselines", "both", "fail"))
     for seed in range(1, SEEDS + 1):
         made = Model(spec.parse("demo"), lambda seed=seed: table.with_vectors(checkpoints.noisy(table, seed)))
-        run = execute([made], checks, settings=Settings(probes=1000), policy=policy)
-        states = {r.check.label: r.change["state"] for r in run.results if r.change}
+        run = Session([made], Settings(probes=1000), policy).run(checks)
+        states = {r.check.label: r.change.state for r in run.results if r.change}
         assert len(states) >= 30
         assert set(states.values()) == {"match"}, (seed, states)
 
@@ -156,7 +158,7 @@ def test_noise_raises_no_alarm(table, project, compared):
 def test_many_draws_of_noise_raise_no_alarm(small, compared, monkeypatch):
     """Over many seeds, noise of 1e-4 leaves every check of a tenth of the tokens matching."""
     for name, value in BARE.items():
-        monkeypatch.setattr(f"embcheck.measures.{name}", value)
+        monkeypatch.setattr(f"embcheck.{name}", value)
     settings = Settings(probes=1000, seed=1)  # by seed 0 the small table was drawn
     checks = {check.label: check for check in compared}
 
@@ -169,8 +171,8 @@ def test_many_draws_of_noise_raise_no_alarm(small, compared, monkeypatch):
     for seed in range(TIMES):
         after = snapshots(small.with_vectors(checkpoints.noisy(small, seed)))
         for name, old in before.items():
-            change = gate.compared(old, after[name], checks[name].declaration, settings, family=len(before))
-            assert change["state"] == "match", (seed, name, change)
+            change = gate.compare(old, after[name], checks[name].declaration, settings, family=len(before))
+            assert change.state == "match", (seed, name, change)
 
 
 @pytest.mark.parametrize("name", SHARP)

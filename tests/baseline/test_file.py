@@ -16,7 +16,7 @@ import pytest
 
 from embcheck import files
 from embcheck.baseline import file
-from embcheck.baseline.file import Checkpoint, Entry
+from embcheck.baseline.entries import Checkpoint, Entry
 from embcheck.errors import EmbcheckError
 from embcheck.estimate import Part, Snapshot
 
@@ -25,13 +25,8 @@ WHERE = Checkpoint("demo", None, "a" * 64, "b" * 64, (10, 2), "float32", "known"
 
 def entry(name: str, value: float = 0.5) -> Entry:
     part = Part(("a\n\ud800", "b"), (value, value), bounds=(0.0, 1.0))
-    return Entry(
-        name,
-        {"n": 1},
-        1,
-        WHERE,
-        Snapshot(value, 0.4, 0.6, 0.95, is_exact=False, scale="share", unit="tokens", n=2, parts=(part,)),
-    )
+    snapshot = Snapshot(value, 0.4, 0.6, 0.95, False, "share", "tokens", 2, (part,))  # noqa: FBT003 - of a struct
+    return Entry(id=name, params={"n": 1}, version=1, checkpoint=WHERE, snapshot=snapshot, reason=None)
 
 
 def add(folder, name, alias="demo"):
@@ -68,7 +63,7 @@ def test_absent_file_is_no_baseline(tmp_path):
         (lambda text: text.replace("0.4", "0.3"), "edited by hand"),
         (lambda text: text.replace("baseline/1", "baseline/9"), "schema 'embcheck-baseline/9'"),
         (lambda text: text.replace("demo", "d\u00e9mo", 1), "no text that embcheck wrote"),
-        (lambda _: "[]", "schema None"),
+        (lambda _: "[]", "schema 'None'"),
     ],
 )
 def test_damaged_file_is_one_line(tmp_path, damage, says):

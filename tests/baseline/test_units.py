@@ -11,7 +11,7 @@ from embcheck.baseline.change import between
 from embcheck.baseline.tokens import _shared, checkpoint_of
 from embcheck.checks.evaluate import evaluate
 from embcheck.measures.forms import forms_of
-from embcheck.measures.pairs.analogies import NEAR, _Ranking
+from embcheck.measures.pairs.analogy_rank import NEAR, _Ranking
 from embcheck.settings import Settings
 from embcheck.table import EmbeddingTable
 from embcheck.table.vocabulary import RowStatus

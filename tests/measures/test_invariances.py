@@ -7,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embcheck import lexicons, measures
-from embcheck.measures.cosines import negative_share_difference
-from embcheck.measures.pairs import offset_consistency
+from embcheck.stats import permutations
 from embcheck.table import EmbeddingTable
 
 WIDTH, PAIRS = 9, 21
@@ -22,8 +21,8 @@ seeds = st.integers(0, 2**32 - 1)
 @pytest.fixture(scope="module", autouse=True)
 def few_draws():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(offset_consistency, "PERMUTATIONS", 20)
-        patch.setattr(negative_share_difference, "PERMUTATIONS", 20)
+        patch.setattr(permutations, "PERMUTATIONS", 20)
+        patch.setattr(permutations, "PERMUTATIONS", 20)
         yield
 
 

@@ -8,9 +8,9 @@ import pytest
 from embcheck import lexicons, nulls
 from embcheck.checks.evaluate import Check, evaluate
 from embcheck.claims import Verdict
-from embcheck.measures.cosines import negative_share_difference
-from embcheck.measures.pairs import analogies, offset_consistency
+from embcheck.measures.pairs import analogy_rank
 from embcheck.settings import Settings
+from embcheck.stats import permutations
 from embcheck.table import EmbeddingTable
 
 PAIRS, DECOYS, WIDTH, ROWS, SHORT = 30, 3, 48, 600, 12
@@ -63,9 +63,9 @@ CASES = [(null, name) for null, names in UNCHANGED.items() for name in sorted(na
 @pytest.fixture(scope="module", autouse=True)
 def few_draws():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(offset_consistency, "PERMUTATIONS", 299)
-        patch.setattr(negative_share_difference, "PERMUTATIONS", 299)
-        patch.setattr(analogies, "ENOUGH_FORMS", 100)
+        patch.setattr(permutations, "PERMUTATIONS", 299)
+        patch.setattr(permutations, "PERMUTATIONS", 299)
+        patch.setattr(analogy_rank, "ENOUGH_FORMS", 100)
         yield
 
 

@@ -38,7 +38,7 @@ def slow(monkeypatch):
         now[0] += 0.01 * len(probes)
         ran.append(("probes", len(probes)))
         values = table.norms.numpy()[probes]
-        return Estimate.from_units(values, unit="probe tokens", population=len(table.population))
+        return Estimate.from_units(values, unit="probe tokens", population=len(table.population), over_probes=True)
 
     @claim(above(-9))
     def toy_fixed(table):

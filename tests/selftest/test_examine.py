@@ -9,8 +9,9 @@ import torch
 
 from embcheck import Estimate, NotMeasurable, above, beats, below, claim, lexicons, measures, nulls
 from embcheck.checks.evaluate import checks_of
-from embcheck.selftest import PLANTED, Plan, Stage, examine, stage_of
+from embcheck.selftest import Plan, Stage, examine, stage_of
 from embcheck.selftest.limits import coverage_limits, most_passes
+from embcheck.selftest.plants import plant_of
 
 PLAN = Plan(tables=20, redraws=100)
 PAIRS = (("tall", "taller"), ("warm", "warmer"), ("slow", "slower"), ("soft", "softer"), ("dark", "darker"))
@@ -259,9 +260,32 @@ def test_rows_do_not_depend_on_what_else_is_simulated():
 
 
 def test_plants_are_known_for_every_property_but_the_yardstick(shipped):
-    """Each property that ships has its structure planted; random_baseline looks at no table."""
-    simulated = {check.declaration.id for check in shipped if not check.declaration.fixtures}
-    assert simulated - set(PLANTED) <= {"random_baseline", *UNPLANTED}
+    """Each property that ships has its structure planted, known by its measure; random_baseline looks at no table."""
+    checks = {check.declaration.id: check for check in shipped if not check.declaration.fixtures}
+    for name in checks.keys() - {"random_baseline", *UNPLANTED}:
+        assert plant_of(checks[name], stage_of(checks[name]).measure) is not None, name
+
+
+def test_a_property_of_ones_own_has_the_plant_of_its_measure():
+    """Its structure is planted where it takes the words by the same parameter; what it declares itself comes first."""
+
+    @claim(above(0.05), relation=lexicons.relation("made up", PAIRS))
+    def comparatives(table, relation, rng):
+        """Offsets agree."""
+        return measures.offset_consistency(table, relation, rng=rng)
+
+    @claim(above(0.05))
+    def fixed_words(table, rng):
+        """Offsets agree."""
+        return measures.offset_consistency(table, lexicons.relation("made up", PAIRS), rng=rng)
+
+    first, second = checks_of([comparatives, fixed_words])
+    assert stage_of(first).measure == stage_of(second).measure == "offset_consistency"
+    assert plant_of(first, "offset_consistency") is not None
+    assert plant_of(second, "offset_consistency") is None
+    declared = dataclasses.replace(first.declaration, planted=lambda table, parameters, rng: table)
+    comparatives.__embcheck__ = declared
+    assert plant_of(checks_of([comparatives])[0], "offset_consistency") is declared.planted
 
 
 UNPLANTED = ("neighbor_overlap", "reproduces_published_figures", "token_neuron_middle_men", "token_neuron_profiles")

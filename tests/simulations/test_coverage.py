@@ -9,8 +9,9 @@ from embcheck import lexicons
 from embcheck.estimate import Estimate
 from embcheck.measures.forms import forms_of
 from embcheck.measures.kernels import all_pairs
-from embcheck.measures.pairs import analogy_ranks, offset_consistency
-from embcheck.stats.intervals import betting_interval, jackknife_interval
+from embcheck.measures.pairs import analogy_gain, offset_consistency
+from embcheck.stats.betting import betting_interval
+from embcheck.stats.intervals import jackknife_interval
 
 pytestmark = pytest.mark.slow
 REDRAWS = 2_000
@@ -97,8 +98,8 @@ def test_plural_intervals_cover_when_pairs_are_redrawn(real, pairs):
     covered = 0
     for _ in range(REDRAWS):
         drawn = around(steps[rng.integers(0, len(steps), pairs)], rng)
-        low, high, _ = jackknife_interval(*offset_consistency._consistency(drawn), 0.95)
-        covered += low <= target <= high
+        interval, _ = jackknife_interval(*offset_consistency._consistency(drawn), 0.95)
+        covered += interval.low <= target <= interval.high
     assert 0.92 <= covered / REDRAWS <= 0.98
 
 
@@ -108,24 +109,24 @@ def test_gain_intervals_cover_when_pairs_are_redrawn(monkeypatch, real):
     Drawn without replacement from about 119 pairs, samples vary less than pairs from an unlimited population, by the
     finite-population correction: what the interval is wide is corrected by it here.
     """
-    monkeypatch.setattr(analogy_ranks, "MAX_PAIRS", 1_000)
+    monkeypatch.setattr(analogy_gain, "MAX_PAIRS", 1_000)
     (relation,) = lexicons.relations("past_tense")
     forms = forms_of(real)
-    words = analogy_ranks._resolve(real, relation, forms)
-    reciprocal = {name: 1 / ranks for name, ranks in analogy_ranks.ranks(real, words.rows, words.forms, forms).items()}
+    words = analogy_gain._resolve(real, relation, forms)
+    reciprocal = {name: 1 / ranks for name, ranks in analogy_gain.ranks(real, words.rows, words.forms, forms).items()}
     controls = [name for name in reciprocal if name != "3cosadd"]
 
     def gain(cells, statistic):
         return statistic(cells["3cosadd"]) - np.max([statistic(cells[name]) for name in controls], axis=0)
 
-    target = gain(reciprocal, analogy_ranks._mean)
+    target = gain(reciprocal, analogy_gain._mean)
     rng, finite = np.random.default_rng(3), (1 - 20 / len(words.pairs)) ** 0.5
     covered = 0
     for _ in range(REDRAWS):
         chosen = rng.choice(len(words.pairs), 20, replace=False)
         cells = {name: found[np.ix_(chosen, chosen)] for name, found in reciprocal.items()}
-        low, high, _ = jackknife_interval(
-            gain(cells, analogy_ranks._mean), gain(cells, analogy_ranks._leave_one_out), 0.95
-        )
+        left_out = gain(cells, analogy_gain._leave_one_out)
+        interval, _ = jackknife_interval(gain(cells, analogy_gain._mean), left_out, 0.95)
+        low, high = interval.low, interval.high
         covered += abs((low + high) / 2 - target) <= finite * (high - low) / 2
     assert 0.92 <= covered / REDRAWS <= 0.98

@@ -10,10 +10,11 @@ from scipy import stats
 from embcheck import lexicons, measures
 from embcheck.checks.evaluate import Check, evaluate
 from embcheck.claims import Verdict
+from embcheck.measures.cells import without_each_pair
 from embcheck.measures.neurons import middle_men, profile_agreement
 from embcheck.measures.neurons.profiles import profiles_of_pairs
-from embcheck.measures.pairs import related_pair_auc
 from embcheck.settings import Settings
+from embcheck.stats import permutations
 from embcheck.stats.intervals import jackknife_interval
 from embcheck.table import EmbeddingTable
 
@@ -26,7 +27,7 @@ NEURONS = 200
 @pytest.fixture
 def few_draws(monkeypatch):
     """199 permutations and 99 rotations, and no details: p-values as valid, and coarser."""
-    monkeypatch.setattr(related_pair_auc, "PERMUTATIONS", 199)
+    monkeypatch.setattr(permutations, "PERMUTATIONS", 199)
     monkeypatch.setattr(middle_men, "ROTATIONS", 99)
     monkeypatch.setattr(middle_men, "strongest", lambda *_: [])
     for name in ("agreements", "_beside_the_embedding", "strongest"):
@@ -80,7 +81,7 @@ def test_intervals_cover_when_pairs_are_redrawn(demo, spread):
         first, second = (side[chosen] + spread * rng.standard_normal((40, 400)) for side in sides)
         cells = middle_men.log_effective(first, second)
         value = middle_men.contrast(cells)
-        low, high, _ = jackknife_interval(value, related_pair_auc.without_each_pair(cells, middle_men.contrast), 0.95)
-        rows.append((value, low, high))
+        interval, _ = jackknife_interval(value, without_each_pair(cells, middle_men.contrast), 0.95)
+        rows.append((value, interval.low, interval.high))
     value, low, high = np.array(rows).T
     assert 0.92 <= np.mean((low <= value.mean()) & (value.mean() <= high)) <= 0.985

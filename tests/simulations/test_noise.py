@@ -14,10 +14,10 @@ from embcheck import lexicons, measures
 from embcheck.checks.evaluate import Check, evaluate
 from embcheck.claims import Verdict, above, claim
 from embcheck.estimate import Estimate
-from embcheck.measures.cosines import negative_share_difference
 from embcheck.measures.pairs import offset_consistency
 from embcheck.selftest.limits import coverage_limits
 from embcheck.settings import Settings
+from embcheck.stats import permutations
 from embcheck.table import EmbeddingTable
 
 pytestmark = pytest.mark.slow
@@ -31,8 +31,8 @@ def check_of(name, file=None, **parameters):
 @pytest.fixture
 def few_draws(monkeypatch):
     """499 permutations in place of 9,999: p-values as valid, and coarser."""
-    monkeypatch.setattr(offset_consistency, "PERMUTATIONS", 499)
-    monkeypatch.setattr(negative_share_difference, "PERMUTATIONS", 499)
+    monkeypatch.setattr(permutations, "PERMUTATIONS", 499)
+    monkeypatch.setattr(permutations, "PERMUTATIONS", 499)
     monkeypatch.setattr(offset_consistency, "SHUFFLES", 1)
 
 

@@ -5,9 +5,11 @@ import pytest
 from scipy import stats
 
 from embcheck import lexicons, measures
+from embcheck.measures import cells as measured
 from embcheck.measures.pairs import related_pair_auc
 from embcheck.measures.resolve import resolve, unit
-from embcheck.measures.words import axis_accuracy, category_separation, neighbor_category_share, order_agreement
+from embcheck.measures.words import axis_accuracy, category_separation, neighbor_category_share
+from embcheck.stats import permutations
 from embcheck.stats.intervals import (
     bounded_jackknife_interval,
     logit_jackknife_interval,
@@ -25,12 +27,11 @@ REDRAWS = 1_000
 @pytest.fixture
 def few_draws(monkeypatch):
     """499 draws in place of 9,999 (199 random axes), and no details: p-values as valid, and coarser."""
-    for module in (related_pair_auc, neighbor_category_share, category_separation, order_agreement):
-        monkeypatch.setattr(module, "PERMUTATIONS", 499)
+    monkeypatch.setattr(permutations, "PERMUTATIONS", 499)
     monkeypatch.setattr(axis_accuracy, "RANDOM_AXES", 199)
-    monkeypatch.setattr(related_pair_auc.related_details, "of_pairs", lambda *_: {})
-    monkeypatch.setattr(related_pair_auc.related_details, "beside", lambda *_: {})
-    monkeypatch.setattr(neighbor_category_share.neighbor_lists, "in_vocabulary", lambda *_: {})
+    monkeypatch.setattr(related_pair_auc.comparisons, "of_pairs", lambda *_: {})
+    monkeypatch.setattr(related_pair_auc.comparisons, "beside", lambda *_: {})
+    monkeypatch.setattr(neighbor_category_share, "in_vocabulary", lambda *_: {})
 
 
 def made_up(tokens):
@@ -93,17 +94,17 @@ def test_area_intervals_cover_when_pairs_are_redrawn(real, pairs, spread):
     relation = lexicons.related()
     words = resolve(real, relation.words)
     kept = [pair for pair in relation.pairs if set(pair) <= set(words.words)]
-    sides = [words.units[[words.place[pair[k]] for pair in kept]] for k in (0, 1)]
+    sides = [words.units[[words.index[pair[k]] for pair in kept]] for k in (0, 1)]
     rng = np.random.default_rng(2)
 
     def draw():
         chosen = rng.integers(0, len(kept), pairs)
         first, second = (around(side[chosen], rng, spread) for side in sides)
         cells = first @ second.T
-        left_out = related_pair_auc.areas_left_out(cells)
-        value = related_pair_auc.area(cells)
-        low, high, _, _ = logit_jackknife_interval(value, left_out, 0.95, 0.5 / (pairs**2 * (pairs - 1)))
-        return value, low, high
+        left_out = measured.areas_left_out(cells)
+        value = measured.area(cells)
+        interval, _ = logit_jackknife_interval(value, left_out, 0.95, 0.5 / (pairs**2 * (pairs - 1)))
+        return value, interval.low, interval.high
 
     assert 0.9 <= coverage(draw, 300) <= 0.995
 
@@ -126,8 +127,8 @@ def test_separation_intervals_cover_when_words_are_redrawn(real, spread):
         cosines = units @ units.T
         value = category_separation.separation(cosines, drawn)
         left_out, excess = category_separation._left_out(cosines, drawn), category_separation._excess(cosines, drawn)
-        low, high, _ = stratified_jackknife_interval(value, left_out, drawn, 0.95, excess=excess)
-        return value, low, high
+        interval, _ = stratified_jackknife_interval(value, left_out, 0.95, drawn, excess=excess)
+        return value, interval.low, interval.high
 
     assert 0.92 <= coverage(draw) <= 0.98
 
@@ -149,8 +150,8 @@ def test_neighbor_intervals_cover_when_words_are_redrawn(real, spread):
         value = neighbor_category_share._excess(neighbor_category_share.nearest(cosines), inside)
         left_out = neighbor_category_share._left_out(cosines, inside)
         bounds = (-expected, 1 - expected)
-        low, high, _, _ = bounded_jackknife_interval(value, left_out, 0.95, bounds)
-        return value, low, high
+        interval, _ = bounded_jackknife_interval(value, left_out, 0.95, bounds)
+        return value, interval.low, interval.high
 
     assert 0.92 <= coverage(draw) <= 0.98
 
@@ -171,6 +172,7 @@ def test_axis_intervals_cover_when_pairs_are_redrawn(real, pairs, spread):
         redrawn = around(units[np.concatenate([chosen, n + chosen])], rng, spread)
         gram = redrawn @ redrawn.T
         value = float(axis_accuracy.accuracy(gram))
-        return value, *score_interval(value, axis_accuracy._variance(gram), 2 * pairs, pairs - 1, 0.95)
+        interval = score_interval(value, axis_accuracy._variance(gram), 2 * pairs, pairs - 1, 0.95)
+        return value, interval.low, interval.high
 
     assert 0.92 <= coverage(draw, 500) <= (0.995 if spread == 1.0 else 0.985)  # an accuracy of 0.98 has few steps

@@ -15,27 +15,29 @@ from embcheck.sources.naming.choose import choose
 from embcheck.sources.naming.config_facts import embedding_scale
 from embcheck.sources.naming.model_code import held_as_input
 from embcheck.sources.tokenizers.load import offline
+from embcheck.sources.weights.checkpoint import Checkpoint
 from embcheck.sources.weights.stored import Stored
 
 
-class Named:
+class Named(Checkpoint):
     """A checkpoint of which only names and shapes are known."""
 
     origin = "model"
 
-    def __init__(self, shapes, dtype="F32"):
+    def __init__(self, shapes, config):
+        self.config = config
         self.file_of = dict.fromkeys(shapes, "model.safetensors")
-        self._shapes, self._dtype = shapes, dtype
+        self._shapes = shapes
 
     def stored(self, names):
         """As a checkpoint's."""
-        return [Stored(name, "model.safetensors", self._shapes[name], self._dtype) for name in names]
+        return [Stored(name, "model.safetensors", self._shapes[name], "F32") for name in names]
 
 
 def chosen(names, config=None, *, matrix="input", rows=14):
     """The name of the chosen one of some 14 x 4 tensors."""
     shapes = names if isinstance(names, dict) else dict.fromkeys(names, (rows, 4))
-    return choose(Named(shapes), config or {}, name=None, matrix=matrix)
+    return choose(Named(shapes, config or {}), name=None, matrix=matrix)
 
 
 # --- every model of transformers --------------------------------------------------------------------------------
@@ -110,7 +112,7 @@ def embedding_models():
 def judge(shapes, config, right, matrix="input"):
     """Whether the choice is right; an error is not, but not wrong either."""
     try:
-        found, _ = choose(Named(shapes), config, name=None, matrix=matrix)
+        found, _ = choose(Named(shapes, config), name=None, matrix=matrix)
     except SourceError:
         return "refused"
     return "right" if found.name in right else f"wrong: {found}, not {' or '.join(sorted(right))}"

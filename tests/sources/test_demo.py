@@ -48,8 +48,8 @@ def test_unreachable_demo_tokens_are_continuations_that_are_cut_apart():
 def test_describe_the_demo_model():
     """Only half of the file is the embedding."""
     described = sources.describe(parse("demo"))
-    assert (described["shape"], described["bytes"]) == ((30522, 384), 46_881_792)
-    assert described["bytes_total"] > described["bytes"]
+    assert (described.shape, described.bytes) == ((30522, 384), 46_881_792)
+    assert described.bytes_total > described.bytes
 
 
 def test_without_the_extra(monkeypatch):

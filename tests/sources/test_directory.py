@@ -39,10 +39,10 @@ def test_describe_agrees_with_load(save_model, wordpiece, matrix):
     """What is described before loading is what is loaded."""
     spec = save_model({WORDS: matrix(14), "other": matrix(3)}, wordpiece, {"vocab_size": 14})
     described = sources.describe(spec)
-    assert (described["tensor"], described["shape"], described["dtype"]) == (WORDS, (14, 4), "float32")
-    assert described["bytes"] == load(spec).vectors.nbytes
-    assert described["bytes_total"] == os.path.getsize(f"{spec.target}/model.safetensors")  # noqa: PTH202 - a string
-    assert described["files"] == ["model.safetensors", "config.json", "tokenizer.json"]
+    assert (described.tensor, described.shape, described.dtype) == (WORDS, (14, 4), "float32")
+    assert described.bytes == load(spec).vectors.nbytes
+    assert described.bytes_total == os.path.getsize(f"{spec.target}/model.safetensors")  # noqa: PTH202 - a string
+    assert described.files == ("model.safetensors", "config.json", "tokenizer.json")
 
 
 def test_rows_past_the_tokenizer_are_padding(save_model, wordpiece, matrix):
@@ -149,8 +149,8 @@ def test_shards(save_model, wordpiece, matrix):
     spec = save_shards(save_model, {name: matrix(14) for name in entries}, entries)
     assert load(spec).provenance.tensor == "model.embed_tokens.weight"
     described = sources.describe(spec)
-    assert described["files"] == ["model-0.safetensors", "tokenizer.json"]
-    assert described["bytes_total"] > 2 * described["bytes"]
+    assert described.files == ("model-0.safetensors", "tokenizer.json")
+    assert described.bytes_total > 2 * described.bytes
 
 
 @pytest.mark.parametrize(

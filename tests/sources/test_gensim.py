@@ -59,7 +59,7 @@ def test_word_vectors_are_read_as_gensim_reads_them(tmp_path, word2vec, apart, p
         table = load(tmp_path / name)
         assert same(table, word2vec.wv)
         assert table.provenance.notes == ()
-        assert sources.describe(parse(f"gensim:{tmp_path / name}"))["shape"] == table.provenance.shape
+        assert sources.describe(parse(f"gensim:{tmp_path / name}")).shape == table.provenance.shape
 
 
 @pytest.mark.parametrize("apart", [{}, {"sep_limit": 10}], ids=["one file", "arrays beside"])
@@ -80,7 +80,7 @@ def test_fasttext_models_are_composed_as_gensim_composes_them(tmp_path, fasttext
     table = load(path)
     assert same(table, load_facebook_vectors(str(path)))
     assert table.provenance.notes[0].startswith("composed")
-    assert sources.describe(parse(f"gensim:{path}"))["shape"] == table.provenance.shape
+    assert sources.describe(parse(f"gensim:{path}")).shape == table.provenance.shape
 
 
 def test_no_ngrams_no_composition(tmp_path):

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from embcheck import sources
 from embcheck.errors import EmbcheckError, SourceError
-from embcheck.sources.gguf.types import TYPES
+from embcheck.sources.gguf.tensors import TYPES
 from embcheck.sources.tokenizers.vocabulary import TokenizerVocabulary
 from embcheck.spec import parse
 from embcheck.table.vocabulary import RowStatus, TokenKind
@@ -92,7 +92,7 @@ def stored(kind, rows=40, width=256):
 @pytest.mark.filterwarnings("ignore:.*encountered in.*:RuntimeWarning")  # of the package, on random bytes
 def test_vectors_are_those_of_the_gguf_package(write, monkeypatch, kind):
     """Whatever the type, vectors equal the package's own dequantization bit for bit, also when cut into blocks."""
-    monkeypatch.setattr("embcheck.sources.gguf.types._BLOCK_BYTES", 17 * 256 * 4)
+    monkeypatch.setattr("embcheck.sources.gguf.tensors._BLOCK_BYTES", 17 * 256 * 4)
     blocks = stored(kind)
     table = load(write({"other": (blocks[:3], kind), "token_embd.weight": (blocks, kind)}))
     expected = torch.from_numpy(gguf.quants.dequantize(blocks, kind))
@@ -139,7 +139,7 @@ def test_provenance(write):
     assert (origin.tensor, origin.shape, origin.bytes_read) == ("token_embd.weight", (40, 256), 40 * 8 * 34)
     assert "stored as Q8_0, dequantized to float32" in origin.notes
     described = sources.describe(spec)
-    assert (described["shape"], described["dtype"], described["bytes"]) == ((40, 256), "Q8_0", 40 * 8 * 34)
+    assert (described.shape, described.dtype, described.bytes) == ((40, 256), "Q8_0", 40 * 8 * 34)
 
 
 @pytest.mark.parametrize(
@@ -367,7 +367,7 @@ def test_a_large_vocabulary_opens_at_once(write):
     types, scores = [NORMAL] * len(tokens), [0.0] * len(tokens)
     spec = write({"token_embd.weight": (blocks, Kind.Q8_0)}, tokens, model="llama", types=types, scores=scores)
     start = time.perf_counter()
-    assert sources.describe(spec)["shape"] == (262_144, 32)
+    assert sources.describe(spec).shape == (262_144, 32)
     assert time.perf_counter() - start < 1
 
 

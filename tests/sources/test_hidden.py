@@ -22,7 +22,7 @@ import embcheck
 from embcheck import sources
 from embcheck.errors import SourceError, SpecError
 from embcheck.sources.hidden import model as hidden
-from embcheck.sources.models import demo
+from embcheck.sources.models.directory import demo_folder
 from embcheck.spec import parse
 from embcheck.sweep import sweep
 
@@ -40,8 +40,8 @@ def prompts(tmp_path):
 @pytest.fixture(scope="module")
 def naive():
     """Every layer of the demo model on one prompt at a time, without the tokens around it, as float64."""
-    model = AutoModel.from_pretrained(demo.folder()).eval()
-    tokenizer = AutoTokenizer.from_pretrained(demo.folder())
+    model = AutoModel.from_pretrained(demo_folder()).eval()
+    tokenizer = AutoTokenizer.from_pretrained(demo_folder())
 
     def states(prompt):
         with torch.no_grad():
@@ -146,7 +146,7 @@ def test_every_layer_of_the_demo_model_equals_a_naive_forward_pass(naive, prompt
         np.testing.assert_allclose(table.vectors.double().numpy(), rows, atol=2e-5)
         assert result.estimate.value == pytest.approx(share(rows), abs=1e-9)
         assert result.estimate.is_exact
-    size = (demo.folder() / "model.safetensors").stat().st_size
+    size = (demo_folder() / "model.safetensors").stat().st_size
     assert f"whole model was run: {size / 1e6:,.0f} MB of weights" in run.notes[0]
     assert len(run.notes) == len(run.document["models"])
 
@@ -157,7 +157,7 @@ def test_words_and_last_tokens(naive, prompts):
     first = naive(PROMPTS[1])[3]  # un ##bel ##ie ##vable tok ##ama ##ks !
     words = embcheck.load(f"hidden:demo@layer=3,states=words,prompts={prompts}", device="cpu")
     assert list(words.tokens[6:8]) == ["Unbelievable", "tokamaks"]
-    tokens = AutoTokenizer.from_pretrained(demo.folder()).tokenize(PROMPTS[1])
+    tokens = AutoTokenizer.from_pretrained(demo_folder()).tokenize(PROMPTS[1])
     ends = [i for i, token in enumerate([*tokens, "!"][1:]) if not token.startswith("##")][:2]
     np.testing.assert_allclose(words.vectors[6:8].double().numpy(), first[ends], atol=2e-5)
     last = embcheck.load(f"hidden:demo@layer=3,states=last,prompts={prompts}", device="cpu")
@@ -221,7 +221,7 @@ def test_describe_and_announce_run_nothing(save_gpt, prompts, monkeypatch):
     spec = parse(f"hidden:{folder}@layer=1,prompts={prompts}")
     size = (folder / "model.safetensors").stat().st_size
     said = sources.describe(spec)
-    assert (said["bytes"], said["shape"][1], said["dtype"]) == (size, 16, "float32")
+    assert (said.bytes, said.shape[1], said.dtype) == (size, 16, "float32")
     both = sources.expand(parse(f"x=hidden:{folder}@layer=all,prompts={prompts}"))
     assert [one.alias for one in both] == ["x@layer0", "x@layer1", "x@layer2"]
     (line,) = sources.announce(both)

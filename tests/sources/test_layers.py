@@ -309,7 +309,7 @@ def test_only_what_is_asked_for_is_read(save, form):
 
 def test_only_the_bytes_of_that_tensor_are_touched(save, monkeypatch):
     """Of a file on disk the bytes that are looked at are the header's and the tensor's."""
-    from embcheck.sources.files.access import LocalBytes
+    from embcheck.sources.files import LocalBytes
 
     table, touched, read = save(tensors(50)), [], LocalBytes.read
 
@@ -386,8 +386,8 @@ def test_gguf_types_without_a_way_back_are_skipped(tmp_path, monkeypatch):
         "blk.0.ffn_up.weight": (torch.ones(8, 32), Kind.F32),
     }
     table = gguf_table(tmp_path, stored)
-    one = table.layers._tensors._tensors["blk.0.ffn_up.weight"]
-    from embcheck.sources.gguf.types import TYPES
+    one = table.layers._tensors.tensors["blk.0.ffn_up.weight"]
+    from embcheck.sources.gguf.tensors import TYPES
 
     for change, error, message in (
         ({"kind": TYPES[9]}, NotMeasurable, r"can't dequantize blk\.0\.ffn_up\.weight \[8, 32\] Q8_1"),
@@ -395,7 +395,7 @@ def test_gguf_types_without_a_way_back_are_skipped(tmp_path, monkeypatch):
     ):
         import dataclasses
 
-        table.layers._tensors._tensors["blk.0.ffn_up.weight"] = dataclasses.replace(one, **change)
+        table.layers._tensors.tensors["blk.0.ffn_up.weight"] = dataclasses.replace(one, **change)
         with pytest.raises(error, match=message):
             table.tensor("mlp_in", 0)
 

@@ -36,7 +36,7 @@ def test_embeddings_are_the_table(save, matrix, dtype):
     assert torch.equal(table.vectors, stored)
     assert torch.equal(load(parse(spec.target)).vectors, stored)
     assert table.rows(["cat"]) == [2]
-    assert sources.describe(spec)["shape"] == (7, 4)
+    assert sources.describe(spec).shape == (7, 4)
 
 
 def test_a_mapping_and_weights_make_the_rows(save, matrix):
@@ -47,7 +47,7 @@ def test_a_mapping_and_weights_make_the_rows(save, matrix):
     table = load(spec)
     expected = torch.stack([stored[m] * w for m, w in zip(mapping, weights, strict=True)]).float()
     assert torch.allclose(table.vectors, expected)
-    assert table.provenance.shape == sources.describe(spec)["shape"] == (7, 4)
+    assert table.provenance.shape == sources.describe(spec).shape == (7, 4)
     assert len(table.provenance.notes) == 2
 
 

@@ -129,7 +129,7 @@ def test_a_vocabulary_must_be_given(tmp_path):
 def test_describe_reads_the_header(write):
     """Shape, dtype and size are told without the words."""
     described = sources.describe(write(np.ones((3, 2), dtype=np.float16), b"a\n"))
-    assert (described["shape"], described["dtype"], described["bytes"]) == ((3, 2), "float16", 12)
+    assert (described.shape, described.dtype, described.bytes) == ((3, 2), "float16", 12)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -74,4 +74,4 @@ def test_bad_specs_are_refused(text, message):
 
 def test_describe():
     """The size is told without drawing."""
-    assert sources.describe(parse("random:1000000x1000"))["bytes"] == 4_000_000_000
+    assert sources.describe(parse("random:1000000x1000")).bytes == 4_000_000_000

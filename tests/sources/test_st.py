@@ -14,8 +14,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from embcheck import sources
 from embcheck.errors import SourceError, SpecError
-from embcheck.sources.encoders import modules as _st_modules
-from embcheck.sources.encoders import stage
+from embcheck.sources.encoders.modules import read_modules, stage
 from embcheck.spec import parse
 from embcheck.table.vocabulary import TokenKind
 
@@ -116,7 +115,7 @@ def test_encoded_words_are_pooled_as_the_model_says(encoder, mode):
     table = encoded(encoder)
     assert torch.allclose(table.vectors, reference(encoder, WORDS), atol=1e-6)
     assert table.tokens == WORDS
-    assert sources.describe(parse(f"st:{encoder},words={encoder.parent / 'words.txt'}"))["shape"] == table.vectors.shape
+    assert sources.describe(parse(f"st:{encoder},words={encoder.parent / 'words.txt'}")).shape == table.vectors.shape
 
 
 def test_vectors_are_normalised_only_where_the_model_says_so(encoder):
@@ -181,7 +180,7 @@ def test_tokens_are_the_encoders_input_table(encoder):
     assert torch.equal(table.vectors, plain.vectors)
     assert table.tokens_sha256 == plain.tokens_sha256
     assert table.provenance.notes[0] == "space: tokens"
-    assert sources.describe(parse(f"st:{encoder},space=tokens"))["shape"] == (len(PIECES), 8)
+    assert sources.describe(parse(f"st:{encoder},space=tokens")).shape == (len(PIECES), 8)
 
 
 def test_a_transformer_in_a_folder_of_its_own(encoder):
@@ -298,7 +297,7 @@ def test_settings_that_name_files_are_not_passed_on(encoder, tmp_path):
     write(encoder / "sentence_bert_config.json", {"max_seq_length": 8, "tokenizer_name_or_path": "../x"})
     into = tmp_path / "stage"
     into.mkdir()
-    stage.stage(_st_modules.read_modules(encoder), into)
+    stage(read_modules(encoder), into)
     inner = into / "0_Transformer"
     config = json.loads((inner / "config.json").read_text())
     assert not config.keys() & bad.keys() - {"text_config"}

@@ -119,7 +119,7 @@ def test_a_directory(save_bin, matrix):
     table = sources.load(spec, device="cpu")
     assert torch.equal(table.vectors, stored)
     assert (table.provenance.tensor, table.provenance.bytes_read) == (NAME, stored.nbytes)
-    assert sources.describe(spec)["files"] == ["pytorch_model.bin", "tokenizer.json"]
+    assert sources.describe(spec).files == ("pytorch_model.bin", "tokenizer.json")
 
 
 @pytest.mark.parametrize("name", ["weights.pt", "weights.pth", "weights.ckpt", "weights.bin"])

@@ -156,9 +156,9 @@ def test_a_directory_is_no_word_vectors(tmp_path, scheme):
 def test_describe_reads_the_first_lines(write_spec):
     """Headers tell the shape; without one the number of rows is left open."""
     array = np.ones((4, 3))
-    assert sources.describe(write_spec("fasttext", as_text(array)))["shape"] == (4, 3)
-    assert sources.describe(write_spec("word2vec", as_binary(array)))["bytes"] == 48
-    assert sources.describe(write_spec("glove", as_text(array, header=False)))["shape"] == (None, 3)
+    assert sources.describe(write_spec("fasttext", as_text(array))).shape == (4, 3)
+    assert sources.describe(write_spec("word2vec", as_binary(array))).bytes == 48
+    assert sources.describe(write_spec("glove", as_text(array, header=False))).shape == (None, 3)
 
 
 def test_rows_without_direction_are_classed(write_spec):

@@ -21,7 +21,7 @@ def ever_rejected(samples, mean, level):
     """
     sequence = ConfidenceSequence(len(samples[0]), level)
     sequence._means, sequence._alive = np.full(len(samples), mean), np.ones(len(samples), dtype=bool)
-    sequence._up, sequence._down = np.zeros((2, len(samples)))
+    sequence._stakes = betting._Stakes(sequence._means, len(samples[0]))
     for values in samples.T[:1_000]:
         sequence._take(values)
     return int((~sequence._alive).sum())

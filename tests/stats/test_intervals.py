@@ -6,11 +6,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from embcheck.stats import intervals
+from embcheck.stats import betting, intervals
 
 T_975 = {4: 2.7764451052, 9: 2.2621571628}  # from tables of Student's t
 
 unit_values = st.lists(st.floats(0, 1), min_size=2, max_size=30).map(np.array)
+
+
+def ends(interval):
+    """Both ends of an interval."""
+    return interval.low, interval.high
+
+
 few = settings(max_examples=40, deadline=None, derandomize=True)
 
 
@@ -18,15 +25,15 @@ def test_t_interval_is_the_formula():
     """Mean plus and minus t times s over root n."""
     x = np.array([1.0, 2, 3, 4, 10])
     half = T_975[4] * math.sqrt(((9 + 4 + 1 + 0 + 36) / 4) / 5)
-    assert intervals.t_interval(x, 0.95) == pytest.approx((4 - half, 4 + half))
+    assert ends(intervals.t_interval(x, 0.95)) == pytest.approx((4 - half, 4 + half))
 
 
 @pytest.mark.parametrize("population", [5, 6, 10, 1_000_000])
 def test_the_correction_shrinks_with_the_unseen_part(population):
     """Without replacement the half-width is multiplied by the root of 1 - n/N; all seen leaves no width."""
     x = np.array([1.0, 2, 3, 4, 10])
-    low, high = intervals.t_interval(x, 0.95, population)
-    free_low, free_high = intervals.t_interval(x, 0.95)
+    low, high = ends(intervals.t_interval(x, 0.95, population))
+    free_low, free_high = ends(intervals.t_interval(x, 0.95))
     assert high - low == pytest.approx((free_high - free_low) * math.sqrt(1 - 5 / population))
 
 
@@ -34,19 +41,19 @@ def test_a_jackknife_of_means_is_the_t_interval():
     """For a mean, pseudo-values are the values themselves, and the jackknife interval is Student's."""
     x = np.array([1.0, 2, 3, 4, 10, -3, 0, 7, 8, 8])
     left_out = (x.sum() - x) / 9
-    low, high, pseudo = intervals.jackknife_interval(x.mean(), left_out, 0.95)
+    interval, pseudo = intervals.jackknife_interval(x.mean(), left_out, 0.95)
     np.testing.assert_allclose(pseudo, x)
-    assert (low, high) == pytest.approx(intervals.t_interval(x, 0.95))
-    assert high - x.mean() == pytest.approx(T_975[9] * x.std(ddof=1) / math.sqrt(10))
+    assert ends(interval) == pytest.approx(ends(intervals.t_interval(x, 0.95)))
+    assert interval.high - x.mean() == pytest.approx(T_975[9] * x.std(ddof=1) / math.sqrt(10))
 
 
 def test_little_skewed_values_get_student_t():
     """Units of moderate skewness get the t interval, bounded or not, and the method says what correction it has."""
     x = np.random.default_rng(0).uniform(0, 1, 30)
-    assert intervals.mean_interval(x, 0.95, bounds=(0, 1)) == (*intervals.t_interval(x, 0.95), "Student t")
-    low, high, method = intervals.mean_interval(x, 0.95, 90, (0, 1))
-    assert (low, high) == intervals.t_interval(x, 0.95, 90)
-    assert method == "Student t, finite-population correction"
+    assert intervals.mean_interval(x, 0.95, bounds=(0, 1)) == intervals.t_interval(x, 0.95)
+    assert intervals.t_interval(x, 0.95).text == "Student t"
+    assert intervals.mean_interval(x, 0.95, 90, (0, 1)) == intervals.t_interval(x, 0.95, 90)
+    assert intervals.t_interval(x, 0.95, 90).text == "Student t, finite-population correction"
 
 
 @pytest.mark.parametrize("flip", [False, True])
@@ -55,32 +62,31 @@ def test_very_skewed_bounded_values_get_the_betting_interval(flip):
     x = np.r_[np.full(48, 0.98) + np.linspace(0, 0.01, 48), 0.0, 0.05]
     x = 1 - x if flip else x
     assert abs(stats.skew(x)) > 3
-    low, high, method = intervals.mean_interval(x, 0.95, 500, (0, 1))
-    assert (low, high) == intervals.betting_interval(x, 0.95, 500)
-    assert method == "betting, without replacement"
-    assert intervals.mean_interval(x, 0.95)[2] == "Student t"
+    interval = intervals.mean_interval(x, 0.95, 500, (0, 1))
+    assert ends(interval) == betting.betting_interval(x, 0.95, 500)
+    assert (interval.method, interval.text) == (intervals.Method.BETTING, "betting, without replacement")
+    assert intervals.mean_interval(x, 0.95).method is intervals.Method.STUDENT
 
 
 def test_equal_bounded_values_have_a_width():
     """Ten equal values of bounded units do not prove that all are equal."""
-    low, high, method = intervals.mean_interval(np.full(10, 0.7), 0.95, None, (0, 1))
-    assert method == "betting"
-    assert low < 0.7 < high
+    interval = intervals.mean_interval(np.full(10, 0.7), 0.95, None, (0, 1))
+    assert interval.text == "betting"
+    assert interval.low < 0.7 < interval.high
 
 
 def test_equal_unbounded_values_have_no_interval():
     """Without bounds and without spread there is no interval to give, and the method says so."""
-    low, high, method = intervals.mean_interval(np.full(10, 0.7), 0.95)
-    assert math.isnan(low)
-    assert math.isnan(high)
-    assert "all values are equal" in method
+    interval = intervals.mean_interval(np.full(10, 0.7), 0.95)
+    assert all(map(math.isnan, ends(interval)))
+    assert "all values are equal" in interval.text
 
 
 @given(x=unit_values, level=st.floats(0.6, 0.99))
 @few
 def test_betting_stays_in_range_and_around_its_centre(x, level):
     """A betting interval lies in [0, 1], is ordered, and is not empty."""
-    low, high = intervals.betting_interval(x, level)
+    low, high = betting.betting_interval(x, level)
     assert 0 <= low < high <= 1
 
 
@@ -89,7 +95,7 @@ def test_betting_stays_in_range_and_around_its_centre(x, level):
 def test_betting_without_replacement_keeps_to_what_is_possible(x, more):
     """Without replacement the interval holds only means that the unseen part leaves possible."""
     population = len(x) + more
-    low, high = intervals.betting_interval(x, 0.95, population)
+    low, high = betting.betting_interval(x, 0.95, population)
     assert x.sum() / population - 1e-9 <= low < high <= (x.sum() + more) / population + 1e-9
 
 
@@ -97,8 +103,8 @@ def test_betting_without_replacement_keeps_to_what_is_possible(x, more):
 @few
 def test_betting_is_symmetric(x):
     """Reflecting the values about one half reflects the interval, to the width of its grid."""
-    low, high = intervals.betting_interval(x, 0.95)
-    mirrored = intervals.betting_interval(1 - x, 0.95)
+    low, high = betting.betting_interval(x, 0.95)
+    mirrored = betting.betting_interval(1 - x, 0.95)
     assert mirrored == pytest.approx((1 - high, 1 - low), abs=2e-5)
 
 
@@ -106,8 +112,8 @@ def test_betting_is_symmetric(x):
 @few
 def test_betting_follows_its_bounds(x, low, width):
     """Values scaled into other bounds have the interval scaled likewise."""
-    plain = np.array(intervals.betting_interval(x, 0.95, 100))
-    found = intervals.betting_interval(low + width * x, 0.95, 100, (low, low + width))
+    plain = np.array(betting.betting_interval(x, 0.95, 100))
+    found = betting.betting_interval(low + width * x, 0.95, 100, (low, low + width))
     np.testing.assert_allclose(found, low + width * plain, atol=1e-4 * width)
 
 
@@ -117,19 +123,19 @@ def test_betting_contains_the_mean_and_shrinks():
     x = rng.beta(5, 1, 800)
     widths = []
     for n in (20, 80, 320, 800):
-        low, high = intervals.betting_interval(x[:n], 0.95)
+        low, high = betting.betting_interval(x[:n], 0.95)
         assert low < x[:n].mean() < high
         widths.append(high - low)
     assert widths == sorted(widths, reverse=True)
     assert widths[-1] < widths[0] / 4
-    low, high = intervals.betting_interval(x, 0.8)
+    low, high = betting.betting_interval(x, 0.8)
     assert high - low < widths[-1]
 
 
 def test_betting_closes_in_on_a_population_nearly_all_seen():
     """With 999 of 1,000 units seen, nothing but the last unit is in doubt."""
     x = np.random.default_rng(0).beta(8, 1, 1000)
-    low, high = intervals.betting_interval(x[:999], 0.95, 1000)
+    low, high = betting.betting_interval(x[:999], 0.95, 1000)
     assert high - low <= 1 / 1000 + 1e-9
     assert low <= x.mean() <= high
 
@@ -147,7 +153,7 @@ def test_log_capital_is_the_product_of_bets():
         left = (population * mean - past.sum()) / (population - t)
         up *= 1 + min(stake, 0.5 / left) * (x[t] - left)
         down *= 1 - min(stake, 0.5 / (1 - left)) * (x[t] - left)
-    found = intervals._log_capital(x, np.array([mean]), alpha, population)
+    found = betting._log_capital(x, np.array([mean]), alpha, population)
     assert found[0] == pytest.approx(math.log(max(up, down) / 2))
 
 
@@ -159,7 +165,7 @@ def test_betting_capital_is_a_fair_game(population):
     wins = 0
     for _ in range(2_000):
         x = rng.choice(units, 30, replace=population is None)
-        wins += intervals._log_capital(x, np.array([units.mean()]), 0.1, population)[0] >= math.log(1 / 0.1)
+        wins += betting._log_capital(x, np.array([units.mean()]), 0.1, population)[0] >= math.log(1 / 0.1)
     assert wins / 2_000 <= 0.1
 
 
@@ -167,11 +173,11 @@ def test_a_bounded_jackknife_stays_inside_its_bounds():
     """The interval is the jackknife's, cut at the bounds."""
     x = np.array([1.0, 1, 1, 1, 0.2])
     left_out = (x.sum() - x) / 4
-    low, high, pseudo = intervals.jackknife_interval(x.mean(), left_out, 0.95)
-    found = intervals.bounded_jackknife_interval(x.mean(), left_out, 0.95, (0.0, 1.0))
-    assert high > 1
-    assert found[:2] == (low, 1.0)
-    np.testing.assert_allclose(found[2], pseudo)
+    free, pseudo = intervals.jackknife_interval(x.mean(), left_out, 0.95)
+    bounded, same = intervals.bounded_jackknife_interval(x.mean(), left_out, 0.95, (0.0, 1.0))
+    assert free.high > 1
+    assert ends(bounded) == (free.low, 1.0)
+    np.testing.assert_allclose(same, pseudo)
 
 
 @pytest.mark.parametrize("make", ["bounded", "logit"])
@@ -180,12 +186,12 @@ def test_a_jackknife_without_spread_is_not_of_zero_width(make, value):
     """Where no unit changes the value, the interval is the betting one of as many equal units, and says so."""
     left_out = np.full(40, value)
     if make == "bounded":
-        low, high, _, method = intervals.bounded_jackknife_interval(value, left_out, 0.95, (0.0, 1.0))
+        interval, _ = intervals.bounded_jackknife_interval(value, left_out, 0.95, (0.0, 1.0))
     else:
-        low, high, _, method = intervals.logit_jackknife_interval(value, left_out, 0.95, 1e-3)
-    assert (low, high) == pytest.approx(intervals.betting_interval(np.full(40, value), 0.95))
-    assert high - low > 0.05
-    assert method.startswith("betting")
+        interval, _ = intervals.logit_jackknife_interval(value, left_out, 0.95, 1e-3)
+    assert ends(interval) == pytest.approx(betting.betting_interval(np.full(40, value), 0.95))
+    assert interval.high - interval.low > 0.05
+    assert interval.text == "betting, for want of spread,"
 
 
 def test_a_logit_jackknife_is_that_of_the_logit():
@@ -193,9 +199,9 @@ def test_a_logit_jackknife_is_that_of_the_logit():
     left_out = np.array([0.90, 0.93, 0.95, 0.91, 0.99])
     value = left_out.mean()
     logits = np.log(left_out / (1 - left_out))
-    ends = intervals.jackknife_interval(math.log(value / (1 - value)), logits, 0.95)[:2]
-    low, high, pseudo, _ = intervals.logit_jackknife_interval(value, left_out, 0.95, 1e-6)
-    assert (low, high) == pytest.approx([1 / (1 + math.exp(-end)) for end in ends])
+    of_logit, _ = intervals.jackknife_interval(math.log(value / (1 - value)), logits, 0.95)
+    interval, pseudo = intervals.logit_jackknife_interval(value, left_out, 0.95, 1e-6)
+    assert ends(interval) == pytest.approx([1 / (1 + math.exp(-end)) for end in ends(of_logit)])
     np.testing.assert_allclose(pseudo, 5 * value - 4 * left_out)
 
 
@@ -203,8 +209,8 @@ def test_a_logit_jackknife_takes_ones_half_a_step_inside():
     """Replicates of 1 have no logit; they count as half the smallest step below 1."""
     left_out = np.array([1.0, 0.98, 0.99, 0.99])
     inside = np.array([0.999, 0.98, 0.99, 0.99])
-    found = intervals.logit_jackknife_interval(0.99, left_out, 0.95, 0.002)
-    assert found[:2] == pytest.approx(intervals.logit_jackknife_interval(0.99, inside, 0.95, 1e-9)[:2])
+    interval, _ = intervals.logit_jackknife_interval(0.99, left_out, 0.95, 0.002)
+    assert ends(interval) == pytest.approx(ends(intervals.logit_jackknife_interval(0.99, inside, 0.95, 1e-9)[0]))
 
 
 def test_a_stratified_jackknife_of_means_has_the_variance_of_a_stratified_mean():
@@ -216,8 +222,8 @@ def test_a_stratified_jackknife_of_means_has_the_variance_of_a_stratified_mean()
     variances = [x.var(ddof=1) / len(x) for x in parts]
     df = sum(variances) ** 2 / sum(v**2 / (len(x) - 1) for v, x in zip(variances, parts, strict=True))
     half = stats.t.ppf(0.975, df) * math.sqrt(sum(variances))
-    low, high, pseudo = intervals.stratified_jackknife_interval(value, left_out, strata, 0.95)
-    assert (low, high) == pytest.approx((value - half, value + half))
+    interval, pseudo = intervals.stratified_jackknife_interval(value, left_out, 0.95, strata)
+    assert ends(interval) == pytest.approx((value - half, value + half))
     assert pseudo.mean() == pytest.approx(value)
     assert pseudo.std(ddof=1) / math.sqrt(12) == pytest.approx(math.sqrt(sum(variances)))
 
@@ -227,18 +233,18 @@ def test_what_a_stratified_jackknife_counts_twice_is_taken_away():
     rng = np.random.default_rng(3)
     x, strata = rng.standard_normal(20), np.repeat([0, 1], 10)
     left_out = np.array([np.delete(x, i).mean() for i in range(20)])
-    low, high, pseudo = intervals.stratified_jackknife_interval(0.0, left_out, strata, 0.95)
+    interval, pseudo = intervals.stratified_jackknife_interval(0.0, left_out, 0.95, strata)
     variance = pseudo.var(ddof=1) / 20
     for excess, kept in ((0.1 * variance, 0.9), (0.9 * variance, 0.5), (-variance, 2.0)):
-        less = intervals.stratified_jackknife_interval(0.0, left_out, strata, 0.95, excess=excess)
-        assert less[:2] == pytest.approx((low * kept**0.5, high * kept**0.5))
-        assert less[2].var(ddof=1) / 20 == pytest.approx(kept * variance)
+        less, scaled = intervals.stratified_jackknife_interval(0.0, left_out, 0.95, strata, excess=excess)
+        assert ends(less) == pytest.approx((interval.low * kept**0.5, interval.high * kept**0.5))
+        assert scaled.var(ddof=1) / 20 == pytest.approx(kept * variance)
 
 
 @pytest.mark.parametrize(("share", "variance"), [(0.8, 0.004), (0.5, 0.01), (0.97, 0.0004)])
 def test_a_score_interval_solves_wilsons_equation(share, variance):
     """Each end is as many of its own standard errors away as Student's quantile says."""
-    low, high = intervals.score_interval(share, variance, 1_000, 30, 0.95)
+    low, high = ends(intervals.score_interval(share, variance, 1_000, 30, 0.95))
     n = share * (1 - share) / variance
     for end in (low, high):
         assert abs(share - end) == pytest.approx(stats.t.ppf(0.975, 30) * np.sqrt(end * (1 - end) / n))
@@ -247,19 +253,19 @@ def test_a_score_interval_solves_wilsons_equation(share, variance):
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
 def test_a_score_interval_has_a_width_where_nothing_varies(share):
     """It is that of as many units as there can be, inside 0 and 1."""
-    low, high = intervals.score_interval(share, 0.0, 40, 19, 0.95)
+    low, high = ends(intervals.score_interval(share, 0.0, 40, 19, 0.95))
     assert 0 <= low <= share <= high <= 1
     assert 0.05 < high - low < 0.4
-    assert (low, high) == intervals.score_interval(share, 1e-30, 40, 19, 0.95)
+    assert (low, high) == ends(intervals.score_interval(share, 1e-30, 40, 19, 0.95))
 
 
 def test_one_stratum_is_the_plain_jackknife():
     """With one stratum the interval is the delete-one jackknife's around the value."""
     x = np.array([1.0, 2, 3, 4, 10, -3, 0, 7, 8, 8])
     left_out = (x.sum() - x) / 9
-    plain = intervals.jackknife_interval(x.mean(), left_out, 0.95)
-    found = intervals.stratified_jackknife_interval(x.mean(), left_out, np.zeros(10, dtype=np.int64), 0.95)
-    assert found[:2] == pytest.approx(plain[:2])
+    plain, _ = intervals.jackknife_interval(x.mean(), left_out, 0.95)
+    single, _ = intervals.stratified_jackknife_interval(x.mean(), left_out, 0.95, np.zeros(10, dtype=np.int64))
+    assert ends(single) == pytest.approx(ends(plain))
 
 
 @given(st.lists(st.floats(-10, 10, width=16), min_size=3, max_size=30))

@@ -13,6 +13,7 @@ from embcheck.estimate import KEPT, Estimate
 from embcheck.measures import histograms
 from embcheck.measures.cosines.non_negative_share import rayleigh
 from embcheck.measures.kernels import blocks
+from embcheck.measures.measure import measure
 from embcheck.settings import current
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ _BINS = 4_000
 _CHUNK = 1_000
 
 
+@measure
 def background_cosine(table: EmbeddingTable) -> Estimate:
     r"""Mean cosine of random pairs of rows, in units of the spread that random directions have.
 

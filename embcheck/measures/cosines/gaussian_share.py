@@ -11,6 +11,7 @@ import torch
 from embcheck.estimate import Estimate, Reference
 from embcheck.measures.kernels.blocks import full_precision, on_host
 from embcheck.measures.kernels.signs import row_totals
+from embcheck.measures.measure import measure
 from embcheck.progress import track
 from embcheck.settings import current
 
@@ -24,6 +25,7 @@ __all__ = ["gaussian_share", "share_standard_error"]
 MAX_PROBES = 1_000
 
 
+@measure
 def gaussian_share(table: EmbeddingTable, *, rng: np.random.Generator) -> Estimate:
     r"""Mean share of non-negative cosines in an iid standard normal matrix of the population's shape.
 
@@ -55,6 +57,7 @@ def gaussian_share(table: EmbeddingTable, *, rng: np.random.Generator) -> Estima
     return Estimate.from_units(
         counted / (size - 1),
         unit="probe rows",
+        over_probes=True,
         labels=[f"seed {current().seed} row {row}" for row in range(count)],
         population=size,
         bounds=(0.0, 1.0),

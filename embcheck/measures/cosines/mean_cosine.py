@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,7 +11,8 @@ import torch
 from embcheck.errors import NotMeasurable
 from embcheck.estimate import Estimate
 from embcheck.measures.kernels import blocks, spectrum
-from embcheck.measures.resolve import tokens_part
+from embcheck.measures.measure import measure
+from embcheck.measures.resolve import lowest, tokens_part
 from embcheck.progress import track
 from embcheck.settings import current
 
@@ -30,6 +31,7 @@ _NOTE = (
 )
 
 
+@measure
 def mean_cosine(table: EmbeddingTable, *, rng: np.random.Generator) -> Estimate:
     r"""Mean cosine over all pairs of rows: anisotropy, as Ethayarajh (2019) calls it.
 
@@ -57,27 +59,29 @@ def mean_cosine(table: EmbeddingTable, *, rng: np.random.Generator) -> Estimate:
     total = blocks.unit_sum(table)
     value = _mean_over_pairs(total, size)
     centred = _mean_over_pairs(blocks.unit_sum(table, blocks.mean_vector(table)), size)
-    found = spectrum.spectrum_of(table)
-    of_rows = _of_rows(table, total)
+    moments = spectrum.spectrum_of(table)
+    with blocks.full_precision():
+        of_rows = torch.cat([(unit @ total.float() - 1) / (size - 1) for _, unit in blocks.blocks(table)])
+    row_means = of_rows.cpu().double().numpy()
     return Estimate.exact(
         value,
         n=size,
         unit="rows",
         name="mean cosine over all pairs",
-        parts=(tokens_part(table, table.population, of_rows),),
+        parts=(tokens_part(table, table.population, row_means),),
         effect={"name": "mean cosine of centred rows", "value": centred},
         draws={"gaussian": gaussian_mean_cosine(size, width, current().drawn(DRAWS), rng)},
         details={
             "summary": _NOTE,
             "partition_isotropy": partition_isotropy(table),
-            "isoscore": isoscore(found.centred),
+            "isoscore": isoscore(moments.centred),
             "top_share": {
-                "centred": float(found.centred[0] / max(found.centred.sum(), 1e-300)),
-                "raw": float(found.raw[0] / found.raw.sum()),
+                "centred": float(moments.centred[0] / max(moments.centred.sum(), 1e-300)),
+                "raw": float(moments.raw[0] / moments.raw.sum()),
             },
-            "mean_vector_share": float((found.mean**2).sum() / found.raw.sum()),
+            "mean_vector_share": float((moments.mean**2).sum() / moments.raw.sum()),
         },
-        counterexamples=_lowest(table, of_rows),
+        counterexamples=lowest(table, table.population, row_means),
     )
 
 
@@ -91,8 +95,7 @@ def gaussian_mean_cosine(rows: int, width: int, count: int, rng: np.random.Gener
     :math:`d R^2 / N` is close to chi-squared with d degrees of freedom (Mardia and Jupp 2000, section 10.4.1).
     :math:`(\chi^2_d - d) / (d \sqrt{N (N - 1)})` has the mean and variance of the mean cosine exactly.
     """
-    draws: NDArray[np.float64] = (rng.chisquare(width, size=count) - width) / (width * math.sqrt(rows * (rows - 1)))
-    return draws
+    return (rng.chisquare(width, size=count) - width) / (width * math.sqrt(rows * (rows - 1)))
 
 
 def isoscore(eigenvalues: NDArray[np.float64]) -> float | None:
@@ -119,28 +122,10 @@ def partition_isotropy(table: EmbeddingTable) -> float:
     """
     axes = spectrum.spectrum_of(table).axes.to(table.accumulator).to(table.vectors.device).float()
     rows = table.population
-    found = torch.full((2, table.width), -math.inf, dtype=table.accumulator, device=axes.device)
+    partition = torch.full((2, table.width), -math.inf, dtype=table.accumulator, device=axes.device)
     with blocks.full_precision():
         for part in track(list(table.slices(len(rows))), "partition function"):
             along = table.gather(rows[part]) @ axes
             both = torch.stack([torch.logsumexp(along, 0), torch.logsumexp(-along, 0)])
-            found = torch.logaddexp(found, both.to(table.accumulator))
-    return math.exp(float(found.min() - found.max()))
-
-
-def _of_rows(table: EmbeddingTable, total: Tensor) -> NDArray[np.float64]:
-    """(N,) mean cosine of each row to the others."""
-    with blocks.full_precision():
-        means = [(unit @ total.float() - 1) / (len(table.population) - 1) for _, unit in blocks.blocks(table)]
-    found: NDArray[np.float64] = torch.cat(means).cpu().double().numpy()
-    return found
-
-
-def _lowest(table: EmbeddingTable, values: NDArray[np.float64]) -> list[dict[str, Any]]:
-    """The tokens that weigh most against the claim: those with the lowest mean cosine to the others."""
-    order = np.argsort(values, kind="stable")[:10]
-    rows = table.population[order]
-    return [
-        {"id": int(r), "token": table.token(int(r)), "value": float(values[i])}
-        for r, i in zip(rows, order, strict=True)
-    ]
+            partition = torch.logaddexp(partition, both.to(table.accumulator))
+    return math.exp(float(partition.min() - partition.max()))

@@ -13,6 +13,8 @@ from embcheck.estimate import Estimate
 from embcheck.measures import histograms
 from embcheck.measures.kernels import blocks
 from embcheck.measures.kernels.nearest import nearest
+from embcheck.measures.measure import measure
+from embcheck.measures.resolve import lowest
 from embcheck.settings import current
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ TOP, TOP_PROBES = 10, 200
 _CELLS = 2**22  # numbers gathered at once
 
 
+@measure
 def metric_agreement(table: EmbeddingTable) -> Estimate:
     r"""Mean rank correlation, over probe tokens, of cosine and negated Euclidean distance to other tokens.
 
@@ -61,6 +64,7 @@ def metric_agreement(table: EmbeddingTable) -> Estimate:
     return Estimate.from_units(
         raw,
         unit="probe tokens",
+        over_probes=True,
         labels=[table.token(int(row)) for row in probes],
         population=size if size <= PROBES else None,
         bounds=(-1.0, 1.0),
@@ -77,7 +81,7 @@ def metric_agreement(table: EmbeddingTable) -> Estimate:
             "scatter": _scatter(table, probes, others, raw),
             **({"top": _overlap(table, probes[:TOP_PROBES])} if current().details else {}),
         },
-        counterexamples=_lowest(table, probes, raw),
+        counterexamples=lowest(table, probes, raw, norm=table.norms.cpu().double().numpy()[probes]),
     )
 
 
@@ -89,8 +93,7 @@ def _others(order: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     ring = (count + places * each + np.arange(each + 1)) % size  # one more, in case the row itself is among them
     keep = ring != places
     keep[keep.all(1), -1] = False
-    others: NDArray[np.int64] = order[ring[keep].reshape(count, each)]
-    return others
+    return np.asarray(order[ring[keep].reshape(count, each)])
 
 
 def _parts(count: int, others: int, table: EmbeddingTable) -> list[slice]:
@@ -117,46 +120,43 @@ def _spearman(x: Tensor, y: Tensor, size: int) -> NDArray[np.float64]:
     sample's own :math:`\tau`, which has no bias.
     """
     n = x.shape[1]
-    found = _cosine(_ranks(x), _ranks(y))
+    rho = _cosine(_ranks(x), _ranks(y))
     if n == size:
-        return found
+        return rho
     tau = _kendall(x, y)
-    corrected = ((size - 2) * ((n + 1) * found - 3 * tau) / (n - 2) + 3 * tau) / (size + 1)
-    clipped: NDArray[np.float64] = np.clip(corrected, -1, 1)
-    return clipped
+    corrected = ((size - 2) * ((n + 1) * rho - 3 * tau) / (n - 2) + 3 * tau) / (size + 1)
+    return np.clip(corrected, -1, 1)
 
 
 def _kendall(x: Tensor, y: Tensor) -> NDArray[np.float64]:
     """(m,) Kendall's tau of each row: the share of concordant pairs less that of discordant ones."""
     first, second = ((v[:, :, None] - v[:, None]).sign_().float() for v in (x, y))
     n = x.shape[1]
-    tau: NDArray[np.float64] = first.mul_(second).sum((1, 2)).cpu().double().numpy() / (n * (n - 1))  # whole numbers
-    return tau
+    concordant = first.mul_(second).sum((1, 2)).cpu().double().numpy()  # a whole number
+    return np.asarray(concordant / (n * (n - 1)))
 
 
 def _at_unit_length(table: EmbeddingTable, probes: NDArray[np.int64], others: NDArray[np.int64]) -> float:
     """Mean correlation of cosine with nearness after scaling all rows to length 1."""
-    found = []
+    correlations = []
     for part in _parts(len(probes), others.shape[1], table):
         rest = others[: len(probes)][part]
         a = table.units(probes[part]).to(table.accumulator)[:, None]
         b = table.units(rest.ravel()).to(table.accumulator).reshape(*rest.shape, table.width)
         cosine, distance = (b @ a.mT)[..., 0], torch.linalg.vector_norm(a - b, dim=2)
-        found.append(_cosine(_ranks(cosine), -_ranks(distance)))
-    return float(np.concatenate(found).mean())
+        correlations.append(_cosine(_ranks(cosine), -_ranks(distance)))
+    return float(np.concatenate(correlations).mean())
 
 
 def _ranks(values: Tensor) -> NDArray[np.float64]:
     """Ranks along each row, about their mean."""
     ranks = stats.rankdata(values.cpu().double().numpy(), axis=1)
-    centred: NDArray[np.float64] = ranks - ranks.mean(1, keepdims=True)
-    return centred
+    return np.asarray(ranks - ranks.mean(1, keepdims=True))
 
 
 def _cosine(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
     spread = np.sqrt((x**2).sum(1) * (y**2).sum(1))
-    found: NDArray[np.float64] = np.divide((x * y).sum(1), spread, out=np.full(len(x), np.nan), where=spread > 0)
-    return found
+    return np.asarray(np.divide((x * y).sum(1), spread, out=np.full(len(x), np.nan), where=spread > 0))
 
 
 def _scatter(
@@ -196,18 +196,3 @@ def _overlap(table: EmbeddingTable, probes: NDArray[np.int64]) -> dict[str, Any]
             "distance": float((norms[by_distance] < own[:, None]).mean()),
         },
     }
-
-
-def _lowest(table: EmbeddingTable, probes: NDArray[np.int64], values: NDArray[np.float64]) -> list[dict[str, Any]]:
-    """The tokens that weigh most against the claim: those with the lowest agreement."""
-    order = np.argsort(values, kind="stable")[:10]
-    norms = table.norms.cpu().double().numpy()
-    return [
-        {
-            "id": int(probes[i]),
-            "token": table.token(int(probes[i])),
-            "value": float(values[i]),
-            "norm": float(norms[probes[i]]),
-        }
-        for i in order
-    ]

@@ -11,7 +11,10 @@ import numpy as np
 from embcheck.errors import NotMeasurable, UsageError
 from embcheck.estimate import Estimate, part
 from embcheck.measures.kernels import probe_cosines
+from embcheck.measures.measure import measure
+from embcheck.measures.resolve import listed, lowest
 from embcheck.settings import current
+from embcheck.stats import permutations
 from embcheck.stats.auc import area_over
 from embcheck.stats.intervals import student_t
 from embcheck.table.vocabulary import CONTINUATION, TokenKind
@@ -28,7 +31,7 @@ __all__ = ["Stratum", "class_rows", "comparable", "negative_share_difference", "
 
 KINDS = {"ascii": TokenKind.ASCII_CHARACTER, "byte": TokenKind.BYTE}
 MIN_CLASS, MIN_COMPARATORS, MAX_COMPARATORS = 5, 5, 1_000
-PERMUTATIONS, ANCHORS = 9_999, 200
+ANCHORS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,7 @@ class Stratum:
     size: int
 
 
+@measure
 def negative_share_difference(
     table: EmbeddingTable, token_class: str | Sequence[int], *, rng: np.random.Generator
 ) -> Estimate:
@@ -78,24 +82,23 @@ def negative_share_difference(
     rest = table.probes(current().sampled(MAX_COMPARATORS), among=comparable(table, members))
     share = _negative_shares(table, np.concatenate([members, rest, *(part.comparators for part in parts)]))
     samples = [(share[part.members], share[part.comparators]) for part in parts]
-    value = _difference(samples)
+    value = float(np.dot(_weights(samples), [own.mean() - other.mean() for own, other in samples]))
+    weighted = zip(_weights(samples), samples, strict=True)
     about: dict[str, Any] = {
         "name": f"difference of negative shares, {name} tokens minus others",
         "effect": _effect(samples, len(table.population) - 1),
         "parts": _parts(table, parts, samples),
-        "draws": {"shuffled_labels": _permuted(samples, rng)},
+        "draws": {"shuffled_labels": sum(w * _permuted(own, other, rng) for w, (own, other) in weighted)},
         "details": {
             "class_tokens": len(members),
             "compared": sum(len(part.members) for part in parts),
             "strata": [{"length": p.length, "class": len(p.members), "others": p.size} for p in parts],
             "class_mean": float(share[members].mean()),
             "unstratified_difference": float(share[members].mean() - share[rest].mean()),
-            "by_token": [
-                {"id": int(row), "token": table.token(int(row)), "negative_share": float(share[row])} for row in members
-            ],
+            "by_token": listed(table, members, negative_share=share[members]),
             "negative_id_runs": negative_runs(table, len(members)),
         },
-        "counterexamples": _most_positive(table, members, share),
+        "counterexamples": lowest(table, members, share[members]),
     }
     return _estimate(value, samples, parts, about)
 
@@ -112,8 +115,7 @@ def class_rows(table: EmbeddingTable, token_class: str | Sequence[int]) -> NDArr
 def comparable(table: EmbeddingTable, members: NDArray[np.int64]) -> NDArray[np.int64]:
     """Population rows outside the class that are neither single ASCII characters, bytes nor control characters."""
     apart = [table.of_kind(kind) for kind in (TokenKind.ASCII_CHARACTER, TokenKind.BYTE, TokenKind.CONTROL)]
-    rest: NDArray[np.int64] = np.setdiff1d(table.population, np.concatenate([members, *apart]))
-    return rest
+    return np.setdiff1d(table.population, np.concatenate([members, *apart]))
 
 
 def strata(table: EmbeddingTable, members: NDArray[np.int64], *, by_length: bool) -> list[Stratum]:
@@ -121,13 +123,13 @@ def strata(table: EmbeddingTable, members: NDArray[np.int64], *, by_length: bool
     rest = comparable(table, members)
     own = _lengths(table, members) if by_length else np.zeros(len(members), dtype=np.int64)
     other = _lengths(table, rest) if by_length else np.zeros(len(rest), dtype=np.int64)
-    found = []
+    kept = []
     for length in np.unique(own):
         candidates = rest[other == length]
         if len(candidates) >= MIN_COMPARATORS:
             drawn = table.probes(current().sampled(MAX_COMPARATORS), among=candidates)
-            found.append(Stratum(int(length), members[own == length], drawn, len(candidates)))
-    return found
+            kept.append(Stratum(int(length), members[own == length], drawn, len(candidates)))
+    return kept
 
 
 def _lengths(table: EmbeddingTable, rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -141,9 +143,9 @@ def _lengths(table: EmbeddingTable, rows: NDArray[np.int64]) -> NDArray[np.int64
 def _negative_shares(table: EmbeddingTable, rows: NDArray[np.int64]) -> NDArray[np.float64]:
     """(V,) negative share of the given rows, NaN for the others."""
     distinct = np.unique(rows)
-    found = probe_cosines.probe_statistics(table, distinct)
-    shares: NDArray[np.float64] = np.full(len(table.vectors), np.nan)
-    shares[distinct] = (found.others - found.non_negative) / found.others
+    seen = probe_cosines.probe_statistics(table, distinct)
+    shares = np.full(len(table.vectors), np.nan)
+    shares[distinct] = (seen.others - seen.non_negative) / seen.others
     return shares
 
 
@@ -152,13 +154,7 @@ _Samples = list[tuple["NDArray[np.float64]", "NDArray[np.float64]"]]
 
 def _weights(samples: _Samples) -> NDArray[np.float64]:
     sizes = np.array([len(own) for own, _ in samples], dtype=np.float64)
-    shares: NDArray[np.float64] = sizes / sizes.sum()
-    return shares
-
-
-def _difference(samples: _Samples) -> float:
-    parts = [own.mean() - other.mean() for own, other in samples]
-    return float(np.dot(_weights(samples), parts))
+    return np.asarray(sizes / sizes.sum())
 
 
 def _estimate(value: float, samples: _Samples, parts: list[Stratum], about: dict[str, Any]) -> Estimate:
@@ -183,30 +179,28 @@ def _estimate(value: float, samples: _Samples, parts: list[Stratum], about: dict
 
 def _parts(table: EmbeddingTable, parts: list[Stratum], samples: _Samples) -> tuple[Part, ...]:
     """What a later checkpoint is compared with: class tokens, which are all there, and comparators, a sample."""
-    found = []
+    units = []
     for weight, stratum, (own, other) in zip(_weights(samples), parts, samples, strict=True):
         for sign, rows, shares, size in (
             (1, stratum.members, own, len(stratum.members)),
             (-1, stratum.comparators, other, stratum.size),
         ):
             labels = [table.token(int(row)) for row in rows]
-            found.append(part(labels, shares, weight=sign * weight, population=size, bounds=(0.0, 1.0)))
-    return tuple(found)
+            units.append(part(labels, shares, weight=sign * weight, population=size, bounds=(0.0, 1.0)))
+    return tuple(units)
 
 
-def _permuted(samples: _Samples, rng: np.random.Generator) -> NDArray[np.float64]:
-    """The difference under class labels permuted within strata, 9,999 times."""
-    permutations = current().drawn(PERMUTATIONS)
-    draws = np.zeros(permutations)
-    for weight, (own, other) in zip(_weights(samples), samples, strict=True):
-        pooled = np.concatenate([own, other])
-        total, n, m = pooled.sum(), len(own), len(other)
-        step = max(1, 4_000_000 // len(pooled))
-        for start in range(0, permutations, step):
-            count = min(step, permutations - start)
-            drawn = rng.permuted(np.broadcast_to(pooled, (count, len(pooled))), axis=1)[:, :n].sum(1)
-            draws[start : start + count] += weight * (drawn / n - (total - drawn) / m)
-    return draws
+def _permuted(own: NDArray[np.float64], other: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+    """The difference of means under labels permuted within a stratum."""
+    pooled, n, m = np.concatenate([own, other]), len(own), len(other)
+    total = pooled.sum()
+
+    def difference(orders: NDArray[np.int64]) -> NDArray[np.float64]:
+        drawn = pooled[orders[:, :n]].sum(1)
+        return np.asarray(drawn / n - (total - drawn) / m)
+
+    chunk = max(1, 4_000_000 // len(pooled))
+    return permutations.draw(difference, lambda count: permutations.orders(len(pooled), count, rng), chunk=chunk)
 
 
 def _effect(samples: _Samples, others: int) -> dict[str, Any]:
@@ -239,11 +233,3 @@ def negative_runs(table: EmbeddingTable, count: int) -> list[dict[str, Any]]:
         }
         for run in runs
     ]
-
-
-def _most_positive(
-    table: EmbeddingTable, members: NDArray[np.int64], share: NDArray[np.float64]
-) -> list[dict[str, Any]]:
-    """Class tokens that weigh most against the claim: those with the smallest negative share."""
-    order = members[np.argsort(share[members], kind="stable")][:10]
-    return [{"id": int(row), "token": table.token(int(row)), "value": float(share[row])} for row in order]

@@ -10,9 +10,11 @@ from scipy import special
 from embcheck.estimate import KEPT, Estimate, Reference
 from embcheck.measures import histograms
 from embcheck.measures.kernels import all_pairs, blocks, probe_cosines
+from embcheck.measures.measure import measure
+from embcheck.measures.resolve import lowest
 from embcheck.settings import current
 from embcheck.stats import betting
-from embcheck.stats.intervals import skewness_of
+from embcheck.stats.intervals import Interval, Method, skewness_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,6 +28,7 @@ ANCHORS = 200
 DETAIL_PROBES = 1_000  # quantiles and the centred share are details: a sample serves even where the share is exact
 
 
+@measure
 def non_negative_share(table: EmbeddingTable) -> Estimate:
     r"""Mean over probe tokens of the share of other rows at a cosine of zero or more.
 
@@ -57,13 +60,17 @@ def non_negative_share(table: EmbeddingTable) -> Estimate:
     return Estimate.from_units(
         shares,
         unit="probe tokens",
+        over_probes=True,
         labels=[table.token(int(row)) for row in probes[:KEPT]],
         population=len(population),
         bounds=(0.0, 1.0),
         skewness=0.0 if len(probes) == len(population) or interval else _skewness(table, probes[:ANCHORS]),
         interval=interval,
         name="share of non-negative cosines",
-        effect={"name": "share of the effect that a mean shift explains", "value": _explained(share, centred)},
+        effect={
+            "name": "share of the effect that a mean shift explains",
+            "value": (share - centred) / (share - 0.5) if abs(share - 0.5) > 0.005 else None,
+        },
         references={"isotropic": Reference(0.5, 0.0)},
         details={
             "published_columns": _columns(statistics),
@@ -71,13 +78,11 @@ def non_negative_share(table: EmbeddingTable) -> Estimate:
             "cosine_histogram": histograms.coarse(statistics.histogram, -1.0, 1.0),
             **rayleigh(table),
         },
-        counterexamples=_lowest(table, probes, shares),
+        counterexamples=lowest(table, probes, shares),
     )
 
 
-def _drawn(
-    table: EmbeddingTable,
-) -> tuple[NDArray[np.int64], NDArray[np.float64] | None, tuple[float, float, str] | None]:
+def _drawn(table: EmbeddingTable) -> tuple[NDArray[np.int64], NDArray[np.float64] | None, Interval | None]:
     """Probe tokens, the share of each, and with ``--probes auto`` the interval that stopped the drawing.
 
     No shares where the probes are few enough for the statistics of the details to give them.
@@ -86,8 +91,8 @@ def _drawn(
     if current().probes == "auto":
         order = table.probes(len(population))
         shares, low, high = betting.draw(order, lambda rows: probe_cosines.probe_statistics(table, rows).share)
-        method = f"betting confidence sequence, without replacement, stopped after {len(shares)}"
-        return order[: len(shares)], shares, (low, high, method)
+        note = f" confidence sequence, without replacement, stopped after {len(shares)}"
+        return order[: len(shares)], shares, Interval(low, high, Method.BETTING, note)
     probes = table.probes()
     if len(probes) == len(population):
         counts = all_pairs.all_pairs_counts(table)[np.searchsorted(population, probes)]
@@ -124,11 +129,6 @@ def rayleigh(table: EmbeddingTable) -> dict[str, Any]:
     }
 
 
-def _explained(share: float, centred: float) -> float | None:
-    """Part of the share's distance from one half that vanishes with the mean vector; none without such a distance."""
-    return (share - centred) / (share - 0.5) if abs(share - 0.5) > 0.005 else None
-
-
 def _columns(statistics: ProbeStatistics) -> dict[str, Any]:
     """The published table's columns: each statistic averaged over the probes."""
     lowest, highest = float(statistics.minimum.mean()), float(statistics.maximum.mean())
@@ -142,9 +142,3 @@ def _columns(statistics: ProbeStatistics) -> dict[str, Any]:
         "negative": float(statistics.others - statistics.non_negative.mean()),
         "largest_positive_exceeds_largest_negative": bool(highest > -lowest),
     }
-
-
-def _lowest(table: EmbeddingTable, probes: NDArray[np.int64], shares: NDArray[np.float64]) -> list[dict[str, Any]]:
-    """The probes that weigh most against the claim: those with the smallest share."""
-    order = np.argsort(shares, kind="stable")[:10]
-    return [{"id": int(probes[i]), "token": table.token(int(probes[i])), "value": float(shares[i])} for i in order]

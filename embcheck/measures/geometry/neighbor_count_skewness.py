@@ -15,6 +15,8 @@ from embcheck.estimate import Estimate
 from embcheck.measures import histograms
 from embcheck.measures.kernels import blocks
 from embcheck.measures.kernels.nearest import nearest
+from embcheck.measures.measure import measure
+from embcheck.measures.resolve import listed
 from embcheck.progress import track
 from embcheck.settings import current
 
@@ -33,6 +35,7 @@ EXACT_ROWS, QUERIES = 8_000, 1_000
 _NAMED, _PARTS = 10, 10
 
 
+@measure
 def neighbor_count_skewness(table: EmbeddingTable, *, rng: np.random.Generator) -> Estimate:
     r"""Skewness of N_10, in how many neighbor lists a row stands, within samples of 500 rows.
 
@@ -61,26 +64,26 @@ def neighbor_count_skewness(table: EmbeddingTable, *, rng: np.random.Generator) 
     if size <= 3 * NEIGHBORS:
         raise NotMeasurable(f"{size} rows are too few for lists of {NEIGHBORS} neighbors; more than 30 are needed")
     order = table.probes(size)
-    count = min(SAMPLES, size // SAMPLE) if size >= 2 * SAMPLE else 1
-    rows = SAMPLE if count > 1 else size
+    sample_count = min(SAMPLES, size // SAMPLE) if size >= 2 * SAMPLE else 1
+    rows = SAMPLE if sample_count > 1 else size
     with blocks.full_precision():
-        samples = [order[i * rows : (i + 1) * rows] for i in range(count)]
-        found = [_counts(table.units(sample)) for sample in samples]
+        samples = [order[i * rows : (i + 1) * rows] for i in range(sample_count)]
+        counts = [_counts(table.units(sample)) for sample in samples]
         simulated, noise = _simulated(rows, table.width, table.vectors.device, rng)
-    statistics = [count_statistics(n, NEIGHBORS) for n in found]
+    statistics = [count_statistics(n, NEIGHBORS) for n in counts]
     values = [s["skewness"] for s in statistics]
     about: dict[str, Any] = {
         "name": f"skewness of N_{NEIGHBORS}",
-        "draws": {"gaussian": simulated if count == 1 else _means(values, simulated, rng)},
+        "draws": {"gaussian": simulated if sample_count == 1 else _means(values, simulated, rng)},
         "details": {
             "neighbors": NEIGHBORS,
             "rows_a_sample": rows,
-            "in_lists": _distribution(np.concatenate(found), noise),
+            "in_lists": _distribution(np.concatenate(counts), noise),
             "samples": {name: float(np.mean([s[name] for s in statistics])) for name in statistics[0]},
             **({"whole_vocabulary": _whole(table, order)} if current().details else {}),
         },
     }
-    if count == 1:
+    if sample_count == 1:
         return Estimate.exact(values[0], n=rows, unit="rows", **about)
     labels = [_label(table, sample) for sample in samples]
     return Estimate.from_units(values, unit=f"samples of {rows} rows", labels=labels, **about)
@@ -109,7 +112,7 @@ def _simulated(
         _counts(torch.from_numpy(gaussian_directions(rows, width, rng)).to(device))
         for _ in track(list(range(current().drawn(DRAWS))), "hubness of noise")
     ]
-    return np.array([stats.skew(one) for one in counts]), np.concatenate(counts)
+    return np.array([stats.skew(sample) for sample in counts]), np.concatenate(counts)
 
 
 def _means(values: list[float], simulated: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
@@ -142,12 +145,11 @@ def gaussian_directions(rows: int, width: int, rng: np.random.Generator) -> NDAr
     Where there are fewer rows than dimensions they are rows of Bartlett's triangle, whose products have the Wishart
     distribution exactly: normal below the diagonal, chi on it. No more than rows x rows numbers are drawn.
     """
-    found = rng.standard_normal((rows, min(rows, width)), dtype=np.float32)
+    noise = rng.standard_normal((rows, min(rows, width)), dtype=np.float32)
     if width > rows:
-        found = np.tril(found, -1)
-        np.fill_diagonal(found, np.sqrt(rng.chisquare(width - np.arange(rows))))
-    unit: NDArray[np.float32] = found / np.linalg.norm(found, axis=1, keepdims=True)
-    return unit
+        noise = np.tril(noise, -1)
+        np.fill_diagonal(noise, np.sqrt(rng.chisquare(width - np.arange(rows))))
+    return np.asarray(noise / np.linalg.norm(noise, axis=1, keepdims=True))
 
 
 def count_statistics(counts: NDArray[np.int64], k: int) -> dict[str, float]:
@@ -207,20 +209,13 @@ def _whole(table: EmbeddingTable, order: NDArray[np.int64]) -> dict[str, Any]:
     queries = order if exact else order[:QUERIES]
     lists = nearest(table, queries, NEIGHBORS)
     counts = np.bincount(lists.ravel(), minlength=size)
-    scale = size / len(queries)
     largest = np.argsort(-counts, kind="stable")[:_NAMED]
-    found: dict[str, Any] = count_statistics(counts, NEIGHBORS) if exact else _sampled(lists, size)
+    in_lists = size / len(queries) * counts[largest]
+    figures: dict[str, Any] = count_statistics(counts, NEIGHBORS) if exact else _sampled(lists, size)
     return {
         "rows": size,
         "queries": len(queries),
         "exact": exact,
-        **found,
-        "largest_hubs": [
-            {
-                "id": int(table.population[i]),
-                "token": table.token(int(table.population[i])),
-                "in_lists": round(float(scale * counts[i]), 1),
-            }
-            for i in largest
-        ],
+        **figures,
+        "largest_hubs": listed(table, table.population[largest], in_lists=[round(float(n), 1) for n in in_lists]),
     }

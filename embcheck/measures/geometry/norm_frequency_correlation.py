@@ -2,31 +2,45 @@
 
 from __future__ import annotations
 
+import importlib
+import json
+import math
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from scipy import stats
 
-from embcheck.errors import NotMeasurable
-from embcheck.estimate import Estimate, part
+from embcheck.errors import NotMeasurable, UsageError
+from embcheck.estimate import Estimate
 from embcheck.measures import histograms
-from embcheck.measures.geometry.word_counts import counted
+from embcheck.measures.measure import measure
+from embcheck.measures.resolve import listed
 from embcheck.settings import current
 from embcheck.stats.intervals import jackknife_interval
+from embcheck.table.vocabulary import TokenKind
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
-    from embcheck.measures.geometry.word_counts import Counted
     from embcheck.table import EmbeddingTable
 
 __all__ = ["norm_frequency_correlation", "spearman_jackknife"]
 
 WORDS, ENOUGH = 1_000, 20
 _BANDS, _DRAWN = 10, 300
+_PROXY = (
+    "Frequency is read off the row id, a proxy: smaller ids are more frequent where a tokenizer was built by frequency."
+)
+_SUFFIXES = frozenset({".json", ".tsv"})
 
 
+@measure
 def norm_frequency_correlation(table: EmbeddingTable, *, frequency: str = "id") -> Estimate:
     r"""Spearman's correlation between a word's vector length and how frequent the word is.
 
@@ -49,34 +63,29 @@ def norm_frequency_correlation(table: EmbeddingTable, *, frequency: str = "id") 
     UsageError
         The file can't be read.
     """
-    found = counted(table, frequency, current().sampled(WORDS))
-    n = len(found.rows)
+    words = _counted(table, frequency, current().sampled(WORDS))
+    n = len(words.rows)
     if n < ENOUGH:
         raise NotMeasurable(f"{n} words have a frequency ({frequency}); at least {ENOUGH} are needed")
-    norms = table.norms[torch.from_numpy(found.rows).to(table.vectors.device)].cpu().double().numpy()
+    norms = table.norms[torch.from_numpy(words.rows).to(table.vectors.device)].cpu().double().numpy()
     rounding = max(torch.finfo(t).eps for t in (table.vectors.dtype, torch.float32))
     if norms.max() - norms.min() <= rounding * norms.max():
         raise NotMeasurable(f"all rows have the same length, {norms.mean():.6g}")
-    if len(np.unique(found.frequency)) < 2:
+    if len(np.unique(words.frequency)) < 2:
         raise NotMeasurable("all words have the same frequency")
-    value, replicates = spearman_jackknife(norms, found.frequency)
+    value, replicates = spearman_jackknife(norms, words.frequency)
     if not np.isfinite(replicates).all():
         raise NotMeasurable("all words but one have the same frequency or the same length")
-    level = current().confidence_level
-    low, high, pseudo = jackknife_interval(value, replicates, level)
-    return Estimate(
+    return Estimate.jackknife(
         value,
-        max(low, -1.0),
-        min(high, 1.0),
-        level,
-        "jackknife-t over words",
-        n,
-        "words",
-        name=f"rank correlation of length and frequency ({found.source})",
-        units=pseudo,
-        parts=(part([table.token(int(row)) for row in found.rows], pseudo, pseudo=True),),
-        details=_details(table, found, norms),
-        counterexamples=_against(table, found, norms),
+        replicates,
+        unit="words",
+        over="words",
+        labels=[table.token(int(row)) for row in words.rows],
+        interval=partial(jackknife_interval, bounds=(-1.0, 1.0)),
+        name=f"rank correlation of length and frequency ({words.source})",
+        details=_details(table, words, norms),
+        counterexamples=_frequent_and_short(table, words, norms),
     )
 
 
@@ -92,45 +101,110 @@ def spearman_jackknife(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[
     a, b = left_out
     covariance = (a * b).sum(1) - n * mean**2
     spread = ((a**2).sum(1) - n * mean**2) * ((b**2).sum(1) - n * mean**2)
-    replicates: NDArray[np.float64] = np.divide(
-        covariance, np.sqrt(spread), out=np.full(n + 1, np.nan), where=spread > 0
-    )
+    replicates = np.divide(covariance, np.sqrt(spread), out=np.full(n + 1, np.nan), where=spread > 0)
     x_rank, y_rank = (r - r.mean() for r in ranks)
     value = float((x_rank * y_rank).sum() / np.sqrt((x_rank**2).sum() * (y_rank**2).sum()))
     return value, replicates
 
 
-def _details(table: EmbeddingTable, found: Counted, norms: NDArray[np.float64]) -> dict[str, Any]:
-    order = np.argsort(-found.frequency, kind="stable")
+def _details(table: EmbeddingTable, words: _Counted, norms: NDArray[np.float64]) -> dict[str, Any]:
+    order = np.argsort(-words.frequency, kind="stable")
     bands = np.array_split(order, min(_BANDS, len(order)))
     return {
-        "summary": found.note,
-        "source": found.source,
-        "asked": found.asked,
-        "words_of_the_vocabulary": found.candidates,
+        "summary": words.note,
+        "source": words.source,
+        "asked": words.asked,
+        "words_of_the_vocabulary": words.candidates,
         "mean_norm_by_frequency_band": [float(norms[band].mean()) for band in bands],  # most frequent first
-        "most_frequent": [table.token(int(found.rows[i])) for i in order[:5]],
-        "least_frequent": [table.token(int(found.rows[i])) for i in order[-5:]],
+        "most_frequent": [table.token(int(words.rows[i])) for i in order[:5]],
+        "least_frequent": [table.token(int(words.rows[i])) for i in order[-5:]],
         "points": {
-            "tokens": [table.token(int(row)) for row in found.rows[:_DRAWN]],
-            "frequency_percentile": histograms.rounded(100 * stats.rankdata(found.frequency)[:_DRAWN] / len(norms)),
+            "tokens": [table.token(int(row)) for row in words.rows[:_DRAWN]],
+            "frequency_percentile": histograms.rounded(100 * stats.rankdata(words.frequency)[:_DRAWN] / len(norms)),
             "norm": histograms.rounded(norms[:_DRAWN]),
         },
-        "kendall": float(stats.kendalltau(norms, found.frequency).statistic),
+        "kendall": float(stats.kendalltau(norms, words.frequency).statistic),
     }
 
 
-def _against(table: EmbeddingTable, found: Counted, norms: NDArray[np.float64]) -> list[dict[str, Any]]:
+def _frequent_and_short(table: EmbeddingTable, words: _Counted, norms: NDArray[np.float64]) -> list[dict[str, Any]]:
     """The words that weigh most against the claim: frequent and short, or rare and long."""
-    length, common = (stats.rankdata(v) / len(norms) for v in (norms, found.frequency))
+    length, common = (stats.rankdata(v) / len(norms) for v in (norms, words.frequency))
     order = np.argsort((length - 0.5) * (common - 0.5), kind="stable")[:10]
-    return [
-        {
-            "id": int(found.rows[i]),
-            "token": table.token(int(found.rows[i])),
-            "value": float(norms[i]),
-            "norm_percentile": round(100 * float(length[i]), 1),
-            "frequency_percentile": round(100 * float(common[i]), 1),
-        }
-        for i in order
-    ]
+    percentiles = {"norm_percentile": length, "frequency_percentile": common}
+    columns = {name: [round(100 * float(share), 1) for share in shares[order]] for name, shares in percentiles.items()}
+    return listed(table, words.rows[order], value=norms[order], **columns)
+
+
+# --- how frequent words are: by a file of counts, the package wordfreq, or the row id as a stand-in -----------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Counted:
+    """Words with their frequency: ``rows`` and ``frequency`` (n,), of ``asked`` words looked up in hash order."""
+
+    rows: NDArray[np.int64]
+    frequency: NDArray[np.float64]
+    source: str
+    note: str
+    asked: int
+    candidates: int
+
+
+def _counted(table: EmbeddingTable, frequency: str, limit: int) -> _Counted:
+    """The first ``limit`` tokens that begin a word, in hash order, that have a frequency above zero."""
+    words = table.of_kind(TokenKind.WORD_START)
+    order = table.probes(len(words), among=words)
+    if frequency == "id":
+        rows = order[:limit]
+        return _Counted(rows, -rows.astype(np.float64), "row id as a proxy", _PROXY, len(rows), len(words))
+    find, source = _lookup(frequency)
+    kept: dict[int, float] = {}
+    asked = 0
+    for row in order:
+        if len(kept) == limit:
+            break
+        asked += 1
+        if (value := find(table.token(int(row)))) > 0:
+            kept[int(row)] = value
+    note = f"Frequency from {source}: {len(kept)} of {asked} words looked up have one."
+    rows, values = np.array(list(kept), dtype=np.int64), np.array(list(kept.values()), dtype=np.float64)
+    return _Counted(rows, values, source, note, asked, len(words))
+
+
+def _lookup(frequency: str) -> tuple[Callable[[str], float], str]:
+    if frequency == "wordfreq":
+        return _wordfreq(), "wordfreq (en)"
+    path = Path(frequency)
+    if path.suffix.lower() not in _SUFFIXES:
+        raise UsageError(f"frequency must be 'id', 'wordfreq' or a .json or .tsv file of counts, got {frequency!r}")
+    counts = _read(path)
+
+    def find(token: str) -> float:
+        return counts.get(token, counts.get(token.strip(), 0.0))
+
+    return find, path.name
+
+
+def _wordfreq() -> Callable[[str], float]:
+    try:
+        package = importlib.import_module("wordfreq")
+    except ImportError:
+        raise NotMeasurable("frequencies need the package wordfreq: pip install wordfreq, or give a file") from None
+    return lambda token: float(package.word_frequency(token.strip(), "en"))
+
+
+def _read(path: Path) -> dict[str, float]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as why:
+        raise UsageError(f"counts file {path}: {why}") from None
+    try:
+        lines = (line.rsplit("\t", 1) for line in text.split("\n") if line)
+        pairs = json.loads(text).items() if path.suffix.lower() == ".json" else lines
+        counts = {str(token): float(count) for token, count in pairs}
+    except (ValueError, TypeError, AttributeError) as why:
+        raise UsageError(f"counts file {path}: expected one token and one count each; {why}") from None
+    if bad := [token for token, count in counts.items() if not (math.isfinite(count) and count >= 0)]:
+        raise UsageError(f"counts file {path}: the count of {bad[0]!r} is {counts[bad[0]]}; counts are 0 or more")
+    return counts

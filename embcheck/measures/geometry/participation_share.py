@@ -12,6 +12,8 @@ from embcheck.errors import NotMeasurable
 from embcheck.estimate import Estimate
 from embcheck.measures import histograms
 from embcheck.measures.kernels import spectrum
+from embcheck.measures.measure import measure
+from embcheck.measures.resolve import listed
 from embcheck.settings import current
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ LEADING = 10
 _DRAWN = 60  # components of the scree plot, evenly spaced on a logarithmic scale
 
 
+@measure
 def participation_share(table: EmbeddingTable, *, rng: np.random.Generator) -> Estimate:
     r"""Participation ratio of the covariance's eigenvalues as a share of the width, negated: larger is narrower.
 
@@ -50,10 +53,10 @@ def participation_share(table: EmbeddingTable, *, rng: np.random.Generator) -> E
     NotMeasurable
         A table of width 1, or whose rows are all equal.
     """
-    found, size, width = spectrum.spectrum_of(table), len(table.population), table.width
-    if width < 2 or found.centred.sum() <= 1e-10 * found.raw.sum():
+    moments, size, width = spectrum.spectrum_of(table), len(table.population), table.width
+    if width < 2 or moments.centred.sum() <= 1e-10 * moments.raw.sum():
         raise NotMeasurable("the rows spread in no direction" if width > 1 else "one column has one dimension")
-    ratio = spectrum.participation_ratio(found.centred)
+    ratio = spectrum.participation_ratio(moments.centred)
     return Estimate.exact(
         -ratio / width,
         n=size,
@@ -63,17 +66,17 @@ def participation_share(table: EmbeddingTable, *, rng: np.random.Generator) -> E
         draws={"gaussian": -gaussian_participation(size, width, current().drawn(DRAWS), rng) / width},
         details={
             "width": width,
-            "centred": _dimensions(found.centred),
-            "raw": _dimensions(found.raw),
+            "centred": _dimensions(moments.centred),
+            "raw": _dimensions(moments.raw),
             "marchenko_pastur": {
                 **_dimensions(spectrum.marchenko_pastur(size, width)),
                 "participation_ratio": width / (1 + width / size),
             },
-            "scree": _scree(found.centred, size),
-            "leading_shares": (found.centred[:LEADING] / found.centred.sum()).tolist(),
-            "top_component": _poles(table, found),
+            "scree": _scree(moments.centred, size),
+            "leading_shares": (moments.centred[:LEADING] / moments.centred.sum()).tolist(),
+            "top_component": _poles(table, moments),
         },
-        counterexamples=_spreading(table, found),
+        counterexamples=_spreading(table, moments),
     )
 
 
@@ -86,8 +89,7 @@ def gaussian_participation(rows: int, width: int, count: int, rng: np.random.Gen
     by :math:`n d + 2` instead of :math:`n d` makes the mean of U exact, :math:`(d^2 + d - 2) / (n d + 2)`.
     """
     statistic = rng.chisquare((width**2 + width - 2) / 2, size=count)
-    draws: NDArray[np.float64] = width / (1 + 2 * statistic / ((rows - 1) * width + 2))
-    return draws
+    return np.asarray(width / (1 + 2 * statistic / ((rows - 1) * width + 2)))
 
 
 def _scree(eigenvalues: NDArray[np.float64], rows: int) -> dict[str, list[float]]:
@@ -112,30 +114,26 @@ def _dimensions(eigenvalues: NDArray[np.float64]) -> dict[str, Any]:
     }
 
 
-def _poles(table: EmbeddingTable, found: Spectrum) -> dict[str, list[dict[str, Any]]]:
+def _poles(table: EmbeddingTable, moments: Spectrum) -> dict[str, list[dict[str, Any]]]:
     """Tokens at either end of the leading component, in standard deviations; which end is which is arbitrary."""
-    rows, axis = table.population, found.leading.float().to(table.vectors.device)
+    rows, axis = table.population, moments.leading.float().to(table.vectors.device)
     scores = torch.cat([table.gather(rows[part]) @ axis for part in table.slices(len(rows))]).cpu().double().numpy()
-    scores = (scores - found.mean @ found.leading.numpy()) / math.sqrt(found.centred[0])
+    scores = (scores - moments.mean @ moments.leading.numpy()) / math.sqrt(moments.centred[0])
     order = np.argsort(scores, kind="stable")
-    return {
-        end: [{"id": int(rows[i]), "token": table.token(int(rows[i])), "value": float(scores[i])} for i in chosen]
-        for end, chosen in (("low", order[:LEADING]), ("high", order[::-1][:LEADING]))
-    }
+    ends = {"low": order[:LEADING], "high": order[::-1][:LEADING]}
+    return {end: listed(table, rows[chosen], value=scores[chosen]) for end, chosen in ends.items()}
 
 
-def _spreading(table: EmbeddingTable, found: Spectrum) -> list[dict[str, Any]]:
+def _spreading(table: EmbeddingTable, moments: Spectrum) -> list[dict[str, Any]]:
     r"""Of 1,000 tokens, those that weigh most against the claim: without them the participation ratio would be lower.
 
     To first order a row x about the mean raises its logarithm by
     :math:`\frac{2}{N} (|x|^2 / \sum\lambda - x^\top \Sigma x / \sum\lambda^2)`.
     """
     rows = table.probes(SAMPLE)
-    x = table.gather(rows).cpu().double() - torch.from_numpy(found.mean)
-    own = (x**2).sum(1) / found.centred.sum()
-    along = ((x @ found.covariance) * x).sum(1) / (found.centred**2).sum()
+    x = table.gather(rows).cpu().double() - torch.from_numpy(moments.mean)
+    own = (x**2).sum(1) / moments.centred.sum()
+    along = ((x @ moments.covariance) * x).sum(1) / (moments.centred**2).sum()
     weight = (2 / len(table.population) * (own - along)).numpy()
     order = np.argsort(-weight, kind="stable")[:10]
-    return [
-        {"id": int(rows[i]), "token": table.token(int(rows[i])), "raises_log_ratio_by": float(weight[i])} for i in order
-    ]
+    return listed(table, rows[order], raises_log_ratio_by=weight[order])

@@ -11,7 +11,8 @@ from scipy import stats
 from embcheck.estimate import Estimate
 from embcheck.measures import histograms
 from embcheck.measures.kernels import blocks
-from embcheck.measures.resolve import tokens_part
+from embcheck.measures.measure import measure
+from embcheck.measures.resolve import listed, tokens_part
 from embcheck.table.vocabulary import RowStatus, TokenKind
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ LEVELS = (0.0, 0.01, 0.25, 0.5, 0.75, 0.99, 1.0)
 _MEAN_KS = math.sqrt(math.pi / 2) * math.log(2)  # mean of Kolmogorov's limiting distribution
 
 
+@measure
 def unit_length_share(table: EmbeddingTable, *, unit_tolerance: float = 0.01, mean_tolerance: float = 0.05) -> Estimate:
     r"""Share of the population's rows whose length is 1 within a tolerance.
 
@@ -51,6 +53,7 @@ def unit_length_share(table: EmbeddingTable, *, unit_tolerance: float = 0.01, me
     norms = table.norms.cpu().double().numpy()
     distance = np.abs(norms[population] - 1)
     unit = distance <= unit_tolerance
+    nearest = population[unit][np.argsort(distance[unit], kind="stable")[:10]]
     return Estimate.exact(
         float(unit.mean()),
         n=len(population),
@@ -66,7 +69,7 @@ def unit_length_share(table: EmbeddingTable, *, unit_tolerance: float = 0.01, me
             "columns": _columns(table, mean_tolerance),
             "chi": chi_departure(norms[population], table.width),
         },
-        counterexamples=_nearest_to_one(table, norms, population[unit], distance[unit]),
+        counterexamples=listed(table, nearest, value=norms[nearest]),
     )
 
 
@@ -77,11 +80,11 @@ def _by_class(table: EmbeddingTable, norms: NDArray[np.float64]) -> dict[str, An
     for reason in RowStatus:
         if reason not in {RowStatus.KNOWN, RowStatus.NON_FINITE, RowStatus.ZERO}:
             groups[f"left out: {reason.name.lower()}"] = outside[table.status[outside] == reason]
-    found: dict[str, Any] = {"levels": list(LEVELS), "all": _quantiles(norms[table.population])}
+    quantiles: dict[str, Any] = {"levels": list(LEVELS), "all": _quantiles(norms[table.population])}
     for name, rows in groups.items():
         if len(rows):
-            found[name] = {"rows": len(rows), **_quantiles(norms[rows])}
-    return found
+            quantiles[name] = {"rows": len(rows), **_quantiles(norms[rows])}
+    return quantiles
 
 
 def _quantiles(norms: NDArray[np.float64]) -> dict[str, Any]:
@@ -120,11 +123,3 @@ def chi_departure(norms: NDArray[np.float64], width: int) -> dict[str, float]:
         "variation": float(norms.std() / norms.mean()),
         "variation_of_noise": float(stats.chi.std(width) / stats.chi.mean(width)),
     }
-
-
-def _nearest_to_one(
-    table: EmbeddingTable, norms: NDArray[np.float64], rows: NDArray[np.int64], distance: NDArray[np.float64]
-) -> list[dict[str, Any]]:
-    """The rows that weigh most against the claim that rows are not normalised."""
-    order = np.argsort(distance, kind="stable")[:10]
-    return [{"id": int(row), "token": table.token(int(row)), "value": float(norms[row])} for row in rows[order]]

@@ -2,37 +2,49 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from embcheck.estimate import Estimate
-from embcheck.measures.geometry import fingerprints
-from embcheck.measures.resolve import tokens_part
+from embcheck.measures.kernels import blocks
+from embcheck.measures.kernels.nearest import nearest
+from embcheck.measures.measure import measure
+from embcheck.measures.resolve import listed, tokens_part
 from embcheck.table.vocabulary import RowStatus, TokenKind
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from collections.abc import Mapping
 
-    from embcheck.measures.geometry.fingerprints import Fingerprint
+    from numpy.typing import NDArray
+    from torch import Tensor
+
     from embcheck.table import EmbeddingTable
 
-__all__ = ["round_trip", "untrained_share"]
+__all__ = ["Fingerprint", "fingerprints", "round_trip", "untrained_share"]
 
 LISTED, EXAMPLES = 100, 20
+SHORT, SHORT_FACTOR = 5.0, 4.0  # robust standard deviations below the median, and how many times shorter at least
+MIN_REFERENCE, OWN_SHARE, APART = 5, 0.99, 0.5
+NEAR, NEAR_PROBES, NEAR_CENTRES, NEAR_MIN_WIDTH = 0.1, 500, 50, 16
+_INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
+@measure
 def untrained_share(table: EmbeddingTable) -> Estimate:
     """Share of the known rows that look untouched by training, found without any list of tokens.
 
-    A row counts where one of five fingerprints fits (``fingerprints``): it is zero; it is far shorter
-    than the others; it lies as near to the mean of rows that can't have been trained (reserved by name, or padding past
-    the tokenizer) as those do themselves; it equals another row bit for bit; it lies within a tenth of its length of
-    another row. The last is searched around 500 sampled tokens, so a group of fewer than one row in 100 may be missed;
-    the others see every row, and the share is exact in that sense. After Land and Bartolo, "Fishing for Magikarp:
-    Automatically Detecting Under-trained Tokens in Large Language Models" (2024). Details list the rows, how many each
-    fingerprint fits, and how tokens survive the round trip through text.
+    A row counts where one of five fingerprints fits: it is zero; it is far shorter than the others; it lies as near to
+    the mean of rows that can't have been trained (reserved by name, or padding past the tokenizer) as those do
+    themselves; it equals another row bit for bit; it lies within a tenth of its length of
+    another row. The last is searched around 500 sampled tokens, so a group of fewer than one row in 100 may be
+    missed; the others see every row, and the share is exact in that sense. After Land and Bartolo, "Fishing for
+    Magikarp: Automatically Detecting Under-trained Tokens in Large Language Models" (2024). Details list the rows, how
+    many each fingerprint fits, and how tokens survive the round trip through text.
 
     Parameters
     ----------
@@ -44,15 +56,20 @@ def untrained_share(table: EmbeddingTable) -> Estimate:
     NotMeasurable
         Fewer than two rows in the population.
     """
-    rows = np.union1d(table.population, _zero_rows(table))
-    found = fingerprints.all_of(table, rows)
+    zero = np.flatnonzero(table.status == RowStatus.ZERO)
+    if table.kind == "known":  # zero rows that would be in the population but for having no direction
+        zero = zero[table.vocabulary.status[zero] == RowStatus.KNOWN]
+    rows = np.union1d(table.population, zero)
+    fitted = fingerprints(table, rows)
     fits = np.zeros(len(table.vectors), dtype=np.int64)
-    for fingerprint in found:
+    for fingerprint in fitted:
         fits[fingerprint.rows] += 1
     norms = table.norms.cpu().double().numpy()
     flagged = np.flatnonzero(fits)
     flagged = flagged[np.lexsort((norms[flagged], -fits[flagged]))]
-    listed = [_listed(table, int(row), norms, found) for row in flagged[:LISTED]]
+    why = [[fingerprint.name for fingerprint in fitted if row in fingerprint] for row in flagged[:LISTED].tolist()]
+    examples = listed(table, flagged[:LISTED], value=norms[flagged])
+    examples = [{**example, "why": names} for example, names in zip(examples, why, strict=True)]
     return Estimate.exact(
         len(flagged) / len(rows),
         n=len(rows),
@@ -61,25 +78,12 @@ def untrained_share(table: EmbeddingTable) -> Estimate:
         parts=(tokens_part(table, rows, fits[rows] > 0),),
         effect={"name": "rows that look untrained", "value": len(flagged)},
         details={
-            "fingerprints": {f.name: {"rows": len(f.rows), **f.about} for f in found},
-            "listed": listed,
+            "fingerprints": {f.name: {"rows": len(f.rows), **f.about} for f in fitted},
+            "listed": examples,
             "round_trip": round_trip(table),
         },
-        counterexamples=listed[:10],
+        counterexamples=examples[:10],
     )
-
-
-def _zero_rows(table: EmbeddingTable) -> NDArray[np.int64]:
-    """Zero rows that would be in the population but for having no direction."""
-    rows: NDArray[np.int64] = np.flatnonzero(table.status == RowStatus.ZERO)
-    if table.kind == "known":
-        rows = rows[table.vocabulary.status[rows] == RowStatus.KNOWN]
-    return rows
-
-
-def _listed(table: EmbeddingTable, row: int, norms: NDArray[np.float64], found: list[Fingerprint]) -> dict[str, Any]:
-    why = [fingerprint.name for fingerprint in found if row in fingerprint]
-    return {"id": row, "token": table.token(row), "value": float(norms[row]), "why": why}
 
 
 def round_trip(table: EmbeddingTable) -> dict[str, Any]:
@@ -105,7 +109,123 @@ def round_trip(table: EmbeddingTable) -> dict[str, Any]:
         **counts,
         "padding": len(table.vectors) - named,
         "examples": {
-            name: [{"id": int(row), "token": table.token(int(row))} for row in np.flatnonzero(groups[name])[:EXAMPLES]]
-            for name in ("unreachable", "undecodable")
+            name: listed(table, np.flatnonzero(groups[name])[:EXAMPLES]) for name in ("unreachable", "undecodable")
         },
     }
+
+
+# --- fingerprints: each fits some rows, and says how it judged --------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fingerprint:
+    """Rows (ids, ascending) that one fingerprint fits."""
+
+    name: str
+    rows: NDArray[np.int64]
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    def __contains__(self, row: int) -> bool:
+        at = int(np.searchsorted(self.rows, row))
+        return at < len(self.rows) and int(self.rows[at]) == row
+
+
+def fingerprints(table: EmbeddingTable, rows: NDArray[np.int64]) -> list[Fingerprint]:
+    """Every fingerprint, on known rows given by ids: those of the population, and zero rows."""
+    zero = np.setdiff1d(rows, table.population)
+    return [Fingerprint("zero", zero), _short(table), _near_unused(table), _equal(table), _near_another(table)]
+
+
+def _short(table: EmbeddingTable) -> Fingerprint:
+    """Rows whose length is 5 robust standard deviations below the median, and less than a quarter of it.
+
+    Judged on the logarithm of the length; the spread is 1.4826 times the median absolute deviation.
+    """
+    rows = table.population
+    scaled = np.log(table.norms.cpu().double().numpy()[rows])
+    middle = float(np.median(scaled))
+    spread = 1.4826 * float(np.median(np.abs(scaled - middle)))
+    limit = middle - max(SHORT * spread, math.log(SHORT_FACTOR))
+    about = {"median_norm": math.exp(middle), "below": math.exp(limit)}
+    return Fingerprint("short", rows[scaled < limit], about)
+
+
+def _near_unused(table: EmbeddingTable) -> Fingerprint:
+    """Rows as near to the mean of rows that can't have been trained as 99% of those are.
+
+    Not used where fewer than 5 such rows exist, or where half of the known rows are as near: then the mean of unused
+    rows tells nothing apart.
+    """
+    name, rows = "near_unused", table.population
+    norms = table.norms.cpu().numpy()
+    unused = np.isin(table.status, (RowStatus.UNUSED, RowStatus.PADDING)) & (norms > 0) & np.isfinite(norms)
+    reference = np.flatnonzero(unused)
+    if len(reference) < MIN_REFERENCE:
+        note = f"{len(reference)} rows are reserved or padding; at least {MIN_REFERENCE} are needed"
+        return Fingerprint(name, rows[:0], {"reference_rows": len(reference), "not_used": note})
+    sums = [table.gather(reference[s]).sum(0, dtype=table.accumulator) for s in table.slices(len(reference))]
+    center = (torch.stack(sums).sum(0) / len(reference)).float()
+    limit = float(np.quantile(_distances(table, reference, center), OWN_SHARE))
+    distances = _distances(table, rows, center)
+    near = distances <= limit
+    about = {"reference_rows": len(reference), "within": limit, "median_distance": float(np.median(distances))}
+    if near.mean() >= APART:
+        note = f"{100 * near.mean():.0f}% of the known rows are as near to the mean of the unused rows as those are"
+        return Fingerprint(name, rows[:0], {**about, "not_used": note})
+    return Fingerprint(name, rows[near], about)
+
+
+def _distances(table: EmbeddingTable, rows: NDArray[np.int64], center: Tensor) -> NDArray[np.float64]:
+    parts = [torch.linalg.vector_norm(table.gather(rows[s]) - center, dim=1) for s in table.slices(len(rows))]
+    return np.asarray(torch.cat(parts).cpu().double().numpy())
+
+
+def _equal(table: EmbeddingTable) -> Fingerprint:
+    """Rows that equal another row of the population bit for bit."""
+    rows = table.population
+    keys = _hashes(table, rows)
+    _, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)
+    candidates = np.flatnonzero(counts[inverse] > 1)
+    groups: dict[bytes, list[int]] = {}
+    for row in rows[candidates]:
+        groups.setdefault(_bits(table.vectors[int(row)]).tobytes(), []).append(int(row))
+    equal = [row for group in groups.values() if len(group) > 1 for row in group]
+    about = {"groups": sum(len(group) > 1 for group in groups.values())}
+    return Fingerprint("equal", np.sort(np.array(equal, dtype=np.int64)), about)
+
+
+def _hashes(table: EmbeddingTable, rows: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """A 64-bit number a row, the same for rows of the same bits."""
+    factors = np.random.default_rng(0).integers(0, 2**64, table.width, dtype=np.uint64) | np.uint64(1)
+    hashes = []
+    for part in table.slices(len(rows)):
+        block = table.vectors[torch.from_numpy(rows[part]).to(table.vectors.device)]
+        hashes.append((_bits(block).astype(np.uint64) * factors).sum(1, dtype=np.uint64))
+    return np.concatenate(hashes)
+
+
+def _bits(block: Tensor) -> NDArray[Any]:
+    bits: NDArray[Any] = block.cpu().contiguous().view(_INTEGERS[block.element_size()]).numpy()
+    return bits
+
+
+def _near_another(table: EmbeddingTable) -> Fingerprint:
+    """Rows within a tenth of its length of a sampled token that has such a neighbor; the sampled token too."""
+    name, population = "near_another", table.population
+    if table.width < NEAR_MIN_WIDTH:
+        note = f"in {table.width} dimensions random rows come as near"
+        return Fingerprint(name, population[:0], {"not_used": note})
+    probes = table.probes(min(NEAR_PROBES, len(population)))
+    closest = population[nearest(table, probes, 1, by="distance")[:, 0]]
+    apart = torch.linalg.vector_norm(table.gather(probes) - table.gather(closest), dim=1)
+    centres = probes[(apart <= NEAR * blocks.lengths(table, probes)).cpu().numpy()]
+    near = np.zeros(len(population), dtype=np.bool_)
+    if len(centres):
+        chosen = centres[:NEAR_CENTRES]
+        near[np.searchsorted(population, chosen)] = True
+        with blocks.full_precision():
+            length, own = blocks.lengths(table, population), blocks.lengths(table, chosen)[:, None]
+            for part, cosine in blocks.tiles(table, chosen, own=-1.0):
+                squared = own**2 + length[part] ** 2 - 2 * own * length[part] * cosine
+                near[part] |= (squared <= (NEAR * own) ** 2).any(0).cpu().numpy()
+    return Fingerprint(name, population[near], {"searched_around": len(probes), "sampled_with_neighbor": len(centres)})

@@ -54,8 +54,9 @@ def all_pairs_counts(table: EmbeddingTable) -> NDArray[np.int64]:
     with full_precision():
         tiles = _Tiles.of(table)
         starts = range(0, size, tiles.size)
-        for start, found in zip(starts, on_threads(partial(_strip, tiles), starts, device, "all pairs"), strict=True):
-            counts[start:] += found
+        strips = on_threads(partial(_strip, tiles), starts, device, "all pairs")
+        for start, of_strip in zip(starts, strips, strict=True):
+            counts[start:] += of_strip
     return counts
 
 
@@ -137,15 +138,23 @@ def _factors(table: EmbeddingTable) -> _Factors:
     """
     population, stored = table.population, table.vectors
     lengths = table.norms[row_index(population, stored.device)].float()
-    kind, error = _fast_type(stored), signs.tolerance(table.width, stored.device)
+    on_cuda, error = stored.device.type == "cuda", signs.tolerance(table.width, stored.device)
+    native = (stored.dtype == torch.bfloat16 and (on_cuda or bfloat16_pays())) or (
+        stored.dtype == torch.float16 and on_cuda
+    )
+    kind = stored.dtype if native else torch.float32  # the stored type where it is faster, with sums in float32
     view = kind == stored.dtype and isinstance(row_index(population, stored.device), slice)
-    make: Callable[[slice], Tensor] = partial(_converted, table, kind)
-    if not moderate(lengths) or (kind == torch.float16 and bool(lengths.max() > 64)):
-        kind, lengths, view, make = torch.float32, torch.ones_like(lengths), False, partial(_unit, table)
+    scaled = not moderate(lengths) or (kind == torch.float16 and bool(lengths.max() > 64))
+    if scaled:
+        kind, lengths, view = torch.float32, torch.ones_like(lengths), False
+
+    def make(part: slice) -> Tensor:
+        return table.units(population[part]) if scaled else table.stored(population[part]).to(kind)
+
     if kind == torch.float32 and stored.device.type == "cpu" and bfloat16_pays(TERMS):
         return _split_factors(table, make, lengths)
-    make = make if view else _kept(make, table, kind)
-    return _Factors(make, make, kind, lengths, error)
+    rows = make if view else _kept(make, table, kind)
+    return _Factors(rows, rows, kind, lengths, error)
 
 
 def _split_factors(table: EmbeddingTable, rows: Callable[[slice], Tensor], lengths: Tensor) -> _Factors:
@@ -164,13 +173,13 @@ def _split_factors(table: EmbeddingTable, rows: Callable[[slice], Tensor], lengt
     def dropped(part: slice) -> float:
         whole = rows(part)
         left = _lay_out(whole, memory(len(whole), columns) if kept is None else kept[part])
-        low, rest = (float((torch.linalg.vector_norm(one, dim=1) / lengths[part]).max()) for one in left)
+        low, rest = (float((torch.linalg.vector_norm(rest, dim=1) / lengths[part]).max()) for rest in left)
         return low**2 + 2 * rest
 
     step = max(1, _PREPARED // width)
     parts = [slice(start, min(start + step, size)) for start in range(0, size, step)]
     left = max(on_threads(dropped, parts, lengths.device, "parts of rows"))
-    first, second = (partial(laid_out, one) if kept is None else kept.__getitem__ for one in (memory, other))
+    first, second = (partial(laid_out, own) if kept is None else kept.__getitem__ for own in (memory, other))
     error = signs.tolerance(TERMS * width, lengths.device) + left
     return _Factors(lambda part: first(part)[:, width:], lambda part: second(part)[:, :-width], kind, lengths, error)
 
@@ -178,22 +187,12 @@ def _split_factors(table: EmbeddingTable, rows: Callable[[slice], Tensor], lengt
 def _lay_out(rows: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
     """Write rows (n, d) in their parts (n, 4 d); their low parts, and what is left of them, both in float32."""
     high, again, low, last = out.view(len(rows), TERMS + 1, -1).unbind(1)
-    for one in (high, again, last):
-        one.copy_(rows)
+    for copy in (high, again, last):
+        copy.copy_(rows)
     rest = rows - high
     low.copy_(rest)
     second = low.float()
     return second, rest.sub_(second)
-
-
-def _converted(table: EmbeddingTable, kind: torch.dtype, part: slice) -> Tensor:
-    """Rows of a slice of the population in a type."""
-    return table.stored(table.population[part]).to(kind)
-
-
-def _unit(table: EmbeddingTable, part: slice) -> Tensor:
-    """Rows of a slice of the population, scaled to length 1."""
-    return table.units(table.population[part])
 
 
 def _kept(make: Callable[[slice], Tensor], table: EmbeddingTable, kind: torch.dtype) -> Callable[[slice], Tensor]:
@@ -207,13 +206,6 @@ def _kept(make: Callable[[slice], Tensor], table: EmbeddingTable, kind: torch.dt
     return partial(torch.Tensor.__getitem__, kept)
 
 
-def _fast_type(stored: Tensor) -> torch.dtype:
-    """The type to multiply in: the stored one where that is faster and sums run in float32, else float32."""
-    if stored.dtype == torch.bfloat16 and (stored.device.type == "cuda" or bfloat16_pays()):
-        return torch.bfloat16
-    return torch.float16 if stored.dtype == torch.float16 and stored.device.type == "cuda" else torch.float32
-
-
 @cache
 def bfloat16_pays(terms: int = 1) -> bool:
     """Whether this CPU multiplies so many times as much in bfloat16 faster than in float32, by a trial of milliseconds.
@@ -222,11 +214,11 @@ def bfloat16_pays(terms: int = 1) -> bool:
     """
     rows = torch.ones((256, 512))
     best = []
-    for one in (rows, rows.bfloat16().repeat(1, terms)):
+    for factor in (rows, rows.bfloat16().repeat(1, terms)):
         times = []
         for _ in range(4):
             started = time.perf_counter()
-            torch.mm(one, one.T)
+            torch.mm(factor, factor.T)
             times.append(time.perf_counter() - started)
         best.append(min(times))
     return best[1] < best[0]

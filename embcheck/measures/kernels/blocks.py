@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 Tile = tuple[slice, "Tensor"]
 
 __all__ = [
-    "Raw", "Tile", "blocks", "full_precision", "lengths", "mean_vector", "moderate", "on_host", "tiles", "unit_sum",
+    "Raw", "Tile", "blocks", "cosines", "full_precision", "lengths", "mean_vector", "moderate", "on_host", "tiles",
+    "unit_sum",
 ]  # fmt: skip
 
 _TILE_CELLS = 2**21  # of a tile: 8 MB, inside the cache of a CPU core
@@ -80,13 +81,19 @@ def _stored(table: EmbeddingTable, rows: NDArray[np.int64], memory: Memory) -> T
     return torch.index_select(table.vectors, 0, index, out=memory(len(rows), table.width))
 
 
-def mean_vector(table: EmbeddingTable) -> Tensor:
-    """(d,) mean of the population's raw rows, float32."""
+def cosines(table: EmbeddingTable, query: Tensor, what: str | None = None) -> Tensor:
+    """(q, N) float32 cosines of (q, d) unit queries with every row of the population, on the table's device."""
+    with full_precision():
+        return torch.cat([query @ unit.T for _, unit in blocks(table, what=what)], dim=1)
+
+
+def mean_vector(table: EmbeddingTable, rows: NDArray[np.int64] | None = None) -> Tensor:
+    """(d,) mean of the population's raw rows, or of others, float32."""
     total = torch.zeros(table.width, dtype=table.accumulator, device=table.vectors.device)
-    population = table.population
-    for part in table.slices(len(population)):
-        total += table.gather(population[part]).sum(0, dtype=table.accumulator)
-    return (total / len(population)).float()
+    rows = table.population if rows is None else rows
+    for part in table.slices(len(rows)):
+        total += table.gather(rows[part]).sum(0, dtype=table.accumulator)
+    return (total / len(rows)).float()
 
 
 def unit_sum(table: EmbeddingTable, center: Tensor | None = None) -> Tensor:
@@ -148,9 +155,9 @@ def moderate(lengths: Tensor) -> bool:
     return bool(lengths.min() > 1 / _MODERATE) and bool(lengths.max() < _MODERATE)
 
 
-def on_host(found: Any) -> NDArray[Any]:
+def on_host(array: Any) -> NDArray[Any]:
     """An array as NumPy's, wherever it was worked out."""
-    return found.cpu().numpy() if isinstance(found, torch.Tensor) else np.asarray(found)
+    return array.cpu().numpy() if isinstance(array, torch.Tensor) else np.asarray(array)
 
 
 def tiles(table: EmbeddingTable, rows: NDArray[np.int64], *, own: float = math.nan) -> Iterator[Tile]:

@@ -41,37 +41,22 @@ _Hits = tuple["NDArray[np.int64]", "NDArray[np.int64]", "NDArray[np.float32]"]
 
 
 def top_k(table: EmbeddingTable, queries: Tensor, k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The k population rows nearest to each query by cosine, nearest first: row ids and cosines, both (q, k).
-
-    Parameters
-    ----------
-    queries
-        (q, d) vectors, of any length but zero.
-    k
-        How many; at most the size of the population.
-    """
+    """Row ids and cosines, both (q, k), of the k population rows nearest to each of (q, d) queries, nearest first."""
     queries = queries.to(table.accumulator)
 
     def search(part: slice) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         return _search(table, queries[part], k, None, "cosine")
 
     with full_precision():
-        found = list(on_threads(search, _parts(len(queries), queries.device), queries.device, "nearest rows"))
-    where, cosines = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        answers = list(on_threads(search, _parts(len(queries), queries.device), queries.device, "nearest rows"))
+    where, cosines = (np.concatenate(parts) for parts in zip(*answers, strict=True))
     return table.population[where], cosines
 
 
 def nearest(table: EmbeddingTable, rows: NDArray[np.int64], k: int, by: By = "cosine") -> NDArray[np.int64]:
     """Positions in the population of the k rows nearest to each given row, itself left out: (m, k), nearest first.
 
-    Parameters
-    ----------
-    rows
-        Row ids in the population.
-    k
-        How many; at most the size of the population less one.
-    by
-        Largest cosine, or smallest Euclidean distance.
+    Nearest is what has the largest cosine, or the smallest Euclidean distance.
     """
     device, position = table.vectors.device, np.searchsorted(table.population, rows)
 
@@ -79,8 +64,8 @@ def nearest(table: EmbeddingTable, rows: NDArray[np.int64], k: int, by: By = "co
         return _search(table, table.gather(rows[part]).to(table.accumulator), k, position[part], by)[0]
 
     with full_precision():
-        found = list(on_threads(search, _parts(len(rows), device), device, "nearest rows"))
-    return np.concatenate([np.zeros((0, min(k, len(table.population) - 1)), dtype=np.int64), *found])
+        lists = list(on_threads(search, _parts(len(rows), device), device, "nearest rows"))
+    return np.concatenate([np.zeros((0, min(k, len(table.population) - 1)), dtype=np.int64), *lists])
 
 
 def _parts(queries: int, device: torch.device) -> list[slice]:
@@ -175,10 +160,10 @@ class _Best:
         self._waiting.clear()
         order = np.argsort(query, kind="stable")
         query, counts = query[order], np.bincount(query, minlength=len(self._values))
-        place = np.arange(len(query)) - (np.cumsum(counts) - counts)[query]
+        column = np.arange(len(query)) - (np.cumsum(counts) - counts)[query]
         shape = len(counts), int(counts.max(initial=0))
         scores, rows = np.full(shape, -np.inf, dtype=np.float32), np.zeros(shape, dtype=np.int64)
-        scores[query, place], rows[query, place] = values[order], where[order]
+        scores[query, column], rows[query, column] = values[order], where[order]
         self._merge(torch.from_numpy(scores), torch.from_numpy(rows))
 
     def _merge(self, values: Tensor, where: Tensor) -> None:

@@ -64,38 +64,25 @@ def probe_statistics(
     histogram: bool = False,
     center: Tensor | None = None,
 ) -> ProbeStatistics:
-    r"""Cosines of each probe with every other row of the population, in one pass over the matrix.
+    """Cosines of each probe, less ``center`` where it is given, with every other row, in one pass over the matrix.
 
-    Parameters
-    ----------
-    table
-        N population rows of width d.
-    probes
-        Row ids in the population.
-    levels
-        Quantiles to find: those of the cosines rounded to multiples of 1/32,767, without interpolation.
-    histogram
-        Whether to count the rounded cosines of all probes in bins.
-    center
-        (d,) vector to subtract from every row first.
-
-    Notes
-    -----
-    Counts are exact (`signs`); the other figures are those of float32 products, right to about 1e-7.
-    Work is O(m N d) for m probes. Memory beyond the table is a block of rows and one of products for each thread, and
-    with levels or a histogram 2 m N bytes, at most 64 MB but for 50 probes.
+    ``levels`` are quantiles to find: those of the cosines rounded to multiples of 1/32,767, without interpolation;
+    ``histogram`` counts the rounded cosines of all probes in bins. Counts are exact (`signs`); the other figures are
+    those of float32 products, right to about 1e-7. Work is O(m N d) for m probes. Memory beyond the table is a block of
+    rows and one of products for each thread, and with levels or a histogram 2 m N bytes, at most 64 MB but for 50
+    probes.
     """
     size, keep = len(table.population), histogram or bool(levels)
     step = min(_PROBE_CHUNK, max(50, KEPT_COSINES // (2 * size))) if keep else _PROBE_CHUNK
-    found = []
+    chunks = []
     counts = np.zeros(BINS if histogram else 0, dtype=np.int64)
     for start in range(0, len(probes), step):
         chunk = _Chunk.of(table, probes[start : start + step], center, keep=keep)
         figures = chunk.figures()
-        found.append((*figures, _quantiles(chunk.kept, len(figures[0]), levels)))
+        chunks.append((*figures, _quantiles(chunk.kept, len(figures[0]), levels)))
         if histogram and chunk.kept is not None:
             counts += _histogram(chunk.kept)
-    non_negative, minimum, maximum, mean, quantiles = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    non_negative, minimum, maximum, mean, quantiles = (np.concatenate(parts) for parts in zip(*chunks, strict=True))
     return ProbeStatistics(non_negative, size - 1, minimum, maximum, mean, quantiles, levels, counts)
 
 
@@ -143,8 +130,8 @@ class _Chunk:
         """(m,) counts of cosines at zero or more, smallest and largest cosines, and means."""
         with full_precision():
             parts = _pieces(self.table, self.raw, len(self.query))
-            found = list(on_threads(self._piece, parts, self.query.device, "cosines of probes"))
-            counts, low, high, total, doubts = zip(*found, strict=True)
+            pieces = list(on_threads(self._piece, parts, self.query.device, "cosines of probes"))
+            counts, low, high, total, doubts = zip(*pieces, strict=True)
             first, _ = signs.settle(self.table, signs.together(doubts), self.ids, self._limit, self.center)
         others = len(self.table.population) - 1
         non_negative = np.sum(counts, axis=0) + np.bincount(first, minlength=len(self.query))
@@ -196,8 +183,8 @@ def row_counts(table: EmbeddingTable, anchors: NDArray[np.int64]) -> NDArray[np.
             tally = signs.count(cosine, limit, stored)
             return on_host(tally.columns), tally.cells(cosine, 0, part.start)
 
-        found = on_threads(piece, _pieces(table, raw, len(anchors)), device, "negative cosines")
-        counts, doubts = zip(*found, strict=True)
+        pieces = on_threads(piece, _pieces(table, raw, len(anchors)), device, "negative cosines")
+        counts, doubts = zip(*pieces, strict=True)
         _, second = signs.settle(table, signs.together(doubts), ids, limit)
     negative: NDArray[np.int64] = len(anchors) - np.concatenate(counts)
     return negative - np.bincount(second, minlength=len(negative))
@@ -225,8 +212,8 @@ def _histogram(kept: Tensor) -> NDArray[np.int64]:
     """Counts of rounded cosines, all probes together, in equal bins over [-1, 1]; a probe's own is in none."""
 
     def count(cosines: Tensor) -> NDArray[np.int64]:
-        found = torch.bincount(cosines.flatten().int().sub_(_OWN), minlength=_STEPS - _OWN + 1)
-        return np.asarray(found.cpu().numpy())
+        counts = torch.bincount(cosines.flatten().int().sub_(_OWN), minlength=_STEPS - _OWN + 1)
+        return np.asarray(counts.cpu().numpy())
 
     rows = torch.split(kept, max(1, _COUNTED // kept.shape[1]))
     counts = np.sum(list(on_threads(count, rows, kept.device, "histogram of cosines")), axis=0)
@@ -243,7 +230,7 @@ def _quantiles(kept: Tensor | None, probes: int, levels: tuple[float, ...]) -> N
     if kept.device.type == "cpu":
         cells = kept.numpy()
         cells.partition(sorted(set(ranks)), axis=1)
-        found = cells[:, ranks]
+        statistics = cells[:, ranks]
     else:
-        found = kept.sort(dim=1).values[:, ranks].cpu().numpy()
-    return np.asarray(found / _STEPS, dtype=np.float64)
+        statistics = kept.sort(dim=1).values[:, ranks].cpu().numpy()
+    return np.asarray(statistics / _STEPS, dtype=np.float64)

@@ -73,45 +73,36 @@ def count(
     bounds: tuple[Tensor, Tensor] | None = None,
     columns: bool = True,
 ) -> Tally:
-    """How many cells of a product are zero or more, but for those nearer to zero than a limit.
+    """How many cells of a product, (m, n) cosines or products of rows as they are, are zero or more.
 
-    Parameters
-    ----------
-    product
-        (m, n) cosines, or products of the rows as they are, in any float type. Cells of minus infinity count nowhere.
-    limit
-        One number for all cells, above the bounds of all.
-    rows
-        Gives the rows, (m, d) and (n, d), as they are stored. Asked only where so many cells are in doubt, as with
-        rows that are sparse or take few values, that the whole product is worked out in float64: none is in doubt then.
-    bounds
-        (m,) and (n,) numbers whose products bound single cells, where rows differ much in length.
-    columns
-        Whether columns are to be counted too.
+    Those nearer to zero than ``limit`` are in doubt and left to `settle`. ``bounds``, (m,) and (n,) numbers whose
+    products bound single cells, leave fewer in doubt where rows differ much in length. ``rows`` gives the rows as they
+    are stored; it is asked only where so many cells are in doubt, as with rows that are sparse or take few values, that
+    the whole product is worked out in float64. Cells of minus infinity count nowhere.
     """
     above = torch.as_tensor(limit, device=product.device).to(product.dtype)
     above = torch.nextafter(above, torch.full_like(above, torch.inf))
-    found = (_count if product.device.type == "cpu" else _count_there)(product, above, columns=columns)
-    if bounds is not None and len(found.near) > _MANY * product.numel():
-        found = _narrowed(found, product, bounds)
-    if len(found.near) <= DENSE * product.numel():
-        return found
+    tally = (_count if product.device.type == "cpu" else _count_there)(product, above, columns=columns)
+    if bounds is not None and len(tally.near) > _MANY * product.numel():
+        tally = _narrowed(tally, product, bounds)
+    if len(tally.near) <= DENSE * product.numel():
+        return tally
     mask = _dense(*rows()) & (product > -torch.inf)
     totals = mask.sum(1), mask.sum(0)
     if product.device.type == "cpu":
-        return Tally(totals[0].numpy(), totals[1].numpy(), found.near[:0])
-    return Tally(*totals, found.near[:0])
+        return Tally(totals[0].numpy(), totals[1].numpy(), tally.near[:0])
+    return Tally(*totals, tally.near[:0])
 
 
-def _narrowed(found: Tally, product: Tensor, bounds: tuple[Tensor, Tensor]) -> Tally:
+def _narrowed(tally: Tally, product: Tensor, bounds: tuple[Tensor, Tensor]) -> Tally:
     """The same with those cells near zero counted that their own bounds leave no doubt of."""
-    i, j, values = found.cells(product, 0, 0)
+    i, j, values = tally.cells(product, 0, 0)
     unsure = _in_doubt(values, bounds[0][i] * bounds[1][j])
     sure = ~unsure & (values >= 0)
     rows, columns = (torch.bincount(at[sure], minlength=size) for at, size in zip((i, j), product.shape, strict=True))
     if product.device.type == "cpu":
-        return Tally(found.rows + rows.numpy(), found.columns + columns.numpy(), found.near[unsure])
-    return Tally(found.rows + rows, found.columns + columns, found.near[unsure])
+        return Tally(tally.rows + rows.numpy(), tally.columns + columns.numpy(), tally.near[unsure])
+    return Tally(tally.rows + rows, tally.columns + columns, tally.near[unsure])
 
 
 def _in_doubt(values: Tensor, bounds: Tensor | float) -> Tensor:
@@ -175,28 +166,20 @@ def settle(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Places of those cells in doubt that are zero or more: (k,) of the first rows, and (k,) of the second.
 
-    Parameters
-    ----------
-    table, center
-        The table, and the (d,) vector subtracted from its rows.
-    cells
-        Cells in doubt, from `Tally.cells`.
-    ids
-        Which row of the table is at each place, of the first rows and of the second.
-    bounds
-        (k,) how near to zero each cell has to be for its sign not to be trusted; one number for all.
+    ``ids`` say which row of the table is at each place, of the first rows and of the second; ``bounds`` how near to
+    zero a cell has to be for its sign not to be trusted, one number for all or (k,).
     """
     first, second, values = cells
-    found = values >= 0
+    holds = values >= 0
     unsure = _in_doubt(values, bounds)
-    found[unsure] = of_pairs(table, ids[0][first[unsure]], ids[1][second[unsure]], center)
-    return first[found].cpu().numpy(), second[found].cpu().numpy()
+    holds[unsure] = of_pairs(table, ids[0][first[unsure]], ids[1][second[unsure]], center)
+    return first[holds].cpu().numpy(), second[holds].cpu().numpy()
 
 
 def of_pairs(table: EmbeddingTable, first: Tensor, second: Tensor, center: Tensor | None = None) -> Tensor:
     """(k,) whether cosines of single pairs of rows, given by their ids, are zero or more: exact."""
     device, wide = first.device, _wide(first.device)
-    found, step = torch.empty(len(first), dtype=torch.bool, device=device), max(1, _CELLS // table.width)
+    holds, step = torch.empty(len(first), dtype=torch.bool, device=device), max(1, _CELLS // table.width)
     sides = [(Memory(table.vectors.dtype, device), Memory(wide, device)) for _ in range(2)]
     for start in range(0, len(first), step):
         i, j = first[start : start + step], second[start : start + step]
@@ -205,8 +188,8 @@ def of_pairs(table: EmbeddingTable, first: Tensor, second: Tensor, center: Tenso
             picked = torch.index_select(table.vectors, 0, ids, out=narrow(*shape))
             rows.append(memory(*shape).copy_(picked if center is None else picked.float() - center))
         lengths = table.norms[i] * table.norms[j] if center is None else rows[0].norm(dim=1) * rows[1].norm(dim=1)
-        found[start : start + step] = _sign(torch.linalg.vecdot(*rows), lengths.to(wide), table.width)
-    return found
+        holds[start : start + step] = _sign(torch.linalg.vecdot(*rows), lengths.to(wide), table.width)
+    return holds
 
 
 def stored(table: EmbeddingTable, ids: Tensor, center: Tensor | None = None) -> Tensor:

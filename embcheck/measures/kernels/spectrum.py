@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -24,30 +24,14 @@ _GRID = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Spectrum:
-    """Second moments of N rows of width d.
-
-    Attributes
-    ----------
-    mean
-        (d,) float64.
-    covariance
-        (d, d) float64 tensor in the host's memory, divided by N.
-    centred
-        (d,) eigenvalues of the covariance, largest first.
-    leading
-        (d,) unit eigenvector to the largest of them, its largest entry positive.
-    raw
-        (d,) eigenvalues of the second moments about zero, largest first.
-    axes
-        (d, d) eigenvectors to ``raw``, in columns; float64 tensor in the host's memory.
-    """
+    """Second moments of N rows of width d; both matrices are float64, in the host's memory."""
 
     mean: NDArray[np.float64]
-    covariance: Tensor
-    centred: NDArray[np.float64]
-    leading: Tensor
-    raw: NDArray[np.float64]
-    axes: Tensor
+    covariance: Tensor  # (d, d), divided by N
+    centred: NDArray[np.float64]  # eigenvalues of the covariance, largest first
+    leading: Tensor  # unit eigenvector to the largest of them, its largest entry positive
+    raw: NDArray[np.float64]  # eigenvalues of the second moments about zero, largest first
+    axes: Tensor  # (d, d) eigenvectors to them, in columns
 
 
 def spectrum_of(table: EmbeddingTable) -> Spectrum:
@@ -65,8 +49,7 @@ def spectrum_of(table: EmbeddingTable) -> Spectrum:
             raw.flip(0).clamp(min=0).numpy(),
             axes.flip(1),
         )
-    found: Spectrum = table.memo["spectrum"]
-    return found
+    return cast("Spectrum", table.memo["spectrum"])
 
 
 def _moments(table: EmbeddingTable) -> tuple[Tensor, Tensor]:
@@ -124,5 +107,4 @@ def haar(rows: int, columns: int, rng: np.random.Generator) -> NDArray[np.float6
     It is the Q of a Gaussian matrix, signed by the diagonal of R (Mezzadri 2007).
     """
     q, r = np.linalg.qr(rng.standard_normal((rows, columns)))
-    found: NDArray[np.float64] = q * np.sign(np.diag(r))
-    return found
+    return np.asarray(q * np.sign(np.diag(r)))

@@ -19,28 +19,28 @@ if TYPE_CHECKING:
 __all__ = ["Memory", "on_threads"]
 
 _Piece = TypeVar("_Piece")
-_Found = TypeVar("_Found")
+_Result = TypeVar("_Result")
 
 
 def on_threads(
-    work: Callable[[_Piece], _Found], pieces: Sequence[_Piece], device: torch.device, what: str
-) -> Iterator[_Found]:
+    work: Callable[[_Piece], _Result], pieces: Sequence[_Piece], device: torch.device, what: str
+) -> Iterator[_Result]:
     """What ``work`` gives for each piece, in order: on the CPU by as many threads as PyTorch has, elsewhere by one.
 
     The threads are PyTorch's only while the iterator is read to its end, or closed.
     """
 
-    def one(piece: _Piece) -> _Found:
+    def run(piece: _Piece) -> _Result:
         with torch.inference_mode():  # which holds for a single thread
             return work(piece)
 
     threads = torch.get_num_threads() if device.type == "cpu" else 1
     if threads == 1 or len(pieces) == 1:
-        yield from (one(piece) for piece in track(pieces, what))
+        yield from (run(piece) for piece in track(pieces, what))
         return
     pool = ThreadPoolExecutor(threads, "embcheck", initializer=torch.set_num_threads, initargs=(1,))
     try:
-        yield from track(pool.map(one, pieces), what, total=len(pieces))
+        yield from track(pool.map(run, pieces), what, total=len(pieces))
     finally:
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(threads)

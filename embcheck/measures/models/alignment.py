@@ -20,21 +20,14 @@ __all__ = ["Alignment", "align"]
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """Tokens of two populations that have the same text.
-
-    Attributes
-    ----------
-    first, second
-        (N,) row of each shared token in either table; ``first`` is ascending.
-    ambiguous
-        How many texts of either population are left out because several of its rows have them.
-    sizes
-        How many rows either population has.
-    """
+    """Tokens of two populations that have the same text."""
 
     first: NDArray[np.int64]
+    """(N,) row of each shared token in the first table, ascending."""
     second: NDArray[np.int64]
+    """(N,) and in the second."""
     ambiguous: tuple[int, int]
+    """How many texts of either population are left out because several of its rows have them."""
     sizes: tuple[int, int]
 
     def __len__(self) -> int:
@@ -55,11 +48,6 @@ def align(tables: tuple[EmbeddingTable, ...]) -> Alignment:
     """The tokens of both populations with identical decoded text, case, leading space and all.
 
     A text that several rows of one population have names none of them, and is left out.
-
-    Raises
-    ------
-    NotMeasurable
-        No token is shared.
     """
     (first, twice), (second, again) = (_rows_of(table) for table in tables)
     shared = [(row, second[text]) for text, row in first.items() if text in second]
@@ -78,5 +66,5 @@ def _rows_of(table: EmbeddingTable) -> tuple[dict[str, int], int]:
     named = table.population[table.population < len(table.tokens)].tolist()
     texts = [table.token(row) for row in named]
     counts = Counter(texts)
-    found = {text: row for text, row in zip(texts, named, strict=True) if counts[text] == 1}
-    return found, len(counts) - len(found)
+    rows = {text: row for text, row in zip(texts, named, strict=True) if counts[text] == 1}
+    return rows, len(counts) - len(rows)

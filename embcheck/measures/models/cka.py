@@ -30,15 +30,6 @@ class Similarity:
     shuffled_mean: float
     shuffled_deviation: float
 
-    @property
-    def record(self) -> dict[str, float]:
-        """The numbers as JSON types."""
-        return {
-            "value": self.value,
-            "shuffled_mean": self.shuffled_mean,
-            "shuffled_deviation": self.shuffled_deviation,
-        }
-
 
 @dataclass(frozen=True, slots=True)
 class _Side:
@@ -75,14 +66,19 @@ def _moments(tables: tuple[EmbeddingTable, ...], shared: Alignment) -> tuple[_Si
     """Either table's Gram matrix, and the squared Frobenius norm of the product of both tables' centred rows."""
     sides = list(zip(tables, (shared.first, shared.second), strict=True))
     centers = [_center(table, rows) for table, rows in sides]
-    place, dtype, widths = tables[0].vectors.device, tables[0].accumulator, [table.width for table in tables]
-    sums = {(i, j): torch.zeros((widths[i], widths[j]), dtype=dtype, device=place) for i, j in ((0, 0), (0, 1), (1, 1))}
-    rests = [torch.zeros(width, dtype=dtype, device=place) for width in widths]
+    device, dtype, widths = tables[0].vectors.device, tables[0].accumulator, [table.width for table in tables]
+    sums = {
+        (i, j): torch.zeros((widths[i], widths[j]), dtype=dtype, device=device) for i, j in ((0, 0), (0, 1), (1, 1))
+    }
+    rests = [torch.zeros(width, dtype=dtype, device=device) for width in widths]
     fourth = [0.0, 0.0]
     wider = max(tables, key=lambda table: table.width)
     with blocks.full_precision():
         for part in track(list(wider.slices(len(shared))), "shared tokens"):
-            rows = [_centred(table, ids[part], *c).to(place) for (table, ids), c in zip(sides, centers, strict=True)]
+            rows = [  # about the mean, of length 2 at most: their squares stay inside the floats' range
+                ((table.gather(ids[part]) - center) / longest).to(device)
+                for (table, ids), (center, longest) in zip(sides, centers, strict=True)
+            ]
             for i, j in sums:
                 sums[i, j] += rows[i].T @ rows[j]
             for i, block in enumerate(rows):
@@ -95,16 +91,8 @@ def _moments(tables: tuple[EmbeddingTable, ...], shared: Alignment) -> tuple[_Si
 
 def _center(table: EmbeddingTable, rows: NDArray[np.int64]) -> tuple[Tensor, float]:
     """(d,) mean of the rows, float32, and the largest of their lengths."""
-    total = torch.zeros(table.width, dtype=table.accumulator, device=table.vectors.device)
-    for part in table.slices(len(rows)):
-        total += table.gather(rows[part]).sum(0, dtype=table.accumulator)
     longest = float(table.norms[torch.from_numpy(rows).to(table.vectors.device)].max())
-    return (total / len(rows)).float(), longest
-
-
-def _centred(table: EmbeddingTable, rows: NDArray[np.int64], center: Tensor, longest: float) -> Tensor:
-    """(n, d) float32 rows about the mean, of length 2 at most: their squares stay inside the floats' range."""
-    return (table.gather(rows) - center) / longest
+    return blocks.mean_vector(table, rows), longest
 
 
 def _shuffled(x: _Side, y: _Side, n: int) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from embcheck.errors import NotMeasurable, UsageError
 from embcheck.estimate import Estimate
 from embcheck.measures.kernels.nearest import nearest
+from embcheck.measures.measure import measure
 from embcheck.measures.models.alignment import align
 from embcheck.measures.models.cka import linear_cka
 from embcheck.progress import track
@@ -26,6 +28,7 @@ DRAWS = 999
 _NAMED, _NEIGHBORS = 10, 3
 
 
+@measure
 def neighbor_overlap(tables: tuple[EmbeddingTable, ...], k: int = 20, *, rng: np.random.Generator) -> Estimate:
     r"""Mean Jaccard index of a token's k nearest tokens in one table and in the other.
 
@@ -63,9 +66,14 @@ def neighbor_overlap(tables: tuple[EmbeddingTable, ...], k: int = 20, *, rng: np
         raise NotMeasurable(
             f"{size} shared tokens are too few for lists of {k} neighbors; more than {3 * k} are needed"
         )
-    probes = _probes(tables[0], shared)
-    lists = _lists(tables, shared, probes, k)
-    units = _jaccard(_found_in(_keys(lists[0], size), lists[1], size), k)
+    asked = current().probes
+    count = asked if isinstance(asked, int) else size if asked == "all" else DEFAULT_PROBES
+    probes = np.searchsorted(shared.first, tables[0].probes(count, among=shared.first))
+    lists = []  # for either table (m, k) places among the shared tokens of those nearest to each probe
+    for table, rows in zip(tables, (shared.first, shared.second), strict=True):
+        order = np.argsort(rows)  # neighbors are found as places among ascending rows
+        lists.append(order[nearest(table.among(rows), rows[probes], k)])
+    units = _jaccard(_keys(lists[0], size), lists[1], size)
     draws = shuffled_overlaps(lists, probes, size, rng)
     order = np.argsort(units, kind="stable")
     lowest, highest = (
@@ -75,6 +83,7 @@ def neighbor_overlap(tables: tuple[EmbeddingTable, ...], k: int = 20, *, rng: np
     return Estimate.from_units(
         units,
         unit="probe tokens",
+        over_probes=True,
         population=size,
         bounds=(0.0, 1.0),
         name=f"Jaccard index of the {k} nearest tokens",
@@ -84,30 +93,11 @@ def neighbor_overlap(tables: tuple[EmbeddingTable, ...], k: int = 20, *, rng: np
             "neighbors": k,
             **shared.record,
             "quantiles": dict(zip(("5%", "50%", "95%"), np.quantile(units, (0.05, 0.5, 0.95)).tolist(), strict=True)),
-            "cka": linear_cka(tables, shared).record,
+            "cka": asdict(linear_cka(tables, shared)),
             "highest": highest,
         },
         counterexamples=lowest,
     )
-
-
-def _probes(table: EmbeddingTable, shared: Alignment) -> NDArray[np.int64]:
-    """Places among the shared tokens of those that are probed, in hash order."""
-    asked = current().probes
-    count = asked if isinstance(asked, int) else len(shared) if asked == "all" else DEFAULT_PROBES
-    found: NDArray[np.int64] = np.searchsorted(shared.first, table.probes(count, among=shared.first))
-    return found
-
-
-def _lists(
-    tables: tuple[EmbeddingTable, ...], shared: Alignment, probes: NDArray[np.int64], k: int
-) -> list[NDArray[np.int64]]:
-    """For either table (m, k) places among the shared tokens of those nearest to each probe."""
-    found = []
-    for table, rows in zip(tables, (shared.first, shared.second), strict=True):
-        order = np.argsort(rows)  # neighbors are found as places among ascending rows
-        found.append(order[nearest(table.among(rows), rows[probes], k)])
-    return found
 
 
 def _keys(lists: NDArray[np.int64], size: int) -> NDArray[np.int64]:
@@ -115,17 +105,12 @@ def _keys(lists: NDArray[np.int64], size: int) -> NDArray[np.int64]:
     return np.sort((np.arange(len(lists))[:, None] * size + lists).ravel())
 
 
-def _found_in(keys: NDArray[np.int64], lists: NDArray[np.int64], size: int) -> NDArray[np.int64]:
-    """(m,) how many entries of each row are in the same row of the lists that the keys were made of."""
+def _jaccard(keys: NDArray[np.int64], lists: NDArray[np.int64], size: int) -> NDArray[np.float64]:
+    """(m,) Jaccard index of each row and the same row of the lists that the keys were made of."""
     wanted = np.arange(len(lists))[:, None] * size + np.sort(lists, axis=1)
-    place = np.searchsorted(keys, wanted)
-    found: NDArray[np.int64] = (keys[np.minimum(place, len(keys) - 1)] == wanted).sum(1)
-    return found
-
-
-def _jaccard(common: NDArray[np.int64], k: int) -> NDArray[np.float64]:
-    found: NDArray[np.float64] = common / (2 * k - common)
-    return found
+    at = np.searchsorted(keys, wanted)
+    common = (keys[np.minimum(at, len(keys) - 1)] == wanted).sum(1)
+    return np.asarray(common / (2 * lists.shape[1] - common))
 
 
 def shuffled_overlaps(
@@ -138,40 +123,29 @@ def shuffled_overlaps(
     therefore permute probes among probes and the other tokens among themselves, both uniformly, with fixed points.
     These form a group, which is all that valid p-values need: were the second table's rows given to the shared tokens
     at random, each of its elements would leave the distribution as it is. Where all tokens are probes it is the group
-    of all permutations.
-
-    Parameters
-    ----------
-    lists
-        Two (m, k) arrays: neighbors of the probes in either table, as places among the shared tokens.
-    probes
-        (m,) places of the probes.
-    size
-        Number of shared tokens.
-    rng
-        Draws the permutations.
+    of all permutations. ``lists`` are two (m, k) arrays: neighbors of the probes, which are given by their (m,) places
+    among the ``size`` shared tokens, as such places too.
     """
-    (a, b), k = lists, lists[0].shape[1]
-    keys = _keys(a, size)
+    keys, other_lists = _keys(lists[0], size), lists[1]
     others = np.setdiff1d(np.arange(size), probes)
     renamed, draws = np.empty(size, dtype=np.int64), np.empty(DRAWS)
     for i in track(range(DRAWS), "shuffled alignments"):
         order = rng.permutation(len(probes))
         renamed[probes[order]] = probes
         renamed[rng.permutation(others)] = others
-        draws[i] = _jaccard(_found_in(keys, renamed[b[order]], size), k).mean()
+        draws[i] = _jaccard(keys, renamed[other_lists[order]], size).mean()
     return draws
 
 
 def _about(
-    tables: tuple[EmbeddingTable, ...], shared: Alignment, place: int, value: float, lists: list[NDArray[np.int64]]
+    tables: tuple[EmbeddingTable, ...], shared: Alignment, position: int, value: float, lists: list[NDArray[np.int64]]
 ) -> dict[str, Any]:
     """A probe, its overlap, and what is nearest to it in either table."""
     first, second = ([tables[0].token(int(shared.first[p])) for p in near[:_NEIGHBORS]] for near in lists)
-    row = int(shared.first[place])
+    row = int(shared.first[position])
     return {
         "id": row,
-        "other_id": int(shared.second[place]),
+        "other_id": int(shared.second[position]),
         "token": tables[0].token(row),
         "value": value,
         "near": first,

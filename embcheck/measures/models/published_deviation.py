@@ -13,6 +13,7 @@ from embcheck import published
 from embcheck.errors import NotMeasurable
 from embcheck.estimate import Estimate
 from embcheck.measures.kernels import blocks, probe_cosines
+from embcheck.measures.measure import measure
 from embcheck.spec import parse
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class _Compared:
         }
 
 
+@measure
 def published_deviation(table: EmbeddingTable, *, rng: np.random.Generator) -> Estimate:
     r"""The largest deviation of a model's figures from the published ones, in tolerances.
 
@@ -87,8 +89,9 @@ def published_deviation(table: EmbeddingTable, *, rng: np.random.Generator) -> E
     if not listed:
         raise NotMeasurable(f"no published figures are listed of {spec.text!r}; see embcheck list --published")
     whole = table if table.kind == "all" else table.with_population("all")
-    compared = [(found, entry.source) for entry in listed for found in _HOW[entry.how or ""](whole, entry, rng)]
-    ranked = sorted((one for one, _ in compared), key=lambda one: -one.deviation)
+    compared = [(figure, entry.source) for entry in listed for figure in _HOW[entry.how or ""](whole, entry, rng)]
+    ranked = sorted((figure for figure, _ in compared), key=lambda figure: -figure.deviation)
+    outside = [figure for figure in ranked if figure.deviation >= 1]
     return Estimate.exact(
         ranked[0].deviation,
         n=len(compared),
@@ -96,17 +99,16 @@ def published_deviation(table: EmbeddingTable, *, rng: np.random.Generator) -> E
         name="largest deviation in tolerances",
         details={
             "model": listed[0].model,
-            "published_figures": [one.record(source) for one, source in compared],
+            "published_figures": [figure.record(source) for figure, source in compared],
             "rows": len(whole.vectors),
             "published_rows": [entry.rows for entry in listed if entry.rows],
             "rows_without_direction": len(whole.vectors) - len(whole.population),
-            "summary": _summary(whole, listed, [one for one in ranked if one.deviation >= 1]),
+            "summary": _summary(whole, listed, outside),
         },
         counterexamples=[
-            {"token": one.name, "ours": one.ours, "published": float(one.printed), "value": one.deviation}
-            for one in ranked
-            if one.deviation >= 1
-        ][:10],
+            {"token": figure.name, "ours": figure.ours, "published": float(figure.printed), "value": figure.deviation}
+            for figure in outside[:10]
+        ],
     )
 
 
@@ -128,22 +130,22 @@ def _probe_means(table: EmbeddingTable, entry: Entry, rng: np.random.Generator) 
     The documents' own code would have printed NaN had a row been zero; rows without a direction are left out here.
     """
     probes = table.probes(PROBES)
-    found = probe_cosines.probe_statistics(table, probes, levels=(0.5,))
+    seen = probe_cosines.probe_statistics(table, probes, levels=(0.5,))
     others = (entry.rows or len(table.vectors)) - 1
     values = {
-        "min": found.minimum,
-        "max": found.maximum,
-        "mean": found.mean,
-        "median": found.quantiles[:, 0],
-        "share": found.share,
-        "non_negative": found.share * others,
-        "negative": (1 - found.share) * others,
+        "min": seen.minimum,
+        "max": seen.maximum,
+        "mean": seen.mean,
+        "median": seen.quantiles[:, 0],
+        "share": seen.share,
+        "non_negative": seen.share * others,
+        "negative": (1 - seen.share) * others,
     }
     for figure in entry.figures:
         column = values[figure.name]
-        seen = column if figure.name in _COUNTS else column.round(figure.digits)
-        spread = _sampling(seen, len(table.population), rng)
-        yield _Compared(figure.name, float(seen.mean()), str(figure), spread + figure.half_unit)
+        rounded = column if figure.name in _COUNTS else column.round(figure.digits)
+        spread = _sampling(rounded, len(table.population), rng)
+        yield _Compared(figure.name, float(rounded.mean()), str(figure), spread + figure.half_unit)
 
 
 def _sampling(values: NDArray[np.float64], population: int, rng: np.random.Generator) -> float:
@@ -185,9 +187,9 @@ def _neighbors(table: EmbeddingTable, entry: Entry, _rng: np.random.Generator) -
         query = table.units(rows[:1])[0]
         cosines = torch.cat([unit @ query for _, unit in blocks.blocks(table)])
     own = cosines[torch.from_numpy(np.searchsorted(table.population, rows[1:])).to(cosines.device)]
-    for place, (figure, cosine) in enumerate(zip(entry.figures, own, strict=True), 1):
+    for printed_rank, (figure, cosine) in enumerate(zip(entry.figures, own, strict=True), 1):
         rank = 1 + int((cosines > cosine).sum())
-        yield _Compared(f"rank of {figure.name!r}", float(rank), str(place), 0.5)
+        yield _Compared(f"rank of {figure.name!r}", float(rank), str(printed_rank), 0.5)
         about = published.Figure(f"cosine of {figure.name!r}", figure.value, figure.digits)
         yield _exact(table, about, float(cosine))
 
@@ -208,10 +210,10 @@ def _exact(table: EmbeddingTable, figure: Figure, ours: float, scale: float = 1.
 
 def _vectors(table: EmbeddingTable, words: list[str]) -> dict[str, Tensor]:
     """(d,) vectors of words, those of several tokens averaged."""
-    found = table.embed(list(dict.fromkeys(words)), "mean")
-    if found.coverage.missing:
-        raise NotMeasurable(f"published figures are about words not to be found here: {_named(found.coverage.missing)}")
-    return dict(zip(found.words, found.vectors, strict=True))
+    known = table.embed(list(dict.fromkeys(words)), "mean")
+    if known.coverage.missing:
+        raise NotMeasurable(f"published figures are about words not to be found here: {_named(known.coverage.missing)}")
+    return dict(zip(known.words, known.vectors, strict=True))
 
 
 def _tokens(table: EmbeddingTable, tokens: list[str]) -> NDArray[np.int64]:

@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.linalg import solve_triangular
 
-from embcheck.estimate import Estimate, part
+from embcheck.estimate import Estimate
+from embcheck.measures.cells import centred, enough_pairs, off_diagonal, shuffled_traces, without_each_pair
 from embcheck.measures.kernels.spectrum import haar
+from embcheck.measures.measure import measure
 from embcheck.measures.neurons.profiles import Profiles, profiles_of_pairs
-from embcheck.measures.pairs.comparisons import centred
-from embcheck.measures.pairs.related_pair_auc import shuffled_traces, too_few, without_each_pair
-from embcheck.settings import current
-from embcheck.stats.intervals import jackknife_interval
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +29,7 @@ _NEURONS_SHOWN = 5
 _TALL = 4
 
 
+@measure
 def middle_men(
     table: EmbeddingTable, relation: Relation, *, weights: str, layer: int, rng: np.random.Generator
 ) -> Estimate:
@@ -65,52 +64,45 @@ def middle_men(
     NotMeasurable
         Fewer than 3 pairs resolve to single tokens, or the table has no such weights.
     """
-    found = _few(table, profiles_of_pairs(table, relation, weights, layer))
-    cells = log_effective(found.first, found.second)
-    value, n, level = contrast(cells), len(cells), current().confidence_level
-    low, high, pseudo = jackknife_interval(value, without_each_pair(cells, contrast), level)
+    profiles = _few(table, profiles_of_pairs(table, relation, weights, layer))
+    cells = log_effective(profiles.first, profiles.second)
+    value, n = contrast(cells), len(cells)
     traces = shuffled_traces(cells, rng)
-    turned = [log_effective(first, second) for first, second in rotations(found, rng)]
-    neurons = found.first.shape[1]
-    off = ~np.eye(n, dtype=np.bool_)
-    return Estimate(
+    turned = [log_effective(first, second) for first, second in rotations(profiles, rng)]
+    return Estimate.jackknife(
         value,
-        low,
-        high,
-        level,
-        "jackknife-t over word-disjoint pairs",
-        n,
-        "word pairs",
+        without_each_pair(cells, contrast),
+        unit="word pairs",
+        over="word-disjoint pairs",
+        labels=[f"{a}>{b}" for a, b in profiles.pairs],
         name=f"log ratio of effective {weights} neurons, unrelated to related",
         effect={"name": "times fewer neurons", "value": float(np.exp(value))},
         draws={
             "shuffled_pairs": (cells.sum() - traces) / (n * (n - 1)) - traces / n,
-            "rotated_neurons": np.array([contrast(one) for one in turned]),
+            "rotated_neurons": np.array([contrast(rotated) for rotated in turned]),
         },
-        units=pseudo,
-        parts=(part([f"{a}>{b}" for a, b in found.pairs], pseudo, pseudo=True),),
         details={
-            "coverage": found.words.coverage.record(),
-            "weights": {"role": weights, "layer": layer, "rows": neurons},
+            "coverage": profiles.words.coverage.record(),
+            "weights": {"role": weights, "layer": layer, "rows": profiles.first.shape[1]},
             "effective_neurons": {
                 "related": float(np.exp(np.diag(cells).mean())),
-                "unrelated": float(np.exp(cells[off].mean())),
-                "related_rotated": float(np.exp(np.mean([np.diag(one).mean() for one in turned]))),
-                "unrelated_rotated": float(np.exp(np.mean([one[off].mean() for one in turned]))),
+                "unrelated": float(np.exp(off_diagonal(cells).mean())),
+                "related_rotated": float(np.exp(np.mean([np.diag(rotated).mean() for rotated in turned]))),
+                "unrelated_rotated": float(np.exp(np.mean([off_diagonal(rotated).mean() for rotated in turned]))),
             },
-            "middle_men": strongest(found, n),
+            "middle_men": strongest(profiles, n),
         },
-        counterexamples=_against(found, cells),
-        reason=too_few(n),
+        counterexamples=_most_neurons(profiles, cells),
+        reason=enough_pairs(n),
     )
 
 
-def strongest(found: Profiles, count: int) -> list[dict[str, Any]]:
+def strongest(profiles: Profiles, count: int) -> list[dict[str, Any]]:
     """For some pairs the neurons that contribute most, each with its share of all contributions' sizes."""
-    first, second = centred(found.first), centred(found.second)
-    effective = np.exp(np.diag(log_effective(found.first[:count], found.second[:count])))
+    first, second = centred(profiles.first), centred(profiles.second)
+    effective = np.exp(np.diag(log_effective(profiles.first[:count], profiles.second[:count])))
     rows = []
-    for i, pair in enumerate(found.pairs[:count]):
+    for i, pair in enumerate(profiles.pairs[:count]):
         parts = first[i] * second[i]
         top = np.argsort(-parts, kind="stable")[:_NEURONS_SHOWN]
         shares = parts / np.abs(parts).sum()
@@ -123,7 +115,7 @@ def strongest(found: Profiles, count: int) -> list[dict[str, Any]]:
                     {
                         "neuron": int(k),
                         "share": float(shares[k]),
-                        "products": [float(found.first[i, k]), float(found.second[i, k])],
+                        "products": [float(profiles.first[i, k]), float(profiles.second[i, k])],
                     }
                     for k in top
                 ],
@@ -135,8 +127,7 @@ def strongest(found: Profiles, count: int) -> list[dict[str, Any]]:
 def log_effective(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float64]:
     """(n, n) logarithms of the effective number of neurons, of every first profile with every second."""
     a, b = centred(first), centred(second)
-    found: NDArray[np.float64] = 2 * np.log(np.abs(a) @ np.abs(b).T) - np.log((a * a) @ (b * b).T)
-    return found
+    return np.asarray(2 * np.log(np.abs(a) @ np.abs(b).T) - np.log((a * a) @ (b * b).T))
 
 
 def contrast(cells: NDArray[np.float64]) -> float:
@@ -145,10 +136,10 @@ def contrast(cells: NDArray[np.float64]) -> float:
     return (float(cells.sum()) - trace) / (n * (n - 1)) - trace / n
 
 
-def rotations(found: Profiles, rng: np.random.Generator) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+def rotations(profiles: Profiles, rng: np.random.Generator) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
     """Both words' profiles in a basis drawn at random, 199 times."""
-    n, neurons = found.first.shape
-    _, small = np.linalg.qr(np.concatenate([found.first, found.second]).T)
+    n, neurons = profiles.first.shape
+    _, small = np.linalg.qr(np.concatenate([profiles.first, profiles.second]).T)
     for _ in range(ROTATIONS):
         turned = _framed(small, neurons, rng).T
         yield turned[:n], turned[n:]
@@ -162,26 +153,20 @@ def _framed(small: NDArray[np.float64], rows: int, rng: np.random.Generator) -> 
     noise = rng.standard_normal((rows, r), dtype=np.float32)
     lower = np.linalg.cholesky(noise.T @ noise)
     inner: NDArray[Any] = solve_triangular(lower, small.astype(np.float32), trans="T", lower=True, check_finite=False)
-    turned: NDArray[Any] = noise @ inner
-    return turned
+    return np.asarray(noise @ inner)
 
 
-def _few(table: EmbeddingTable, found: Profiles) -> Profiles:
+def _few(table: EmbeddingTable, profiles: Profiles) -> Profiles:
     """The first 40 pairs by the hash of their first word."""
-    rows = found.words.rows[[found.words.place[a] for a, _ in found.pairs]]
+    rows = profiles.words.rows[[profiles.words.index[a] for a, _ in profiles.pairs]]
     kept = {int(row) for row in table.probes(MOST_PAIRS, among=np.sort(rows))}
     chosen = [i for i, row in enumerate(rows) if int(row) in kept]
-    return Profiles(found.words, [found.pairs[i] for i in chosen], found.first[chosen], found.second[chosen])
+    return Profiles(
+        profiles.words, [profiles.pairs[i] for i in chosen], profiles.first[chosen], profiles.second[chosen]
+    )
 
 
-def _against(found: Profiles, cells: NDArray[np.float64]) -> list[dict[str, Any]]:
+def _most_neurons(profiles: Profiles, cells: NDArray[np.float64]) -> list[dict[str, Any]]:
     """The related pairs whose agreement most neurons carry."""
-    words = found.words
-    return [
-        {
-            "ids": [int(words.rows[words.place[word]]) for word in found.pairs[i]],
-            "token": "-".join(found.pairs[i]),
-            "value": float(np.exp(cells[i, i])),
-        }
-        for i in np.argsort(-np.diag(cells), kind="stable")[:10]
-    ]
+    order = np.argsort(-np.diag(cells), kind="stable")[:10]
+    return profiles.words.listed([profiles.pairs[i] for i in order], value=np.exp(np.diag(cells)[order]))

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from embcheck.errors import NotMeasurable
+from embcheck.measures.cells import area, area_estimate, areas_left_out, centred, off_diagonal, weakest
+from embcheck.measures.measure import measure
 from embcheck.measures.neurons.middle_men import strongest
 from embcheck.measures.neurons.profiles import agreements, profiles_of, profiles_of_pairs
-from embcheck.measures.pairs.comparisons import centred
-from embcheck.measures.pairs.related_pair_auc import against, area, area_estimate, areas_left_out
-from embcheck.measures.resolve import scores, unit
+from embcheck.measures.resolve import listed, scores, unit
 from embcheck.settings import current
 from embcheck.stats.intervals import jackknife_interval
 
@@ -29,6 +29,7 @@ __all__ = ["profile_agreement"]
 SHOWN, TOP = 5, 10
 
 
+@measure
 def profile_agreement(
     table: EmbeddingTable, relation: Relation, *, weights: str, layer: int, rng: np.random.Generator
 ) -> Estimate:
@@ -66,46 +67,48 @@ def profile_agreement(
     NotMeasurable
         Fewer than 3 pairs resolve to single tokens, or the table has no such weights.
     """
-    found = profiles_of_pairs(table, relation, weights, layer)
-    cells = centred(found.first) @ centred(found.second).T
-    estimate = area_estimate(cells, rng, [f"{a}>{b}" for a, b in found.pairs])
-    off = ~np.eye(len(cells), dtype=np.bool_)
+    profiles = profiles_of_pairs(table, relation, weights, layer)
+    cells = centred(profiles.first) @ centred(profiles.second).T
+    estimate = area_estimate(cells, rng, [f"{a}>{b}" for a, b in profiles.pairs])
     details = {
-        "coverage": found.words.coverage.record(),
-        "weights": {"role": weights, "layer": layer, "rows": found.first.shape[1]},
-        "agreement": agreements(table, found, weights, layer, rng),
-        "embedding": _beside_the_embedding(found, cells),
-        "middle_men": strongest(found, SHOWN),
+        "coverage": profiles.words.coverage.record(),
+        "weights": {"role": weights, "layer": layer, "rows": profiles.first.shape[1]},
+        "agreement": agreements(table, profiles, weights, layer, rng),
+        "embedding": _beside_the_embedding(profiles, cells),
+        "middle_men": strongest(profiles, SHOWN),
     }
     if weights == "value":
-        details["favoured"] = _favoured(table, found, layer)
+        details["favoured"] = _favoured(table, profiles, layer)
     return replace(
         estimate,
         name=f"AUC of related against unrelated {weights} profiles",
-        effect={"name": "mean correlation above unrelated", "value": float(np.diag(cells).mean() - cells[off].mean())},
+        effect={
+            "name": "mean correlation above unrelated",
+            "value": float(np.diag(cells).mean() - off_diagonal(cells).mean()),
+        },
         details=details,
-        counterexamples=against(found.words, found.pairs, cells),
+        counterexamples=weakest(profiles.words, profiles.pairs, cells),
     )
 
 
-def _beside_the_embedding(found: Profiles, cells: NDArray[np.float64]) -> dict[str, Any]:
+def _beside_the_embedding(profiles: Profiles, cells: NDArray[np.float64]) -> dict[str, Any]:
     """The area of the embedding's own cosines, and the profiles' area less it, over the same pairs."""
-    first, second = found.words.of_pairs(found.pairs)
+    first, second = profiles.words.of_pairs(profiles.pairs)
     own = unit(first) @ unit(second).T
     areas = [area(cells), area(own)]
-    left_out = [areas_left_out(one) for one in (cells, own)]
-    low, high, _ = jackknife_interval(areas[0] - areas[1], left_out[0] - left_out[1], current().confidence_level)
-    return {"auc": areas[1], "difference": areas[0] - areas[1], "low": low, "high": high}
+    difference, left_out = areas[0] - areas[1], areas_left_out(cells) - areas_left_out(own)
+    interval, _ = jackknife_interval(difference, left_out, current().confidence_level)
+    return {"auc": areas[1], "difference": difference, "low": interval.low, "high": interval.high}
 
 
-def _favoured(table: EmbeddingTable, found: Profiles, layer: int) -> dict[str, Any]:
+def _favoured(table: EmbeddingTable, profiles: Profiles, layer: int) -> dict[str, Any]:
     """What attention to one word alone would add to the residual stream, and the tokens of this table nearest to it.
 
     No attention pattern, norm or bias takes part: W_o W_v x for the first words of a few pairs, heads that share values
     repeated, against the rows of the table that is checked (``matrix=output`` makes those the unembedding's).
     """
-    words = [pair[0] for pair in found.pairs[:SHOWN]]
-    vectors = found.words.vectors[[found.words.place[word] for word in words]]
+    words = [pair[0] for pair in profiles.pairs[:SHOWN]]
+    vectors = profiles.words.vectors[[profiles.words.index[word] for word in words]]
     try:
         values = profiles_of(table, vectors, "value", layer)
         carried = _carried(table, values, layer)
@@ -132,13 +135,10 @@ def _carried(table: EmbeddingTable, values: NDArray[np.float64], layer: int) -> 
             )
         by_head = values.reshape(len(values), heads, -1)
         values = by_head.repeat(len(out) // values.shape[1], axis=1).reshape(len(values), -1)
-    found: NDArray[np.float64] = values @ out
-    return found
+    return np.asarray(values @ out)
 
 
 def _top(table: EmbeddingTable, values: NDArray[np.float64]) -> list[dict[str, Any]]:
     """The ten tokens of largest value; values of dot products are up to the length of what is carried."""
-    return [
-        {"id": int(table.population[i]), "token": table.token(int(table.population[i])), "value": float(values[i])}
-        for i in np.argsort(-values, kind="stable")[:TOP]
-    ]
+    top = np.argsort(-values, kind="stable")[:TOP]
+    return listed(table, table.population[top], value=values[top])

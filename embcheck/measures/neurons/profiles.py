@@ -10,10 +10,9 @@ import torch
 from scipy import stats
 
 from embcheck.errors import NotMeasurable
+from embcheck.measures.cells import centred, compared
 from embcheck.measures.kernels import blocks
-from embcheck.measures.pairs.comparisons import centred, compared
-from embcheck.measures.pairs.related_pair_auc import resolved_pairs
-from embcheck.measures.resolve import unit, word_rows
+from embcheck.measures.resolve import resolved_pairs, unit, word_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,50 +38,40 @@ class Profiles:
 
 
 def profiles_of(table: EmbeddingTable, vectors: NDArray[np.float64], weights: str, layer: int) -> NDArray[np.float64]:
-    """(n, m) dot products of (n, d) vectors with the m rows of a layer's weights, a block of rows after the other.
-
-    Raises
-    ------
-    NotMeasurable
-        The table has no such weights, or they are not finite.
-    """
+    """(n, m) dot products of (n, d) vectors with the m rows of a layer's weights, a block of rows after the other."""
     rows = table.tensor(weights, layer)
     words = torch.from_numpy(vectors).to(table.vectors.device, table.accumulator)
     with blocks.full_precision():
         parts = [rows[part].to(table.accumulator) @ words.T for part in table.slices(len(rows))]
-        found: NDArray[np.float64] = torch.cat(parts).T.cpu().double().numpy()
-    if not np.isfinite(found).all():
+        profiles: NDArray[np.float64] = torch.cat(parts).T.cpu().double().numpy()
+    if not np.isfinite(profiles).all():
         raise NotMeasurable(f"{weights} of layer {layer} holds numbers that are not finite")
-    return found
+    return profiles
 
 
 def profiles_of_pairs(table: EmbeddingTable, relation: Relation, weights: str, layer: int) -> Profiles:
-    """The profiles of a relation's pairs of single tokens.
-
-    Raises
-    ------
-    NotMeasurable
-        Fewer than 3 pairs, no such weights, or a profile that is the same in all of them.
-    """
+    """The profiles of a relation's pairs of single tokens."""
     words, pairs = resolved_pairs(table, relation)
-    found = profiles_of(table, words.vectors, weights, layer)
-    flat = np.ptp(found, axis=1) <= _FLAT * np.abs(found).max(axis=1)
+    profiles = profiles_of(table, words.vectors, weights, layer)
+    flat = np.ptp(profiles, axis=1) <= _FLAT * np.abs(profiles).max(axis=1)
     if flat.any():
         word = words.words[int(np.argmax(flat))]
-        raise NotMeasurable(f"{word!r} has the same product with all {found.shape[1]} rows of {weights}, layer {layer}")
-    first, second = (found[[words.place[pair[k]] for pair in pairs]] for k in (0, 1))
+        raise NotMeasurable(
+            f"{word!r} has the same product with all {profiles.shape[1]} rows of {weights}, layer {layer}"
+        )
+    first, second = (profiles[[words.index[pair[k]] for pair in pairs]] for k in (0, 1))
     return Profiles(words, pairs, first, second)
 
 
 def agreements(
-    table: EmbeddingTable, found: Profiles, weights: str, layer: int, rng: np.random.Generator
+    table: EmbeddingTable, profiles: Profiles, weights: str, layer: int, rng: np.random.Generator
 ) -> dict[str, Any]:
     """Five measures of agreement, for related pairs and for 200 pairs of random words."""
     rows = word_rows(table)
     drawn = rng.permutation(rows)[: 2 * min(RANDOM_PAIRS, len(rows) // 2)]
     vectors = table.gather(drawn).cpu().double().numpy()
     others = np.split(profiles_of(table, vectors, weights, layer), 2)
-    related, random = _by_measure(found.first, found.second), _by_measure(others[0], others[1])
+    related, random = _by_measure(profiles.first, profiles.second), _by_measure(others[0], others[1])
     return {
         name: compared(values, random[name], nearer_is_less=name == "euclidean") for name, values in related.items()
     }

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import torch
 from scipy import stats
 
 from embcheck import lexicons
-from embcheck.measures.pairs import composition
-from embcheck.measures.resolve import random_pairs, unit, word_rows
+from embcheck.measures.cells import centred, compared, off_diagonal
+from embcheck.measures.forms import forms_of
+from embcheck.measures.resolve import random_pairs, resolve, scores, unit, word_rows
 from embcheck.table.vocabulary import TokenKind
 
 if TYPE_CHECKING:
@@ -17,14 +19,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from embcheck.lexicons import Relation
+    from embcheck.lexicons import Comparisons, Relation
     from embcheck.measures.resolve import RandomPairs
     from embcheck.table import EmbeddingTable
 
-__all__ = ["beside", "centred", "compared", "of_pairs"]
+__all__ = ["beside", "of_pairs"]
 
 BACKGROUND = 5_000  # random pairs, as many as the source draws
 RANDOM_TOKENS = 300
+SHOWN = 20  # words that the vocabulary splits
 LEVELS = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 
 
@@ -33,14 +36,14 @@ def of_pairs(
 ) -> dict[str, Any]:
     """Each pair's cosine, the strata's means, and every other comparison of two vectors."""
     cosines = (unit(first) * unit(second)).sum(1)
-    found = dict(zip(pairs, cosines.tolist(), strict=True))
+    by_pair = dict(zip(pairs, cosines.tolist(), strict=True))
     strata = {}
     for name, members in relation.strata.items():
-        inside = [found[pair] for pair in members if pair in found]
+        inside = [by_pair[pair] for pair in members if pair in by_pair]
         if inside:
             strata[name] = {"pairs": len(inside), "mean_cosine": float(np.mean(inside))}
     return {
-        "pairs": {"-".join(pair): round(cosine, 4) for pair, cosine in found.items()},
+        "pairs": {"-".join(pair): round(cosine, 4) for pair, cosine in by_pair.items()},
         "strata": strata,
         "comparisons": _comparisons(first, second),
     }
@@ -51,7 +54,7 @@ def _comparisons(first: NDArray[np.float64], second: NDArray[np.float64]) -> dic
 
     Kendall's tau takes O(d log d) a cell, so its cross pairs are only each first word with the next pair's second.
     """
-    n, off = len(first), ~np.eye(len(first), dtype=np.bool_)
+    n = len(first)
     ranks = [stats.rankdata(vectors, axis=1) for vectors in (first, second)]
     dots = first @ second.T
     squares = (first**2).sum(1)[:, None] + (second**2).sum(1)[None] - 2 * dots
@@ -62,29 +65,10 @@ def _comparisons(first: NDArray[np.float64], second: NDArray[np.float64]) -> dic
         "spearman": (centred(ranks[0]) @ centred(ranks[1]).T).round(12),  # equal sums of ranks stay equal
         "euclidean": np.sqrt(np.maximum(squares, 0)),
     }
-    found = {name: compared(np.diag(c), c[off], nearer_is_less=name == "euclidean") for name, c in cells.items()}
+    auc = {name: compared(np.diag(c), off_diagonal(c), nearer_is_less=name == "euclidean") for name, c in cells.items()}
     kendall = [np.array([stats.kendalltau(first[i], second[(i + k) % n]).statistic for i in range(n)]) for k in (0, 1)]
     finite = [tau[np.isfinite(tau)] for tau in kendall]  # a constant vector has no ranks
-    return found if not all(map(len, finite)) else {**found, "kendall": compared(*finite)}
-
-
-def centred(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rows less their own mean, scaled to length 1: their products are Pearson's correlations."""
-    return unit(vectors - vectors.mean(1, keepdims=True))
-
-
-def compared(
-    related: NDArray[np.float64], unrelated: NDArray[np.float64], *, nearer_is_less: bool = False
-) -> dict[str, Any]:
-    """Means, and the share of (related, unrelated) in which the related pair is the nearer, ties counting one half."""
-    below = stats.rankdata(np.concatenate([related, unrelated]))[: len(related)].sum()
-    area = float((below - len(related) * (len(related) + 1) / 2) / (len(related) * len(unrelated)))
-    return {
-        "related": float(related.mean()),
-        "unrelated": float(unrelated.mean()),
-        "auc": 1 - area if nearer_is_less else area,
-        "unrelated_pairs": len(unrelated),
-    }
+    return auc if not all(map(len, finite)) else {**auc, "kendall": compared(*finite)}
 
 
 def beside(table: EmbeddingTable, rng: np.random.Generator) -> dict[str, Any]:
@@ -96,8 +80,8 @@ def beside(table: EmbeddingTable, rng: np.random.Generator) -> dict[str, Any]:
         "source_pairs": _pairs(table, lists.source_pairs, background)["pairs"],
         "antonyms": _pairs(table, lists.antonyms, background),
         "sizes": {how: _sizes(table, lists.sizes, how, rng) for how in ("single", "mean")},
-        "pieces": composition.pieces(table, lists, background),
-        "compositions": composition.sums(table, lists),
+        "pieces": _split_words(table, lists, background),
+        "compositions": _sums(table, lists),
     }
 
 
@@ -118,21 +102,21 @@ def _background(table: EmbeddingTable, drawn: RandomPairs, rng: np.random.Genera
 
 def _pooled(table: EmbeddingTable) -> dict[str, Any]:
     """Mean dot product and cosine between different words of several tokens, each the mean of its tokens."""
-    found = table.embed(lexicons.words(), "mean")
-    several = [i for i, ids in enumerate(found.rows) if len(ids) > 1]
+    words = table.embed(lexicons.words(), "mean")
+    several = [i for i, ids in enumerate(words.rows) if len(ids) > 1]
     n = len(several)
     if n < 2:
         return {"words": n, "mean_dot": None, "mean_cosine": None}
-    vectors = found.vectors[several].cpu().double().numpy()
+    vectors = words.vectors[several].cpu().double().numpy()
     means = [float((v.sum(0) ** 2).sum() - (v**2).sum()) / (n * (n - 1)) for v in (vectors, unit(vectors))]
     return {"words": n, "mean_dot": means[0], "mean_cosine": means[1]}
 
 
 def _pairs(table: EmbeddingTable, pairs: Sequence[tuple[str, str]], background: RandomPairs) -> dict[str, Any]:
     """Cosine, dot product and percentile in the background of each pair; words of several tokens pooled, and marked."""
-    found = table.embed(list(dict.fromkeys(word for pair in pairs for word in pair)), "mean")
-    vectors = dict(zip(found.words, found.vectors.cpu().double().numpy(), strict=True))
-    single = {word for word, ids in zip(found.words, found.rows, strict=True) if len(ids) == 1}
+    words = table.embed(list(dict.fromkeys(word for pair in pairs for word in pair)), "mean")
+    vectors = dict(zip(words.words, words.vectors.cpu().double().numpy(), strict=True))
+    single = {word for word, ids in zip(words.words, words.rows, strict=True) if len(ids) == 1}
     rows: list[dict[str, Any]] = []
     measured: list[float] = []
     for a, b in pairs:
@@ -154,17 +138,78 @@ def _sizes(
     table: EmbeddingTable, sizes: Sequence[str], how: Literal["single", "mean"], rng: np.random.Generator
 ) -> dict[str, Any] | None:
     """Synonyms of size with each other and with random words; none where fewer than two resolve."""
-    found = table.embed(sizes, how)
-    n = len(found.words)
+    words = table.embed(sizes, how)
+    n = len(words.words)
     if n < 2:
         return None
-    own, rows = found.vectors.cpu().double().numpy(), word_rows(table)
+    own, rows = words.vectors.cpu().double().numpy(), word_rows(table)
     drawn = rng.choice(rows, min(RANDOM_TOKENS, len(rows)), replace=False)
-    drawn = drawn[~np.isin(drawn, [i for ids in found.rows for i in ids])]
+    drawn = drawn[~np.isin(drawn, [i for ids in words.rows for i in ids])]
     others = table.gather(drawn).cpu().double().numpy()
     upper = np.triu_indices(n, 1)
     return {
-        "words": list(found.words),
+        "words": list(words.words),
         "cosine": compared((unit(own) @ unit(own).T)[upper], (unit(own) @ unit(others).T).ravel()),
         "dot": compared((own @ own.T)[upper], (own @ others.T).ravel()),
+    }
+
+
+# --- sums and parts of words ------------------------------------------------------------------------------------
+
+
+def _sums(table: EmbeddingTable, lists: Comparisons) -> list[dict[str, Any]]:
+    """Rank of each target by cosine with the sum of two unit vectors, among all forms but the two words'.
+
+    A target of several tokens is the mean of them, which shares no row; its rank is what it would be as a row.
+    """
+    words = resolve(table, list(dict.fromkeys(word for parts in lists.compositions for word in parts[:2])))
+    asked = [parts for parts in lists.compositions if parts[0] in words.index and parts[1] in words.index]
+    targets = table.embed(list(dict.fromkeys(parts[2] for parts in asked)), "mean")
+    index = {word: i for i, word in enumerate(targets.words)}
+    asked = [parts for parts in asked if parts[2] in index]
+    if not asked:
+        return []
+    units = words.units
+    queries = np.stack([units[words.index[a]] + units[words.index[b]] for a, b, _ in asked])
+    forms = forms_of(table)
+    best = forms.best(scores(table, queries))
+    goals = unit(targets.vectors.cpu().double().numpy())
+    sums = []
+    for query, row, (a, b, target) in zip(unit(queries), best, asked, strict=True):
+        single = len(targets.rows[index[target]]) == 1
+        own = forms.find(target) if single else None
+        cosine = float(query @ goals[index[target]]) if own is None else float(row[own])
+        ahead = row >= cosine
+        ahead[[form for word in (a, b) if (form := forms.find(word)) is not None]] = False
+        if own is not None:
+            ahead[own] = False
+        rank = 1 + int(ahead.sum())
+        sums.append({"sum": f"{a} + {b}", "target": target, "rank": rank, "cosine": cosine, "pooled": not single})
+    return sums
+
+
+def _split_words(table: EmbeddingTable, lists: Comparisons, background: RandomPairs) -> list[dict[str, Any]]:
+    """Cosine of neighbouring pieces: those the source looks at, then the lexicon's words that this table splits."""
+    split = []
+    for whole, first, second in lists.pieces:
+        rows = table.rows([first, second])
+        if None not in rows:
+            split.append(_pieces(table, whole, np.array(rows, dtype=np.int64), background))
+    words = [word for word in lexicons.words() if word.isalpha()]
+    for word, ids in zip(words, table.vocabulary.encode(words), strict=True):
+        if len(split) == SHOWN:
+            break
+        if len(ids) > 1 and all(i < len(table.in_population) and table.in_population[i] for i in ids):
+            split.append(_pieces(table, word, np.array(ids, dtype=np.int64), background))
+    return split
+
+
+def _pieces(table: EmbeddingTable, word: str, rows: NDArray[np.int64], background: RandomPairs) -> dict[str, Any]:
+    units = table.units(rows)
+    cosines = torch.linalg.vecdot(units[:-1], units[1:]).cpu().double().tolist()
+    return {
+        "word": word,
+        "pieces": [table.token(int(row)) for row in rows],
+        "cosines": cosines,
+        "percentiles": [round(background.percentile(cosine), 2) for cosine in cosines],
     }

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from embcheck.errors import NotMeasurable
-from embcheck.estimate import Estimate, part
+from embcheck.estimate import Estimate
+from embcheck.lexicons import relation as relation_of
+from embcheck.measures.cells import enough_pairs
+from embcheck.measures.measure import measure
 from embcheck.measures.pools import matched_pools
+from embcheck.measures.resolve import check_pairs
 from embcheck.settings import current
+from embcheck.stats import permutations
 from embcheck.stats.auc import area_over
-from embcheck.stats.intervals import jackknife_interval
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,9 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["offset_consistency"]
 
-PERMUTATIONS, SHUFFLES = 9_999, 50
-MIN_PAIRS, ENOUGH_PAIRS = 3, 20
-_CHUNK = 1_000
+SHUFFLES = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class _Pairs:
     coverage: Coverage
 
 
+@measure
 def offset_consistency(table: EmbeddingTable, relation: Relation, *, rng: np.random.Generator) -> Estimate:
     r"""Mean cosine between the offsets of two pairs, over all pairs of pairs.
 
@@ -63,55 +65,38 @@ def offset_consistency(table: EmbeddingTable, relation: Relation, *, rng: np.ran
         Fewer than 3 pairs resolve to single tokens. From 3 to 19 the estimate is given, and decides nothing.
     """
     pairs = _resolve(table, relation, "single")
-    n = len(pairs.words)
-    if n < MIN_PAIRS:
-        raise NotMeasurable(
-            f"{n} of {len(relation.pairs)} {relation.name} pairs are two single tokens here; "
-            f"at least {MIN_PAIRS} are needed"
-        )
+    check_pairs(len(pairs.words), relation)
     units = _unit(pairs.second - pairs.first)
     value, replicates = _consistency(units)
-    level = current().confidence_level
-    low, high, pseudo = jackknife_interval(value, replicates, level)
-    few = f"only {n} pairs are single tokens; {ENOUGH_PAIRS} are needed to decide" if n < ENOUGH_PAIRS else None
     cosines = (units @ units.T).cpu().numpy()
-    return Estimate(
+    return Estimate.jackknife(
         value,
-        low,
-        high,
-        level,
-        "jackknife-t over pairs",
-        n,
-        "word pairs",
+        replicates,
+        unit="word pairs",
+        over="pairs",
+        labels=[">".join(pair) for pair in pairs.words],
         name="offset consistency",
         effect={"name": "pairing consistency (AUC)", "value": _pairing_consistency(pairs, cosines, rng)},
         draws={
             "shuffled_pairs": _shuffled(pairs, rng),
             "frequency_matched_pairs": _frequency_matched(table, pairs, rng),
         },
-        units=pseudo,
-        parts=(part([">".join(pair) for pair in pairs.words], pseudo, pseudo=True),),
         details=_details(table, relation, pairs, units, cosines),
-        counterexamples=_against(pairs, units),
-        reason=few,
+        counterexamples=_weakest(pairs, units),
+        reason=enough_pairs(len(pairs.words)),
     )
 
 
 def _resolve(table: EmbeddingTable, relation: Relation, pooling: Any) -> _Pairs:
-    found = table.embed(relation.words, pooling)
-    where = {word: i for i, word in enumerate(found.words)}
-    kept = [
-        (a, b) for a, b in relation.pairs if a in where and b in where and found.rows[where[a]] != found.rows[where[b]]
-    ]
-    first = found.vectors[[where[a] for a, _ in kept]]
-    second = found.vectors[[where[b] for _, b in kept]]
+    words = table.embed(relation.words, pooling)
+    ids, index = words.rows, {word: i for i, word in enumerate(words.words)}
+    kept = [(a, b) for a, b in relation.pairs if a in index and b in index and ids[index[a]] != ids[index[b]]]
+    first, second = (words.vectors[[index[pair[k]] for pair in kept]] for k in (0, 1))
     apart = (torch.linalg.vector_norm(second - first, dim=1) > 0).cpu().numpy()  # equal vectors have no offset
     kept = [pair for pair, far in zip(kept, apart, strict=True) if far]
-    rows = np.array([[found.rows[where[a]][0], found.rows[where[b]][0]] for a, b in kept], dtype=np.int64).reshape(
-        -1, 2
-    )
+    rows = np.array([[ids[index[a]][0], ids[index[b]][0]] for a, b in kept], dtype=np.int64).reshape(-1, 2)
     mask = torch.from_numpy(apart).to(first.device)
-    return _Pairs(kept, rows, first[mask], second[mask], found.coverage)
+    return _Pairs(kept, rows, first[mask], second[mask], words.coverage)
 
 
 def _unit(vectors: Tensor) -> Tensor:
@@ -139,17 +124,15 @@ def _shuffled(pairs: _Pairs, rng: np.random.Generator) -> NDArray[np.float64]:
     aa, bb, ba = a @ a.T, b @ b.T, b @ a.T
     squared = np.maximum(np.diag(bb)[:, None] - 2 * ba + np.diag(aa)[None, :], 1e-30)  # [second, first]
     n = len(a)
-    permutations = current().drawn(PERMUTATIONS)
-    draws = np.empty(permutations)
-    for start in range(0, permutations, _CHUNK):
-        count = min(_CHUNK, permutations - start)
-        order = rng.permuted(np.broadcast_to(np.arange(n), (count, n)), axis=1)
-        w = 1 / np.sqrt(squared[order, np.arange(n)])
+
+    def consistency(orders: NDArray[np.int64]) -> NDArray[np.float64]:
+        w = 1 / np.sqrt(squared[orders, np.arange(n)])
         v = np.empty_like(w)
-        np.put_along_axis(v, order, w, axis=1)
+        np.put_along_axis(v, orders, w, axis=1)
         length = ((v @ bb) * v).sum(1) - 2 * ((v @ ba) * w).sum(1) + ((w @ aa) * w).sum(1)
-        draws[start : start + count] = (length - n) / (n * (n - 1))
-    return draws
+        return np.asarray((length - n) / (n * (n - 1)))
+
+    return permutations.draw(consistency, lambda count: permutations.orders(n, count, rng))
 
 
 def _frequency_matched(table: EmbeddingTable, pairs: _Pairs, rng: np.random.Generator) -> NDArray[np.float64]:
@@ -158,16 +141,13 @@ def _frequency_matched(table: EmbeddingTable, pairs: _Pairs, rng: np.random.Gene
     n, m = pools.shape
     others = table.gather(pools.reshape(-1)).to(table.accumulator).view(n, m, -1)
     units = _unit(others - pairs.first[:, None]).float().view(n * m, -1)
-    permutations = current().drawn(PERMUTATIONS)
-    draws = np.empty(permutations)
-    for start in range(0, permutations, _CHUNK):
-        count = min(_CHUNK, permutations - start)
-        picks = rng.integers(0, m, size=(count, n)) + np.arange(n) * m
-        index = torch.from_numpy(picks).to(units.device)
-        sums = torch.nn.functional.embedding_bag(index, units, mode="sum")
+
+    def consistency(picks: NDArray[np.int64]) -> NDArray[np.float64]:
+        sums = torch.nn.functional.embedding_bag(torch.from_numpy(picks).to(units.device), units, mode="sum")
         squared = (sums.to(table.accumulator) ** 2).sum(1).cpu().double().numpy()
-        draws[start : start + count] = (squared - n) / (n * (n - 1))
-    return draws
+        return np.asarray((squared - n) / (n * (n - 1)))
+
+    return permutations.draw(consistency, lambda count: rng.integers(0, m, size=(count, n)) + np.arange(n) * m)
 
 
 def _pairing_consistency(pairs: _Pairs, cosines: NDArray[np.float64], rng: np.random.Generator) -> float:
@@ -196,10 +176,10 @@ def _details(
 ) -> dict[str, Any]:
     included, left_out = _with_mean(units)
     names = [f"{a}>{b}" for a, b in pairs.words]
-    place = {pair: i for i, pair in enumerate(pairs.words)}
+    index = {pair: i for i, pair in enumerate(pairs.words)}
     by_stratum = {}
     for name, members in relation.strata.items():
-        inside = [place[pair] for pair in members if pair in place]
+        inside = [index[pair] for pair in members if pair in index]
         if len(inside) > 1:
             by_stratum[name] = {"pairs": len(inside), "consistency": _consistency(units[inside])[0]}
     pooled = _resolve(table, relation, "mean")
@@ -221,19 +201,17 @@ def _details(
 
 def _as_source(table: EmbeddingTable, relation: Relation) -> dict[str, float]:
     """The source's own pairs as it computes them: multi-token words pooled, the mean over these pairs only."""
-    from embcheck.lexicons import relation as make
-
     own = relation.strata.get("source", ())
     if len(own) < 2:
         return {}
-    pairs = _resolve(table, make(relation.name, own), "mean")
+    pairs = _resolve(table, relation_of(relation.name, own), "mean")
     if len(pairs.words) < 2:
         return {}
     included, _ = _with_mean(_unit(pairs.second - pairs.first))
     return {f"{a}>{b}": round(float(c), 4) for (a, b), c in zip(pairs.words, included, strict=True)}
 
 
-def _against(pairs: _Pairs, units: Tensor) -> list[dict[str, Any]]:
+def _weakest(pairs: _Pairs, units: Tensor) -> list[dict[str, Any]]:
     """The pairs whose offset agrees least with the others'."""
     _, left_out = _with_mean(units)
     order = np.argsort(left_out, kind="stable")[:10]

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from embcheck import lexicons
 from embcheck.errors import NotMeasurable
-from embcheck.estimate import Estimate, part
+from embcheck.estimate import Estimate
+from embcheck.measures.measure import measure
 from embcheck.measures.pools import axis_pool
-from embcheck.measures.resolve import resolve, unit
-from embcheck.measures.words import axis_projections
+from embcheck.measures.resolve import resolve, resolved_pairs, undecided, unit
 from embcheck.settings import current
+from embcheck.stats import permutations
 from embcheck.stats.intervals import score_interval
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from numpy.typing import NDArray
 
     from embcheck.lexicons import Axis
     from embcheck.table import Coverage, EmbeddingTable
 
+    Vectors = Mapping[str, NDArray[np.float64]]
+    Pairs = Iterable[tuple[str, str]]
+
 __all__ = ["axis_accuracy"]
 
 RANDOM_AXES = 1_999
-MIN_PAIRS, ENOUGH_PAIRS = 3, 20
 _FLIPS = 0.1  # of what leaving out a pair does to the others' words
 _CHUNK_CELLS = 2**18  # of the Gram matrices looked at together: 2 MB
 
@@ -40,7 +46,13 @@ class _Poles:
     """(d,) unit direction of the axis that this one is orthogonal to."""
     coverage: Coverage
 
+    @property
+    def words(self) -> list[str]:
+        """All first poles, then all second ones."""
+        return [pair[k] for k in (0, 1) for pair in self.pairs]
 
+
+@measure
 def axis_accuracy(table: EmbeddingTable, axis: Axis, *, rng: np.random.Generator) -> Estimate:
     r"""Share of pole words that an axis built without them puts on the right side.
 
@@ -68,57 +80,46 @@ def axis_accuracy(table: EmbeddingTable, axis: Axis, *, rng: np.random.Generator
         19 the estimate is given, and decides nothing.
     """
     poles = _resolve(table, axis)
-    n, level = len(poles.pairs), current().confidence_level
+    n = len(poles.pairs)
     units = project_out(unit(poles.vectors), poles.away)
+    raw = project_out(poles.vectors / np.abs(poles.vectors).max(), poles.away)
     gram = units @ units.T
-    value = float(accuracy(gram))
-    right = _right(gram)
-    low, high = score_interval(value, _variance(gram), 2 * n, n - 1, level)
-    return Estimate(
-        value,
-        low,
-        high,
-        level,
-        "Wilson's score over pairs",
-        n,
-        "word pairs",
+    level, share = current().confidence_level, float(accuracy(gram))
+    return Estimate.from_units(
+        _right(gram),
+        unit="word pairs",
+        labels=[">".join(pair) for pair in poles.pairs],
+        bounds=(0.0, 1.0),
+        interval=replace(score_interval(share, _variance(gram), 2 * n, n - 1, level), note=" over pairs"),
         name=f"share of words on their side of the {axis.name} axis",
-        effect={"name": "the same for vectors as stored", "value": _raw_accuracy(poles)},
+        effect={"name": "the same for vectors as stored", "value": float(accuracy(raw @ raw.T))},
         draws={"random_axes": _random_axes(table, axis, poles, rng)},
-        units=right,
-        parts=(part([">".join(pair) for pair in poles.pairs], right, bounds=(0.0, 1.0)),),
         details={
             "coverage": poles.coverage.record(),
-            **axis_projections.of_words(table, axis, units, poles.pairs, poles.away),
-            "as_source": axis_projections.as_source(table, axis),
+            **_positions(table, axis, units, poles),
+            "as_source": _as_source(table, axis),
         },
-        counterexamples=_against(poles, gram),
-        reason=f"only {n} pairs are single tokens; {ENOUGH_PAIRS} are needed to decide" if n < ENOUGH_PAIRS else None,
+        counterexamples=_farthest_wrong(poles, gram),
+        reason=undecided(n, "pairs are single tokens"),
     )
 
 
 def _resolve(table: EmbeddingTable, axis: Axis) -> _Poles:
-    words = resolve(table, axis.poles.words)
-    pairs = [pair for pair in axis.poles.pairs if set(pair) <= set(words.words)]
-    if len(pairs) < MIN_PAIRS:
-        raise NotMeasurable(
-            f"{len(pairs)} of {len(axis.poles.pairs)} {axis.name} pairs are two single tokens here; "
-            f"at least {MIN_PAIRS} are needed"
-        )
+    words, pairs = resolved_pairs(table, axis.poles, axis.name)
     away = None if axis.orthogonal_to is None else _direction(table, axis, axis.orthogonal_to)
-    place = words.place
-    kept = [place[pair[k]] for k in (0, 1) for pair in pairs]
+    index = words.index
+    kept = [index[pair[k]] for k in (0, 1) for pair in pairs]
     return _Poles(pairs, words.rows[kept], words.vectors[kept], away, words.coverage)
 
 
 def _direction(table: EmbeddingTable, axis: Axis, other: Axis) -> NDArray[np.float64]:
     """(d,) unit mean difference of the other axis' pairs that share no word with this one."""
     words = resolve(table, [word for pair in axis.away for word in pair])
-    place, units = words.place, words.units
-    kept = [pair for pair in axis.away if set(pair) <= set(place)]
+    index, units = words.index, words.units
+    kept = [pair for pair in axis.away if set(pair) <= set(index)]
     if not kept:
         raise NotMeasurable(f"no {other.name} pair is two single tokens here, so {axis.name} can't be orthogonal to it")
-    return unit(np.sum([units[place[b]] - units[place[a]] for a, b in kept], axis=0))
+    return unit(np.sum([units[index[b]] - units[index[a]] for a, b in kept], axis=0))
 
 
 def project_out(vectors: NDArray[np.float64], away: NDArray[np.float64] | None) -> NDArray[np.float64]:
@@ -128,9 +129,7 @@ def project_out(vectors: NDArray[np.float64], away: NDArray[np.float64] | None) 
 
 def accuracy(gram: NDArray[np.float64]) -> NDArray[np.float64]:
     """Share of words on their side of the axis of the other pairs, from the (..., 2n, 2n) Gram matrix of the words."""
-    margins = _margins(gram)
-    found: NDArray[np.float64] = (margins > 0).mean(-1)
-    return found
+    return np.asarray((_margins(gram) > 0).mean(-1))
 
 
 def _margins(gram: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -158,8 +157,7 @@ def _right(gram: NDArray[np.float64]) -> NDArray[np.float64]:
     """(n,) share of each pair's two words that are on their side."""
     right = _margins(gram) > 0
     n = len(gram) // 2
-    found: NDArray[np.float64] = (right[:n].astype(np.float64) + right[n:]) / 2
-    return found
+    return np.asarray((right[:n].astype(np.float64) + right[n:]) / 2)
 
 
 def _variance(gram: NDArray[np.float64]) -> float:
@@ -184,32 +182,78 @@ def _left_out(gram: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.array([float(accuracy(gram[np.ix_(k, k)])) for k in kept])
 
 
-def _raw_accuracy(poles: _Poles) -> float:
-    scaled = poles.vectors / np.abs(poles.vectors).max()
-    vectors = project_out(scaled, poles.away)
-    return float(accuracy(vectors @ vectors.T))
-
-
 def _random_axes(table: EmbeddingTable, axis: Axis, poles: _Poles, rng: np.random.Generator) -> NDArray[np.float64]:
     """The accuracy of as many pairs drawn from the words of all lexicons, this axis' own among them."""
     units = project_out(resolve(table, axis_pool(axis)).units, poles.away)
     gram, size = units @ units.T, 2 * len(poles.pairs)
-    axes = current().drawn(RANDOM_AXES)
-    draws = np.empty(axes)
-    step = max(1, _CHUNK_CELLS // size**2)
-    for start in range(0, axes, step):
-        count = min(step, axes - start)
-        order = rng.permuted(np.broadcast_to(np.arange(len(gram)), (count, len(gram))), axis=1)[:, :size]
-        draws[start : start + count] = accuracy(gram[order[:, :, None], order[:, None, :]])
-    return draws
+    return permutations.draw(
+        lambda words: accuracy(gram[words[:, :, None], words[:, None, :]]),
+        lambda count: permutations.orders(len(gram), count, rng)[:, :size],
+        most=RANDOM_AXES,
+        chunk=max(1, _CHUNK_CELLS // size**2),
+    )
 
 
-def _against(poles: _Poles, gram: NDArray[np.float64]) -> list[dict[str, Any]]:
+def _farthest_wrong(poles: _Poles, gram: NDArray[np.float64]) -> list[dict[str, Any]]:
     """The words farthest on the wrong side, then those nearest to the middle: margins relative to the mean margin."""
     margins = _margins(gram)
     margins = margins / max(float(np.abs(margins).mean()), 1e-300)
-    words = [pair[k] for k in (0, 1) for pair in poles.pairs]
     return [
-        {"id": int(poles.rows[i]), "token": words[i], "value": float(margins[i])}
+        {"id": int(poles.rows[i]), "token": poles.words[i], "value": float(margins[i])}
         for i in np.argsort(margins, kind="stable")[:10]
     ]
+
+
+# --- where words lie on an axis ---------------------------------------------------------------------------------
+
+
+def _positions(table: EmbeddingTable, axis: Axis, units: NDArray[np.float64], poles: _Poles) -> dict[str, Any]:
+    """Positions on the axis of all pairs: -1 and 1 are the poles' means. Negative controls should have a cosine near 0.
+
+    ``units`` are those of the poles without what lies along ``away``.
+    """
+    n = len(poles.pairs)
+    first, second = units[:n].mean(0), units[n:].mean(0)
+    direction = unit(second - first)
+    middle, half = float((first + second) @ direction) / 2, float((second - first) @ direction) / 2
+    controls = resolve(table, axis.controls)
+    positions = ((units @ direction - middle) / half).round(4).tolist()
+    cosines = (project_out(controls.units, poles.away) @ direction).tolist()
+    return {
+        "poles": {"first": float(first @ direction), "second": float(second @ direction)},
+        "positions": dict(zip(poles.words, positions, strict=True)),
+        "controls": {
+            word: {"cosine": round(cosine, 4), "position": round((cosine - middle) / half, 4)}
+            for word, cosine in zip(controls.words, cosines, strict=True)
+        },
+    }
+
+
+def _as_source(table: EmbeddingTable, axis: Axis) -> dict[str, Any] | None:
+    """Projections as the source has them: its own words, pooled where they are several tokens; none where one lacks.
+
+    Both axes are differences of raw vectors scaled to length 1; ``raw`` projects vectors as stored, ``unit`` scaled
+    ones. The star is the source's king - man + woman.
+    """
+    (king,) = lexicons.analogies("king")
+    away = () if axis.orthogonal_to is None else axis.orthogonal_to.source
+    needed = dict.fromkeys(word for pair in (*axis.source, *away, (king.a, king.b), (king.c, king.c)) for word in pair)
+    words = table.embed(list(dict.fromkeys((*needed, *axis.focus, *axis.controls))), "mean")
+    if not axis.source or not set(needed) <= set(words.words):
+        return None
+    vectors = dict(zip(words.words, words.vectors.cpu().double().numpy(), strict=True))
+    difference = _difference(vectors, axis.source)
+    if away:
+        other = unit(_difference(vectors, away))
+        difference = difference - (difference @ other) * other
+    direction = unit(difference)
+    shown = {word: vectors[word] for word in (*axis.focus, *axis.controls) if word in vectors}
+    shown[f"{king.a} - {king.b} + {king.c}"] = vectors[king.a] - vectors[king.b] + vectors[king.c]
+    return {
+        word: {"raw": round(float(v @ direction), 6), "unit": round(float(unit(v) @ direction), 4)}
+        for word, v in shown.items()
+    }
+
+
+def _difference(vectors: Vectors, pairs: Pairs) -> NDArray[np.float64]:
+    return np.asarray(np.mean([vectors[b] - vectors[a] for a, b in pairs], axis=0))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from embcheck.errors import NotMeasurable
-from embcheck.estimate import Estimate, part
+from embcheck.estimate import Estimate
 from embcheck.measures.histograms import rounded
-from embcheck.measures.resolve import resolve, unit
-from embcheck.settings import current
+from embcheck.measures.measure import measure
+from embcheck.measures.resolve import resolve, undecided, unit
+from embcheck.stats import permutations
 from embcheck.stats.intervals import stratified_jackknife_interval
 
 if TYPE_CHECKING:
@@ -21,12 +24,11 @@ if TYPE_CHECKING:
 
 __all__ = ["category_separation"]
 
-PERMUTATIONS = 9_999
-MIN_EACH, ENOUGH_WORDS = 3, 20
+MIN_EACH = 3
 NEIGHBORS = 5
-_CHUNK = 500
 
 
+@measure
 def category_separation(table: EmbeddingTable, categories: Categories, *, rng: np.random.Generator) -> Estimate:
     r"""Mean cosine between words of one category, minus that between words of different ones.
 
@@ -61,25 +63,18 @@ def category_separation(table: EmbeddingTable, categories: Categories, *, rng: n
             f"{len(np.unique(labels))} of {len(categories.groups)} categories have at least {MIN_EACH} words that are "
             "single tokens here; at least 2 are needed"
         )
-    n, cosines, level = len(labels), words.units[kept] @ words.units[kept].T, current().confidence_level
-    value = separation(cosines, labels)
-    low, high, pseudo = stratified_jackknife_interval(
-        value, _left_out(cosines, labels), labels, level, excess=_excess(cosines, labels)
-    )
+    n, cosines = len(labels), words.units[kept] @ words.units[kept].T
     silhouette = silhouettes(cosines, labels)
-    return Estimate(
-        value,
-        low,
-        high,
-        level,
-        "stratified jackknife-t over words",
-        n,
-        "words",
+    estimate = Estimate.jackknife(
+        separation(cosines, labels),
+        _left_out(cosines, labels),
+        unit="words",
+        over="words",
+        labels=names.tolist(),
+        interval=partial(stratified_jackknife_interval, strata=labels, excess=_excess(cosines, labels)),
         name="within minus between categories, mean cosine",
         effect={"name": "mean silhouette", "value": float(silhouette.mean())},
         draws={"shuffled_categories": _shuffled(cosines, labels, rng)},
-        units=pseudo,
-        parts=(part(names.tolist(), pseudo, pseudo=True),),
         details={
             "coverage": words.coverage.record(),
             "categories": _by_category(categories, cosines, labels, silhouette),
@@ -88,16 +83,13 @@ def category_separation(table: EmbeddingTable, categories: Categories, *, rng: n
             "projection": _projection(categories, names, labels, words.units[kept]),
             "as_source": _as_source(table, categories),
         },
-        counterexamples=_against(categories, names, rows, labels, silhouette),
-        reason=_reason(n, spread=high - low),
+        counterexamples=_smallest(categories, names, rows, labels, silhouette),
+        reason=undecided(n, "words are single tokens"),
     )
-
-
-def _reason(n: int, spread: float) -> str | None:
-    """Why the value may not decide."""
-    if n < ENOUGH_WORDS:
-        return f"only {n} words are single tokens; {ENOUGH_WORDS} are needed to decide"
-    return None if spread > 1e-12 else f"no one of the {n} words changes the value, so there is no spread to judge by"
+    if estimate.reason is None and estimate.high - estimate.low <= 1e-12:
+        why = f"no one of the {n} words changes the value, so there is no spread to judge by"
+        estimate = replace(estimate, reason=why)
+    return estimate
 
 
 def _group(categories: Categories, word: str) -> int:
@@ -132,8 +124,7 @@ def _left_out(cosines: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArra
     m, all_within, all_between = (v[group] for v in (sizes, *(np.bincount(group, w) for w in (within, between))))
     change_within = m / (m - 2) * (all_within - 2 * within) - all_within
     change_between = 2 * (m / (m - 1) * (all_between - between) - all_between)
-    found: NDArray[np.float64] = separation(cosines, labels) + change_within / same.sum() - change_between / other.sum()
-    return found
+    return np.asarray(separation(cosines, labels) + change_within / same.sum() - change_between / other.sum())
 
 
 def _excess(cosines: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
@@ -147,22 +138,21 @@ def _excess(cosines: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
     """
     same = _same(labels)
     within, between = int(same.sum()), int((labels[:, None] != labels[None]).sum())
-    found = 0.0
+    excess = 0.0
     members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
-    for place, one in enumerate(members):
-        m = len(one)
-        found += 2 * m**2 * (m - 1) / ((m - 2) * within**2) * _squared_covariance(_centred(cosines, one, one))
-        for other in members[:place]:
-            crossed = float((_centred(cosines, one, other) ** 2).sum()) / ((m - 1) * (len(other) - 1))
-            found += 4 * m * len(other) / between**2 * crossed
-    return found
+    for i, own in enumerate(members):
+        m = len(own)
+        excess += 2 * m**2 * (m - 1) / ((m - 2) * within**2) * _squared_covariance(_centred(cosines, own, own))
+        for other in members[:i]:
+            crossed = float((_centred(cosines, own, other) ** 2).sum()) / ((m - 1) * (len(other) - 1))
+            excess += 4 * m * len(other) / between**2 * crossed
+    return excess
 
 
-def _centred(cosines: NDArray[np.float64], one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.float64]:
+def _centred(cosines: NDArray[np.float64], own: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.float64]:
     """Products of the words of two categories, each from the mean of its own."""
-    block = cosines[np.ix_(one, other)]
-    found: NDArray[np.float64] = block - block.mean(0) - block.mean(1, keepdims=True) + block.mean()
-    return found
+    block = cosines[np.ix_(own, other)]
+    return np.asarray(block - block.mean(0) - block.mean(1, keepdims=True) + block.mean())
 
 
 def _squared_covariance(gram: NDArray[np.float64]) -> float:
@@ -185,17 +175,15 @@ def _shuffled(cosines: NDArray[np.float64], labels: NDArray[np.int64], rng: np.r
     total, pairs, inside = float(cosines.sum() - np.trace(cosines)), n * (n - 1), int(same.sum())
     members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
     diagonal = np.diag(cosines)
-    permutations = current().drawn(PERMUTATIONS)
-    draws = np.empty(permutations)
-    for start in range(0, permutations, _CHUNK):
-        count = min(_CHUNK, permutations - start)
-        order = rng.permuted(np.broadcast_to(np.arange(n), (count, n)), axis=1)
-        within = np.zeros(count)
+
+    def shuffled(orders: NDArray[np.int64]) -> NDArray[np.float64]:
+        within = np.zeros(len(orders))
         for group in members:
-            chosen = order[:, group]
+            chosen = orders[:, group]
             within += cosines[chosen[:, :, None], chosen[:, None, :]].sum((1, 2)) - diagonal[chosen].sum(1)
-        draws[start : start + count] = within / inside - (total - within) / (pairs - inside)
-    return draws
+        return within / inside - (total - within) / (pairs - inside)
+
+    return permutations.draw(shuffled, lambda count: permutations.orders(n, count, rng))
 
 
 def silhouettes(cosines: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -210,8 +198,7 @@ def silhouettes(cosines: NDArray[np.float64], labels: NDArray[np.int64]) -> NDAr
     means[rows, own] = np.inf
     nearest = means.min(1)
     larger = np.maximum(inside, nearest)
-    found: NDArray[np.float64] = np.where(larger > 0, (nearest - inside) / np.where(larger > 0, larger, 1), 0)
-    return found
+    return np.where(larger > 0, (nearest - inside) / np.where(larger > 0, larger, 1), 0)
 
 
 def _purity(cosines: NDArray[np.float64], labels: NDArray[np.int64]) -> dict[str, Any]:
@@ -232,8 +219,7 @@ def _matrix(cosines: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[
     known = np.unique(labels)
     hot = (labels[:, None] == known[None]).astype(np.float64)
     cells = np.outer(hot.sum(0), hot.sum(0)) - np.diag(hot.sum(0))
-    found: NDArray[np.float64] = (hot.T @ (cosines - np.diag(np.diag(cosines))) @ hot) / cells
-    return found
+    return np.asarray((hot.T @ (cosines - np.diag(np.diag(cosines))) @ hot) / cells)
 
 
 def _by_category(
@@ -268,17 +254,16 @@ def _projection(
 
 def _as_source(table: EmbeddingTable, categories: Categories) -> dict[str, Any]:
     """The matrix as the source has it: words of several tokens pooled, each word with itself among the cells."""
-    how: Literal["mean"] = "mean"
     means = {}
     for group in categories.groups:
-        vectors = table.embed(group.words, how).vectors.cpu().double().numpy()
+        vectors = table.embed(group.words, "mean").vectors.cpu().double().numpy()
         if len(vectors):
             means[group.name] = unit(vectors).mean(0)
     stacked = np.array(list(means.values()))
     return {"categories": list(means), "matrix": (stacked @ stacked.T).round(4).tolist() if means else []}
 
 
-def _against(
+def _smallest(
     categories: Categories,
     words: NDArray[np.str_],
     rows: NDArray[np.int64],

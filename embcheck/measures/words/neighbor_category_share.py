@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from embcheck.errors import NotMeasurable, UsageError
-from embcheck.estimate import Estimate, part
-from embcheck.measures.resolve import resolve
-from embcheck.measures.words import neighbor_lists
+from embcheck.estimate import Estimate
+from embcheck.measures.forms import forms_of
+from embcheck.measures.kernels.nearest import top_k
+from embcheck.measures.measure import measure
+from embcheck.measures.resolve import resolve, undecided
 from embcheck.settings import current
+from embcheck.stats import permutations
 from embcheck.stats.intervals import bounded_jackknife_interval
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
-    from embcheck.lexicons import Categories
+    from embcheck.lexicons import Categories, Category
+    from embcheck.measures.forms import Forms
     from embcheck.measures.resolve import Words
     from embcheck.table import EmbeddingTable
 
 __all__ = ["neighbor_category_share"]
 
-PERMUTATIONS = 9_999
 NEIGHBORS = 10
-MIN_WORDS, ENOUGH_WORDS = 3, 20
-_CHUNK = 1_000
+MIN_WORDS = 3
+DEPTH = 100  # rows of the whole vocabulary looked through for 10 different forms
+LISTED = 4  # words whose neighbors in the whole vocabulary are listed
 
 
+@measure
 def neighbor_category_share(
     table: EmbeddingTable, categories: Categories, category: str, *, rng: np.random.Generator
 ) -> Estimate:
@@ -61,7 +70,7 @@ def neighbor_category_share(
     """
     if category not in categories.names:
         raise UsageError(f"no category is named {category!r}; {categories.name} has {', '.join(categories.names)}")
-    (group,) = (found for found in categories.groups if found.name == category)
+    (group,) = (group for group in categories.groups if group.name == category)
     words = resolve(table, categories.words)
     inside = np.array([word in group.words for word in words.words], dtype=np.bool_)
     queries = [words.words[i] for i in np.flatnonzero(inside)]
@@ -72,41 +81,35 @@ def neighbor_category_share(
             f"{MIN_WORDS} and {NEIGHBORS + 1} are needed"
         )
     cosines = words.units @ words.units.T
-    near, level = nearest(cosines), current().confidence_level
+    near = nearest(cosines)
     value = _excess(near, inside)
     expected = (m - 1) / (len(inside) - 1)
-    low, high, pseudo, method = bounded_jackknife_interval(
-        value, _left_out(cosines, inside), level, (-expected, 1 - expected)
-    )
-    return Estimate(
+    return Estimate.jackknife(
         value,
-        low,
-        high,
-        level,
-        f"{method} over words of the category",
-        m,
-        "query words",
+        _left_out(cosines, inside),
+        unit="query words",
+        over="words of the category",
+        labels=queries,
+        interval=partial(bounded_jackknife_interval, bounds=(-expected, 1 - expected)),
         name=f"excess share of {category} among {NEIGHBORS} neighbors",
         effect={"name": f"share of {category} among the neighbors", "value": value + expected, "expected": expected},
         draws={"shuffled_categories": _shuffled(near, m, rng)},
-        units=pseudo,
-        parts=(part(queries, pseudo, pseudo=True),),
         details={
             "coverage": words.coverage.record(),
             "words": len(inside),
-            **(neighbor_lists.in_vocabulary(table, queries, group) if current().details else {}),
+            **(in_vocabulary(table, queries, group) if current().details else {}),
         },
-        counterexamples=_against(words, near, inside),
-        reason=f"only {m} words are single tokens; {ENOUGH_WORDS} are needed to decide" if m < ENOUGH_WORDS else None,
+        counterexamples=_fewest(words, near, inside),
+        reason=undecided(m, "words are single tokens"),
     )
 
 
 def nearest(cosines: NDArray[np.float64]) -> NDArray[np.bool_]:
     """(L, L) whether the second word is among the first one's 10 nearest."""
     others = cosines - 3 * np.eye(len(cosines))
-    found = np.zeros(cosines.shape, dtype=np.bool_)
-    np.put_along_axis(found, np.argsort(-others, axis=1, kind="stable")[:, :NEIGHBORS], values=True, axis=1)
-    return found
+    near = np.zeros(cosines.shape, dtype=np.bool_)
+    np.put_along_axis(near, np.argsort(-others, axis=1, kind="stable")[:, :NEIGHBORS], values=True, axis=1)
+    return near
 
 
 def _left_out(cosines: NDArray[np.float64], inside: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -116,8 +119,8 @@ def _left_out(cosines: NDArray[np.float64], inside: NDArray[np.bool_]) -> NDArra
     hits = inside[np.argsort(-others, axis=1, kind="stable")[:, : NEIGHBORS + 1]].astype(np.int64)
     own, eleventh = hits[:, :NEIGHBORS].sum(1), hits[:, NEIGHBORS]
     near = nearest(cosines)[np.ix_(inside, inside)].astype(np.int64)
-    found: NDArray[np.float64] = (own.sum() - own + near.T @ (eleventh - 1)) / (NEIGHBORS * (m - 1))
-    return found - (m - 2) / (size - 2)
+    shares = (own.sum() - own + near.T @ (eleventh - 1)) / (NEIGHBORS * (m - 1))
+    return np.asarray(shares - (m - 2) / (size - 2))
 
 
 def _excess(near: NDArray[np.bool_], inside: NDArray[np.bool_]) -> float:
@@ -129,19 +132,17 @@ def _excess(near: NDArray[np.bool_], inside: NDArray[np.bool_]) -> float:
 def _shuffled(near: NDArray[np.bool_], m: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """The excess of m words drawn at random: permuted labels, with the same neighbors."""
     size, counts = len(near), near.astype(np.float32)
-    permutations = current().drawn(PERMUTATIONS)
-    draws = np.empty(permutations)
-    for start in range(0, permutations, _CHUNK):
-        count = min(_CHUNK, permutations - start)
-        order = rng.permuted(np.broadcast_to(np.arange(size), (count, size)), axis=1)[:, :m]
-        chosen = np.zeros((count, size), dtype=np.float32)
-        np.put_along_axis(chosen, order, 1.0, axis=1)
+
+    def excess(members: NDArray[np.int64]) -> NDArray[np.float64]:
+        chosen = np.zeros((len(members), size), dtype=np.float32)
+        np.put_along_axis(chosen, members, 1.0, axis=1)
         hits = ((chosen @ counts) * chosen).sum(1).astype(np.int64)  # whole numbers: equal values stay equal
-        draws[start : start + count] = hits / (NEIGHBORS * m) - (m - 1) / (size - 1)
-    return draws
+        return np.asarray(hits / (NEIGHBORS * m) - (m - 1) / (size - 1))
+
+    return permutations.draw(excess, lambda count: permutations.orders(size, count, rng)[:, :m])
 
 
-def _against(words: Words, near: NDArray[np.bool_], inside: NDArray[np.bool_]) -> list[dict[str, Any]]:
+def _fewest(words: Words, near: NDArray[np.bool_], inside: NDArray[np.bool_]) -> list[dict[str, Any]]:
     """The category's words with the fewest neighbors in it, and which words come instead."""
     shares = near[:, inside].sum(1) / NEIGHBORS
     queries = np.flatnonzero(inside & (shares < 1))
@@ -154,3 +155,85 @@ def _against(words: Words, near: NDArray[np.bool_], inside: NDArray[np.bool_]) -
         }
         for i in queries[np.argsort(shares[queries], kind="stable")[:10]]
     ]
+
+
+# --- in the whole vocabulary, with surface forms merged and not -------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Ranked:
+    """The rows nearest to one word's row, itself left out, nearest first."""
+
+    form: int
+    rows: tuple[int, ...]
+    cosines: tuple[float, ...]
+    forms: tuple[int, ...]
+
+    @property
+    def merged(self) -> list[int]:
+        """Places of the nearest row of each other form, at most 10."""
+        first = {form: i for i, form in reversed(list(enumerate(self.forms))) if form != self.form}
+        return sorted(first.values())[:NEIGHBORS]
+
+
+def in_vocabulary(table: EmbeddingTable, queries: Sequence[str], category: Category) -> dict[str, Any]:
+    """What lies nearest to words, each a single token, among all rows of the population."""
+    forms = forms_of(table)
+    members = {form for word in category.words if (form := forms.find(word)) is not None}
+    seeds = [row for row in table.rows(queries) if row is not None]
+    spaceless = _spaceless(table, forms, queries[0], seeds[0])
+    *ranked, first = _ranked(table, forms, [*seeds, spaceless])
+    apart = [np.mean([form in members for form in r.forms[:NEIGHBORS]]) for r in ranked]
+    merged = [np.mean([r.forms[i] in members for i in r.merged] or [False]) for r in ranked]
+    return {
+        "whole_vocabulary": {
+            "share_merged": float(np.mean(merged)),
+            "share_unmerged": float(np.mean(apart)),
+            "expected_merged": (len(members) - 1) / max(1, forms.count - 1),
+        },
+        "variants": _variants(forms, queries, ranked),
+        "neighbors": {word: _listed(table, r) for word, r in list(zip(queries, ranked, strict=True))[:LISTED]},
+        "as_source": {"seed": table.token(spaceless), "neighbors": _listed(table, first)["unmerged"]},
+    }
+
+
+def _ranked(table: EmbeddingTable, forms: Forms, seeds: list[int]) -> list[_Ranked]:
+    """The rows nearest to each seed."""
+    rows = np.array(seeds, dtype=np.int64)
+    near, cosines = top_k(table, table.units(rows), DEPTH + 1)
+    position = np.searchsorted(table.population, near)
+    ranked = []
+    for i, seed in enumerate(seeds):
+        kept = near[i] != seed
+        form = int(forms.of_position[np.searchsorted(table.population, seed)])
+        own_forms = tuple(forms.of_position[position[i][kept]].tolist())
+        ranked.append(_Ranked(form, tuple(near[i][kept].tolist()), tuple(cosines[i][kept].tolist()), own_forms))
+    return ranked
+
+
+def _spaceless(table: EmbeddingTable, forms: Forms, word: str, seed: int) -> int:
+    """The row that is the word and nothing else, as the source writes it; the word's own row where there is none."""
+    form = forms.find(word)
+    rows = [] if form is None else table.population[forms.positions([form])].tolist()
+    return next((int(row) for row in rows if table.token(int(row)) == word), seed)
+
+
+def _variants(forms: Forms, queries: Sequence[str], ranked: list[_Ranked]) -> dict[str, Any]:
+    """Of the words with case or space variants: how often one of them, and all of them, come before other words."""
+    sizes = {r.form: len(forms.positions([r.form])) - 1 for r in ranked}
+    asked = [(word, r) for word, r in zip(queries, ranked, strict=True) if sizes[r.form]]
+    first = [r.forms[0] == r.form for _, r in asked]
+    every = [all(form == r.form for form in r.forms[: sizes[r.form]]) for _, r in asked]
+    return {
+        "words_with_variants": len(asked),
+        "one_ranks_first": float(np.mean(first)) if asked else None,
+        "all_rank_first": float(np.mean(every)) if asked else None,
+        "not_first": [word for (word, _), is_first in zip(asked, first, strict=True) if not is_first],
+    }
+
+
+def _listed(table: EmbeddingTable, ranked: _Ranked) -> dict[str, Any]:
+    def named(places: Sequence[int]) -> list[list[Any]]:
+        return [[table.token(ranked.rows[i]), round(ranked.cosines[i], 4)] for i in places]
+
+    return {"merged": named(ranked.merged), "unmerged": named(range(min(NEIGHBORS, len(ranked.rows))))}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
-from itertools import permutations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,19 +12,20 @@ from scipy import stats
 
 from embcheck.errors import NotMeasurable
 from embcheck.estimate import Estimate, part
+from embcheck.measures.measure import measure
 from embcheck.measures.resolve import resolve
 from embcheck.settings import current
+from embcheck.stats import permutations
+from embcheck.stats.permutations import p_value
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from embcheck.estimate import Part
     from embcheck.lexicons import OrderedWords
     from embcheck.table import EmbeddingTable
 
 __all__ = ["order_agreement"]
 
-PERMUTATIONS = 9_999
 EXACT_UP_TO = 8  # words: all 40,320 orders are looked at
 MIN_WORDS = 6  # of fewer, even the best order and its reverse are more than 1% of all orders
 
@@ -57,9 +58,10 @@ class _Mantel:
         weights = together[upper] / together[upper].sum() - apart[upper] / apart[upper].sum()
         value = float((self.cosines[upper] * weights).sum())
         draws = self.cosines[self.orders[:, upper[0]], self.orders[:, upper[1]]] @ weights
-        return value, (int((draws >= value - 1e-12).sum()) + 1) / (len(draws) + 1)
+        return value, p_value(draws, value - 1e-12)
 
 
+@measure
 def order_agreement(table: EmbeddingTable, sequence: OrderedWords, *, rng: np.random.Generator) -> Estimate:
     r"""Spearman's correlation between the cosine of two words and how close they stand in their order.
 
@@ -96,6 +98,8 @@ def order_agreement(table: EmbeddingTable, sequence: OrderedWords, *, rng: np.ra
     mantel = _Mantel(cosines, _twice_ranks(cosines), _orders(n, rng))
     gaps = np.abs(places[:, None] - places[None])
     value, draws = mantel.rho(-gaps.astype(np.float64))
+    labels = [f"{words.words[i]}-{words.words[j]}" for i, j in zip(*upper, strict=True)]
+    scores = [stats.zscore(stats.rankdata(cells[upper])) for cells in (cosines, -gaps)]  # whose products' mean is rho
     return Estimate.exact(
         value,
         n=n,
@@ -103,7 +107,7 @@ def order_agreement(table: EmbeddingTable, sequence: OrderedWords, *, rng: np.ra
         name="rank correlation of cosine and closeness",
         effect={"name": "neighbours minus distant words", "value": mantel.difference(*_near_and_far(gaps))[0]},
         draws={"shuffled_order": draws},
-        parts=(_pairs_part(words.words, cosines, gaps),),
+        parts=(part(labels, scores[0] * scores[1], population=len(labels)),),
         details={
             "coverage": words.coverage.record(),
             "words": list(words.words),
@@ -111,31 +115,23 @@ def order_agreement(table: EmbeddingTable, sequence: OrderedWords, *, rng: np.ra
             **_other_closeness(mantel, sequence, places, gaps),
             "matrix": cosines.round(3).tolist(),
         },
-        counterexamples=_against(words.words, words.rows, cosines, gaps),
+        counterexamples=_farthest(words.words, words.rows, cosines, gaps),
     )
-
-
-def _pairs_part(words: tuple[str, ...], cosines: NDArray[np.float64], gaps: NDArray[np.int64]) -> Part:
-    """What each pair of words adds to the correlation, of which the mean over pairs is the correlation itself."""
-    upper = np.triu_indices(len(words), 1)
-    labels = [f"{words[i]}-{words[j]}" for i, j in zip(*upper, strict=True)]
-    scores = [stats.zscore(stats.rankdata(cells[upper])) for cells in (cosines, -gaps)]
-    return part(labels, scores[0] * scores[1], population=len(labels))
 
 
 def _twice_ranks(cells: NDArray[np.float64]) -> NDArray[np.int64]:
     """(n, n) twice the average ranks of the cells above the diagonal, mirrored below it; 0 on it."""
     upper = np.triu_indices(len(cells), 1)
-    found = np.zeros(cells.shape, dtype=np.int64)
-    found[upper] = np.rint(2 * stats.rankdata(cells[upper])).astype(np.int64)
-    return found + found.T
+    ranks = np.zeros(cells.shape, dtype=np.int64)
+    ranks[upper] = np.rint(2 * stats.rankdata(cells[upper])).astype(np.int64)
+    return ranks + ranks.T
 
 
 def _orders(n: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """Orders to compare with: all but the true one, or 9,999 uniform draws."""
     if n <= EXACT_UP_TO:
-        return np.array(list(permutations(range(n)))[1:], dtype=np.int64)
-    return rng.permuted(np.broadcast_to(np.arange(n), (current().drawn(PERMUTATIONS), n)), axis=1)
+        return np.array(list(itertools.permutations(range(n)))[1:], dtype=np.int64)
+    return permutations.orders(n, current().drawn(permutations.PERMUTATIONS), rng)
 
 
 def _near_and_far(gaps: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -153,10 +149,10 @@ def _other_closeness(
     closeness = {"linear": -gaps.astype(np.float64), "log": -np.abs(logs[:, None] - logs[None])}
     if sequence.cyclic:
         closeness["cyclic"] = -np.minimum(gaps, len(sequence.words) - gaps).astype(np.float64)
-    found = {}
+    agreement = {}
     for name, close in closeness.items():
         rho, draws = mantel.rho(close)
-        found[name] = {"rho": rho, "p_value": (int((draws >= rho).sum()) + 1) / (len(draws) + 1)}
+        agreement[name] = {"rho": rho, "p_value": p_value(draws, rho)}
     numbers, half = places + sequence.first, len(sequence.words) / 2
     groups = {"parity": numbers % 2, "magnitude": (places >= half).astype(np.int64)}
     differences = {"neighbours_minus_distant": mantel.difference(*_near_and_far(gaps))}
@@ -167,12 +163,12 @@ def _other_closeness(
         if same.any() and other.any():
             differences[name] = mantel.difference(same, other)
     return {
-        "closeness": found,
+        "closeness": agreement,
         "differences": {name: {"difference": d, "p_value": p} for name, (d, p) in differences.items()},
     }
 
 
-def _against(
+def _farthest(
     words: tuple[str, ...], rows: NDArray[np.int64], cosines: NDArray[np.float64], gaps: NDArray[np.int64]
 ) -> list[dict[str, Any]]:
     """The pairs whose rank by cosine, minus their rank by closeness, is farthest from zero."""

@@ -9,9 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from embcheck.errors import SourceError
-from embcheck.sources.assemble import assemble
-from embcheck.sources.files.folder import LocalFolder
-from embcheck.sources.files.looking import local_path, one_line, refuse_unknown_options
+from embcheck.sources.assemble import Description, assemble
+from embcheck.sources.files import LocalFolder, local_path, one_line, refuse_unknown_options
 from embcheck.sources.tokenizers.load import load_vocabulary
 from embcheck.sources.weights.checkpoint import open_checkpoint
 from embcheck.sources.weights.stored import FLOATS
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
     from embcheck.spec import ModelSpec
     from embcheck.table import EmbeddingTable
 
-__all__ = ["describe", "read"]
-
 _TABLES = ("embeddings", "embedding.weight")
 _INTEGERS = frozenset({"I8", "U8", "I16", "U16", "I32", "U32", "I64", "U64"})
 _LARGEST_BYTES = 8 * 2**30
@@ -35,15 +32,7 @@ _MOST_ROWS = 2**22
 
 
 def read(spec: ModelSpec) -> EmbeddingTable:
-    """Read the vector of every token.
-
-    Raises
-    ------
-    SourceError
-        The directory lacks weights or a tokenizer, a file is malformed, or what it holds does not fit together.
-    SpecError
-        An option; this scheme has none.
-    """
+    """Read the vector of every token."""
     path, checkpoint, parts = _find(spec)
     rows = _shape(path, parts)[0]
     vocabulary = load_vocabulary(path, rows=rows)  # first, for it is small
@@ -51,7 +40,7 @@ def read(spec: ModelSpec) -> EmbeddingTable:
     matrix = checkpoint.load(table)
     notes: tuple[str, ...] = ()
     if "mapping" in parts:
-        matrix = matrix[_mapping(path, parts["mapping"], table.shape[0])]
+        matrix = matrix[_read_mapping(path, parts["mapping"], table.shape[0])]
         notes += (f"{table.shape[0]} vectors shared by {rows} tokens",)
     if "weights" in parts:
         matrix = matrix.float() * checkpoint.load(parts["weights"]).float()[:, None]
@@ -67,24 +56,18 @@ def read(spec: ModelSpec) -> EmbeddingTable:
     )
 
 
-def describe(spec: ModelSpec) -> dict[str, object]:
-    """What `read` would read, from the file's header.
-
-    Raises
-    ------
-    SourceError, SpecError
-        As `read`, as far as the header tells.
-    """
+def describe(spec: ModelSpec) -> Description:
+    """What `read` would read, from the file's header."""
     path, checkpoint, parts = _find(spec)
     rows, width, dtype = _shape(path, parts)
-    return {
-        "tensor": parts["table"].name,
-        "shape": (rows, width),
-        "dtype": dtype,
-        "bytes": sum(part.nbytes for part in parts.values()),
-        "bytes_total": sum((path / file).stat().st_size for file in checkpoint.files),
-        "files": [*checkpoint.files, "tokenizer.json"],
-    }
+    return Description(
+        tensor=parts["table"].name,
+        shape=(rows, width),
+        dtype=dtype,
+        bytes=sum(part.nbytes for part in parts.values()),
+        bytes_total=sum((path / file).stat().st_size for file in checkpoint.files),
+        files=(*checkpoint.files, "tokenizer.json"),
+    )
 
 
 def _find(spec: ModelSpec) -> tuple[Path, Checkpoint, dict[str, Stored]]:
@@ -117,15 +100,15 @@ def _shape(path: Path, parts: dict[str, Stored]) -> tuple[int, int, str]:
     return rows, table.shape[1], "float32" if weights is not None else FLOATS[table.dtype]
 
 
-def _mapping(path: Path, stored: Stored, rows: int) -> Tensor:
+def _read_mapping(path: Path, stored: Stored, rows: int) -> Tensor:
     """Row of each token. The header of the file has been checked before."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path / stored.file, framework="pt") as file:
-            found: Tensor = file.get_tensor(stored.name).long()
+            mapping: Tensor = file.get_tensor(stored.name).long()
     except (OSError, SafetensorError) as error:
         raise SourceError(f"cannot read {path / stored.file}: {one_line(error)}") from None
-    if len(found) and (int(found.min()) < 0 or int(found.max()) >= rows):
+    if len(mapping) and (int(mapping.min()) < 0 or int(mapping.max()) >= rows):
         raise SourceError(f"{path}: {stored} points past the {rows} vectors; save the model again")
-    return found
+    return mapping

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from embcheck.errors import SourceError, SpecError
 from embcheck.sources import resolve_device
-from embcheck.sources.assemble import assemble
-from embcheck.sources.encoders import encode, model2vec
+from embcheck.sources.assemble import Description, assemble
+from embcheck.sources.encoders import model2vec
 from embcheck.sources.encoders.modules import (
     Module,
     default_prompt,
@@ -26,7 +26,8 @@ from embcheck.sources.encoders.modules import (
     read_config,
     read_modules,
 )
-from embcheck.sources.files.looking import local_file, local_path, refuse_unknown_options
+from embcheck.sources.encoders.run import encode, model_sha256, require_library, weight_files
+from embcheck.sources.files import local_file, local_path, refuse_unknown_options
 from embcheck.sources.models import directory
 from embcheck.sources.words.lists import read_words
 from embcheck.table.vocabulary import WordVocabulary
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
     from embcheck.spec import ModelSpec
     from embcheck.table import EmbeddingTable
 
-__all__ = ["describe", "read", "read_on"]
-
 _MOST_WORDS = 1_000_000
 
 
@@ -50,60 +49,45 @@ def read(spec: ModelSpec) -> EmbeddingTable:
 
 
 def read_on(spec: ModelSpec, device: torch.device) -> EmbeddingTable:
-    """Encode a word list on a device, or read the encoder's input table.
-
-    Raises
-    ------
-    SourceError
-        The directory is no sentence-transformers directory, or it is malformed or unsafe; a file of words is;
-        sentence-transformers is not installed.
-    SpecError
-        An unknown space, or an option that the space does not have.
-    """
+    """Encode a word list on a device, or read the encoder's input table."""
     modules, space = _open(spec)
     if space == "tokens":
         reader, inner = _tokens(spec, modules)
         table: EmbeddingTable = reader.read(inner)
         notes = ("space: tokens", *table.provenance.notes)
         return replace(table, provenance=replace(table.provenance, spec=spec.text, source=spec.scheme, notes=notes))
-    encode.require_library()
+    require_library()
     words, population = _words(spec)
     prefix = _prefix(spec)
-    matrix = encode.encode(modules, words, prefix=prefix, device=device)
+    matrix = encode(modules, words, prefix=prefix, device=device)
     notes = (
         f"space: encoded (prefix {prefix!r}; {_pipeline(modules)}; on {device.type})",
         f"population: {population}",
-        f"model weights sha256 {encode.model_sha256(modules)}",
+        f"model weights sha256 {model_sha256(modules)}",
     )
-    size = sum(path.stat().st_size for path in encode.weight_files(modules))
+    size = sum(path.stat().st_size for path in weight_files(modules))
     return assemble(spec, matrix, WordVocabulary(words, special=()), bytes_read=size, notes=notes)
 
 
-def describe(spec: ModelSpec) -> dict[str, object]:
-    """What `read` would read: the table, or the model's weights and how many words would go through it.
-
-    Raises
-    ------
-    SourceError, SpecError
-        As `read`, as far as headers and settings tell.
-    """
+def describe(spec: ModelSpec) -> Description:
+    """What `read` would read: the table, or the model's weights and how many words would go through it."""
     modules, space = _open(spec)
     if space == "tokens":
         reader, inner = _tokens(spec, modules)
-        return dict(reader.describe(inner))
+        description: Description = reader.describe(inner)
+        return description
     words, population = _words(spec)
-    files = encode.weight_files(modules)
+    files = weight_files(modules)
     size = sum(path.stat().st_size for path in files)  # all of the model is read, though the table is small
-    return {
-        "tensor": None,
-        "shape": (len(words), pooled_width(modules)),
-        "dtype": "float32",
-        "bytes": size,
-        "bytes_total": size,
-        "files": [path.name for path in files],
-        "space": f"encoded (prefix {_prefix(spec)!r}; {_pipeline(modules)})",
-        "population": population,
-    }
+    return Description(
+        shape=(len(words), pooled_width(modules)),
+        dtype="float32",
+        bytes=size,
+        bytes_total=size,
+        files=tuple(path.name for path in files),
+        space=f"encoded (prefix {_prefix(spec)!r}; {_pipeline(modules)})",
+        population=population,
+    )
 
 
 def _open(spec: ModelSpec) -> tuple[tuple[Module, ...], str]:

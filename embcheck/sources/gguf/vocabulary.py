@@ -1,38 +1,229 @@
-"""The vocabulary of a GGUF file: by its rebuilt tokenizer, or by looking words up where its kind is not known."""
+"""The vocabulary of a GGUF file: its tokenizer rebuilt from tokens, merges and scores, so that words resolve as in it.
+
+Where the kind of the tokenizer is not known, words are looked up whole.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from embcheck.errors import SourceError
-from embcheck.sources.files.looking import printable
-from embcheck.sources.gguf.tokenizer import BYTE, CONTROL, NORMAL, UNKNOWN, UNUSED, USER_DEFINED, Pieces, build, pieces
+from embcheck.sources.files import printable
 from embcheck.sources.tokenizers.surface import Notation
 from embcheck.sources.tokenizers.vocabulary import RustErrors, TokenizerVocabulary
 from embcheck.table.vocabulary import RowStatus, TokenKind, is_unused
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from embcheck.sources.gguf.header import Header
+    from embcheck.sources.gguf.header import GgufFile
     from embcheck.table.vocabulary import Vocabulary
+
+NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
+_MARKED = ("bos", "eos", "unknown", "seperator", "padding", "cls", "mask", "eot", "eom")  # spelled as files spell it
+_LONGEST_PIECE = 128  # characters: longer ones aren't cut into what they may be merged from
+_SPACE = "▁"
+_LETTERS = r"[^\r\n\p{L}\p{N}]?\p{L}+"
+_MARKS = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+_CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+_WHOLE_FIRST = (  # Llama 3 and others look a word up before they merge its parts
+    "llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2", "jina-v5-nano", "tekken",
+)  # fmt: skip
+_THREES = ("smaug-bpe", "dbrx", "gpt-4o", "glm4", "chatglm-bpe", "superbpe", "kimi-k2", "deepseek-v3", "minicpm5")
+_ONES = ("tekken", "qwen2", "qwen35", "deepseek-r1-qwen", "stablelm2", "megrez", "hunyuan")
+_DIGITS = dict.fromkeys((*_WHOLE_FIRST, *_THREES), "{1,3}") | dict.fromkeys(_ONES, "")
+_DIGITS_ALONE = frozenset({"starcoder", "refact", "command-r", "smollm", "codeshell", "exaone", "minerva-7b"})
+_AS_GPT2 = frozenset({"", "default", "gpt-2", "gpt2", "phi-2", "mpt", "olmo", "roberta-bpe", "jina-v2-code", "falcon"})
+
+
+class Pieces(NamedTuple):
+    """The tokens of a file, each under a name of its own, with their types."""
+
+    names: list[str]
+    types: np.ndarray[tuple[int], np.dtype[np.int64]]
+    repeated: dict[int, int]
+    """Tokens that another of the same name comes before, with that one; no text is turned into them."""
+
+    def of(self, *types: int) -> list[int]:
+        """Ids of the tokens of some types."""
+        rows: list[int] = np.flatnonzero(np.isin(self.types, types)).tolist()
+        return rows
+
+
+def read_pieces(header: GgufFile) -> Pieces:
+    """Tokens as their tokenizer spells them, and their types as far as the file knows them."""
+    types = _types(header)
+    kind = header.string("tokenizer.ggml.model")
+    spell = {"bert": _as_wordpiece, "llama": _with_spaces, "t5": _with_spaces}.get(kind)
+    names = (
+        header.tokens if spell is None else [spell(n, t) for n, t in zip(header.tokens, types.tolist(), strict=True)]
+    )
+    first: dict[str, int] = {}
+    repeated = {row: before for row, name in enumerate(names) if (before := first.setdefault(name, row)) != row}
+    own = [f"\0{row}\0{name}" if row in repeated else name for row, name in enumerate(names)]
+    return Pieces(own, types, repeated)
+
+
+def build(header: GgufFile, pieces: Pieces) -> tuple[Tokenizer, tuple[str, ...]] | None:
+    """Rebuild the tokenizer, with notes on what is not as in the model; ``None`` for models of unknown kinds."""
+    make = _MAKERS.get(header.string("tokenizer.ggml.model"))
+    if make is None:
+        return None
+    tokenizer, notes = make(header, pieces)
+    special = [pieces.names[i] for i in pieces.of(UNKNOWN, CONTROL)]
+    tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in special])
+    taught = [pieces.names[i] for i in pieces.of(USER_DEFINED)]
+    tokenizer.add_tokens([AddedToken(name, special=False, normalized=False) for name in taught])
+    return tokenizer, notes
+
+
+def _types(header: GgufFile) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    count = len(header.tokens)
+    types = np.full(count, NORMAL, dtype=np.int64)
+    stored = header.numbers.get("tokenizer.ggml.token_type")
+    if stored is None or stored.dtype.kind not in "iu":
+        types[[i for i in _marked(header) if i < count]] = CONTROL
+        return types
+    known = stored[:count].astype(np.int64)
+    types[: len(known)] = np.where((known >= NORMAL) & (known <= BYTE), known, NORMAL)
+    return types
+
+
+def _marked(header: GgufFile) -> Iterator[int]:
+    for name in _MARKED:
+        number = header.number(f"tokenizer.ggml.{name}_token_id")
+        if isinstance(number, int) and number >= 0:
+            yield number
+
+
+def _byte_level(header: GgufFile, pieces: Pieces) -> tuple[Tokenizer, tuple[str, ...]]:
+    merges = [tuple(merge.split(" ", 1)) for merge in header.texts.get("tokenizer.ggml.merges", []) if " " in merge]
+    rule = header.string("tokenizer.ggml.pre")
+    ids = _ids(pieces)
+    held = [(a, b) for a, b in merges if a in ids and b in ids and a + b in ids]
+    tokenizer = Tokenizer(models.BPE(ids, held, ignore_merges=not held or rule in _WHOLE_FIRST))
+    tokenizer.pre_tokenizer = _cutter(rule)
+    tokenizer.decoder = decoders.ByteLevel()
+    notes = []
+    if not held:
+        notes.append("the file has no merges: words are looked up whole")
+    if rule not in _DIGITS and rule not in _DIGITS_ALONE and rule not in _AS_GPT2:
+        notes.append(f"text is cut into words as GPT-2 does: the file's own rule {rule!r} is not known")
+    return tokenizer, tuple(notes)
+
+
+def _cutter(rule: str) -> pre_tokenizers.PreTokenizer:
+    if (digits := _DIGITS.get(rule)) is not None:
+        pattern = Regex(rf"{_CONTRACTIONS}|{_LETTERS}|\p{{N}}{digits}|{_MARKS}")
+        split = pre_tokenizers.Split(pattern, "isolated")
+        return pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    whole = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    if rule in _DIGITS_ALONE:
+        return pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), whole])
+    return whole
+
+
+def _llama(header: GgufFile, pieces: Pieces) -> tuple[Tokenizer, tuple[str, ...]]:
+    """SentencePiece's BPE: of all neighbours that make a token, those that make the one of the highest score merge."""
+    unknown = _unknown(header, pieces)
+    merges = _merges(pieces, _scores(header, len(pieces.names)))
+    token = None if unknown is None else pieces.names[unknown]
+    tokenizer = Tokenizer(models.BPE(_ids(pieces), merges, unk_token=token, byte_fallback=True, fuse_unk=True))
+    steps: list[normalizers.Normalizer] = [normalizers.Replace(" ", _SPACE)]
+    if header.values.get("tokenizer.ggml.add_space_prefix") is not False:
+        steps.insert(0, normalizers.Prepend(_SPACE))
+    tokenizer.normalizer = normalizers.Sequence(steps)
+    tokenizer.decoder = decoders.Sequence([decoders.Replace(_SPACE, " "), decoders.ByteFallback(), decoders.Fuse()])
+    return tokenizer, ()
+
+
+def _merges(pieces: Pieces, scores: list[float]) -> list[tuple[str, str]]:
+    rows = pieces.of(NORMAL, UNUSED)
+    held = {pieces.names[row] for row in rows}
+    pairs = []
+    for row in sorted(rows, key=lambda row: -scores[row]):
+        name = pieces.names[row]
+        if len(name) <= _LONGEST_PIECE:
+            pairs += [
+                (name[:cut], name[cut:]) for cut in range(1, len(name)) if name[:cut] in held and name[cut:] in held
+            ]
+    return pairs
+
+
+def _unigram(header: GgufFile, pieces: Pieces) -> tuple[Tokenizer, tuple[str, ...]]:
+    scored = list(zip(pieces.names, _scores(header, len(pieces.names)), strict=True))
+    tokenizer = Tokenizer(models.Unigram(scored, unk_id=_unknown(header, pieces), byte_fallback=False))
+    scheme = "never" if header.values.get("tokenizer.ggml.add_space_prefix") is False else "always"
+    tokenizer.normalizer = normalizers.NFKC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme)
+    tokenizer.decoder = decoders.Metaspace(prepend_scheme=scheme)
+    return tokenizer, ()
+
+
+def _wordpiece(header: GgufFile, pieces: Pieces) -> tuple[Tokenizer, tuple[str, ...]]:
+    words = (pieces.names[row] for row in pieces.of(NORMAL))
+    uncased = not any(name != name.lower() for name in words if not name.startswith("["))
+    unknown = _unknown(header, pieces)
+    token = "[UNK]" if unknown is None else pieces.names[unknown]
+    tokenizer = Tokenizer(models.WordPiece(_ids(pieces), unk_token=token))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=uncased)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    return tokenizer, ()
+
+
+def _as_wordpiece(name: str, kind: int) -> str:
+    """WordPiece's own spelling: files mark the start of words where WordPiece marks their inside."""
+    if kind != NORMAL or not name or (name[0] == "[" and name[-1] == "]"):
+        return name
+    return name[1:] if name[0] == _SPACE and name != _SPACE else f"##{name}"
+
+
+def _with_spaces(name: str, kind: int) -> str:
+    """What users added is looked for in text as it is, so that it holds real spaces."""
+    return name.replace(_SPACE, " ") if kind == USER_DEFINED else name
+
+
+def _ids(pieces: Pieces) -> dict[str, int]:
+    return {name: row for row, name in enumerate(pieces.names)}
+
+
+def _unknown(header: GgufFile, pieces: Pieces) -> int | None:
+    """The token for what can't be written: by its type, else by the id that the file gives."""
+    if typed := pieces.of(UNKNOWN):
+        return typed[0]
+    row = header.number("tokenizer.ggml.unknown_token_id")
+    marked = isinstance(row, int) and 0 <= row < len(pieces.names) and pieces.types[row] == CONTROL
+    return int(row) if marked and row is not None else None
+
+
+def _scores(header: GgufFile, count: int) -> list[float]:
+    stored = header.numbers.get("tokenizer.ggml.scores")
+    if stored is None or len(stored) < count or stored.dtype.kind != "f" or not np.isfinite(stored).all():
+        raise SourceError(f"{header.origin}: the scores of its tokens are missing, too few or not finite; get it again")
+    scores: list[float] = stored[:count].tolist()
+    return scores
+
+
+_MAKERS = {"gpt2": _byte_level, "llama": _llama, "t5": _unigram, "bert": _wordpiece}
 
 
 class LookupVocabulary:
     """Tokens whose tokenizer is not known: a word is found where one token is written like it, and never split."""
 
-    def __init__(self, found: Pieces) -> None:
-        how = Notation(byte_level=any(name.startswith("Ġ") for name in found.names), space="▁")
-        surfaces = [how.read(name) for name in found.names]
+    def __init__(self, pieces: Pieces) -> None:
+        how = Notation(byte_level=any(name.startswith("Ġ") for name in pieces.names), space="▁")
+        surfaces = [how.read(name) for name in pieces.names]
         self.tokens = [surface.form for surface in surfaces]
         self.kinds = np.fromiter((surface.kind for surface in surfaces), dtype=np.uint8, count=len(surfaces))
-        self.kinds[found.of(CONTROL, UNKNOWN)] = TokenKind.SPECIAL
-        self.kinds[found.of(BYTE)] = TokenKind.BYTE
+        self.kinds[pieces.of(CONTROL, UNKNOWN)] = TokenKind.SPECIAL
+        self.kinds[pieces.of(BYTE)] = TokenKind.BYTE
         self.status = np.full(len(surfaces), RowStatus.KNOWN, dtype=np.uint8)
         self.status[[row for row, form in enumerate(self.tokens) if is_unused(form)]] = RowStatus.UNUSED
-        self.status[found.of(CONTROL, UNKNOWN)] = RowStatus.SPECIAL
+        self.status[pieces.of(CONTROL, UNKNOWN)] = RowStatus.SPECIAL
         self._rows: dict[str, int] = {}
         for row, form in enumerate(self.tokens):
             if self.status[row] == RowStatus.KNOWN:
@@ -44,53 +235,40 @@ class LookupVocabulary:
         return [() if row is None else (row,) for row in rows]
 
 
-def vocabulary(header: Header, *, rows: int) -> tuple[Vocabulary, tuple[str, ...]]:
-    """Make the vocabulary, and notes for the provenance.
-
-    Parameters
-    ----------
-    header
-        Of the file.
-    rows
-        How many rows the matrix has.
-
-    Raises
-    ------
-    SourceError
-        The file has no tokens, more than there are rows, or its tokenizer is malformed.
-    """
+def read_vocabulary(header: GgufFile, *, rows: int) -> tuple[Vocabulary, tuple[str, ...]]:
+    """Make the vocabulary, and notes for the provenance."""
     if not header.tokens:
-        raise SourceError(f"{header.name} holds no tokens (tokenizer.ggml.tokens); give a file with its vocabulary")
-    found = pieces(header)
-    words = found.of(NORMAL, UNKNOWN, BYTE)
+        raise SourceError(f"{header.origin} holds no tokens (tokenizer.ggml.tokens); give a file with its vocabulary")
+    pieces = read_pieces(header)
+    words = pieces.of(NORMAL, UNKNOWN, BYTE)
     if words and words[-1] >= rows:
         raise SourceError(
-            f"{header.name} has tokens up to id {words[-1]} but its matrix has only {rows} rows; "
+            f"{header.origin} has tokens up to id {words[-1]} but its matrix has only {rows} rows; "
             "choose another with tensor=NAME, or get the file again"
         )
-    past = sum(row >= rows for row in found.of(CONTROL, USER_DEFINED))
-    found = Pieces(found.names[:rows], found.types[:rows], found.repeated)
-    with RustErrors(header.name):
-        built = build(header, found)
+    past = sum(row >= rows for row in pieces.of(CONTROL, USER_DEFINED))
+    pieces = Pieces(pieces.names[:rows], pieces.types[:rows], pieces.repeated)
+    with RustErrors(header.origin):
+        built = build(header, pieces)
     made: TokenizerVocabulary | LookupVocabulary
     notes: tuple[str, ...]
     if built is None:
-        made, notes = LookupVocabulary(found), (_guess(header),)
+        made, notes = LookupVocabulary(pieces), (_guess(header),)
     else:
-        made, notes = TokenizerVocabulary(built[0], rows=rows, origin=header.name), built[1]
-    _correct(made, found)
+        made, notes = TokenizerVocabulary(built[0], rows=rows, origin=header.origin), built[1]
+    _correct(made, pieces)
     return made, (*notes, f"{past} special tokens have ids past the matrix's {rows} rows") if past else notes
 
 
-def _guess(header: Header) -> str:
+def _guess(header: GgufFile) -> str:
     kind = printable(header.string("tokenizer.ggml.model")) or "without a name"
     return f"words are looked up whole: how a tokenizer {kind} splits them is not known"
 
 
-def _correct(made: TokenizerVocabulary | LookupVocabulary, found: Pieces) -> None:
+def _correct(made: TokenizerVocabulary | LookupVocabulary, pieces: Pieces) -> None:
     """Tell what only the file knows: tokens that are not in use, and those that another one hides."""
-    for row, first in found.repeated.items():
+    for row, first in pieces.repeated.items():
         if row < len(made.tokens):
             made.tokens[row], made.kinds[row] = made.tokens[first], made.kinds[first]
             made.status[row] = RowStatus.UNREACHABLE
-    made.status[found.of(UNUSED)] = RowStatus.UNUSED
+    made.status[pieces.of(UNUSED)] = RowStatus.UNUSED

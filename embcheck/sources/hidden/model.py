@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embcheck.errors import SourceError
-from embcheck.sources.encoders.modules import read_config
-from embcheck.sources.encoders.run_model import bad_models, quiet, require_all_weights
-from embcheck.sources.encoders.stage import stage_transformer
-from embcheck.sources.files.folder import LocalFolder
-from embcheck.sources.files.looking import one_line
+from embcheck.sources.encoders.modules import read_config, stage_transformer
+from embcheck.sources.encoders.run import bad_models, quiet, require_all_weights
+from embcheck.sources.files import LocalFolder, one_line
 from embcheck.sources.tokenizers.load import load_tokenizer, offline, tokenizer_files
 from embcheck.sources.weights.checkpoint import SAFETENSORS, open_checkpoint
 
@@ -25,8 +23,6 @@ if TYPE_CHECKING:
 
     from embcheck.spec import ModelSpec
 
-__all__ = ["dtype", "from_hub", "layers", "size", "states", "tokenizer", "width"]
-
 _LAYERS = ("encoder_layers", "num_encoder_layers", "num_hidden_layers", "n_layer", "n_layers", "num_layers")
 _WIDTHS = ("hidden_size", "n_embd", "d_model", "dim")
 _LENGTHS = ("max_position_embeddings", "n_positions", "n_ctx")
@@ -36,26 +32,20 @@ _BATCH_TOKENS = 4_096
 def from_hub(spec: ModelSpec) -> Path:
     """The directory that a model on the hub is kept in, once all of its files that are needed have been moved."""
     from embcheck.sources.hub.names import hub_name
-    from embcheck.sources.hub.repo import resolve
+    from embcheck.sources.hub.source import resolve
 
-    name = hub_name(spec)
-    if name.file is not None:
-        raise SourceError(f"hidden:{spec.target} names one file; give the whole model, {name.repo}")
-    folder = resolve(name.repo, spec.revision)
+    hub = hub_name(spec)
+    if hub.file is not None:
+        raise SourceError(f"hidden:{spec.target} names one file; give the whole model, {hub.repo}")
+    folder = resolve(hub.repo, spec.revision)
     weights = open_checkpoint(folder).files
     needed = {"config.json", *tokenizer_files(folder.names()), *weights, "model.safetensors.index.json"}
-    kept = [folder.fetch(one) for one in sorted(needed & set(folder.names()))]
+    kept = [folder.fetch(name) for name in sorted(needed & set(folder.names()))]
     return kept[0].parent
 
 
 def size(folder: Path) -> int:
-    """Bytes of the model's weights.
-
-    Raises
-    ------
-    SourceError
-        There are none as safetensors.
-    """
+    """Bytes of the model's weights."""
     files = open_checkpoint(LocalFolder(folder)).files
     if not all(file.endswith(SAFETENSORS) for file in files):
         raise SourceError(f"{folder} has its weights as a pickle, which is not run; save it again as safetensors")
@@ -63,13 +53,7 @@ def size(folder: Path) -> int:
 
 
 def layers(folder: Path) -> int:
-    """How many blocks the model has, as its settings say.
-
-    Raises
-    ------
-    SourceError
-        They don't.
-    """
+    """How many blocks the model has, as its settings say."""
     return _number(folder, _LAYERS)
 
 
@@ -92,27 +76,9 @@ def tokenizer(folder: Path) -> Tokenizer:
 def states(
     folder: Path, encoded: tuple[tuple[int, ...], ...], device: torch.device, layers: tuple[int, ...]
 ) -> dict[int, tuple[Tensor, ...]]:
-    """Run encoded prompts through the model.
+    """Run encoded prompts: by layer, for each prompt, (tokens, width) states on the CPU in the model's own dtype.
 
-    Parameters
-    ----------
-    folder
-        The model.
-    encoded
-        Ids of each prompt.
-    device
-        Where the model runs.
-    layers
-        Which states are kept: those of the same layers are had again without another run, until another model is run.
-
-    Returns
-    -------
-    By layer, for each prompt, (tokens, width) states on the CPU, in the model's own dtype.
-
-    Raises
-    ------
-    SourceError
-        The model is malformed, unsafe or lacks weights, or a prompt is longer than it takes.
+    Only those of ``layers`` are kept; asked for again, they are had without another run, until another model is run.
     """
     _refuse_long(folder, encoded)
     files = [folder / file for file in open_checkpoint(LocalFolder(folder)).files]
@@ -169,16 +135,16 @@ def _run(
     by_length: dict[int, list[int]] = {}
     for at, ids in enumerate(encoded):
         by_length.setdefault(len(ids), []).append(at)
-    found: dict[int, dict[int, Tensor]] = {layer: {} for layer in layers}
+    states: dict[int, dict[int, Tensor]] = {layer: {} for layer in layers}
     with torch.no_grad():
         for length, prompts in sorted(by_length.items()):
             step = max(1, _BATCH_TOKENS // length)
             for batch in (prompts[i : i + step] for i in range(0, len(prompts), step)):
                 tokens = torch.tensor([encoded[at] for at in batch], device=device)
-                said = model(input_ids=tokens, attention_mask=torch.ones_like(tokens), output_hidden_states=True)
-                for layer, kept in found.items():
-                    kept.update(zip(batch, said.hidden_states[layer].cpu(), strict=True))
-    return {layer: tuple(kept[at] for at in range(len(encoded))) for layer, kept in found.items()}
+                output = model(input_ids=tokens, attention_mask=torch.ones_like(tokens), output_hidden_states=True)
+                for layer, kept in states.items():
+                    kept.update(zip(batch, output.hidden_states[layer].cpu(), strict=True))
+    return {layer: tuple(kept[at] for at in range(len(encoded))) for layer, kept in states.items()}
 
 
 def _refuse_long(folder: Path, encoded: Sequence[tuple[int, ...]]) -> None:

@@ -18,28 +18,33 @@ Prompts go through the model in batches of equal length, so that nothing is padd
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embcheck.errors import SourceError, SpecError
 from embcheck.sources import resolve_device
-from embcheck.sources.assemble import assemble
-from embcheck.sources.files.looking import local_file, local_path, one_line, refuse_unknown_options
+from embcheck.sources.assemble import Description, assemble
+from embcheck.sources.files import local_file, local_path, one_line, refuse_unknown_options
 from embcheck.sources.hidden import model
-from embcheck.sources.hidden.rows import KINDS, read_rows
+from embcheck.sources.tokenizers.vocabulary import RustErrors, TokenizerVocabulary
 from embcheck.spec import parse
+from embcheck.table.vocabulary import WordVocabulary
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     import torch
+    from tokenizers import Encoding, Tokenizer
 
     from embcheck.spec import ModelSpec
     from embcheck.table import EmbeddingTable
 
-__all__ = ["announce", "check", "describe", "expand", "read", "read_on"]
-
 _OWN = Path(__file__).with_name("prompts.txt")
 _MOST_BYTES = 16 * 2**20
+KINDS = ("every", "words", "last")
+_WORD = re.compile(r"\w+(?:['\u2019-]\w+)*")
 _KEEP = "keep"
 """Option of specs that follow each other, never written out: the layers that one run of the model is to give, 0+1+2."""
 
@@ -56,13 +61,7 @@ class _Request:
 
 
 def check(spec: ModelSpec) -> None:
-    """Check the spec, and that what it names is there, without reading it.
-
-    Raises
-    ------
-    SpecError, SourceError
-        It is malformed, or a path in it does not exist.
-    """
+    """Check the spec, and that what it names is there, without reading it."""
     from embcheck import sources
 
     refuse_unknown_options(spec, "layer", "states", "prompts", _KEEP)
@@ -72,7 +71,7 @@ def check(spec: ModelSpec) -> None:
     if states not in KINDS:
         raise SpecError(f"spec {spec.text!r}: unknown states {states!r}; choose one of {', '.join(KINDS)}")
     inner = parse(spec.target)
-    if inner.options or sources.routed(inner).scheme not in {"directory", "demo", "hf"}:
+    if inner.options or sources.route(inner).scheme not in {"directory", "demo", "hf"}:
         raise SpecError(f"spec {spec.text!r}: {spec.target} is no whole model; give a directory, org/name or demo")
     sources.check(inner)
     if (given := spec.option("prompts")) is not None:
@@ -80,13 +79,7 @@ def check(spec: ModelSpec) -> None:
 
 
 def expand(spec: ModelSpec) -> tuple[ModelSpec, ...]:
-    """One spec a layer for ``@layer=all``, called ``NAME@layerK``; else the spec itself.
-
-    Raises
-    ------
-    SourceError
-        The model's settings can't be read.
-    """
+    """One spec a layer for ``@layer=all``, called ``NAME@layerK``; else the spec itself."""
     check(spec)
     if spec.option("layer") != "all":
         return (spec,)
@@ -96,13 +89,7 @@ def expand(spec: ModelSpec) -> tuple[ModelSpec, ...]:
 
 
 def announce(spec: ModelSpec) -> str:
-    """What a user should know before the model is read: that all of it is, and how large it is.
-
-    Raises
-    ------
-    SourceError
-        There is no such model, or it has no safetensors.
-    """
+    """What a user should know before the model is read: that all of it is, and how large it is."""
     size = model.size(_folder(spec))
     return f"hidden:{spec.target} runs the whole model: {size / 1e6:,.0f} MB of weights are read"
 
@@ -113,22 +100,14 @@ def read(spec: ModelSpec) -> EmbeddingTable:
 
 
 def read_on(spec: ModelSpec, device: torch.device) -> EmbeddingTable:
-    """Run the prompts through the model on a device, and keep the states after one layer.
-
-    Raises
-    ------
-    SourceError
-        The model or the prompts are missing, malformed or unsafe.
-    SpecError
-        The spec is malformed, or the model has no such layer.
-    """
+    """Run the prompts through the model on a device, and keep the states after one layer."""
     import torch
 
     asked = _request(spec)
     tokenizer = model.tokenizer(asked.folder)
     rows = read_rows(tokenizer, asked.prompts, asked.states)
     states = model.states(asked.folder, rows.encoded, device, asked.kept)[asked.layer]
-    matrix = torch.stack([states[prompt][at] for prompt, at in rows.places])
+    matrix = torch.stack([states[prompt][at] for prompt, at in rows.positions])
     size = model.size(asked.folder)
     note = (
         f"hidden states after layer {asked.layer} of {asked.layers} (states={asked.states}) of {asked.named}, "
@@ -137,26 +116,19 @@ def read_on(spec: ModelSpec, device: torch.device) -> EmbeddingTable:
     return assemble(spec, matrix, rows.vocabulary, bytes_read=size, notes=(note,))
 
 
-def describe(spec: ModelSpec) -> dict[str, object]:
-    """What `read` would read and run, without running the model.
-
-    Raises
-    ------
-    SourceError, SpecError
-        As `read`, as far as settings and the tokenizer tell.
-    """
+def describe(spec: ModelSpec) -> Description:
+    """What `read` would read and run, without running the model."""
     asked = _request(spec)
     rows = read_rows(model.tokenizer(asked.folder), asked.prompts, asked.states)
     size = model.size(asked.folder)
-    return {
-        "tensor": None,
-        "shape": (len(rows.places), model.width(asked.folder)),
-        "dtype": model.dtype(asked.folder),
-        "bytes": size,
-        "bytes_total": size,
-        "space": f"hidden states after layer {asked.layer} of {asked.layers} (states={asked.states})",
-        "population": asked.named,
-    }
+    return Description(
+        shape=(len(rows.positions), model.width(asked.folder)),
+        dtype=model.dtype(asked.folder),
+        bytes=size,
+        bytes_total=size,
+        space=f"hidden states after layer {asked.layer} of {asked.layers} (states={asked.states})",
+        population=asked.named,
+    )
 
 
 def _request(spec: ModelSpec) -> _Request:
@@ -190,12 +162,12 @@ def _prompts(spec: ModelSpec) -> tuple[tuple[str, ...], str]:
 
 def _folder(spec: ModelSpec) -> Path:
     from embcheck import sources
-    from embcheck.sources.models import demo
+    from embcheck.sources.models.directory import demo_folder
 
-    inner = sources.routed(parse(spec.target))
+    inner = sources.route(parse(spec.target))
     if inner.scheme == "hf":
         return model.from_hub(inner)
-    path = demo.folder() if inner.scheme == "demo" else local_path(spec, inner.target)
+    path = demo_folder() if inner.scheme == "demo" else local_path(spec, inner.target)
     if not path.is_dir():
         raise SourceError(f"spec {spec.text!r}: {inner.target} is a file; give the model's directory")
     return path
@@ -206,3 +178,57 @@ def _of_layer(spec: ModelSpec, layer: int, layers: int, alias: str) -> ModelSpec
     options = (*options, (_KEEP, "+".join(map(str, range(layers + 1)))))
     text = spec.text.replace("@layer=all", f"@layer={layer}", 1)
     return replace(spec, text=text, alias=f"{alias}@layer{layer}", options=options)
+
+
+class ContextVocabulary(WordVocabulary):
+    """Rows that are words in their contexts: one word has many rows, so none is the word's own."""
+
+    def encode(self, words: Sequence[str]) -> list[tuple[int, ...]]:
+        """Nothing: properties of word lists are skipped."""
+        return [() for _ in words]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Prompts as ids, and by row: which prompt, and which position in it."""
+
+    encoded: tuple[tuple[int, ...], ...]
+    positions: tuple[tuple[int, int], ...]
+    vocabulary: WordVocabulary
+
+
+def read_rows(tokenizer: Tokenizer, prompts: Sequence[str], states: str) -> Rows:
+    """Encode prompts as the model expects them, and find the positions that ``states`` asks for."""
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    try:
+        with RustErrors("the tokenizer"):
+            encodings = tokenizer.encode_batch(list(prompts))
+    except ValueError as error:
+        raise SourceError(f"the prompts can't be encoded: {one_line(error)}") from None
+    surfaces = _surfaces(tokenizer) if states == "every" else []
+    positions, names = [], []
+    for at, (prompt, encoding) in enumerate(zip(prompts, encodings, strict=True)):
+        own = [i for i, special in enumerate(encoding.special_tokens_mask) if not special]
+        if not own:
+            raise SourceError(f"the prompt {prompt!r} has no token of its own; leave it out")
+        if states == "every":
+            marked = [(i, surfaces[encoding.ids[i]]) for i in own]
+        else:
+            marked = [(own[-1], prompt)] if states == "last" else list(_words(prompt, encoding, own))
+        positions += [(at, i) for i, _ in marked]
+        names += [name for _, name in marked]
+    vocabulary = WordVocabulary(names, special=()) if states == "last" else ContextVocabulary(names, special=())
+    return Rows(tuple(tuple(encoding.ids) for encoding in encodings), tuple(positions), vocabulary)
+
+
+def _words(prompt: str, encoding: Encoding, own: Sequence[int]) -> Iterator[tuple[int, str]]:
+    """The last token of each word, and the word."""
+    for word in _WORD.finditer(prompt):
+        inside = [i for i in own if encoding.offsets[i][0] < word.end() and encoding.offsets[i][1] > word.start()]
+        if inside:
+            yield inside[-1], word.group()
+
+
+def _surfaces(tokenizer: Tokenizer) -> Sequence[str]:
+    return TokenizerVocabulary(tokenizer, rows=tokenizer.get_vocab_size(with_added_tokens=True)).tokens

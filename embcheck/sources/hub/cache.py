@@ -19,22 +19,20 @@ import hashlib
 import json
 import os
 import re
-import tempfile
-import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from embcheck import files
 from embcheck.errors import SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import IO
+    from typing import BinaryIO
 
-__all__ = ["COMMIT", "RepoCache", "writing"]
+    from embcheck.sources.files import JsonObject
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
-_PART = ".part-"
 _STALE_SECONDS = 3600
 
 
@@ -54,98 +52,83 @@ class RepoCache:
         """The commit that a revision was last seen to be, here or by any other program."""
         if COMMIT.fullmatch(revision):
             return revision
-        found = _text(self._path / "refs" / _hashed(revision)) or _text(self._hub / "refs" / revision)
-        return found if found and COMMIT.fullmatch(found) else None
+        commit = _read_text(self._path / "refs" / _hash(revision)) or _read_text(self._hub / "refs" / revision)
+        return commit if commit and COMMIT.fullmatch(commit) else None
 
     def keep_commit(self, revision: str, commit: str) -> None:
         """Remember the commit of a revision."""
-        _write_text(self._path / "refs" / _hashed(revision), commit)
+        _write_text(self._path / "refs" / _hash(revision), commit)
 
     def files(self, commit: str) -> dict[str, int | None] | None:
         """Names and sizes of a commit's files, ``None`` where they are not known."""
-        return _json(self._path / commit / "files.json")
+        return _read_json(self._path / commit / "files.json")
 
     def keep_files(self, commit: str, files: dict[str, int | None]) -> None:
         """Remember the files of a commit."""
         _write_text(self._path / commit / "files.json", json.dumps(files))
 
+    def snapshot(self, commit: str) -> Path:
+        """Where the ordinary hub cache has the files of a commit."""
+        return self._hub / "snapshots" / commit
+
     def hub_files(self, commit: str) -> dict[str, int | None]:
         """What the ordinary hub cache holds of a commit."""
-        snapshot = self._hub / "snapshots" / commit
-        found = (p for p in snapshot.rglob("*") if p.is_file())
-        return {p.relative_to(snapshot).as_posix(): p.stat().st_size for p in found}
+        snapshot = self.snapshot(commit)
+        paths = (path for path in snapshot.rglob("*") if path.is_file())
+        return {path.relative_to(snapshot).as_posix(): path.stat().st_size for path in paths}
 
     def about(self, commit: str, file: str) -> tuple[int, str] | None:
         """Size and ETag of a file, ``None`` where they are not known."""
-        found = _json(self._path / commit / _hashed(file) / "about.json") or {}
-        size, etag = found.get("size"), found.get("etag")
+        about = _read_json(self._path / commit / _hash(file) / "about.json") or {}
+        size, etag = about.get("size"), about.get("etag")
         return (size, etag) if isinstance(size, int) and isinstance(etag, str) else None
 
     def keep_about(self, commit: str, file: str, size: int, etag: str) -> None:
         """Remember the size and ETag of a file."""
         about = json.dumps({"file": file, "size": size, "etag": etag})
-        _write_text(self._path / commit / _hashed(file) / "about.json", about)
+        _write_text(self._path / commit / _hash(file) / "about.json", about)
 
     def ranges(self, commit: str, file: str, etag: str) -> Path:
         """The directory of a file's ranges."""
-        return self._path / commit / _hashed(file) / _hashed(etag)
+        return self._path / commit / _hash(file) / _hash(etag)
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[IO[bytes]]:
-    """Write a file that has its name only once it is whole.
-
-    Raises
-    ------
-    SourceError
-        It can't be written.
-    """
+def keeping(path: Path, *, cache: str = "EMBCHECK_CACHE") -> Iterator[BinaryIO]:
+    """Write a file of the cache, which has its name only once it is whole."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(path.parent)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=_PART, delete=False) as part:
-            try:
-                yield part
-                part.close()
-                Path(part.name).replace(path)
-            finally:
-                Path(part.name).unlink(missing_ok=True)
+        files.sweep(path, older_than=_STALE_SECONDS)
+        with files.writing(path, sync=False) as file:
+            yield file
     except OSError as error:
         raise SourceError(
-            f"cannot write the cache {path.parent} ({error.strerror}); make room, or set another EMBCHECK_CACHE"
+            f"cannot write the cache {path.parent} ({error.strerror}); make room, or set another {cache}"
         ) from None
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what processes that were killed have left."""
-    for part in folder.glob(f"{_PART}*"):
-        with suppress(FileNotFoundError):  # another process does the same
-            if part.stat().st_mtime < time.time() - _STALE_SECONDS:
-                part.unlink()
 
 
 def _write_text(path: Path, text: str) -> None:
     """Keep a text if possible: without it, one more request is made."""
-    with suppress(SourceError), writing(path) as file:
+    with suppress(SourceError), keeping(path) as file:
         file.write(text.encode())
 
 
-def _hashed(name: str) -> str:
+def _hash(name: str) -> str:
     """A file name for any text."""
     return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def _text(path: Path) -> str | None:
+def _read_text(path: Path) -> str | None:
     try:
         return path.read_text(encoding="utf-8").strip()
     except (OSError, ValueError):
         return None
 
 
-def _json(path: Path) -> dict[str, Any] | None:
+def _read_json(path: Path) -> JsonObject | None:
     """A JSON object, ``None`` where there is none: it will be asked for again."""
     try:
-        found = json.loads(_text(path) or "null")
+        document = json.loads(_read_text(path) or "null")
     except (ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) else None
+    return document if isinstance(document, dict) else None

@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import urlsplit
 
 from embcheck.errors import SourceError
-from embcheck.sources.files.looking import one_line
+from embcheck.sources.files import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-__all__ = ["UnreachableError", "check_endpoint", "offline", "translated", "unreachable"]
 
 
 class UnreachableError(SourceError):
@@ -22,51 +20,32 @@ class UnreachableError(SourceError):
 
 
 @contextmanager
-def translated(repo: str, revision: str | None = None, *, file: str | None = None) -> Iterator[None]:
-    """Turn what huggingface_hub raises into `SourceError`, and keep its own output off the screen.
-
-    Parameters
-    ----------
-    repo, revision, file
-        What is asked for.
-
-    Raises
-    ------
-    UnreachableError
-        The hub can't be asked.
-    SourceError
-        It has not got what is asked for, or doesn't give it to this user.
-    """
+def translate_errors(repo: str, revision: str | None = None, *, file: str | None = None) -> Iterator[None]:
+    """Turn what huggingface_hub raises into `SourceError`, and keep its own output off the screen."""
     from huggingface_hub import errors
 
     what = repo if file is None else f"{repo}/{file}"
     try:
-        with _quiet():
+        with _silence_client():
             yield
     except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
         _raise_missing(error, repo, revision)
     except errors.OfflineModeIsEnabled:
-        raise offline(what) from None
+        raise offline_error(what) from None
     except errors.LocalEntryNotFoundError as error:
         _raise_uncached(error, what)
     except errors.EntryNotFoundError:
         raise SourceError(f"{repo} has no file {file}; see what it has at {_page(repo)}/tree/main") from None
     except errors.HfHubHTTPError as error:
-        raise _refused(error, what) from None
+        raise _refusal_error(error, what) from None
     except (errors.HTTPError, OSError, RuntimeError) as error:  # RuntimeError: how its own retries may fail
-        raise unreachable(error, what) from None
+        raise unreachable_error(error, what) from None
     except ValueError as error:
         raise SourceError(f"{what} can't be asked for ({one_line(error)}); check its name, and HF_TOKEN") from None
 
 
 def check_endpoint() -> None:
-    """Check the one variable that huggingface_hub trips over while it is imported.
-
-    Raises
-    ------
-    SourceError
-        ``HF_ENDPOINT`` is no address.
-    """
+    """Check the one variable that huggingface_hub trips over while it is imported."""
     text = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
     try:
         parts = urlsplit(text)
@@ -77,14 +56,21 @@ def check_endpoint() -> None:
         raise SourceError(f"HF_ENDPOINT is {text!r}, which is no address; write one such as https://huggingface.co")
 
 
-def offline(what: str) -> UnreachableError:
-    """The error for what is neither cached nor may be asked for."""
+def offline_error(what: str) -> UnreachableError:
+    """The error for what is neither cached nor can be asked for."""
+    from huggingface_hub import constants
+
+    if not constants.HF_HUB_OFFLINE:
+        return UnreachableError(
+            f"{what} is not cached and {constants.ENDPOINT} can't be reached; check the network and HF_ENDPOINT, "
+            "or give a directory on disk"
+        )
     return UnreachableError(
         f"{what} is not cached and HF_HUB_OFFLINE is set; unset it once to read it, or give a directory on disk"
     )
 
 
-def unreachable(error: BaseException, what: str) -> SourceError:
+def unreachable_error(error: BaseException, what: str) -> SourceError:
     """The error for a connection that failed, or for a disk that did."""
     from huggingface_hub import constants
 
@@ -117,11 +103,11 @@ def _raise_uncached(error: BaseException, what: str) -> NoReturn:
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
-        raise offline(what) from None
-    raise unreachable(error.__cause__ or error, what) from None
+        raise offline_error(what) from None
+    raise unreachable_error(error.__cause__ or error, what) from None
 
 
-def _refused(error: Exception, what: str) -> SourceError:
+def _refusal_error(error: Exception, what: str) -> SourceError:
     """The error for an answer of another status: 401 for a wrong token, 429, 5xx."""
     status = getattr(getattr(error, "response", None), "status_code", None)
     if status in {401, 403}:
@@ -138,7 +124,7 @@ def _page(repo: str) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _silence_client() -> Iterator[None]:
     """Without log lines and progress bars of the client's own."""
     from huggingface_hub.utils import (
         are_progress_bars_disabled,

@@ -13,8 +13,6 @@ from embcheck.spec import split_revision
 if TYPE_CHECKING:
     from embcheck.spec import ModelSpec
 
-__all__ = ["HubName", "hub_name", "routed"]
-
 _PART = r"[A-Za-z0-9](?:[\w.-]{0,94}[A-Za-z0-9_])?"
 _REPO = re.compile(rf"{_PART}/{_PART}", re.ASCII)
 _NAME = re.compile(
@@ -31,13 +29,7 @@ class HubName:
 
 
 def hub_name(spec: ModelSpec) -> HubName:
-    """Read the target of an ``hf:`` spec.
-
-    Raises
-    ------
-    SpecError
-        It is no name of a repository or of a file of weights in one.
-    """
+    """Read the target of an ``hf:`` spec."""
     match = _NAME.fullmatch(spec.target)
     if match is None:
         raise SpecError(
@@ -47,7 +39,7 @@ def hub_name(spec: ModelSpec) -> HubName:
     return HubName(match["repo"], match["file"])
 
 
-def routed(spec: ModelSpec) -> ModelSpec:
+def route(spec: ModelSpec) -> ModelSpec:
     """The spec itself; or, where it names nothing on disk but might name a model on the hub, that of ``hf:``."""
     name = spec.target
     if spec.scheme == "directory" and _REPO.fullmatch(name) and not _exists(name):

@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from embcheck.errors import SourceError
 from embcheck.progress import track
-from embcheck.sources.files.access import LocalBytes
-from embcheck.sources.hub.cache import writing
-from embcheck.sources.hub.errors import UnreachableError, offline, translated
+from embcheck.sources.files import LocalBytes
+from embcheck.sources.hub.cache import keeping
+from embcheck.sources.hub.errors import UnreachableError, offline_error, translate_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
-
-__all__ = ["HttpBytes", "Remote"]
 
 _BLOCK = 32 * 2**10  # what small reads are rounded up to: a header comes in one request
 _CHUNK = 32 * 2**20
@@ -47,15 +45,7 @@ class Remote:
 
 
 class HttpBytes:
-    """A remote file as random access. What was read is kept in a directory, and never moved again.
-
-    Parameters
-    ----------
-    remote
-        The file.
-    cache
-        A directory for its ranges and nothing else.
-    """
+    """A remote file as random access. What was read is kept in a directory, and never moved again."""
 
     def __init__(self, remote: Remote, cache: Path) -> None:
         self.name = remote.name
@@ -65,13 +55,7 @@ class HttpBytes:
         self._kept: dict[tuple[int, int], LocalBytes] = {}
 
     def read(self, start: int, length: int) -> memoryview:
-        """Exactly ``length`` bytes from ``start``, memory-mapped.
-
-        Raises
-        ------
-        SourceError
-            They lie past the end, or the server does not give them.
-        """
+        """Exactly ``length`` bytes from ``start``, memory-mapped."""
         if start < 0 or length < 0 or start + length > self.size:
             raise SourceError(
                 f"{self.name} is malformed: it has {self.size} bytes, {start + length} are needed; tell its owner"
@@ -93,9 +77,7 @@ class HttpBytes:
         return self._kept[start, length].read(0, length)
 
     def _download(self, start: int, length: int, path: Path) -> None:
-        if not self._remote.online:
-            raise offline(self.name)
-        with writing(path) as file:
+        with keeping(path) as file:
             if (free := shutil.disk_usage(path.parent).free) < length:
                 raise SourceError(
                     f"{self.name}: {length} bytes are to be kept in {path.parent}, where {free} are free; "
@@ -104,7 +86,7 @@ class HttpBytes:
 
             def mebibytes() -> Iterator[int]:
                 written = 0
-                for piece in _pieces(self._remote, start, start + length):
+                for piece in download(self._remote, start, start + length):
                     file.write(piece)
                     before, written = written, written + len(piece)
                     yield from range(before // _MIB, written // _MIB)
@@ -113,13 +95,15 @@ class HttpBytes:
                 pass
 
 
-def _pieces(remote: Remote, start: int, stop: int) -> Iterator[bytes]:
+def download(remote: Remote, start: int, stop: int) -> Iterator[bytes]:
     """The bytes of a range in order, chunk by chunk; after a dropped connection from the byte that was reached."""
+    if not remote.online:
+        raise offline_error(remote.name)
     failures = 0
     while start < stop:
         before = start
         try:
-            with translated(remote.repo, file=remote.file):
+            with translate_errors(remote.repo, file=remote.file):
                 for piece in _request(remote, start, min(stop, start + _CHUNK)):
                     start += len(piece)
                     yield piece
@@ -135,7 +119,8 @@ def _pieces(remote: Remote, start: int, stop: int) -> Iterator[bytes]:
 
 def _request(remote: Remote, start: int, stop: int) -> Iterator[bytes]:
     """What one request brings, up to ``stop``."""
-    with _answered(remote.url, f"bytes={start}-{stop - 1}") as (status, headers, body):
+    wanted = None if (start, stop) == (0, remote.size) else f"bytes={start}-{stop - 1}"
+    with _get(remote.url, wanted) as (status, headers, body):
         _check_answer(remote, status, headers, start, stop)
         for piece in body:
             start += len(piece)
@@ -145,7 +130,7 @@ def _request(remote: Remote, start: int, stop: int) -> Iterator[bytes]:
 
 
 def _check_answer(remote: Remote, status: int, headers: Mapping[str, str], start: int, stop: int) -> None:
-    if status == 200:
+    if status == 200 and (start, stop) != (0, remote.size):
         raise SourceError(
             f"{remote.name}: the server ignores byte ranges and would send all {remote.size} bytes; "
             f"run 'hf download {remote.repo}' and try again, or set HF_ENDPOINT to another server"
@@ -154,14 +139,8 @@ def _check_answer(remote: Remote, status: int, headers: Mapping[str, str], start
     match = _CONTENT_RANGE.fullmatch(told.strip())
     length = headers.get("Content-Length", str(stop - start))
     plain = headers.get("Content-Encoding", "identity") == "identity"
-    asked = (start, stop - 1, remote.size)
-    if (
-        status != 206
-        or not match
-        or tuple(map(int, match.groups())) != asked
-        or length != str(stop - start)
-        or not plain
-    ):
+    ranged = status == 206 and match and tuple(map(int, match.groups())) == (start, stop - 1, remote.size)
+    if not (ranged or status == 200) or length != str(stop - start) or not plain:
         raise SourceError(
             f"{remote.name}: bytes {start}-{stop - 1} of {remote.size} were asked for, but the server answers "
             f"with status {status}, {told[:80]!r} in {length[:20]} bytes; try again, or set another HF_ENDPOINT"
@@ -169,12 +148,14 @@ def _check_answer(remote: Remote, status: int, headers: Mapping[str, str], start
 
 
 @contextmanager
-def _answered(url: str, wanted: str) -> Iterator[tuple[int, Mapping[str, str], Iterator[bytes]]]:
-    """Status, headers and body of a ranged GET through the hub client's own session."""
+def _get(url: str, wanted: str | None) -> Iterator[tuple[int, Mapping[str, str], Iterator[bytes]]]:
+    """Status, headers and body of a GET, of a range if one is wanted, through the hub client's own session."""
     from huggingface_hub import constants
     from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
-    headers = {**build_hf_headers(library_name="embcheck"), "Range": wanted, "Accept-Encoding": "identity"}
+    headers = {**build_hf_headers(library_name="embcheck"), "Accept-Encoding": "identity"}
+    if wanted is not None:
+        headers["Range"] = wanted
     session: Any = get_session()
     timeout = constants.HF_HUB_DOWNLOAD_TIMEOUT
     if callable(getattr(session, "stream", None)):

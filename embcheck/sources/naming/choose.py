@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from embcheck.errors import SourceError, SpecError
-from embcheck.sources.files.looking import one_line
 from embcheck.sources.weights.stored import FLOATS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from embcheck.sources.files import JsonObject
     from embcheck.sources.weights.checkpoint import Checkpoint
     from embcheck.sources.weights.stored import Stored
     from embcheck.spec import ModelSpec
@@ -35,77 +35,48 @@ _LISTED = 8
 
 
 def wanted_matrix(spec: ModelSpec) -> str:
-    """What a spec's option ``matrix`` asks for: ``input``, also where it is absent, or ``output``.
-
-    Raises
-    ------
-    SpecError
-        It is something else.
-    """
+    """What a spec's option ``matrix`` asks for: ``input``, also where it is absent, or ``output``."""
     wanted = spec.option("matrix") or "input"
     if wanted not in {"input", "output"}:
         raise SpecError(f"spec {spec.text!r}: matrix is {wanted!r}; choose input or output")
     return wanted
 
 
-def choose(
-    weights: Checkpoint, config: dict[str, Any], *, name: str | None, matrix: str = "input"
-) -> tuple[Stored, tuple[str, ...]]:
-    """Find the input embedding, or the output matrix.
-
-    Parameters
-    ----------
-    weights
-        The tensors of a model.
-    config
-        Its config.json, empty where there is none.
-    name
-        The tensor that the user asked for, if any.
-    matrix
-        ``input`` or ``output``. Where the two are tied, the output matrix is the input embedding.
-
-    Returns
-    -------
-    The tensor, and notes for the provenance.
-
-    Raises
-    ------
-    SourceError
-        None, or several, could be it; it is not two-dimensional, or it is quantized.
-    """
-    find = _output if matrix == "output" else _guessed
-    found, notes = (_named(weights, name), ()) if name is not None else find(weights, config)
-    if len(found.shape) != 2 or min(found.shape) < 1:
-        raise SourceError(f"{weights.origin}: tensor {found} is not a matrix; choose another with tensor=NAME")
-    if found.dtype not in FLOATS:
-        raise quantized(weights, config, str(found))
-    return found, notes
+def choose(weights: Checkpoint, *, name: str | None, matrix: str = "input") -> tuple[Stored, tuple[str, ...]]:
+    """Find the input embedding, or the output matrix (the same one where they are tied), with notes on the choice."""
+    guess = _guess_output if matrix == "output" else _guess_input
+    stored, notes = (_look_up(weights, name), ()) if name is not None else guess(weights)
+    if len(stored.shape) != 2 or min(stored.shape) < 1:
+        raise SourceError(f"{weights.origin}: tensor {stored} is not a matrix; choose another with tensor=NAME")
+    if stored.dtype not in FLOATS:
+        raise weights.quantized_error(stored)
+    return stored, notes
 
 
-def _named(weights: Checkpoint, name: str) -> Stored:
+def _look_up(weights: Checkpoint, name: str) -> Stored:
     for spelling in (name, f"{name}.weight"):
         if spelling in weights.file_of:
             return weights.stored([spelling])[0]
     raise SourceError(f"{weights.origin} has no tensor {name!r}; {_list(_matrices(weights))}")
 
 
-def _guessed(weights: Checkpoint, config: dict[str, Any]) -> tuple[Stored, tuple[str, ...]]:
-    sizes = vocab_sizes(config)
+def _guess_input(weights: Checkpoint) -> tuple[Stored, tuple[str, ...]]:
+    sizes = vocab_sizes(weights.config)
     tables = [s for s in weights.stored(n for n in weights.file_of if _is_table(n)) if len(s.shape) == 2]
     candidates = _narrow(tables, sizes)
     if len(candidates) == 1:
         return candidates[0], ()
     if packed := [n for n in weights.file_of if _is_packed(n)]:
-        raise quantized(weights, config, str(weights.stored(packed[:1])[0]))
-    if (found := _by_code(weights, config, candidates)) is not None:
-        return found
+        raise weights.quantized_error(weights.stored(packed[:1])[0])
+    if (choice := _ask_code(weights, candidates)) is not None:
+        return choice
     if candidates:
         raise SourceError(
             f"{weights.origin}: several tensors could be the input embedding; choose with tensor=NAME; "
             f"{_list(candidates)}"
         )
     heads = _heads(weights, sizes)
-    if len(heads) == 1 and config.get("tie_word_embeddings", True):
+    if len(heads) == 1 and weights.config.get("tie_word_embeddings", True):
         return heads[0], (f"input embedding tied to the output layer and stored as {heads[0].name}",)
     matrices = _matrices(weights)
     if len(weights.file_of) == len(matrices) == 1:
@@ -115,40 +86,40 @@ def _guessed(weights: Checkpoint, config: dict[str, Any]) -> tuple[Stored, tuple
     )
 
 
-def _by_code(
-    weights: Checkpoint, config: dict[str, Any], candidates: list[Stored]
-) -> tuple[Stored, tuple[str, ...]] | None:
+def _ask_code(weights: Checkpoint, candidates: list[Stored]) -> tuple[Stored, tuple[str, ...]] | None:
     """What the model's own code says, where names don't tell and transformers knows the type."""
-    if not isinstance(config.get("model_type"), str):
+    kind = weights.config.get("model_type")
+    if not isinstance(kind, str):
         return None
     from embcheck.sources.naming.model_code import held_as_input
 
     plain = [n for n in weights.file_of if not any(part.isdigit() for part in n.split("."))]
-    said = [s for s in weights.stored(held_as_input(config, plain)) if len(s.shape) == 2]
+    said = [s for s in weights.stored(held_as_input(weights.config, plain)) if len(s.shape) == 2]
     agreed = [s for s in said if s in candidates] if candidates else said
     if said and not agreed:
         raise SourceError(
             f"{weights.origin}: by its names the input embedding is another tensor than by the code of "
-            f"{config['model_type']} models; choose with tensor=NAME; {_list([*candidates, *said])}"
+            f"{kind} models; choose with tensor=NAME; {_list([*candidates, *said])}"
         )
     if not agreed:
         return None
-    return agreed[0], (f"{agreed[0].name} is the input embedding by the code of {config['model_type']} models",)
+    return agreed[0], (f"{agreed[0].name} is the input embedding by the code of {kind} models",)
 
 
-def _output(weights: Checkpoint, config: dict[str, Any]) -> tuple[Stored, tuple[str, ...]]:
-    heads = _heads(weights, vocab_sizes(config))
+def _guess_output(weights: Checkpoint) -> tuple[Stored, tuple[str, ...]]:
+    sizes = vocab_sizes(weights.config)
+    heads = _heads(weights, sizes)
     if len(heads) == 1:
         return heads[0], ()
     if heads:
         raise SourceError(
             f"{weights.origin}: several tensors could be the output matrix; choose with tensor=NAME; {_list(heads)}"
         )
-    if config.get("tie_word_embeddings", True):
+    if weights.config.get("tie_word_embeddings", True):
         own = [n for n in weights.file_of if _is_table(n) and "decoder" in n.split(".")[:2]]
-        decoder = _narrow([s for s in weights.stored(own) if len(s.shape) == 2], vocab_sizes(config))
-        found, notes = (decoder[0], ()) if len(decoder) == 1 else _guessed(weights, config)
-        return found, (*notes, "the output matrix is tied to the input embedding")
+        decoder = _narrow([s for s in weights.stored(own) if len(s.shape) == 2], sizes)
+        stored, notes = (decoder[0], ()) if len(decoder) == 1 else _guess_input(weights)
+        return stored, (*notes, "the output matrix is tied to the input embedding")
     raise SourceError(
         f"{weights.origin}: no tensor looks like an output matrix; choose with tensor=NAME; {_list(_matrices(weights))}"
     )
@@ -156,19 +127,8 @@ def _output(weights: Checkpoint, config: dict[str, Any]) -> tuple[Stored, tuple[
 
 def _heads(weights: Checkpoint, sizes: tuple[int, ...]) -> list[Stored]:
     least = min(sizes, default=1)
-    found = weights.stored(n for n in weights.file_of if _is_head(n))
-    return _narrow([s for s in found if len(s.shape) == 2 and s.shape[0] >= least], sizes)
-
-
-def quantized(weights: Checkpoint, config: dict[str, Any], tensor: str) -> SourceError:
-    """The error that a tensor deserves whose numbers are no floats."""
-    methods = [config.get("quantization_config"), config.get("quantization")]
-    named = next((m["quant_method"] for m in methods if isinstance(m, dict) and "quant_method" in m), None)
-    how = f" with {one_line(named)}" if named is not None else ""
-    return SourceError(
-        f"{weights.origin}: tensor {tensor} is quantized{how} or no float; "
-        f"give a checkpoint whose embeddings are {', '.join(FLOATS.values())}"
-    )
+    heads = weights.stored(n for n in weights.file_of if _is_head(n))
+    return _narrow([s for s in heads if len(s.shape) == 2 and s.shape[0] >= least], sizes)
 
 
 def _narrow(candidates: list[Stored], sizes: tuple[int, ...]) -> list[Stored]:
@@ -184,7 +144,7 @@ def _narrow(candidates: list[Stored], sizes: tuple[int, ...]) -> list[Stored]:
     return candidates
 
 
-def vocab_sizes(config: dict[str, Any], depth: int = 3) -> tuple[int, ...]:
+def vocab_sizes(config: JsonObject, depth: int = 3) -> tuple[int, ...]:
     """Sizes of the vocabulary by a config.json: the model's own, else those of its text part, a few levels down."""
     if isinstance(size := config.get("vocab_size"), int):
         return (size,)
@@ -219,8 +179,8 @@ def _leaf(name: str) -> str:
 
 def _matrices(weights: Checkpoint) -> list[Stored]:
     """Every matrix, the one with the most rows first."""
-    found = [s for s in weights.stored(weights.file_of) if len(s.shape) == 2]
-    return sorted(found, key=lambda s: (-s.shape[0], s.name))
+    matrices = [s for s in weights.stored(weights.file_of) if len(s.shape) == 2]
+    return sorted(matrices, key=lambda s: (-s.shape[0], s.name))
 
 
 def _list(candidates: Sequence[Stored]) -> str:

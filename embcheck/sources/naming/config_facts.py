@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "embedding_scale", "interleaves", "intermediate_size", "query_heads", "text_part", "value_heads",
-]  # fmt: skip
+if TYPE_CHECKING:
+    from embcheck.sources.files import JsonObject
 
 _FACTORS = (  # of Granite and Falcon-H1; MiniCPM; HRM; Grok; Phi-3 small
     "embedding_multiplier", "scale_emb", "embedding_scale", "embedding_multiplier_scale", "mup_embedding_multiplier",
@@ -24,14 +23,8 @@ _NEURONS = ("intermediate_size", "ffn_dim", "n_inner")
 _ONE_BY_DEFAULT = frozenset({"falcon", "gpt_bigcode"})  # share one head of keys and values unless they say otherwise
 
 
-def embedding_scale(config: dict[str, Any]) -> float | None:
-    """The factor between a model's table and what its first layer gets, ``None`` where it is 1 or not known.
-
-    Parameters
-    ----------
-    config
-        A config.json. Of a model of several parts the text part counts.
-    """
+def embedding_scale(config: JsonObject) -> float | None:
+    """The factor between a model's table and what its first layer gets, ``None`` where it is 1 or not known."""
     config = text_part(config)
     for key in _FACTORS:
         if (factor := _positive(config.get(key))) is not None:
@@ -43,7 +36,7 @@ def embedding_scale(config: dict[str, Any]) -> float | None:
     return None
 
 
-def text_part(config: dict[str, Any], depth: int = _DEEPEST) -> dict[str, Any]:
+def text_part(config: JsonObject, depth: int = _DEEPEST) -> JsonObject:
     """What a config says of the model of text, which may stand a few levels down in it."""
     for part in (config.get(key) for key in _TEXT_PARTS):
         if isinstance(part, dict) and depth:
@@ -57,12 +50,12 @@ def _positive(value: object) -> float | None:
     return float(value) if 0 < value < math.inf else None
 
 
-def query_heads(config: dict[str, Any]) -> int | None:
+def query_heads(config: JsonObject) -> int | None:
     """Heads of queries; ``None`` where the config does not say."""
     return _first(text_part(config), _HEADS)
 
 
-def value_heads(config: dict[str, Any]) -> int | None:
+def value_heads(config: JsonObject) -> int | None:
     """Heads that have keys and values of their own; ``None`` where the config does not say."""
     part = text_part(config)
     shared = part.get("multi_query", part.get("model_type") in _ONE_BY_DEFAULT)
@@ -71,16 +64,16 @@ def value_heads(config: dict[str, Any]) -> int | None:
     return _first(part, _KV_HEADS) or _first(part, _HEADS)
 
 
-def interleaves(config: dict[str, Any]) -> bool:
+def interleaves(config: JsonObject) -> bool:
     """Whether a model that names its fused attention as GPT-2 does keeps it head by head, as StarCoder does."""
     return text_part(config).get("model_type") == "gpt_bigcode"
 
 
-def intermediate_size(config: dict[str, Any]) -> int | None:
+def intermediate_size(config: JsonObject) -> int | None:
     """Neurons of an MLP; ``None`` where the config does not say."""
     return _first(text_part(config), _NEURONS)
 
 
-def _first(config: dict[str, Any], keys: tuple[str, ...]) -> int | None:
+def _first(config: JsonObject, keys: tuple[str, ...]) -> int | None:
     values = (config.get(key) for key in keys)
     return next((value for value in values if type(value) is int and value > 0), None)

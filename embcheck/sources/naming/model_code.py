@@ -6,14 +6,18 @@ Only code that is part of the installed transformers runs; a model that brings i
 from __future__ import annotations
 
 import copy
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from huggingface_hub import errors
 
+from embcheck.sources.files import drop_code
 from embcheck.sources.tokenizers.load import offline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from embcheck.sources.files import JsonObject
 
 _LAYERS = frozenset(
     {
@@ -24,24 +28,15 @@ _LAYERS = frozenset(
 _FEW = 2
 _DEEPEST = 4
 _WRONG_CONFIGS = (  # what models raise on a config that does not fit them
-    ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, MemoryError, OSError, RuntimeError,
-    TypeError, ValueError, getattr(errors, "StrictDataclassError", ValueError),
+    ArithmeticError, AssertionError, AttributeError, EOFError, ImportError, LookupError, MemoryError, OSError,
+    RuntimeError, TypeError, ValueError, getattr(errors, "StrictDataclassError", ValueError),
 )  # fmt: skip
 
 
-def held_as_input(config: dict[str, Any], names: Sequence[str]) -> list[str]:
+def held_as_input(config: JsonObject, names: Sequence[str]) -> list[str]:
     """Those of a checkpoint's tensors that ``get_input_embeddings()`` holds once the model is loaded.
 
-    Parameters
-    ----------
-    config
-        The model's config.json.
-    names
-        The tensors to choose from.
-
-    Returns
-    -------
-    Their names; none where transformers does not know the model, or can't build it from this config.
+    None where transformers does not know the model, or can't build it from this config.
     """
     from torch import nn
 
@@ -51,29 +46,30 @@ def held_as_input(config: dict[str, Any], names: Sequence[str]) -> list[str]:
             table = model.get_input_embeddings()
             if not isinstance(table, nn.Embedding):  # models of images begin with a projection of patches
                 return []
-            held = {name for name, one in model.named_parameters(remove_duplicate=False) if one is table.weight}
+            parameters = model.named_parameters(remove_duplicate=False)
+            held = {name for name, parameter in parameters if parameter is table.weight}
             rename = _renaming(model)
             return [name for name in names if rename(name) in held]
     except _WRONG_CONFIGS:
         return []
 
 
-def _build(config: dict[str, Any]) -> Any:
+def _build(config: JsonObject) -> Any:
     import torch
     import transformers
 
-    small = _with_few_layers(config, _DEEPEST)
+    small = drop_code(_with_few_layers(config, _DEEPEST))
     kind = str(small.pop("model_type"))
     parsed = transformers.CONFIG_MAPPING[kind].from_dict(small)
     wanted = config.get("architectures")
     named = getattr(transformers, str(wanted[0]), None) if isinstance(wanted, list) and wanted else None
     known = isinstance(named, type) and issubclass(named, transformers.PreTrainedModel)
-    make: Any = named if known else transformers.AutoModel.from_config
+    make: Any = named if known else partial(transformers.AutoModel.from_config, trust_remote_code=False)
     with torch.device("meta"):
         return make(parsed)
 
 
-def _with_few_layers(config: dict[str, Any], depth: int) -> dict[str, Any]:
+def _with_few_layers(config: JsonObject, depth: int) -> JsonObject:
     """The same model with less of what there are many of; lists with an entry for each layer are cut too."""
     small = copy.copy(config)
     counts = {value for key, value in config.items() if key in _LAYERS and type(value) is int}
@@ -95,6 +91,6 @@ def _renaming(model: Any) -> Callable[[str], str]:
     except ImportError:  # transformers 4
         return lambda name: name
     mapping = get_model_conversion_mapping(model)
-    renamings = [one for one in mapping if isinstance(one, WeightRenaming)]
+    renamings = [step for step in mapping if isinstance(step, WeightRenaming)]
     state = model.state_dict()
     return lambda name: str(rename_source_key(name, renamings, [], model.base_model_prefix, state)[0])

@@ -2,56 +2,44 @@
 
 from __future__ import annotations
 
+import io
+import json
 import re
+import sys
+import tempfile
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tokenizers import Tokenizer
 
 from embcheck.errors import SourceError
-from embcheck.sources.files.looking import one_line, read_json, refuse_disguise
+from embcheck.sources.files import drop_code, link, one_line, read_json, refuse_disguise
 from embcheck.sources.tokenizers.vocabulary import RustErrors, TokenizerVocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
 _NAMES = re.compile(
     r"tokenizer.*\.json|(special_tokens_map|added_tokens|vocab|tekken)\.json|(vocab|merges)\.txt|"
     r"(spiece|tokenizer|sentencepiece\.bpe)\.model|[^/]*\.spm"
 )
 _OLDER_FILES = ("vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "tekken.json")
-_BAD_FILES = (OSError, ValueError, LookupError, TypeError, AttributeError, ImportError, RuntimeError, AssertionError)
+_SETTINGS = frozenset({"config.json", "tokenizer_config.json"})
+_BAD_FILES = (
+    OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, ImportError, RuntimeError, AssertionError,
+)  # fmt: skip
 
 
 def load_vocabulary(folder: Path, *, rows: int) -> TokenizerVocabulary:
-    """Read the tokenizer of a model directory.
-
-    Parameters
-    ----------
-    folder
-        The directory.
-    rows
-        How many rows the embedding matrix has.
-
-    Raises
-    ------
-    SourceError
-        There is no tokenizer, it is malformed, or it has more tokens than there are rows.
-    """
+    """Read the tokenizer of a model directory."""
     path = folder / "tokenizer.json"
     origin = str(path) if path.is_file() else f"the tokenizer in {folder}"
     return TokenizerVocabulary(load_tokenizer(folder), rows=rows, origin=origin)
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
-    """Read the tokenizer of a model directory, as it encodes texts.
-
-    Raises
-    ------
-    SourceError
-        There is none, or it is malformed.
-    """
+    """Read the tokenizer of a model directory, as it encodes texts."""
     path = folder / "tokenizer.json"
     if path.is_file():
         return _from_json(path)
@@ -77,13 +65,17 @@ def _from_json(path: Path) -> Tokenizer:
 
 
 def _from_older_files(folder: Path) -> Tokenizer:
-    """Let transformers convert what came before tokenizer.json; no code of the model's own is run."""
-    _refuse_other_files(folder / "tokenizer_config.json")
+    """Let transformers convert what came before tokenizer.json; it is shown no more than that, and no names of code."""
     try:
-        with offline(), RustErrors(f"the tokenizer in {folder}"):
+        with (
+            tempfile.TemporaryDirectory(prefix="embcheck-") as staged,
+            offline(),
+            RustErrors(f"the tokenizer in {folder}"),
+        ):
             from transformers import AutoTokenizer
 
-            loaded = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            _stage(folder, Path(staged))
+            loaded = AutoTokenizer.from_pretrained(staged, local_files_only=True, trust_remote_code=False)
     except _BAD_FILES as error:
         raise SourceError(
             f"{folder} has no tokenizer.json, and its older files can't be read ({one_line(error)}); "
@@ -95,9 +87,20 @@ def _from_older_files(folder: Path) -> Tokenizer:
     return backend
 
 
-def _refuse_other_files(path: Path) -> None:
+def _stage(folder: Path, into: Path) -> None:
+    """Fill an empty directory with the files of a tokenizer, and settings that name no code."""
+    names = [path.name for path in folder.iterdir() if path.is_file()]
+    for name in {*tokenizer_files(names), *(_SETTINGS & set(names))}:
+        if name in _SETTINGS:
+            settings = drop_code(read_json(folder / name))
+            _refuse_other_files(folder / name, settings)
+            (into / name).write_text(json.dumps(settings), encoding="utf-8")
+        else:
+            link(folder / name, into)
+
+
+def _refuse_other_files(path: Path, settings: Any) -> None:
     """Refuse settings that name a vocabulary elsewhere, which some versions of transformers would read."""
-    settings = read_json(path) if path.is_file() else {}
     for key, value in settings.items() if isinstance(settings, dict) else ():
         if str(key).endswith("_file") and isinstance(value, str) and any(c in value for c in "/\\"):
             raise SourceError(
@@ -107,15 +110,17 @@ def _refuse_other_files(path: Path) -> None:
 
 @contextmanager
 def offline() -> Iterator[None]:
-    """Keep transformers off the network and quiet."""
+    """Keep transformers off the network, quiet, and without a standard input to ask: pipes may be full of yes."""
     from huggingface_hub import constants
     from transformers.utils import logging
 
-    was_offline, verbosity = constants.HF_HUB_OFFLINE, logging.get_verbosity()
+    was_offline, verbosity, stdin = constants.HF_HUB_OFFLINE, logging.get_verbosity(), sys.stdin
     constants.HF_HUB_OFFLINE = True
     logging.set_verbosity(50)  # critical
+    sys.stdin = io.StringIO()
     try:
         yield
     finally:
+        sys.stdin = stdin
         constants.HF_HUB_OFFLINE = was_offline
         logging.set_verbosity(verbosity)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from tokenizers import Tokenizer
 
+    from embcheck.sources.files import JsonObject
+
 _FALLBACK = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 _IMPOSSIBLE = frozenset({0xC0, 0xC1, *range(0xF5, 0x100)})  # no UTF-8 text has these
 _ASCII = 0x80
@@ -56,21 +58,21 @@ class Notation:
             core = raw.removeprefix(self.prefix)
             return Surface(CONTINUATION + core, classify(CONTINUATION + core, starts_word=False), core, inside=True)
         form = raw if self.space is None else raw.replace(self.space, " ")
-        return self._classified(form)
+        return self._classify(form)
 
     def _read_bytes(self, raw: str) -> Surface:
         core = self._without_suffix(raw)
         try:
             octets = bytes(map(_BYTE_OF.__getitem__, core))
         except KeyError:  # not written in bytes: text that was added to the vocabulary as it is
-            return self._classified(raw)
+            return self._classify(raw)
         try:
             form = octets.decode("utf-8")
         except UnicodeDecodeError:
             return _from_bytes(octets, "".join(f"<0x{octet:02X}>" for octet in octets))
-        return self._classified(form, ends_word=core != raw)
+        return self._classify(form, ends_word=core != raw)
 
-    def _classified(self, form: str, *, ends_word: bool = False) -> Surface:
+    def _classify(self, form: str, *, ends_word: bool = False) -> Surface:
         core = self._without_suffix(form)
         if self.suffix is not None:  # word ends are marked, not starts: only what ends where it starts is a word
             return Surface(core, classify(core, starts_word=ends_word or core != form), core)
@@ -102,24 +104,24 @@ def _from_bytes(octets: bytes, form: str) -> Surface:
     return Surface(form, TokenKind.BYTE, text, impossible=not _IMPOSSIBLE.isdisjoint(octets))
 
 
-def _parts(whole: Any) -> Iterator[dict[str, Any]]:
+def _parts(whole: Any) -> Iterator[JsonObject]:
     if whole is not None:
-        yield from _typed(json.loads(whole.__getstate__()))
+        yield from _components(json.loads(whole.__getstate__()))
 
 
-def _typed(node: object) -> Iterator[dict[str, Any]]:
+def _components(node: object) -> Iterator[JsonObject]:
     """Every component in a serialised component, itself first."""
     if isinstance(node, dict):
         if "type" in node:
             yield node
         for value in node.values():
-            yield from _typed(value)
+            yield from _components(value)
     elif isinstance(node, list):
         for value in node:
-            yield from _typed(value)
+            yield from _components(value)
 
 
-def _space_mark(part: dict[str, Any]) -> str | None:
+def _space_mark(part: JsonObject) -> str | None:
     """The character that stands for a space, if this component swaps the two."""
     if part["type"] == "Metaspace":
         return str(part["replacement"])

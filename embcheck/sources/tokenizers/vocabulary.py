@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from embcheck.errors import SourceError
-from embcheck.sources.files.looking import one_line
-from embcheck.sources.tokenizers.reach import unreachable
+from embcheck.sources.files import one_line
 from embcheck.sources.tokenizers.surface import Notation, Surface, notation
 from embcheck.table.vocabulary import RowStatus, TokenKind, classify, is_unused
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from types import TracebackType
 
     from numpy.typing import NDArray
@@ -22,29 +22,14 @@ if TYPE_CHECKING:
 
 _UNWRITABLE = "\U0010fffd"  # a private-use character, which no vocabulary has
 _HOLE = Surface("", TokenKind.OTHER, None)
+_BATCH = 8192  # encodings held at once
+_RARE_LETTERS = 3
 
 
 class TokenizerVocabulary:
     """The tokens of a `tokenizers.Tokenizer`, as far as a matrix has rows for them.
 
-    Parameters
-    ----------
-    tokenizer
-        Its padding and truncation are switched off.
-    rows
-        How many rows the matrix has.
-    origin
-        What the tokenizer is called in error messages.
-
-    Attributes
-    ----------
-    notes
-        What a reader of results should know.
-
-    Raises
-    ------
-    SourceError
-        The tokenizer is empty, or has more tokens than the matrix has rows.
+    Padding and truncation of the tokenizer are switched off.
     """
 
     def __init__(self, tokenizer: Tokenizer, *, rows: int, origin: str = "the tokenizer") -> None:
@@ -65,7 +50,7 @@ class TokenizerVocabulary:
 
     @cached_property
     def _surfaces(self) -> list[Surface]:
-        return _surfaces(self._own, self._added, self._how)
+        return _read_surfaces(self._own, self._added, self._how)
 
     @cached_property
     def tokens(self) -> list[str]:
@@ -75,12 +60,12 @@ class TokenizerVocabulary:
     @property
     def kinds(self) -> NDArray[np.uint8]:
         """``TokenKind`` by row."""
-        return self._judged[0]
+        return self._kinds_and_status[0]
 
     @property
     def status(self) -> NDArray[np.uint8]:
         """``RowStatus`` by row."""
-        return self._judged[1]
+        return self._kinds_and_status[1]
 
     @cached_property
     def _bare_space(self) -> frozenset[int]:
@@ -91,13 +76,10 @@ class TokenizerVocabulary:
 
         Of the word behind a space and the word alone, the one in fewer tokens; of equals the one behind a space.
         """
-        behind = self._ids([f" {word}" for word in words])
-        alone = self._ids(list(words))
-        return [
-            min(filter(None, map(self._usable, pair)), key=len, default=()) for pair in zip(behind, alone, strict=True)
-        ]
+        pairs = zip(self._ids([f" {word}" for word in words]), self._ids(list(words)), strict=True)
+        return [min(filter(None, map(self._drop_spaces, pair)), key=len, default=()) for pair in pairs]
 
-    def _usable(self, ids: Sequence[int]) -> tuple[int, ...]:
+    def _drop_spaces(self, ids: Sequence[int]) -> tuple[int, ...]:
         """The ids without a space that stands alone; none if one is unknown or has no row."""
         if any(i in self._unknown or i >= len(self.tokens) for i in ids):
             return ()
@@ -119,13 +101,13 @@ class TokenizerVocabulary:
         """The token that stands for text which can't be written, if there is one."""
         try:
             with RustErrors("the tokenizer"):
-                found = {token.id for token in self._tokenizer.model.tokenize(_UNWRITABLE)}
+                ids = {token.id for token in self._tokenizer.model.tokenize(_UNWRITABLE)}
         except SourceError:
             return frozenset()
-        return frozenset(i for i in found if i >= len(self.tokens) or self._surfaces[i].kind != TokenKind.BYTE)
+        return frozenset(i for i in ids if i >= len(self.tokens) or self._surfaces[i].kind != TokenKind.BYTE)
 
     @cached_property
-    def _judged(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    def _kinds_and_status(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Kinds and status."""
         surfaces = self._surfaces
         kinds = np.fromiter((s.kind for s in surfaces), dtype=np.uint8, count=len(surfaces))
@@ -143,7 +125,7 @@ class TokenizerVocabulary:
                 texts[row] = surface.text
                 if surface.inside:
                     inside.add(row)
-        never = unreachable(self._ids, texts, inside=frozenset(inside))
+        never = find_unreachable(self._ids, texts, inside=frozenset(inside))
         status[sorted(never)] = RowStatus.UNREACHABLE
         return kinds, status
 
@@ -174,16 +156,71 @@ def _refuse_overflow(own: dict[str, int], added: dict[int, AddedToken], rows: in
         )
 
 
-def _surfaces(own: dict[str, int], added: dict[int, AddedToken], how: Notation) -> list[Surface]:
+def _read_surfaces(own: dict[str, int], added: dict[int, AddedToken], how: Notation) -> list[Surface]:
     """Surface forms by row, with holes filled."""
-    found = {i: how.read(raw) for raw, i in own.items() if i not in added}
-    found.update({i: _added(token) for i, token in added.items()})
-    return [found.get(row, _HOLE) for row in range(max(found, default=-1) + 1)]
+    surfaces = {i: how.read(raw) for raw, i in own.items() if i not in added}
+    surfaces.update({i: _read_added(token) for i, token in added.items()})
+    return [surfaces.get(row, _HOLE) for row in range(max(surfaces, default=-1) + 1)]
 
 
-def _added(token: AddedToken) -> Surface:
+def _read_added(token: AddedToken) -> Surface:
     """A token added to the vocabulary: a word that a user taught it is text, all else is markup."""
     content = token.content
     if not token.special and content.strip().isalnum():
         return Surface(content, classify(content, starts_word=True), content)
     return Surface(content, TokenKind.SPECIAL, None)
+
+
+def find_unreachable(
+    encode: Callable[[list[str]], list[list[int]]], texts: Mapping[int, str], *, inside: frozenset[int]
+) -> set[int]:
+    """Find the tokens without a witness.
+
+    A token is reachable when its id occurs in the encoding of its own text, alone or next to an anchor. The first
+    anchors are letters that merge with nothing, so that what stands next to them is cut as it is inside a word.
+    """
+    left = {i: text for i, text in texts.items() if text}
+    for before, after in _contexts(left.values()):
+        skipped = {} if before else {i: text for i, text in left.items() if i in inside}
+        tried = {i: text for i, text in left.items() if i not in skipped}
+        left = skipped | _without_witness(encode, {i: f"{before}{text}{after}" for i, text in tried.items()}, tried)
+    # a tokenizer that puts a space before every text needs the word without its own
+    bare = {i: text.removeprefix(" ") for i, text in left.items() if text.startswith(" ")}
+    return set(left) - (set(bare) - set(_without_witness(encode, bare, bare)))
+
+
+def _without_witness(
+    encode: Callable[[list[str]], list[list[int]]], written: Mapping[int, str], texts: Mapping[int, str]
+) -> dict[int, str]:
+    """Those of ``texts`` whose ids don't occur in the encoding of what is ``written`` for them."""
+    left = {}
+    for batch in _batches(list(written)):
+        encoded = encode([written[i] for i in batch])
+        left.update({i: texts[i] for i, ids in zip(batch, encoded, strict=True) if i not in ids})
+    return left
+
+
+def _batches(ids: list[int]) -> Iterator[list[int]]:
+    for start in range(0, len(ids), _BATCH):
+        yield ids[start : start + _BATCH]
+
+
+def _contexts(texts: Iterable[str]) -> list[tuple[str, str]]:
+    """What to put before and after a token's text, the likeliest to bear witness first."""
+    letters = _rare_letters(texts)
+    before = ["", *letters, "\n", "ᚠ", "1", "a", "("]
+    return [*((anchor, "") for anchor in before), *(("", anchor) for anchor in (*letters, "a"))]
+
+
+def _rare_letters(texts: Iterable[str]) -> list[str]:
+    """Letters of the vocabulary that begin no longer token, the simplest first: nothing merges with them."""
+    begun: Counter[str] = Counter()
+    alone: set[str] = set()
+    for text in texts:
+        core = text.removeprefix(" ")
+        if len(core) == 1:
+            alone.add(core)
+        elif core:
+            begun[core[0]] += 1
+    letters = sorted(c for c in alone if c.isalpha() and not begun[c] and c == c.lower())
+    return letters[:_RARE_LETTERS]

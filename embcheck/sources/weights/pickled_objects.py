@@ -1,6 +1,6 @@
 """Pickles of Python objects, read without making any of them: what gensim saves, as plain data.
 
-The machine of ``_torch_pickle`` with steps for objects: each is kept as the name of its class, what it would be made
+The machine of `pickles` with steps for objects: each is kept as the name of its class, what it would be made
 of and its attributes. Nothing is imported or called.
 """
 
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from embcheck.errors import SourceError
-from embcheck.sources.files.looking import one_line, printable
-from embcheck.sources.weights.pickles import _BAD_STEPS, _Machine, _Name, _require
+from embcheck.sources.files import one_line, printable
+from embcheck.sources.weights.pickles import BAD_STEPS, Machine, Name, require
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Made", "as_array", "read_objects"]
+    from embcheck.sources.files import JsonObject
 
 _MOST_STEPS = 2**27  # a word takes four
 _MOST_CONTAINERS = 2**21
@@ -47,12 +47,12 @@ class Made:
     state: Any = None
 
     @property
-    def attributes(self) -> dict[str, Any]:
+    def attributes(self) -> JsonObject:
         """Its attributes by name, none where its state is something else."""
         return self.state if isinstance(self.state, dict) else {}
 
 
-class _Objects(_Machine):
+class _Objects(Machine):
     """Steps that concern objects; all others are as for tensors."""
 
     def __init__(self, origin: str) -> None:
@@ -63,7 +63,7 @@ class _Objects(_Machine):
         if name.startswith("EMPTY_"):
             self._containers += 1
             if self._containers > _MOST_CONTAINERS:
-                raise SourceError(f"{self._origin} pickles more objects than any model has; get the file again")
+                raise SourceError(f"{self.origin} pickles more objects than any model has; get the file again")
         if name in _STEPS:
             _STEPS[name](self, argument)
         elif name == "BINPERSID":
@@ -75,23 +75,20 @@ class _Objects(_Machine):
         text = f"{module}.{name}"
         if not _KNOWN.fullmatch(text):
             raise SourceError(
-                f"{self._origin} holds {printable(text)}, which no word vectors need and which could run code when "
+                f"{self.origin} holds {printable(text)}, which no word vectors need and which could run code when "
                 "read; save them with save_word2vec_format and give word2vec:FILE"
             )
-        self._stack.append(_Name(text))
-
-    def push_value(self, value: Any) -> None:
-        self._stack.append(value)
+        self.stack.append(Name(text))
 
     def make(self, _: Any) -> None:
-        arguments, name = _require(self.pop(), tuple), self.pop()
-        made = _require(name, _Name).text
+        arguments, name = require(self.pop(), tuple), self.pop()
+        made = require(name, Name).text
         if made == "_codecs.encode":  # how old protocols write bytes
-            self._stack.append(_require(arguments[0], str).encode("latin-1"))
+            self.stack.append(require(arguments[0], str).encode("latin-1"))
         elif made.endswith("._reconstructor"):
-            self._stack.append(Made(_require(arguments[0], _Name).text, ()))
+            self.stack.append(Made(require(arguments[0], Name).text, ()))
         else:
-            self._stack.append(Made(made, arguments))
+            self.stack.append(Made(made, arguments))
 
     def make_keyed(self, _: Any) -> None:
         self.pop()  # keyword arguments: not needed
@@ -99,37 +96,23 @@ class _Objects(_Machine):
 
     def build(self, _: Any) -> None:
         state = self.pop()
-        _require(self._stack[-1], Made).state = state
-
-    def set_item(self, _: Any) -> None:
-        value, key = self.pop(), self.pop()
-        self.fill([key, value])
+        require(self.stack[-1], Made).state = state
 
     def fill(self, values: list[Any]) -> None:
-        if isinstance(self._stack[-1], Made):  # a dictionary of a class of its own
+        if isinstance(self.stack[-1], Made):  # a dictionary of a class of its own
             return
         super().fill(values)
 
-    def add_items(self, _: Any) -> None:
-        self.pop_marked()  # of a set: no set is needed
 
-    def frozen(self, _: Any) -> None:
-        self._stack.append(tuple(self.pop_marked()))
-
-
-_STEPS: dict[str, Callable[[_Objects, Any], None]] = {
+_STEPS: dict[str, Callable[[_Objects, Any], object]] = {
     "REDUCE": _Objects.make,
     "NEWOBJ": _Objects.make,
     "NEWOBJ_EX": _Objects.make_keyed,
     "BUILD": _Objects.build,
-    "GLOBAL": _Objects.name,
-    "STACK_GLOBAL": _Objects.stack_name,
-    "EMPTY_SET": lambda machine, _: machine.push_value(()),
-    "ADDITEMS": _Objects.add_items,
-    "FROZENSET": _Objects.frozen,
-    "BINBYTES8": _Objects.push_value,
-    "SETITEM": _Objects.set_item,
-    "SETITEMS": lambda machine, _: machine.fill(machine.pop_marked()),
+    "EMPTY_SET": lambda machine, _: machine.stack.append(()),
+    "ADDITEMS": lambda machine, _: machine.pop_marked(),  # of a set: no set is needed
+    "FROZENSET": lambda machine, _: machine.stack.append(tuple(machine.pop_marked())),
+    "BINBYTES8": lambda machine, value: machine.stack.append(value),
 }
 
 
@@ -149,17 +132,7 @@ class _Capped:
 
 
 def read_objects(path: Path) -> Any:
-    """Read the first pickle of a file.
-
-    Returns
-    -------
-    Dictionaries, lists, tuples, texts, numbers and `Made`; keys that are no text are left out.
-
-    Raises
-    ------
-    SourceError
-        It names something that is no part of word vectors, or is malformed.
-    """
+    """Read the first pickle of a file: plain values and `Made`; keys that are no text are left out."""
     machine = _Objects(str(path))
     try:
         with path.open("rb") as file:
@@ -173,18 +146,12 @@ def read_objects(path: Path) -> Any:
         return machine.pop()
     except OSError as error:
         raise SourceError(f"cannot read {path}: {one_line(error)}") from None
-    except _BAD_STEPS as error:
+    except BAD_STEPS as error:
         raise SourceError(f"{path} is truncated or no pickle ({one_line(error)}); get the file again") from None
 
 
 def as_array(value: Any, origin: str) -> NDArray[Any]:
-    """A matrix of floats that was pickled as a NumPy array.
-
-    Raises
-    ------
-    SourceError
-        It is something else, or its bytes don't fit its shape.
-    """
+    """A matrix of floats that was pickled as a NumPy array."""
     match value:
         case Made(state=(_, tuple() as shape, Made(arguments=(str() as kind, *_)) as dtype, fortran, bytes() as raw)):
             big = isinstance(dtype.state, tuple) and dtype.state[1:2] == (">",)

@@ -13,13 +13,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from embcheck.errors import SourceError
-from embcheck.sources.files.looking import one_line, printable
+from embcheck.sources.files import one_line, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import BinaryIO
-
-__all__ = ["PickleEndsError", "PickledTensor", "Storage", "unpickle"]
 
 _MOST_STEPS = 2**20  # a tensor takes about 30
 _STORAGES = {
@@ -29,7 +27,11 @@ _STORAGES = {
 _TYPE = re.compile(
     r"torch(\.cuda|\.storage)?\.[A-Za-z0-9]*Storage|torch\.(b?float|u?int|complex|bool)\w{0,20}", re.ASCII
 )
-_BAD_STEPS = (ValueError, TypeError, LookupError, AttributeError, OverflowError, MemoryError, DeprecationWarning)
+BAD_STEPS = (ValueError, TypeError, LookupError, AttributeError, OverflowError, MemoryError, DeprecationWarning)
+_VALUES = frozenset(
+    {"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"}
+    | {"BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "NONE"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ class PickledTensor:
 
 
 @dataclass(frozen=True, slots=True)
-class _Name:
+class Name:
     """A name that the pickle refers to, such as ``torch.FloatStorage``: never looked up."""
 
     text: str
@@ -64,35 +66,21 @@ class PickleEndsError(SourceError):
 
 
 def unpickle(stream: BinaryIO, origin: str) -> Any:
-    """Read one pickle and leave the stream behind it.
+    """Read one pickle and leave the stream behind it: plain values, `PickledTensor` and `Storage`.
 
-    Parameters
-    ----------
-    stream
-        The bytes.
-    origin
-        What the file is called in error messages.
-
-    Returns
-    -------
-    Dictionaries, lists, tuples, texts, numbers, `PickledTensor` and `Storage`; keys that are no text are left out.
-
-    Raises
-    ------
-    SourceError
-        It holds anything else, or is malformed.
+    Keys that are no text are left out.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", DeprecationWarning)  # of names with escapes, which none of ours has
-            return _run(_Machine(origin), stream, origin)
-    except _BAD_STEPS as error:
+            return _run(Machine(origin), stream, origin)
+    except BAD_STEPS as error:
         raise PickleEndsError(
             f"{origin} is truncated or no pickle of tensors ({one_line(error)}); download it again"
         ) from None
 
 
-def _run(machine: _Machine, stream: BinaryIO, origin: str) -> Any:
+def _run(machine: Machine, stream: BinaryIO, origin: str) -> Any:
     for steps, (code, argument, _) in enumerate(pickletools.genops(stream)):
         if steps > _MOST_STEPS:
             raise SourceError(f"{origin} pickles more than any model has; save only the model's state_dict()")
@@ -102,21 +90,21 @@ def _run(machine: _Machine, stream: BinaryIO, origin: str) -> Any:
     return machine.pop()
 
 
-class _Machine:
+class Machine:
     """The stack and the memory that a pickle's steps work on."""
 
     def __init__(self, origin: str) -> None:
-        self._origin = origin
-        self._stack: list[Any] = []
-        self._marks: list[int] = []
-        self._memory: dict[int, Any] = {}
+        self.origin = origin
+        self.stack: list[Any] = []
+        self.marks: list[int] = []
+        self.memory: dict[int, Any] = {}
 
     def step(self, name: str, argument: Any) -> None:
         """Carry out one step."""
         if name in _VALUES:
-            self._stack.append(argument)
+            self.stack.append(argument)
         elif name in _FRESH:
-            self._stack.append(_FRESH[name]())
+            self.stack.append(_FRESH[name]())
         elif name in _STEPS:
             _STEPS[name](self, argument)
         elif name not in {"PROTO", "FRAME"}:
@@ -124,88 +112,68 @@ class _Machine:
 
     def pop(self) -> Any:
         """The uppermost value."""
-        return self._stack.pop()
+        return self.stack.pop()
 
     def pop_marked(self) -> list[Any]:
-        at = self._marks.pop()
-        values = self._stack[at:]
-        del self._stack[at:]
+        """Everything above the last mark."""
+        at = self.marks.pop()
+        values = self.stack[at:]
+        del self.stack[at:]
         return values
 
-    def mark(self, _: Any) -> None:
-        self._marks.append(len(self._stack))
-
     def put(self, at: int) -> None:
-        self._memory[at] = self._stack[-1]
+        """Remember the uppermost value."""
+        self.memory[at] = self.stack[-1]
 
-    def memoize(self, _: Any) -> None:
-        self.put(len(self._memory))
+    def shorten(self, length: int) -> None:
+        """Make a tuple of the uppermost values."""
+        self.stack[-length:] = [tuple(self.stack[-length:])]
 
-    def get(self, at: int) -> None:
-        self._stack.append(self._memory[at])
-
-    def push_tuple(self, _: Any) -> None:
-        self._stack.append(tuple(self.pop_marked()))
-
-    def short_tuple(self, length: int) -> None:
-        self._stack[-length:] = [tuple(self._stack[-length:])]
-
-    def append(self, _: Any) -> None:
-        value = self.pop()
-        _require(self._stack[-1], list).append(value)
-
-    def appends(self, _: Any) -> None:
-        values = self.pop_marked()
-        _require(self._stack[-1], list).extend(values)
-
-    def set_item(self, _: Any) -> None:
-        value, key = self.pop(), self.pop()
-        self.fill([key, value])
-
-    def set_items(self, _: Any) -> None:
-        self.fill(self.pop_marked())
+    def extend(self, values: list[Any]) -> None:
+        """Add to the uppermost list."""
+        require(self.stack[-1], list).extend(values)
 
     def fill(self, values: list[Any]) -> None:
-        target = _require(self._stack[-1], dict)
+        """Add keys and values to the uppermost dictionary."""
+        target = require(self.stack[-1], dict)
         for key, value in zip(values[::2], values[1::2], strict=True):
             if isinstance(key, str):
                 target[key] = value
 
-    def name(self, argument: str) -> None:
-        self.push_name(*argument.split(" ", 1))
-
-    def stack_name(self, _: Any) -> None:
+    def push_stacked_name(self, _: Any) -> None:
+        """As `push_name`, of the two uppermost texts."""
         name, module = self.pop(), self.pop()
-        self.push_name(_require(module, str), _require(name, str))
+        self.push_name(require(module, str), require(name, str))
 
     def push_name(self, module: str, name: str) -> None:
+        """Keep a name, if tensors need it."""
         text = f"{module}.{name}"
         if text not in _MAKERS and not _TYPE.fullmatch(text):
             raise SourceError(
-                f"{self._origin} holds {printable(text)}, which is no tensor and could run code when read; "
+                f"{self.origin} holds {printable(text)}, which is no tensor and could run code when read; "
                 "save only the model's state_dict(), best as safetensors"
             )
-        self._stack.append(_Name(text))
+        self.stack.append(Name(text))
 
-    def storage(self, _: Any) -> None:
-        kind, named, key, _, count = _require(self.pop(), tuple)[:5]
+    def push_storage(self, _: Any) -> None:
+        """What a reference outside of the pickle means."""
+        kind, named, key, _, count = require(self.pop(), tuple)[:5]
         if kind != "storage":
             raise ValueError(f"it refers to {one_line(kind)}, which is no storage")
-        text = _require(named, _Name).text.rsplit(".", 1)[-1].removesuffix("Storage")
+        text = require(named, Name).text.rsplit(".", 1)[-1].removesuffix("Storage")
         dtype = None if text == "Untyped" else _STORAGES.get(text, text)
-        self._stack.append(Storage(dtype, _require(key, str), _count(count)))
+        self.stack.append(Storage(dtype, require(key, str), _count(count)))
 
-    def reduce(self, _: Any) -> None:
+    def make(self, _: Any) -> None:
+        """Stand-in for a call."""
         arguments, name = self.pop(), self.pop()
-        self._stack.append(_MAKERS[_require(name, _Name).text](*_require(arguments, tuple)))
-
-    def build(self, _: Any) -> None:
-        self.pop()  # attributes, such as a state dictionary's versions: not needed, so not set
+        self.stack.append(_MAKERS[require(name, Name).text](*require(arguments, tuple)))
 
 
-def _require(value: Any, kind: type) -> Any:
+def require(value: Any, kind: type) -> Any:
+    """The value, which must be of exactly this type."""
     if type(value) is not kind:
-        raise TypeError(f"a {kind.__name__.lstrip('_')} is needed where a {type(value).__name__.lstrip('_')} stands")
+        raise TypeError(f"a {kind.__name__} is needed where a {type(value).__name__} stands")
     return value
 
 
@@ -216,21 +184,21 @@ def _count(value: Any) -> int:
 
 
 def _counts(values: Any) -> tuple[int, ...]:
-    return tuple(map(_count, _require(values, tuple)))
+    return tuple(map(_count, require(values, tuple)))
 
 
 def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> PickledTensor:
-    stored = _require(storage, Storage)
+    stored = require(storage, Storage)
     return PickledTensor(stored, stored.dtype or "U8", _count(offset), _counts(shape), _counts(strides))
 
 
 def _typed_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> PickledTensor:
     """A tensor of a type that storages have no name for, such as float8."""
-    dtype = _require(rest[2], _Name).text.removeprefix("torch.").upper()
-    return PickledTensor(_require(storage, Storage), dtype, _count(offset), _counts(shape), _counts(strides))
+    dtype = require(rest[2], Name).text.removeprefix("torch.").upper()
+    return PickledTensor(require(storage, Storage), dtype, _count(offset), _counts(shape), _counts(strides))
 
 
-def _empty(*arguments: Any) -> dict[str, Any]:
+def _empty(*arguments: Any) -> dict[str, object]:
     if arguments:
         raise ValueError("a dictionary is made of something")
     return {}
@@ -244,10 +212,6 @@ def _nothing(*_: Any) -> None:
     """What is built so is not needed."""
 
 
-_VALUES = frozenset(
-    {"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"}
-    | {"BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "NONE"}
-)
 _FRESH: dict[str, Callable[[], Any]] = {
     "EMPTY_DICT": dict,
     "EMPTY_LIST": list,
@@ -255,26 +219,26 @@ _FRESH: dict[str, Callable[[], Any]] = {
     "NEWTRUE": lambda: True,
     "NEWFALSE": lambda: False,
 }
-_STEPS: dict[str, Callable[[_Machine, Any], None]] = {
-    "MARK": _Machine.mark,
-    "BINPUT": _Machine.put,
-    "LONG_BINPUT": _Machine.put,
-    "MEMOIZE": _Machine.memoize,
-    "BINGET": _Machine.get,
-    "LONG_BINGET": _Machine.get,
-    "TUPLE": _Machine.push_tuple,
-    "TUPLE1": lambda machine, _: machine.short_tuple(1),
-    "TUPLE2": lambda machine, _: machine.short_tuple(2),
-    "TUPLE3": lambda machine, _: machine.short_tuple(3),
-    "APPEND": _Machine.append,
-    "APPENDS": _Machine.appends,
-    "SETITEM": _Machine.set_item,
-    "SETITEMS": _Machine.set_items,
-    "GLOBAL": _Machine.name,
-    "STACK_GLOBAL": _Machine.stack_name,
-    "BINPERSID": _Machine.storage,
-    "REDUCE": _Machine.reduce,
-    "BUILD": _Machine.build,
+_STEPS: dict[str, Callable[[Machine, Any], object]] = {
+    "MARK": lambda machine, _: machine.marks.append(len(machine.stack)),
+    "BINPUT": Machine.put,
+    "LONG_BINPUT": Machine.put,
+    "MEMOIZE": lambda machine, _: machine.put(len(machine.memory)),
+    "BINGET": lambda machine, at: machine.stack.append(machine.memory[at]),
+    "LONG_BINGET": lambda machine, at: machine.stack.append(machine.memory[at]),
+    "TUPLE": lambda machine, _: machine.stack.append(tuple(machine.pop_marked())),
+    "TUPLE1": lambda machine, _: machine.shorten(1),
+    "TUPLE2": lambda machine, _: machine.shorten(2),
+    "TUPLE3": lambda machine, _: machine.shorten(3),
+    "APPEND": lambda machine, _: machine.extend([machine.pop()]),
+    "APPENDS": lambda machine, _: machine.extend(machine.pop_marked()),
+    "SETITEM": lambda machine, _: machine.fill([machine.pop(), machine.pop()][::-1]),
+    "SETITEMS": lambda machine, _: machine.fill(machine.pop_marked()),
+    "GLOBAL": lambda machine, name: machine.push_name(*name.split(" ", 1)),
+    "STACK_GLOBAL": Machine.push_stacked_name,
+    "BINPERSID": Machine.push_storage,
+    "REDUCE": Machine.make,
+    "BUILD": lambda machine, _: machine.pop(),  # attributes, such as a state dictionary's versions: not needed
 }
 _MAKERS: dict[str, Callable[..., Any]] = {
     "torch._utils._rebuild_tensor": _tensor,

@@ -7,15 +7,13 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from embcheck.errors import SourceError
-from embcheck.sources.files.looking import disguise, one_line, printable
+from embcheck.sources.files import disguise, one_line, printable
 from embcheck.sources.weights.stored import BITS, Stored, as_tensor
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from embcheck.sources.files.access import RandomAccess
-
-__all__ = ["SafetensorsFile"]
+    from embcheck.sources.files import JsonObject, RandomAccess
 
 _LENGTH_BYTES = 8
 _LARGEST_HEADER = 25 * 2**20
@@ -24,25 +22,7 @@ _MOST_DIMENSIONS = 16
 
 
 class SafetensorsFile:
-    """The tensors of a file. Only its header is read here.
-
-    Parameters
-    ----------
-    access
-        The file.
-    file
-        Its name in its folder.
-
-    Attributes
-    ----------
-    tensors
-        What it holds, by name.
-
-    Raises
-    ------
-    SourceError
-        The header is malformed, or says other than the file's length.
-    """
+    """The tensors of a file. Only its header is read here."""
 
     def __init__(self, access: RandomAccess, file: str) -> None:
         self._access = access
@@ -59,22 +39,22 @@ class SafetensorsFile:
         start, stop = self._ranges[stored.name]
         return as_tensor(self._access.read(self._start + start, stop - start), stored)
 
-    def _read_header(self) -> tuple[dict[str, Any], int]:
+    def _read_header(self) -> tuple[JsonObject, int]:
         size = self._access.size
         if size < _LENGTH_BYTES:
-            raise self._malformed("it is too short for a header")
+            raise self._malformed_error("it is too short for a header")
         length = int.from_bytes(self._access.read(0, _LENGTH_BYTES), "little")
         if length > min(_LARGEST_HEADER, size - _LENGTH_BYTES):
-            raise self._malformed(f"its header would take {length} bytes")
+            raise self._malformed_error(f"its header would take {length} bytes")
         raw = bytes(self._access.read(_LENGTH_BYTES, length))
         if max(raw.count(mark) for mark in (b'"', b"[", b"{", b",")) > _MOST_MARKS:
-            raise self._malformed("its header lists more tensors than any model has")
+            raise self._malformed_error("its header lists more tensors than any model has")
         try:
             header = json.loads(raw)
         except (ValueError, RecursionError) as error:
-            raise self._malformed(f"its header is no JSON: {one_line(error)}") from None
+            raise self._malformed_error(f"its header is no JSON: {one_line(error)}") from None
         if not isinstance(header, dict):
-            raise self._malformed("its header is no JSON object")
+            raise self._malformed_error("its header is no JSON object")
         return header, _LENGTH_BYTES + length
 
     def _entry(self, name: str, file: str, entry: Any) -> tuple[Stored, tuple[int, int]]:
@@ -82,10 +62,10 @@ class SafetensorsFile:
         fields = entry if isinstance(entry, dict) else {}
         dtype, shape, offsets = fields.get("dtype"), _counts(fields.get("shape")), _counts(fields.get("data_offsets"))
         if not isinstance(dtype, str) or shape is None or offsets is None or len(offsets) != 2:
-            raise self._malformed(f"tensor {printable(name)} has no dtype, shape and data_offsets")
+            raise self._malformed_error(f"tensor {printable(name)} has no dtype, shape and data_offsets")
         start, stop = offsets
         if dtype in BITS and math.prod(shape) * BITS[dtype] != (stop - start) * 8:
-            raise self._malformed(f"tensor {printable(name)} {shape} {dtype} can't take {stop - start} bytes")
+            raise self._malformed_error(f"tensor {printable(name)} {shape} {dtype} can't take {stop - start} bytes")
         return Stored(name, file, tuple(shape), dtype), (start, stop)
 
     def _check_ranges(self) -> None:
@@ -93,12 +73,12 @@ class SafetensorsFile:
         end = 0
         for start, stop in sorted(self._ranges.values()):
             if start != end or stop < start:
-                raise self._malformed("its tensors overlap or leave holes")
+                raise self._malformed_error("its tensors overlap or leave holes")
             end = stop
         if self._start + end != self._access.size:
-            raise self._malformed(f"its header asks for {self._start + end} bytes")
+            raise self._malformed_error(f"its header asks for {self._start + end} bytes")
 
-    def _malformed(self, why: str) -> SourceError:
+    def _malformed_error(self, why: str) -> SourceError:
         name, size = self._access.name, self._access.size
         if (it := disguise(bytes(self._access.read(0, min(size, 512))))) is not None:
             return SourceError(f"{name} is {it}")

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import torch
 
-from embcheck.sources.files.looking import printable
+from embcheck.sources.files import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from torch import Tensor
 
-__all__ = ["BITS", "FLOATS", "Stored", "TensorFile", "as_tensor"]
+    from embcheck.sources.files import JsonObject
 
 FLOATS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 BITS = {
@@ -48,6 +48,42 @@ class Stored:
         return f"{printable(self.name)} {list(self.shape)} {printable(self.dtype)}"
 
 
+class TensorStore(Protocol):
+    """The tensors of a model by name, of which only shapes are known until one is read."""
+
+    @property
+    def origin(self) -> str:
+        """What the model is called in error messages."""
+        ...
+
+    @property
+    def config(self) -> JsonObject:
+        """What the model says of itself, in the words of a config.json; empty where it says nothing."""
+        ...
+
+    @property
+    def names(self) -> Collection[str]:
+        """All tensors."""
+        ...
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes of those that `read` has read so far."""
+        ...
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Rows first."""
+        ...
+
+    def refusal(self, name: str) -> str | None:
+        """Why a tensor's numbers can't be read as floats, ``None`` where they can."""
+        ...
+
+    def read(self, name: str) -> Tensor:
+        """A matrix whose numbers can be read, once; `SourceError` where the file is damaged."""
+        ...
+
+
 class TensorFile(Protocol):
     """A file of weights, of which only the header has been read."""
 
@@ -64,14 +100,7 @@ class TensorFile(Protocol):
 def as_tensor(view: memoryview, stored: Stored, strides: tuple[int, ...] | None = None) -> Tensor:
     """Make a tensor of little-endian bytes, without a copy where they are aligned and writable.
 
-    Parameters
-    ----------
-    view
-        The bytes from the first number to the last.
-    stored
-        Its shape and dtype, one of `FLOATS`.
-    strides
-        Numbers from one row, and one column, to the next; by default rows follow each other.
+    ``strides`` count numbers from one row, and one column, to the next; by default rows follow each other.
     """
     dtype = getattr(torch, FLOATS[stored.dtype])
     octets = np.frombuffer(view, dtype=np.uint8)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from embcheck.errors import SourceError
-from embcheck.sources.files.access import LocalBytes
+from embcheck.sources.files import LocalBytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["LONGEST_GRAM", "MAGIC", "Grams", "compose", "read_fasttext", "read_header"]
-
-MAGIC = b"\xba\x16\x4f\x2f"
 _VERSION = 12
 _HEADER = struct.Struct("<2i12id3i2q")
 _COUNT_AND_KIND = struct.Struct("<qb")
@@ -55,13 +52,7 @@ class Header:
 
 
 def read_header(path: Path, access: LocalBytes) -> Header:
-    """Read the header of a fastText model.
-
-    Raises
-    ------
-    SourceError
-        It is of another version, quantized, malformed, or promises more than the file holds.
-    """
+    """Read the header of a fastText model."""
     fields = _HEADER.unpack(access.read(0, _HEADER.size))
     version, width, buckets, shortest, longest = fields[1], fields[2], fields[10], fields[11], fields[12]
     entries, words, _, _, pruned = fields[15:]
@@ -80,13 +71,7 @@ def read_header(path: Path, access: LocalBytes) -> Header:
 
 
 def read_fasttext(path: Path) -> tuple[list[str], NDArray[np.float32]]:
-    """Read the words of a fastText model and compose their vectors.
-
-    Raises
-    ------
-    SourceError
-        The file is malformed, quantized or truncated.
-    """
+    """Read the words of a fastText model and compose their vectors."""
     access = LocalBytes(path)
     header = read_header(path, access)
     words, at = _read_words(path, access, header)
@@ -101,23 +86,7 @@ def read_fasttext(path: Path) -> tuple[list[str], NDArray[np.float32]]:
 
 
 def compose(words: Sequence[str], own: NDArray[Any], pieces: NDArray[Any], grams: Grams) -> NDArray[np.float32]:
-    """The vector of each word.
-
-    Parameters
-    ----------
-    words
-        V words.
-    own
-        (V, d) a vector for each of them.
-    pieces
-        (buckets, d) a vector for each bucket of n-grams.
-    grams
-        Which n-grams there are.
-
-    Returns
-    -------
-    (V, d) float32 means over a word's own vector and those of its n-grams.
-    """
+    """(V, d) means over each word's own vector and those of its n-grams, which are (buckets, d)."""
     composed = np.array(own, dtype=np.float32)
     if not grams.buckets:
         return composed

@@ -7,44 +7,31 @@ from typing import TYPE_CHECKING
 
 from embcheck.errors import SourceError
 from embcheck.sources.words import text
-from embcheck.sources.words.shared import HEAD_BYTES, described, open_file, to_table
+from embcheck.sources.words.text import HEAD_BYTES, describe_file, open_vectors, to_table
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from embcheck.sources.assemble import Description
     from embcheck.spec import ModelSpec
     from embcheck.table import EmbeddingTable
 
-__all__ = ["describe", "read"]
-
 
 def read(spec: ModelSpec) -> EmbeddingTable:
-    """Read the vectors as float32. How many numbers a line has is what most of the first lines say.
-
-    Raises
-    ------
-    SourceError
-        The file is not of this format, or a line is malformed.
-    """
+    """Read the vectors as float32. How many numbers a line has is what most of the first lines say."""
     path, width = _open(spec)
     words, matrix = text.parse(path, width=width, rows=text.count_lines(path), skip=0, spaces=True)
     return to_table(spec, path, words, matrix)
 
 
-def describe(spec: ModelSpec) -> dict[str, object]:
-    """What `read` would read, from the first lines; only reading it all would tell how many there are.
-
-    Raises
-    ------
-    SourceError
-        The file is not of this format.
-    """
+def describe(spec: ModelSpec) -> Description:
+    """What `read` would read, from the first lines; only reading it all would tell how many there are."""
     path, width = _open(spec)
-    return described(path, None, width)
+    return describe_file(path, None, width)
 
 
 def _open(spec: ModelSpec) -> tuple[Path, int]:
-    path, head = open_file(spec)
+    path, head = open_vectors(spec)
     lines = head.split(b"\n")
     if len(head) == HEAD_BYTES and len(lines) > 1:
         lines.pop()  # cut off by the end of what was read

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from embcheck.errors import SourceError
-from embcheck.sources.files.looking import one_line, printable, read_json, refuse_disguise
+from embcheck.sources.files import one_line, printable, read_json, refuse_disguise
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,20 +14,7 @@ _READABLE = "a .txt with one word a line, a .json list or a .parquet with a colu
 
 
 def read_words(path: Path, *, column: str | None) -> list[str]:
-    """Read the words of a vocabulary file, in row order.
-
-    Parameters
-    ----------
-    path
-        A ``.txt``, ``.json`` or ``.parquet`` file.
-    column
-        The parquet column that holds them, needed where there are several of text.
-
-    Raises
-    ------
-    SourceError
-        The file is of another kind, malformed, or leaves open which word a row has.
-    """
+    """Read the words of a vocabulary file, in row order; a parquet file of several text columns needs ``column``."""
     refuse_disguise(path)
     suffix = path.suffix.lower()
     if suffix == ".parquet":

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from embcheck.errors import SourceError, SpecError
-from embcheck.sources.assemble import assemble
-from embcheck.sources.files.looking import local_file, one_line, refuse_disguise, refuse_unknown_options
+from embcheck.sources.assemble import Description, assemble
+from embcheck.sources.files import local_file, one_line, refuse_disguise, refuse_unknown_options
 from embcheck.sources.words.lists import read_words
 from embcheck.table.vocabulary import WordVocabulary
 
@@ -23,58 +23,34 @@ if TYPE_CHECKING:
     from embcheck.spec import ModelSpec
     from embcheck.table import EmbeddingTable
 
-__all__ = ["describe", "read"]
-
 _BAD_HEADERS = (
-    OSError,
-    ValueError,
-    EOFError,
-    OverflowError,
-    TypeError,
-    SyntaxError,
-    MemoryError,
-    RecursionError,
+    OSError, ValueError, EOFError, OverflowError, TypeError, SyntaxError, MemoryError, RecursionError,
     tokenize.TokenError,
-)
+)  # fmt: skip
 
 
 def read(spec: ModelSpec) -> EmbeddingTable:
-    """Map a matrix into memory and read its words (``.txt``, ``.json`` or ``.parquet``; ``column=NAME`` for parquet).
-
-    Raises
-    ------
-    SpecError
-        The spec names no vocabulary.
-    SourceError
-        A file is malformed, or there are more or fewer words than rows.
-    """
+    """Map a matrix into memory and read its words (txt, json or parquet; ``column=NAME`` for parquet)."""
     path, vocab = _paths(spec)
-    matrix = _open(path)
+    matrix = open_matrix(path)
     words = read_words(vocab, column=spec.option("column"))
     if len(words) != matrix.shape[0]:
         raise SourceError(f"{path} has {matrix.shape[0]} rows but {vocab} has {len(words)} words; give one word a row")
-    tensor = torch.from_numpy(_native(matrix))
+    tensor = torch.from_numpy(np.require(matrix, dtype=matrix.dtype.newbyteorder("="), requirements="C"))
     return assemble(spec, tensor, WordVocabulary(words), bytes_read=tensor.nbytes)
 
 
-def describe(spec: ModelSpec) -> dict[str, object]:
-    """What `read` would read, from the matrix's header.
-
-    Raises
-    ------
-    SpecError, SourceError
-        As `read`, as far as the header tells.
-    """
+def describe(spec: ModelSpec) -> Description:
+    """What `read` would read, from the matrix's header."""
     path, vocab = _paths(spec)
-    matrix = _open(path)
-    return {
-        "tensor": None,
-        "shape": matrix.shape,
-        "dtype": matrix.dtype.name,
-        "bytes": matrix.nbytes,
-        "bytes_total": path.stat().st_size,
-        "files": [path.name, vocab.name],
-    }
+    matrix = open_matrix(path)
+    return Description(
+        shape=matrix.shape,
+        dtype=matrix.dtype.name,
+        bytes=matrix.nbytes,
+        bytes_total=path.stat().st_size,
+        files=(path.name, vocab.name),
+    )
 
 
 def _paths(spec: ModelSpec) -> tuple[Path, Path]:
@@ -87,7 +63,7 @@ def _paths(spec: ModelSpec) -> tuple[Path, Path]:
     return local_file(spec, spec.target), local_file(spec, vocab)
 
 
-def _open(path: Path) -> NDArray[Any]:
+def open_matrix(path: Path) -> NDArray[Any]:
     """Map the matrix copy-on-write: torch warns of memory that can't be written."""
     refuse_disguise(path)
     try:
@@ -102,10 +78,4 @@ def _open(path: Path) -> NDArray[Any]:
         raise SourceError(f"{path} has shape {matrix.shape}; a matrix of rows x width is needed")
     if matrix.dtype.kind != "f" or matrix.dtype.itemsize not in {2, 4, 8}:
         raise SourceError(f"{path} holds {matrix.dtype.name}; save it as float16, float32 or float64")
-    found: NDArray[Any] = matrix
-    return found
-
-
-def _native(matrix: NDArray[Any]) -> NDArray[Any]:
-    """The matrix in row order and this machine's byte order; copied only where it has another."""
-    return np.require(matrix, dtype=matrix.dtype.newbyteorder("="), requirements="C")
+    return np.asanyarray(matrix)

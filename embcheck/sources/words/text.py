@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import torch
 from pyarrow import csv
 
 from embcheck.errors import SourceError
-from embcheck.sources.files.looking import one_line
+from embcheck.sources.assemble import Description, assemble
+from embcheck.sources.files import local_file, one_line, read_head, refuse_disguise, refuse_unknown_options
+from embcheck.table.vocabulary import WordVocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,8 +22,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from embcheck.spec import ModelSpec
+    from embcheck.table import EmbeddingTable
+
 _BLOCK = 4 * 2**20  # bytes of text parsed at once: what caches hold
 _LONGEST_LINE = 2**26
+_ITEM_BYTES = 4
+HEAD_BYTES = 2**16
+FASTTEXT_MODEL = b"\xba\x16\x4f\x2f"
 _HEADER = re.compile(rb"([0-9]{1,15})[ \t]([0-9]{1,15})[ \t]*\r?")
 _NUMBER = re.compile(rb"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?|[-+]?(nan|inf)", re.IGNORECASE)
 # Numbers go to Arrow one a line; white space that separates nothing becomes a character that no number has.
@@ -53,13 +62,7 @@ class _Layout:
 
 
 def read_header(path: Path, head: bytes) -> Header | None:
-    """The header of a file, ``None`` where its first line is something else.
-
-    Raises
-    ------
-    SourceError
-        The header promises no rows or no columns.
-    """
+    """The header of a file, ``None`` where its first line is something else."""
     line, _, _ = head.partition(b"\n")
     match = _HEADER.fullmatch(line)
     if match is None:
@@ -73,30 +76,7 @@ def read_header(path: Path, head: bytes) -> Header | None:
 def parse(
     path: Path, *, width: int, rows: int, skip: int, spaces: bool = False
 ) -> tuple[list[str], NDArray[np.float32]]:
-    """Parse word vectors.
-
-    Parameters
-    ----------
-    path
-        The file.
-    width
-        Numbers a line.
-    rows
-        How many lines there must be.
-    skip
-        Bytes before the first of them: a header line, or nothing.
-    spaces
-        Whether words may hold spaces.
-
-    Returns
-    -------
-    The words, and a (rows, width) matrix.
-
-    Raises
-    ------
-    SourceError
-        A line is short, long or garbled, or there are more or fewer of them.
-    """
+    """Words and their (rows, width) matrix, from lines after the first ``skip`` bytes; ``spaces``: words hold some."""
     least = 2 * width  # bytes of a line: a number and a separator each
     size = path.stat().st_size - skip + 1
     if rows * least > size:
@@ -109,13 +89,13 @@ def parse(
     layout = _Layout(path, width, spaces)
     words: list[str] = []
     for line, block in _blocks(path, skip):
-        found, numbers = _parse_block(layout, line, block)
-        if len(words) + len(found) > rows:
+        more, numbers = _parse_block(layout, line, block)
+        if len(words) + len(more) > rows:
             extra = line + rows - len(words)
             raise SourceError(f"{path}, line {extra}: only {rows} vectors are promised but more follow; get it again")
         with np.errstate(over="ignore"):  # what float32 can't hold becomes infinite, and is classed as such
-            matrix[len(words) : len(words) + len(found)] = numbers
-        words += found
+            matrix[len(words) : len(words) + len(more)] = numbers
+        words += more
     if len(words) < rows:
         raise SourceError(
             f"{path} is truncated: {rows} vectors are promised but only {len(words)} are there; get it again"
@@ -167,18 +147,12 @@ def _parse_block(layout: _Layout, first: int, block: bytes) -> tuple[list[str], 
         parts.append(line[cut:])
     numbers = _to_numbers(b"\n".join(parts))
     if numbers is None or len(numbers) != len(lines) * layout.width:
-        raise _garbled(layout, first, parts)
+        raise _garbled_error(layout, first, parts)
     return words, numbers.reshape(-1, layout.width)
 
 
 def _cut(layout: _Layout, number: int, line: bytes) -> int:
-    """Where the word of an unusual line ends: one that ends in a space, or whose word holds spaces.
-
-    Raises
-    ------
-    SourceError
-        The line has too few numbers, or too many.
-    """
+    """Where the word of an unusual line ends: one that ends in a space, or whose word holds spaces."""
     stripped = line.rstrip(b" ")
     fields = stripped.count(b" ")
     if fields == layout.width:
@@ -203,7 +177,7 @@ def _to_numbers(lines: bytes) -> NDArray[np.float64] | None:
     return numbers
 
 
-def _garbled(layout: _Layout, first: int, parts: list[bytes]) -> SourceError:
+def _garbled_error(layout: _Layout, first: int, parts: list[bytes]) -> SourceError:
     """The error that names the first line of a block with a field that is no number."""
     for number, part in enumerate(parts, first):
         fields = part.rstrip(b" ")[1:].split(b" ")
@@ -216,4 +190,51 @@ def _garbled(layout: _Layout, first: int, parts: list[bytes]) -> SourceError:
             )
     return SourceError(
         f"{layout.path}: lines {first} to {first + len(parts) - 1} hold text that is no number; get it again"
+    )
+
+
+def open_vectors(spec: ModelSpec) -> tuple[Path, bytes]:
+    """The file of a spec and its first bytes."""
+    refuse_unknown_options(spec)
+    path = local_file(spec, spec.target)
+    refuse_disguise(path)
+    head = read_head(path, HEAD_BYTES)
+    if head.startswith(FASTTEXT_MODEL):
+        raise SourceError(
+            f"{path} is a fastText model, whose words share n-gram vectors; "
+            f"write gensim:{path} to compose them, or give its .vec file as fasttext:FILE"
+        )
+    return path, head
+
+
+def read_with_header(path: Path, header: Header) -> tuple[list[str], NDArray[np.float32]]:
+    """Parse text vectors whose first line says how many there are."""
+    require_room(path, header, item_bytes=2)
+    return parse(path, width=header.width, rows=header.rows, skip=header.size)
+
+
+def require_room(path: Path, header: Header, *, item_bytes: int) -> None:
+    """Refuse a header that promises more than the file can hold, before anything is allocated."""
+    size = path.stat().st_size
+    least = header.size + header.rows * (header.width * item_bytes)
+    if least - 1 > size:
+        raise SourceError(
+            f"{path}: the header promises {header.rows} x {header.width} vectors, at least {least} bytes, "
+            f"but the file has {size}; it is truncated or its header is wrong; get it again"
+        )
+
+
+def to_table(spec: ModelSpec, path: Path, words: list[str], matrix: NDArray[np.float32]) -> EmbeddingTable:
+    """The table of words and vectors that were read from a file."""
+    return assemble(spec, torch.from_numpy(matrix), WordVocabulary(words), bytes_read=path.stat().st_size)
+
+
+def describe_file(path: Path, rows: int | None, width: int) -> Description:
+    """What `describe` of these formats returns; ``rows`` is ``None`` where only reading it all would tell."""
+    return Description(
+        shape=(rows, width),
+        dtype="float32",
+        bytes=None if rows is None else rows * width * _ITEM_BYTES,
+        bytes_total=path.stat().st_size,
+        files=(path.name,),
     )

@@ -1,4 +1,4 @@
-"""word2vec vectors, binary or text: a line with their number and width, then a word and its numbers each."""
+"""word2vec vectors, binary or text, and fastText's as text: a line with their number and width, then each word's."""
 
 from __future__ import annotations
 
@@ -7,19 +7,18 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from embcheck.errors import SourceError
-from embcheck.sources.files.looking import one_line
+from embcheck.sources.files import one_line
 from embcheck.sources.words import text
-from embcheck.sources.words.shared import described, open_file, read_with_header, require_room, to_table
+from embcheck.sources.words.text import describe_file, open_vectors, read_with_header, require_room, to_table
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from embcheck.sources.assemble import Description
     from embcheck.spec import ModelSpec
     from embcheck.table import EmbeddingTable
-
-__all__ = ["describe", "read"]
 
 _BLOCK = 16 * 2**20
 _LONGEST_WORD = 2**16
@@ -30,39 +29,28 @@ _CONTROL = frozenset({*range(0x20), 0x7F}) - frozenset(b"\t\r\n")
 
 
 def read(spec: ModelSpec) -> EmbeddingTable:
-    """Read the vectors as float32. Whether they are binary or text is told by the bytes after the first word.
-
-    Raises
-    ------
-    SourceError
-        The file has no header or one that does not fit it, is truncated, or a vector is malformed.
-    """
+    """Read the vectors as float32. Whether word2vec's are binary or text is told by the bytes after the first word."""
     path, header, is_text = _open(spec)
     words, matrix = read_with_header(path, header) if is_text else _read_binary(path, header)
     return to_table(spec, path, words, matrix)
 
 
-def describe(spec: ModelSpec) -> dict[str, object]:
-    """What `read` would read, from the first line.
-
-    Raises
-    ------
-    SourceError
-        The file has no header.
-    """
+def describe(spec: ModelSpec) -> Description:
+    """What `read` would read, from the first line."""
     path, header, _ = _open(spec)
-    return described(path, header.rows, header.width)
+    return describe_file(path, header.rows, header.width)
 
 
 def _open(spec: ModelSpec) -> tuple[Path, text.Header, bool]:
-    path, head = open_file(spec)
+    path, head = open_vectors(spec)
     header = text.read_header(path, head)
+    is_text = spec.scheme == "fasttext"
     if header is None:
+        way_out = "" if is_text else "if it is text without a header, "
         raise SourceError(
-            f"{path}: line 1 does not say how many vectors follow; "
-            f"if it is text without a header, read it as glove:{spec.target}"
+            f"{path}: line 1 does not say how many vectors follow; {way_out}read it as glove:{spec.target}"
         )
-    return path, header, _looks_like_text(head[header.size :])
+    return path, header, is_text or _looks_like_text(head[header.size :])
 
 
 def _looks_like_text(sample: bytes) -> bool:
@@ -85,9 +73,9 @@ def _read_binary(path: Path, header: text.Header) -> tuple[list[str], NDArray[np
             file.seek(header.size)
             while len(words) < header.rows:
                 buffer = rest + _next_block(file, path, header, len(words))
-                found, vectors, rest = _cut(path, buffer, header, start=len(words))
-                matrix[len(words) : len(words) + len(found)] = vectors
-                words += found
+                more, vectors, rest = _cut(path, buffer, header, start=len(words))
+                matrix[len(words) : len(words) + len(more)] = vectors
+                words += more
             left = len(rest.strip(b"\r\n")) + len(file.read(1))
     except OSError as error:
         raise SourceError(f"cannot read {path}: {one_line(error)}") from None

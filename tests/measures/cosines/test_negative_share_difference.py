@@ -9,6 +9,7 @@ from scipy import stats
 from embcheck import measures, nulls
 from embcheck.errors import NotMeasurable, UsageError
 from embcheck.measures.cosines import negative_share_difference
+from embcheck.stats import permutations
 from embcheck.table import EmbeddingTable
 from embcheck.table.vocabulary import TokenKind, WordVocabulary
 
@@ -125,7 +126,7 @@ def test_sampled_comparators_have_the_stratified_interval(monkeypatch, by_length
 
 def test_labels_are_permuted_uniformly(monkeypatch, cosines):
     """Permutation draws follow the distribution over all 252 ways to label five of ten tokens."""
-    monkeypatch.setattr(negative_share_difference, "PERMUTATIONS", 5_000)
+    monkeypatch.setattr(permutations, "PERMUTATIONS", 5_000)
     table = table_of([*ASCII[:5], *GREEK[:5]], width=4)
     found = measures.negative_share_difference(table, "ascii", rng=np.random.default_rng(3))
     ((own, other),) = samples(table, range(5), cosines)
@@ -141,7 +142,7 @@ def test_labels_are_permuted_uniformly(monkeypatch, cosines):
 
 def test_labels_are_permuted_within_lengths_only(monkeypatch, by_length, rng):
     """Where all tokens of a length share one value, shuffling labels changes nothing: lengths do not mix."""
-    monkeypatch.setattr(negative_share_difference, "PERMUTATIONS", 50)
+    monkeypatch.setattr(permutations, "PERMUTATIONS", 50)
     table, rows = by_length
     length = np.array([len(table.token(r)) for r in range(len(table.vectors))])
     monkeypatch.setattr(negative_share_difference, "_negative_shares", lambda *_: length / 10)

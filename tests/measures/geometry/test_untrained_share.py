@@ -7,7 +7,7 @@ import torch
 from embcheck import measures
 from embcheck.checks.evaluate import Check, evaluate
 from embcheck.claims import Verdict
-from embcheck.measures.geometry import fingerprints
+from embcheck.measures.geometry import untrained_share
 from embcheck.settings import Settings
 from embcheck.table import EmbeddingTable
 from embcheck.table.vocabulary import RowStatus, TokenKind, WordVocabulary
@@ -148,7 +148,7 @@ def test_clusters_are_found_around_sampled_tokens_only(monkeypatch, make):
     def change(vectors):
         vectors[100:120] = vectors[100] + 0.03 * vectors[100:120]
 
-    monkeypatch.setattr(fingerprints, "NEAR_PROBES", 2)
+    monkeypatch.setattr(untrained_share, "NEAR_PROBES", 2)
     about = measures.untrained_share(make(change)).details["fingerprints"]["near_another"]
     assert (about["searched_around"], about["rows"]) == (2, 20 if about["sampled_with_neighbor"] else 0)
 

@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from embcheck import published
-from embcheck.reports.terminal.published import listed
+from embcheck.reports.published import listed
 from embcheck.spec import parse
 
 ENTRIES = published.entries()

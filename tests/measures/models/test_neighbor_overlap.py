@@ -238,7 +238,8 @@ def test_draws_are_the_value_on_shuffled_tables(pair, monkeypatch, probes):
     shared, twin = align(tables), np.random.default_rng(8)
     with using(Settings(probes=probes)):
         draws = find(tables, seed=8).draws["shuffled_alignment"]
-        chosen = neighbor_overlap._probes(tables[0], shared)
+        drawn = tables[0].probes(probes or len(shared), among=shared.first)
+        chosen = np.searchsorted(shared.first, drawn)
         others = np.setdiff1d(np.arange(80), chosen)
         for draw in draws:
             order, rest = twin.permutation(len(chosen)), twin.permutation(others)

@@ -14,8 +14,8 @@ from embcheck.checks.evaluate import Check, evaluate
 from embcheck.claims import Verdict
 from embcheck.errors import NotMeasurable
 from embcheck.measures.neurons import middle_men, profile_agreement, profiles
-from embcheck.measures.pairs import related_pair_auc
 from embcheck.settings import Settings
+from embcheck.stats import permutations
 from embcheck.table import EmbeddingTable
 from embcheck.table.layers import GivenLayers
 
@@ -26,7 +26,7 @@ PROPERTIES = ("token_neuron_profiles", "token_neuron_middle_men")
 @pytest.fixture(scope="module", autouse=True)
 def few_draws():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(related_pair_auc, "PERMUTATIONS", 199)
+        patch.setattr(permutations, "PERMUTATIONS", 199)
         patch.setattr(middle_men, "ROTATIONS", 99)
         patch.setattr(profiles, "RANDOM_PAIRS", 30)
         yield

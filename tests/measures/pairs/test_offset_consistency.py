@@ -9,6 +9,7 @@ from embcheck import lexicons, measures, nulls
 from embcheck.errors import NotMeasurable
 from embcheck.measures.pairs import offset_consistency
 from embcheck.measures.pools import STEM, matched_pools
+from embcheck.stats import permutations
 from embcheck.table import EmbeddingTable
 
 
@@ -25,8 +26,8 @@ def build(words, pairs=24, others=700, *, width=16, strength=0.0, seed=0):
 
 @pytest.fixture
 def few_draws(monkeypatch):
-    monkeypatch.setattr(offset_consistency, "PERMUTATIONS", 60)
-    monkeypatch.setattr(offset_consistency, "_CHUNK", 25)
+    monkeypatch.setattr(permutations, "PERMUTATIONS", 60)
+    monkeypatch.setattr(permutations, "CHUNK", 25)
 
 
 def vectors_of(table, relation):
@@ -100,7 +101,7 @@ def test_the_null_function_draws_what_the_measure_draws(monkeypatch, words):
         _, made = nulls.shuffled_pairs(table, {"relation": relation}, r)
         pairs = made["relation"].pairs
         slow.append(consistency([rows[a] for a, _ in pairs], [rows[b] for _, b in pairs]))
-    monkeypatch.setattr(offset_consistency, "PERMUTATIONS", 400)
+    monkeypatch.setattr(permutations, "PERMUTATIONS", 400)
     fast = offset_consistency._shuffled(
         offset_consistency._resolve(table, relation, "single"), np.random.default_rng(6)
     )
@@ -159,7 +160,7 @@ def test_the_matched_null_function_draws_what_the_measure_draws(monkeypatch, wor
         _, made = nulls.frequency_matched_pairs(table, {"relation": relation}, r)
         pairs = made["relation"].pairs
         slow.append(consistency([rows[a] for a, _ in pairs], [rows[b] for _, b in pairs]))
-    monkeypatch.setattr(offset_consistency, "PERMUTATIONS", 400)
+    monkeypatch.setattr(permutations, "PERMUTATIONS", 400)
     fast = offset_consistency._frequency_matched(
         table, offset_consistency._resolve(table, relation, "single"), np.random.default_rng(6)
     )

@@ -9,8 +9,10 @@ from embcheck import lexicons, measures, nulls
 from embcheck.checks.evaluate import Check, evaluate
 from embcheck.claims import Verdict
 from embcheck.errors import NotMeasurable
-from embcheck.measures.pairs import comparisons, related_pair_auc
+from embcheck.measures import cells as measured
+from embcheck.measures.pairs import comparisons
 from embcheck.settings import Settings
+from embcheck.stats import permutations
 from embcheck.table import EmbeddingTable
 
 
@@ -20,8 +22,8 @@ def check(**parameters):
 
 @pytest.fixture
 def few_draws(monkeypatch):
-    monkeypatch.setattr(related_pair_auc, "PERMUTATIONS", 60)
-    monkeypatch.setattr(related_pair_auc, "_CHUNK", 25)
+    monkeypatch.setattr(permutations, "PERMUTATIONS", 60)
+    monkeypatch.setattr(permutations, "CHUNK", 25)
 
 
 def build(words, pairs=24, others=300, *, width=12, strength=0.0, seed=0):
@@ -87,7 +89,7 @@ def test_draws_are_the_areas_of_real_permutations(few_draws, words):
     table, relation = build(words, strength=0.5)
     first, second = vectors_of(table, relation)
     cells = np.array([[cosine(x, y) for y in second] for x in first])
-    drawn = related_pair_auc.shuffled(cells, np.random.default_rng(3))
+    drawn = measured.shuffled(cells, np.random.default_rng(3))
     r = np.random.default_rng(3)
     orders = [r.permuted(np.broadcast_to(np.arange(24), (count, 24)), axis=1) for count in (25, 25, 10)]
     expected = [area(first, second[order]) for order in np.concatenate(orders)[:12]]
@@ -104,10 +106,10 @@ def test_the_null_function_draws_what_the_measure_draws(monkeypatch, words):
         _, made = nulls.shuffled_pairs(table, {"relation": relation}, r)
         pairs = made["relation"].pairs
         a, b = np.array([rows[x] for x, _ in pairs]), np.array([rows[y] for _, y in pairs])
-        slow.append(related_pair_auc.area(np.array([[cosine(x, y) for y in b] for x in a])))
-    monkeypatch.setattr(related_pair_auc, "PERMUTATIONS", 400)
+        slow.append(measured.area(np.array([[cosine(x, y) for y in b] for x in a])))
+    monkeypatch.setattr(permutations, "PERMUTATIONS", 400)
     cells = np.array([[cosine(x, y) for y in second] for x in first])
-    assert stats.ks_2samp(slow, related_pair_auc.shuffled(cells, np.random.default_rng(6))).pvalue > 0.001
+    assert stats.ks_2samp(slow, measured.shuffled(cells, np.random.default_rng(6))).pvalue > 0.001
 
 
 def test_ties_count_one_half(few_draws, words, rng):
@@ -284,5 +286,5 @@ def test_worst_pairs_are_those_that_fewest_cross_pairs_lie_below(few_draws, word
 def test_areas_left_out_are_those_by_deletion(rng, n, decimals):
     """The area without each pair is that of the cells without its row and column, ties counting one half."""
     cells = rng.standard_normal((n, n)).round(decimals)
-    expected = [related_pair_auc.area(np.delete(np.delete(cells, i, 0), i, 1)) for i in range(n)]
-    np.testing.assert_allclose(related_pair_auc.areas_left_out(cells), expected, atol=1e-12)
+    expected = [measured.area(np.delete(np.delete(cells, i, 0), i, 1)) for i in range(n)]
+    np.testing.assert_allclose(measured.areas_left_out(cells), expected, atol=1e-12)

@@ -9,8 +9,8 @@ from embcheck import lexicons, measures, nulls
 from embcheck.checks.evaluate import Check, evaluate
 from embcheck.claims import Verdict
 from embcheck.errors import NotMeasurable
+from embcheck.measures.pools import axis_pool
 from embcheck.measures.words import axis_accuracy as module
-from embcheck.nulls.labels import axis_pool
 from embcheck.settings import Settings
 from embcheck.table import EmbeddingTable
 

@@ -11,6 +11,7 @@ from embcheck.claims import Verdict
 from embcheck.errors import NotMeasurable
 from embcheck.measures.words import category_separation
 from embcheck.settings import Settings
+from embcheck.stats import permutations
 from embcheck.table import EmbeddingTable
 
 (EIGHT,) = lexicons.categories("eight")
@@ -22,8 +23,8 @@ def check(**parameters):
 
 @pytest.fixture
 def few_draws(monkeypatch):
-    monkeypatch.setattr(category_separation, "PERMUTATIONS", 60)
-    monkeypatch.setattr(category_separation, "_CHUNK", 25)
+    monkeypatch.setattr(permutations, "PERMUTATIONS", 60)
+    monkeypatch.setattr(permutations, "CHUNK", 25)
 
 
 @pytest.fixture
@@ -132,7 +133,7 @@ def test_the_null_function_draws_what_the_measure_draws(monkeypatch, made):
         assert [len(group.words) for group in shuffled.groups] == [9, 8, 7]
         assert sorted(shuffled.words) == sorted(categories.words)
         slow.append(separate(*units_of(table, shuffled)))
-    monkeypatch.setattr(category_separation, "PERMUTATIONS", 400)
+    monkeypatch.setattr(permutations, "PERMUTATIONS", 400)
     units, labels = units_of(table, categories)
     assert stats.ks_2samp(slow, category_separation._shuffled(units @ units.T, labels, r)).pvalue > 0.001
 

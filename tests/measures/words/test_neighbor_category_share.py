@@ -10,6 +10,7 @@ from embcheck.claims import Verdict
 from embcheck.errors import NotMeasurable, UsageError
 from embcheck.measures.words import neighbor_category_share
 from embcheck.settings import Settings
+from embcheck.stats import permutations
 from embcheck.table import EmbeddingTable
 
 (KINDS,) = lexicons.categories("kinds")
@@ -21,8 +22,8 @@ def check(**parameters):
 
 @pytest.fixture
 def few_draws(monkeypatch):
-    monkeypatch.setattr(neighbor_category_share, "PERMUTATIONS", 60)
-    monkeypatch.setattr(neighbor_category_share, "_CHUNK", 25)
+    monkeypatch.setattr(permutations, "PERMUTATIONS", 60)
+    monkeypatch.setattr(permutations, "CHUNK", 25)
 
 
 @pytest.fixture
@@ -96,7 +97,7 @@ def test_the_null_function_draws_what_the_measure_draws(monkeypatch, made):
     for _ in range(200):
         _, parameters = nulls.shuffled_categories(table, {"categories": categories, "category": "c0"}, r)
         slow.append(excess(table, categories.words, list(parameters["categories"].groups[0].words))[0])
-    monkeypatch.setattr(neighbor_category_share, "PERMUTATIONS", 1_000)
+    monkeypatch.setattr(permutations, "PERMUTATIONS", 1_000)
     units = table.directions(categories.words).double().numpy()
     fast = neighbor_category_share._shuffled(neighbor_category_share.nearest(units @ units.T), 20, r)
     assert stats.ks_2samp(slow, fast).pvalue > 0.001

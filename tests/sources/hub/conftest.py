@@ -33,6 +33,10 @@ class Repo:
     gated: bool = False
     token: str | None = None
     branches: tuple = ("main",)
+    etag: str | None = None
+    """What every file's ETag is said to be."""
+    hidden: int = 0
+    """How many bytes of each small file are not told of before they are sent."""
 
     @property
     def commit(self):
@@ -160,13 +164,15 @@ class HubHandler(Handler):
         if content is None:
             self.fail(404, "EntryNotFound", "Entry not found")
             return
-        etag = f'"{hashlib.sha256(content).hexdigest()}"'
+        etag = f'"{repo.etag or hashlib.sha256(content).hexdigest()}"'
         headers = {"X-Repo-Commit": repo.commit, "ETag": etag}
         if name.endswith(LARGE):
             headers |= {"X-Linked-Size": str(len(content)), "X-Linked-Etag": etag}
             self.reply(302, {**headers, "Location": f"{self.hub.cdn}/{repo_name}/{name}"})
         else:
-            self.reply(200, {**headers, "Content-Length": str(len(content))}, content, body=body, name=name)
+            told = str(len(content) - repo.hidden) if not (body and repo.hidden) else None
+            self.close_connection = told is None
+            self.reply(200, {**headers, "Content-Length": told}, content, body=body, name=name)
 
 
 class CdnHandler(Handler):

@@ -57,8 +57,8 @@ def test_gguf_moves_the_header_and_the_table(hub, client, publish, make, spec):
     told = sources.describe(parse(spec))
     table = load(spec)
     assert torch.equal(table.vectors, stored)
-    assert (told["tensor"], told["bytes"], told["files"]) == ("token_embd.weight", stored.nbytes, ["q.gguf"])
-    assert table.provenance.revision == told["revision"] == hub.repos["org/model"].commit
+    assert (told.tensor, told.bytes, told.files) == ("token_embd.weight", stored.nbytes, ("q.gguf",))
+    assert table.provenance.revision == told.revision == hub.repos["org/model"].commit
     assert hub.weights_moved() <= stored.nbytes + 300 * KB
     hub.moved.clear()
     load(spec)
@@ -88,12 +88,12 @@ def test_describe_moves_only_headers(hub, client, publish):
     """What would be read is told before it is: the tensor, its bytes, and of how many."""
     stored = publish(shards=12)
     told = sources.describe(parse("org/model"))
-    assert (told["tensor"], told["shape"], told["dtype"]) == ("model.embed_tokens.weight", (16384, 128), "bfloat16")
-    assert told["bytes"] == stored.nbytes
+    assert (told.tensor, told.shape, told.dtype) == ("model.embed_tokens.weight", (16384, 128), "bfloat16")
+    assert told.bytes == stored.nbytes
     sizes = {name: len(content) for name, content in hub.repos["org/model"].files.items()}
-    assert told["bytes_total"] == sum(size for name, size in sizes.items() if name.endswith(".safetensors"))
-    assert told["files"] == ["model-00007-of-00012.safetensors", "config.json", "tokenizer.json"]
-    assert told["revision"] == hub.repos["org/model"].commit
+    assert told.bytes_total == sum(size for name, size in sizes.items() if name.endswith(".safetensors"))
+    assert told.files == ("model-00007-of-00012.safetensors", "config.json", "tokenizer.json")
+    assert told.revision == hub.repos["org/model"].commit
     assert hub.weights_moved() <= 128 * KB
 
 
@@ -168,7 +168,7 @@ def test_leftovers_are_removed(hub, client, publish):
     load("org/model")
     [table] = [p for p in client.glob("embcheck/**/*-*") if p.is_file() and p.stat().st_size > 2**20]
     table.unlink()
-    old, young = table.with_name(".part-old"), table.with_name(".part-young")
+    old, young = (table.with_name(f".{table.name}.{age}.tmp") for age in ("old", "young"))
     for part in (old, young):
         part.write_bytes(b"x")
     os.utime(old, (0, 0))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from embcheck import sources
-from embcheck.sources.models import demo
+from embcheck.sources.models.directory import demo_folder
 from embcheck.spec import parse
 
 NEEDED = ("config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors")
@@ -13,7 +13,7 @@ NEEDED = ("config.json", "tokenizer.json", "tokenizer_config.json", "model.safet
 
 def test_a_model_on_the_hub_says_the_same(hub, client, publish):
     """Whatever it is published beside stays there; the next layer needs no request for weights."""
-    folder = demo.folder()
+    folder = demo_folder()
     there = {name: (folder / name).read_bytes() for name in NEEDED if (folder / name).exists()}
     publish(files={**there, "pytorch_model.bin": b"\0" * 2**20, "model.py": b"raise SystemExit"})
     found = sources.expand(parse("hidden:org/model@layer=all"))

@@ -1,4 +1,4 @@
-"""Analogies: does a - b + c lead to the target, and better than the words themselves do?"""
+"""One analogy: does a - b + c lead to the target?"""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from embcheck.estimate import Estimate
 from embcheck.measures import histograms
 from embcheck.measures.forms import forms_of
 from embcheck.measures.kernels import blocks
-from embcheck.measures.pairs import analogy_ranks
+from embcheck.measures.measure import measure
+from embcheck.measures.resolve import undecided
 from embcheck.table.vocabulary import word_key
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from embcheck.lexicons import Analogy, Relation
+    from embcheck.lexicons import Analogy
     from embcheck.measures.forms import Forms
     from embcheck.table import EmbeddingTable
 
-__all__ = ["analogy_gain", "analogy_rank"]
+__all__ = ["analogy_rank"]
 
 ENOUGH_FORMS = 1_000  # below it, rank 10 is reached by chance more often than once in a hundred
 DRAWN = 20
@@ -58,6 +59,7 @@ class _Ranking:
         return None if form is None else float(self.best[form])
 
 
+@measure
 def analogy_rank(table: EmbeddingTable, analogy: Analogy) -> Estimate:
     r"""Rank of the target among all surface forms by cosine with a - b + c, the three source words left out.
 
@@ -89,12 +91,17 @@ def analogy_rank(table: EmbeddingTable, analogy: Analogy) -> Estimate:
         "nearest_to_c": unit[2],
         "a_plus_c": unit[0] + unit[2],
     }
-    scores = _scores(table, torch.stack([*queries.values(), unit[1]]))
-    found = {name: _Ranking(forms.best(scores[i]), forms) for i, name in enumerate(queries)}
-    found["3cosmul"] = _Ranking(forms.best(_cos_mul(scores[2], scores[-1], scores[3])), forms)
+    query = torch.nn.functional.normalize(torch.stack([*queries.values(), unit[1]]), dim=1).float()
+    scores = blocks.cosines(table, query)
+    rankings = {name: _Ranking(forms.best(scores[i]), forms) for i, name in enumerate(queries)}
+    near_a, near_c, near_b = scores[2] + 1, scores[3] + 1, scores[-1] + 1  # twice the cosines shifted to [0, 1]
+    rankings["3cosmul"] = _Ranking(forms.best(near_a / 2 * near_c / 2 / (near_b / 2 + EPSILON)), forms)
     sources = words[:3]
-    ranks = {name: ranking.rank(analogy.target, sources) for name, ranking in found.items()}
-    main = found["3cosadd"]
+    ranks = {name: ranking.rank(analogy.target, sources) for name, ranking in rankings.items()}
+    main, main_raw = rankings["3cosadd"], rankings["3cosadd_raw"]
+    nearest = _nearest(table, scores[0], main, analogy)
+    excluded = {forms.find(word) for word in sources}
+    ahead = [entry for form, entry in nearest if form not in excluded][:10]
     return Estimate.exact(
         float(ranks["3cosadd"]),
         n=forms.count,
@@ -103,35 +110,19 @@ def analogy_rank(table: EmbeddingTable, analogy: Analogy) -> Estimate:
         details={
             "ranks": ranks,
             "rank_with_sources_kept": main.rank(analogy.target),
-            "rank_among_candidates": _among_candidates(main, analogy, found["3cosadd_raw"]),
+            "rank_among_candidates": _among_candidates(main, analogy, main_raw),
             "words": list(words),
-            "nearest": [entry for _, entry in _nearest(table, scores[0], main, analogy)[:DRAWN]],
+            "nearest": [entry for _, entry in nearest[:DRAWN]],
             "cosine_histogram": histograms.of_values(main.best.cpu().double().numpy()),
             "cosines": {w: main.score(w) for w in words},
-            "cosines_raw": {w: found["3cosadd_raw"].score(w) for w in words},
+            "cosines_raw": {w: main_raw.score(w) for w in words},
             "angle_degrees": _angle(raw[0] - raw[1], raw[3] - raw[2]),
             "summary": _summary(analogy, ranks),
         },
-        counterexamples=_ahead(table, scores[0], main, analogy),
-        reason=_too_few(forms.count),
+        counterexamples=[{key: entry[key] for key in ("id", "token", "value")} for entry in ahead],
+        reason=undecided(forms.count, "forms to rank", ENOUGH_FORMS),
         compared_as=("reciprocal rank, near ties in part", 1 / main.soft_rank(analogy.target, sources)),
     )
-
-
-def _too_few(forms: int) -> str | None:
-    return f"only {forms} forms to rank; {ENOUGH_FORMS} are needed to decide" if forms < ENOUGH_FORMS else None
-
-
-def _scores(table: EmbeddingTable, queries: Tensor) -> Tensor:
-    """(q, N) cosines of queries with every population row."""
-    with blocks.full_precision():
-        query = torch.nn.functional.normalize(queries, dim=1).float()
-        return torch.cat([query @ unit.T for _, unit in blocks.blocks(table)], dim=1)
-
-
-def _cos_mul(near_a: Tensor, near_b: Tensor, near_c: Tensor) -> Tensor:
-    """3CosMul: cosines shifted to [0, 1], those to a and c multiplied, divided by that to b."""
-    return (near_a + 1) / 2 * (near_c + 1) / 2 / ((near_b + 1) / 2 + EPSILON)
 
 
 def _angle(first: Tensor, second: Tensor) -> float | None:
@@ -144,29 +135,20 @@ def _among_candidates(main: _Ranking, analogy: Analogy, raw: _Ranking) -> dict[s
     """Where the target stands among the analogy's candidates, sources kept as the source document keeps them."""
     if not analogy.candidates:
         return None
-    found = {}
+    ranks = {}
     for name, ranking in (("unit", main), ("raw", raw)):
         scores = {w: s for w in analogy.candidates if (s := ranking.score(w)) is not None}
-        found[name] = 1 + sum(s >= scores[analogy.target] for w, s in scores.items() if w != analogy.target)
-    return {**found, "candidates": len(scores)}
+        ranks[name] = 1 + sum(s >= scores[analogy.target] for w, s in scores.items() if w != analogy.target)
+    return {**ranks, "candidates": len(scores)}
 
 
 def _summary(analogy: Analogy, ranks: dict[str, int]) -> str:
     controls = {name: ranks[name] for name in ("nearest_to_a", "nearest_to_c", "a_plus_c")}
     name = min(controls, key=lambda key: controls[key])
-    what = {"nearest_to_a": f"{analogy.a} alone", "nearest_to_c": f"{analogy.c} alone"}.get(
-        name, f"{analogy.a} + {analogy.c}"
-    )
+    alone = {"nearest_to_a": f"{analogy.a} alone", "nearest_to_c": f"{analogy.c} alone"}
+    what = alone.get(name, f"{analogy.a} + {analogy.c}")
     reached = f"{what} ranks {analogy.target} {controls[name]}, the arithmetic {ranks['3cosadd']}"
     return reached if ranks["3cosadd"] < controls[name] else f"{reached}: it adds nothing over that"
-
-
-def _ahead(table: EmbeddingTable, scores: Tensor, ranking: _Ranking, analogy: Analogy) -> list[dict[str, Any]]:
-    """The forms nearest to a - b + c, source words left out; the target is among them where it ranks high."""
-    excluded = {ranking.forms.find(w) for w in (analogy.a, analogy.b, analogy.c)}
-    nearest = _nearest(table, scores, ranking, analogy)
-    kept = [entry for form, entry in nearest if form not in excluded][:10]
-    return [{key: entry[key] for key in ("id", "token", "value")} for entry in kept]
 
 
 def _nearest(
@@ -175,31 +157,9 @@ def _nearest(
     """Forms among the 200 nearest rows, nearest first, each with its nearest variant and its role in the analogy."""
     words = {"source": (analogy.a, analogy.b, analogy.c), "target": (analogy.target,)}
     roles = {ranking.forms.find(word): role for role, listed in words.items() for word in listed}
-    found: dict[int, dict[str, Any]] = {}
+    entries: dict[int, dict[str, Any]] = {}
     for position in torch.argsort(scores, descending=True, stable=True)[:200].tolist():
         form, row = int(ranking.forms.of_position[position]), int(table.population[position])
         entry = {"id": row, "token": table.token(row), "value": float(scores[position]), "role": roles.get(form)}
-        found.setdefault(form, entry)
-    return list(found.items())
-
-
-def analogy_gain(table: EmbeddingTable, relation: Relation) -> Estimate:
-    r"""Mean reciprocal rank of 3CosAdd minus that of the better control, over the analogies of a relation's pairs.
-
-    Every ordered pair of distinct pairs (i, j) asks :math:`a_j - a_i + b_i \to b_j` over the whole population, its
-    three source words left out. Controls: nearest to :math:`a_j`, nearest to :math:`b_i`, :math:`a_j + b_i` (Linzen
-    2016). Unit: word-disjoint pairs, at most 40, drawn by a hash of the seed and the word; interval: jackknife-t that
-    leaves out a pair with every analogy it is in, the better control chosen anew each time.
-
-    Parameters
-    ----------
-    relation
-        Word-disjoint pairs (a, b).
-
-    Raises
-    ------
-    NotMeasurable
-        Fewer than 3 pairs resolve to single tokens, or the better control's mean reciprocal rank is above 0.9: no
-        room is left to gain.
-    """
-    return analogy_ranks.gain(table, relation, forms_of(table))
+        entries.setdefault(form, entry)
+    return list(entries.items())

@@ -5,7 +5,7 @@ import pytest
 
 from embcheck import lexicons, measures
 from embcheck.errors import NotMeasurable
-from embcheck.measures.pairs import analogies
+from embcheck.measures.pairs import analogy_rank
 from embcheck.table import EmbeddingTable
 
 WORDS = ("king", "man", "woman", "queen")
@@ -164,7 +164,7 @@ def test_a_small_vocabulary_decides_nothing(monkeypatch, table):
     """Below the number of forms where rank 10 is rare by chance, the rank is given with the reason."""
     found = measures.analogy_rank(table, analogy())
     assert f"only {found.n} forms" in found.reason
-    monkeypatch.setattr(analogies, "ENOUGH_FORMS", found.n)
+    monkeypatch.setattr(analogy_rank, "ENOUGH_FORMS", found.n)
     assert measures.analogy_rank(table, analogy()).reason is None
 
 

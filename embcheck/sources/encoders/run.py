@@ -1,69 +1,82 @@
-"""Words through a sentence encoder: pooled and normalised as the model says, on the device asked for."""
+"""Running a whole model: quiet libraries, all weights present, words pooled and normalised as an encoder says."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
+import logging
 import tempfile
+import warnings
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embcheck.errors import SourceError
-from embcheck.sources.encoders.run_model import bad_models, quiet, require_all_weights
-from embcheck.sources.encoders.stage import stage
-from embcheck.sources.files.folder import LocalFolder
-from embcheck.sources.files.looking import one_line
+from embcheck.sources.encoders.modules import stage
+from embcheck.sources.files import LocalFolder, one_line, printable
 from embcheck.sources.tokenizers.load import offline
 from embcheck.sources.weights.checkpoint import open_checkpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import torch
     from torch import Tensor
 
     from embcheck.sources.encoders.modules import Module
 
-__all__ = ["encode", "model_sha256", "require_library", "weight_files"]
-
+_BAD_MODELS = (
+    OSError, ValueError, LookupError, TypeError, AttributeError, ImportError, RuntimeError, AssertionError,
+    ArithmeticError, MemoryError, EOFError,
+)  # fmt: skip
 _BATCH = 64
 
 
-def require_library() -> None:
-    """Check that sentence-transformers is there, without importing it.
+def require_all_weights(origin: Path, report: Mapping[str, Any]) -> None:
+    """Refuse a checkpoint that lacks weights: the library would fill them in at random, with no more than a warning."""
+    missing = sorted(key for key in report["missing_keys"] if "pooler" not in key)  # tokens are pooled by our modules
+    if missing:
+        raise SourceError(
+            f"{origin} lacks {len(missing)} weights that its config.json asks for, such as {printable(missing[0])}; "
+            "they would be random; download the model again"
+        )
 
-    Raises
-    ------
-    SourceError
-        It is not.
-    """
+
+def bad_models() -> tuple[type[Exception], ...]:
+    """What a malformed model makes the libraries raise; settings of a wrong type have a class of their own."""
+    from huggingface_hub import errors
+
+    strict: type[Exception] | None = getattr(errors, "StrictDataclassError", None)
+    return _BAD_MODELS if strict is None else (*_BAD_MODELS, strict)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep what the libraries say of old names and defaults from the user, who can do nothing about it."""
+    from transformers.utils import logging as library
+
+    bars: Any = library
+    disabled, shown = logging.root.manager.disable, bars.is_progress_bar_enabled()
+    logging.disable(logging.WARNING)
+    bars.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
+        if shown:
+            bars.enable_progress_bar()
+
+
+def require_library() -> None:
+    """Check that sentence-transformers is there, without importing it."""
     if importlib.util.find_spec("sentence_transformers") is None:
         raise SourceError("encoding words needs sentence-transformers; pip install 'embcheck[st]', or add space=tokens")
 
 
 def encode(modules: tuple[Module, ...], words: Sequence[str], *, prefix: str, device: torch.device) -> Tensor:
-    """Encode each word behind a prefix.
-
-    Parameters
-    ----------
-    modules
-        The encoder.
-    words
-        What to encode.
-    prefix
-        Text before each word.
-    device
-        Where the model runs.
-
-    Returns
-    -------
-    (n, d) float32 vectors on the CPU.
-
-    Raises
-    ------
-    SourceError
-        The library is missing, or the model is malformed, unsafe, or lacks weights.
-    """
+    """Encode each word behind a prefix: (n, d) float32 vectors on the CPU."""
     require_library()
     origin = modules[0].folder
     try:
@@ -79,25 +92,13 @@ def encode(modules: tuple[Module, ...], words: Sequence[str], *, prefix: str, de
 
 
 def weight_files(modules: tuple[Module, ...]) -> list[Path]:
-    """Every file that holds weights of the encoder.
-
-    Raises
-    ------
-    SourceError
-        A module has none.
-    """
+    """Every file that holds weights of the encoder."""
     weighted = [m.folder for m in modules if m.kind in {"Transformer", "StaticEmbedding", "Dense", "LayerNorm"}]
     return [folder / file for folder in weighted for file in open_checkpoint(LocalFolder(folder)).files]
 
 
 def model_sha256(modules: tuple[Module, ...]) -> str:
-    """Hash over the encoder's files of weights, one after the other.
-
-    Raises
-    ------
-    SourceError
-        One can't be read.
-    """
+    """Hash over the encoder's files of weights, one after the other."""
     digest = hashlib.sha256()
     for path in weight_files(modules):
         try:
@@ -122,6 +123,7 @@ def _load(origin: Path, folder: str, device: torch.device) -> Any:
             Path(folder) / "0_Transformer",
             config=inner.config,
             local_files_only=True,
+            trust_remote_code=False,
             output_loading_info=True,
             use_safetensors=True,
         )

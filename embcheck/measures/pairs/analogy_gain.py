@@ -9,10 +9,12 @@ import numpy as np
 import torch
 
 from embcheck.errors import NotMeasurable
-from embcheck.estimate import Estimate, part
+from embcheck.estimate import Estimate
+from embcheck.measures.cells import enough_pairs
+from embcheck.measures.forms import forms_of
 from embcheck.measures.kernels import blocks, signs
-from embcheck.settings import current
-from embcheck.stats.intervals import jackknife_interval
+from embcheck.measures.measure import measure
+from embcheck.measures.resolve import check_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,9 +26,9 @@ if TYPE_CHECKING:
     from embcheck.measures.forms import Forms
     from embcheck.table import EmbeddingTable
 
-__all__ = ["METHODS", "gain", "ranks"]
+__all__ = ["METHODS", "analogy_gain", "ranks"]
 
-MIN_PAIRS, ENOUGH_PAIRS, MAX_PAIRS = 3, 20, 40
+MAX_PAIRS = 40
 CEILING = 0.9
 METHODS = {
     "3cosadd": (1.0, -1.0, 1.0),
@@ -47,8 +49,27 @@ class _Words:
     forms: NDArray[np.int64]
 
 
-def gain(table: EmbeddingTable, relation: Relation, forms: Forms) -> Estimate:
-    """The estimate of ``analogy_gain``."""
+@measure
+def analogy_gain(table: EmbeddingTable, relation: Relation) -> Estimate:
+    r"""Mean reciprocal rank of 3CosAdd minus that of the better control, over the analogies of a relation's pairs.
+
+    Every ordered pair of distinct pairs (i, j) asks :math:`a_j - a_i + b_i \to b_j` over the whole population, its
+    three source words left out. Controls: nearest to :math:`a_j`, nearest to :math:`b_i`, :math:`a_j + b_i` (Linzen
+    2016). Unit: word-disjoint pairs, at most 40, drawn by a hash of the seed and the word; interval: jackknife-t that
+    leaves out a pair with every analogy it is in, the better control chosen anew each time.
+
+    Parameters
+    ----------
+    relation
+        Word-disjoint pairs (a, b).
+
+    Raises
+    ------
+    NotMeasurable
+        Fewer than 3 pairs resolve to single tokens, or the better control's mean reciprocal rank is above 0.9: no
+        room is left to gain.
+    """
+    forms = forms_of(table)
     words = _resolve(table, relation, forms)
     n = len(words.pairs)
     reciprocal = {name: 1 / rank for name, rank in ranks(table, words.rows, words.forms, forms).items()}
@@ -58,53 +79,42 @@ def gain(table: EmbeddingTable, relation: Relation, forms: Forms) -> Estimate:
         raise NotMeasurable(f"ceiling: the control {better} already has a mean reciprocal rank of {means[better]:.2f}")
     left_out = {name: _leave_one_out(cells) for name, cells in reciprocal.items()}
     controls = np.max([left_out[name] for name in METHODS if name != "3cosadd"], axis=0)
-    value = means["3cosadd"] - means[better]
-    level = current().confidence_level
-    low, high, pseudo = jackknife_interval(value, left_out["3cosadd"] - controls, level)
-    few = f"only {n} pairs are single tokens; {ENOUGH_PAIRS} are needed to decide" if n < ENOUGH_PAIRS else None
-    return Estimate(
-        value,
-        low,
-        high,
-        level,
-        "jackknife-t over word-disjoint pairs",
-        n,
-        "word pairs",
+    labels = [">".join(pair) for pair in words.pairs]
+    return Estimate.jackknife(
+        means["3cosadd"] - means[better],
+        left_out["3cosadd"] - controls,
+        unit="word pairs",
+        over="word-disjoint pairs",
+        labels=labels,
         name="gain in mean reciprocal rank",
         effect={"name": f"3CosAdd against {better}", "value": means["3cosadd"], "control": means[better]},
-        units=pseudo,
-        parts=(part([">".join(pair) for pair in words.pairs], pseudo, pseudo=True),),
         details={
             "coverage": table.embed(relation.words).coverage.record(),
             "analogies": n * (n - 1),
             "mean_reciprocal_rank": means,
             "accuracy": {name: _mean(cells == 1) for name, cells in reciprocal.items()},
             "better_control": better,
-            "pairs": [f"{a}>{b}" for a, b in words.pairs],
+            "pairs": labels,
         },
-        counterexamples=_against(words, reciprocal["3cosadd"] - reciprocal[better]),
-        reason=few,
+        counterexamples=_weakest(words, reciprocal["3cosadd"] - reciprocal[better]),
+        reason=enough_pairs(n),
     )
 
 
 def _resolve(table: EmbeddingTable, relation: Relation, forms: Forms) -> _Words:
     """The pairs to use: both words single tokens, all forms distinct; at most 40, in probe order."""
-    found = table.rows(relation.words)
+    ids = table.rows(relation.words)
     position = {int(row): i for i, row in enumerate(table.population)}
     kept: dict[int, tuple[tuple[str, str], int, int]] = {}
     used: set[int] = set()
-    for (a, b), first, second in zip(relation.pairs, found[::2], found[1::2], strict=True):
+    for (a, b), first, second in zip(relation.pairs, ids[::2], ids[1::2], strict=True):
         if first is None or second is None:
             continue
         pair_forms = {int(forms.of_position[position[row]]) for row in (first, second)}
         if len(pair_forms) == 2 and not pair_forms & used:
             used |= pair_forms
             kept[first] = ((a, b), first, second)
-    if len(kept) < MIN_PAIRS:
-        raise NotMeasurable(
-            f"{len(kept)} of {len(relation.pairs)} {relation.name} pairs are two single tokens here; "
-            f"at least {MIN_PAIRS} are needed"
-        )
+    check_pairs(len(kept), relation)
     drawn = table.probes(MAX_PAIRS, among=np.array(sorted(kept), dtype=np.int64))
     chosen = [kept[int(row)] for row in drawn]
     rows = np.array([c[1] for c in chosen] + [c[2] for c in chosen], dtype=np.int64)
@@ -118,12 +128,8 @@ def ranks(
 
     Scores are sums of the words' own cosine rows, so the matrix is multiplied once by 2n words, not by n^2 queries.
     Rows that write one of the words are ranked apart from the stream, in one small product, so that no score is
-    compared with itself across two products. Ties count against the target.
-
-    Parameters
-    ----------
-    rows, word_forms
-        (2n,) rows and forms of the words: all first words, then all second words.
+    compared with itself across two products. Ties count against the target. ``rows`` and ``word_forms`` are (2n,): all
+    first words, then all second words.
     """
     n = len(rows) // 2
     with blocks.full_precision():
@@ -132,17 +138,19 @@ def ranks(
         apart = np.sort(forms.positions(distinct))
         small = query @ table.units(table.population[apart]).T
         index = torch.from_numpy(np.searchsorted(distinct, forms.of_position[apart])).to(query.device)
-        place = torch.from_numpy(np.searchsorted(distinct, word_forms)).to(query.device)
+        form = torch.from_numpy(np.searchsorted(distinct, word_forms)).to(query.device)
         targets, counts = {}, {}
         for name, weights in METHODS.items():
             scores = _combine(small, weights).expand(n, n, len(apart))
-            targets[name], counts[name] = _start(_by_form(scores, index, len(distinct)), place, n)
-        ranked = {name: 1 + found.cpu().numpy().astype(np.int64) for name, found in counts.items()}
+            best = scores.new_full((*scores.shape[:-1], len(distinct)), -torch.inf)
+            best.scatter_reduce_(-1, index.expand(scores.shape), scores, "amax")
+            targets[name], counts[name] = _start(best, form, n)
+        ranked = {name: 1 + ahead.cpu().numpy().astype(np.int64) for name, ahead in counts.items()}
         for block in _rest(table, query, forms, apart):
             for name, weights in METHODS.items():
                 ranked[name] += _ahead(block, weights, targets[name])
-    for found in ranked.values():
-        np.fill_diagonal(found, 1)
+    for cells in ranked.values():
+        np.fill_diagonal(cells, 1)
     return ranked
 
 
@@ -166,23 +174,18 @@ def _ahead(block: Tensor, weights: tuple[float, float, float], targets: Any) -> 
     added: Any = minus * block[:n] + plus * block[n:]
     if on_host := block.device.type == "cpu":  # in NumPy, which compares and counts several times faster there
         base, added, targets = base.numpy(), added.numpy(), targets.numpy()
-    found = []
+    counts = []
     for i in range(1 if minus == plus == 0 else n):
         scores = base if minus == plus == 0 else base + added[i]
         scores = (scores.max(1) if on_host else scores.amax(1)) if block.shape[1] > 1 else scores[:, 0]
         ahead = signs.row_totals(scores >= targets[i, :, None])
-        found.append(ahead if on_host else ahead.cpu().numpy())
-    return np.stack(found)
+        counts.append(ahead if on_host else ahead.cpu().numpy())
+    return np.stack(counts)
 
 
-def _by_form(scores: Tensor, index: Tensor, count: int) -> Tensor:
-    start = scores.new_full((*scores.shape[:-1], count), -torch.inf)
-    return start.scatter_reduce(-1, index.expand(scores.shape), scores, "amax")
-
-
-def _start(best: Tensor, place: Tensor, n: int) -> tuple[Tensor, Tensor]:
+def _start(best: Tensor, form: Tensor, n: int) -> tuple[Tensor, Tensor]:
     """Target scores (n, n), and how many of the words' own forms are ahead, sources and target left out."""
-    first, second = place[:n], place[n:]
+    first, second = form[:n], form[n:]
     i, j = torch.meshgrid(torch.arange(n), torch.arange(n), indexing="ij")
     i, j = i.to(best.device), j.to(best.device)
     target = best.gather(2, second.expand(n, n)[..., None])[..., 0]
@@ -222,7 +225,7 @@ def _leave_one_out(cells: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray((off.sum() - off.sum(0) - off.sum(1)) / ((n - 1) * (n - 2)))
 
 
-def _against(words: _Words, difference: NDArray[np.float64]) -> list[dict[str, Any]]:
+def _weakest(words: _Words, difference: NDArray[np.float64]) -> list[dict[str, Any]]:
     """The pairs on whose analogies the arithmetic does worst against the control."""
     n = len(difference)
     off = difference - np.diag(np.diag(difference))

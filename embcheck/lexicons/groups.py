@@ -1,4 +1,4 @@
-"""Words in named groups."""
+"""Words in named groups, and words in order."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from embcheck.errors import UsageError
 from embcheck.lexicons.read import distinct, load, select
 
-__all__ = ["Categories", "Category", "categories"]
+__all__ = ["Categories", "Category", "OrderedWords", "categories", "sequences"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +19,9 @@ class Category:
     words: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        """Freeze the words."""
         object.__setattr__(self, "words", tuple(self.words))
 
     def __str__(self) -> str:
-        """Return the name."""
         return self.name
 
 
@@ -39,7 +37,6 @@ class Categories:
     groups: tuple[Category, ...]
 
     def __post_init__(self) -> None:
-        """Check the groups."""
         object.__setattr__(self, "groups", tuple(self.groups))
         if len(self.groups) < 2:
             raise UsageError(f"categories {self.name!r} need at least two groups, and have {len(self.groups)}")
@@ -56,7 +53,29 @@ class Categories:
         return tuple(group.name for group in self.groups)
 
     def __str__(self) -> str:
-        """Return the name."""
+        return self.name
+
+
+@dataclass(frozen=True, slots=True)
+class OrderedWords:
+    """Words in order; ``first`` is the number that the first of them stands for.
+
+    Raises `UsageError` where there are fewer than three or a word occurs twice, whatever its case.
+    """
+
+    name: str
+    sentence: str
+    words: tuple[str, ...]
+    first: int = 1
+    cyclic: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "words", tuple(self.words))
+        if len(self.words) < 3:
+            raise UsageError(f"sequence {self.name!r} needs at least three words, and has {len(self.words)}")
+        distinct(f"sequence {self.name!r}", self.words)
+
+    def __str__(self) -> str:
         return self.name
 
 
@@ -71,3 +90,13 @@ def _categories() -> dict[str, Categories]:
         name: Categories(name, table["sentence"], tuple(Category(*group) for group in table["groups"].items()))
         for name, table in load("categories.toml").items()
     }
+
+
+def sequences(*names: str) -> tuple[OrderedWords, ...]:
+    """Return the ordered words of these names, or all of them; `UsageError` for a name not known."""
+    return select("sequence", _sequences(), names)
+
+
+@functools.cache
+def _sequences() -> dict[str, OrderedWords]:
+    return {name: OrderedWords(name, **table) for name, table in load("sequences.toml").items()}

@@ -7,7 +7,7 @@ from scipy import stats
 from embcheck import lexicons, measures
 from embcheck.errors import NotMeasurable
 from embcheck.measures.forms import forms_of
-from embcheck.measures.pairs import analogy_ranks
+from embcheck.measures.pairs import analogy_gain
 from embcheck.table import EmbeddingTable
 
 CONTROLS = ("nearest_to_a", "nearest_to_c", "a_plus_c")
@@ -61,16 +61,16 @@ def naive_ranks(table, pairs):
 
 def measured(table, relation):
     forms = forms_of(table)
-    words = analogy_ranks._resolve(table, relation, forms)
-    return words.pairs, analogy_ranks.ranks(table, words.rows, words.forms, forms)
+    words = analogy_gain._resolve(table, relation, forms)
+    return words.pairs, analogy_gain.ranks(table, words.rows, words.forms, forms)
 
 
 @pytest.mark.parametrize(
-    "cells", [1, 100 * 22**2, analogy_ranks._CELLS], ids=["blocks of 64", "blocks of 100", "one block"]
+    "cells", [1, 100 * 22**2, analogy_gain._CELLS], ids=["blocks of 64", "blocks of 100", "one block"]
 )
 def test_ranks_are_those_of_sorting_for_every_analogy(monkeypatch, words, cells):
     """All n^2 ranks by every method equal those of sorting, however rows fall into blocks; variants count once."""
-    monkeypatch.setattr(analogy_ranks, "_CELLS", cells)
+    monkeypatch.setattr(analogy_gain, "_CELLS", cells)
     table, relation = build(words)
     pairs, found = measured(table, relation)
     expected = naive_ranks(table, pairs)

@@ -1,0 +1,57 @@
+"""Permutation tests: draws under a null, their p-values, and Holm's adjustment of several."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from embcheck.settings import current
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+__all__ = ["draw", "holm", "orders", "p_value"]
+
+PERMUTATIONS = 9_999
+CHUNK = 1_000
+
+
+def p_value(draws: NDArray[np.float64], value: float) -> float:
+    """One-sided p-value (r + 1)/(B + 1): r of the B draws reach the value, which counts as one of them."""
+    return (int((draws >= value).sum()) + 1) / (len(draws) + 1)
+
+
+def orders(size: int, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """(count, size) uniform permutations of 0, 1, ..., fixed points allowed: derangements are no group."""
+    return rng.permuted(np.broadcast_to(np.arange(size), (count, size)), axis=1)
+
+
+def draw(
+    statistic: Callable[[NDArray[np.int64]], NDArray[Any]],
+    sample: Callable[[int], NDArray[np.int64]],
+    *,
+    most: int | None = None,
+    chunk: int | None = None,
+) -> NDArray[np.float64]:
+    """(B,) values of a statistic under a null, B = ``most`` (9,999), or fewer where the settings say so.
+
+    ``sample(count)`` draws so many relabellings, ``statistic`` gives the value of each, at most ``chunk`` at a time.
+    """
+    values = np.empty(current().drawn(most or PERMUTATIONS))
+    step = chunk or CHUNK
+    for start in range(0, len(values), step):
+        part = values[start : start + step]
+        part[:] = statistic(sample(len(part)))
+    return values
+
+
+def holm(p_values: Sequence[float], family: int | None = None) -> list[float]:
+    """Holm's adjusted p-values, in the order given, of a family of so many tests: at least those that are given."""
+    size, worst, adjusted = max(family or 0, len(p_values)), 0.0, [0.0] * len(p_values)
+    for rank, i in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        worst = max(worst, min(1.0, (size - rank) * p_values[i]))
+        adjusted[i] = worst
+    return adjusted
