@@ -197,10 +197,13 @@ class beats:  # noqa: N801 - reads as a word in a claim
 
     def verdict(self, estimate: Estimate) -> Verdict:
         """Hold the value against the null's draws."""
-        p = self.p_value(estimate)
-        if p <= SIGNIFICANCE:
+        return self.verdict_of(self.p_value(estimate))
+
+    def verdict_of(self, p_value: float) -> Verdict:
+        """What a p-value says."""
+        if p_value <= SIGNIFICANCE:
             return Verdict.HOLDS
-        return Verdict.REFUTED if p >= 0.5 else Verdict.INCONCLUSIVE
+        return Verdict.REFUTED if p_value >= 0.5 else Verdict.INCONCLUSIVE
 
     def outcome(self, estimate: Estimate | None, verdict: Verdict) -> ClaimOutcome:  # noqa: ARG002 - the protocol's
         """The largest p-value that holds, with a verdict."""

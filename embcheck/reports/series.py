@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from embcheck.checks.record import Json
     from embcheck.reports.wording import Style
 
+HOW = ("matrix", "population", "seed", "probes", "confidence_level", "dtype")
+"""Columns that say how a number was measured."""
+
 
 @dataclass(frozen=True, slots=True)
 class Point:
@@ -55,21 +58,37 @@ class Failure(NamedTuple):
     before: int | None
 
 
+def series_of(row: Json) -> tuple[str, ...]:
+    """Which series a row belongs to: numbers that were measured otherwise are no neighbours of it."""
+    return (row["label"], row["model"], *(str(row.get(name)) for name in HOW))
+
+
 def series(rows: Iterable[Json]) -> tuple[Series, ...]:
-    """The rows of a sweep as series, by check and model; points by step."""
-    ordered = sorted(rows, key=lambda row: (row["label"], row["model"], row["step"]))
-    groups = (list(group) for _, group in groupby(ordered, key=lambda row: (row["label"], row["model"])))
-    return tuple(_series(group) for group in groups)
+    """The rows of a sweep as series, by check and model, and how it was measured; points by step."""
+    ordered = sorted(rows, key=lambda row: (*series_of(row), row["step"]))
+    groups = {key: list(group) for key, group in groupby(ordered, key=series_of)}
+    return tuple(_series(group, _name(key, list(groups))) for key, group in groups.items())
 
 
-def _series(rows: Sequence[Json]) -> Series:
+def _name(key: tuple[str, ...], keys: Sequence[tuple[str, ...]]) -> str:
+    """The model, with what tells this series of it from others."""
+    others = [other for other in keys if other[:2] == key[:2]]
+    told = [
+        f"{name} {value}"
+        for i, (name, value) in enumerate(zip(HOW, key[2:], strict=True), 2)
+        if any(other[i] != value for other in others)
+    ]
+    return ", ".join([str(key[1]), *told])
+
+
+def _series(rows: Sequence[Json], model: str) -> Series:
     last = rows[-1]
     points = tuple(
         Point(r["step"], r["value"], r["low"], r["high"], r["verdict"], r["outcome"] == "pass", r["reason"])
         for r in rows
     )
     name = next((row["estimate"] for row in rows if row["estimate"]), None)
-    return Series(last["model"], last["label"], last["sentence"], name, last["claims"], last["margin"], points)
+    return Series(model, last["label"], last["sentence"], name, last["claims"], last["margin"], points)
 
 
 def changes(line: Series) -> tuple[int, ...]:

@@ -1,8 +1,9 @@
 """Sweeps: the same checks over very many checkpoints, on whatever runs tasks, into one Parquet file.
 
 ``plan`` says which checkpoints, ``worker`` measures one of them wherever it is sent, ``pools`` are where it may be
-sent, ``drive`` keeps them busy and outlives those that die, ``store`` keeps what is finished, and
-``bisect`` finds where a claim broke. `embcheck.reports.series` reads the result over steps.
+sent, ``drive`` keeps them busy and outlives those that die, ``state`` knows what is lacking and what it all says,
+``store`` keeps what is finished, and ``bisect`` finds where a claim broke. `embcheck.reports.series` reads the result
+over steps.
 """
 
 from embcheck.sweep.bisect import Broken, bisect

@@ -12,7 +12,7 @@ from embcheck.claims import Verdict
 from embcheck.errors import UsageError
 from embcheck.run.session import Model, Session
 from embcheck.spec import parse
-from embcheck.sweep.plan import Checkpoint, checkpoints
+from embcheck.sweep.plan import Checkpoint, at, checkpoints, matching
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from embcheck.checks.check import Check, Result
     from embcheck.run.session import Population
     from embcheck.settings import Settings
+    from embcheck.spec import ModelSpec
 
 __all__ = ["Broken", "between", "bisect"]
 
@@ -35,14 +36,16 @@ class Broken:
 
 
 def between(good: str, bad: str, pattern: str | None = None) -> tuple[Checkpoint, ...]:
-    """The checkpoints from one to another of a training run, by step."""
+    """The checkpoints from one to another of a training run, by step, all read as these two are."""
     ends = [parse(good), parse(bad)]
     for end in ends:
         sources.check(end)
-    found = checkpoints(globs=[pattern or _siblings(ends[0].target)])
+    if _way(ends[0]) != _way(ends[1]):
+        raise UsageError(f"{good!r} and {bad!r} are not read in the same way; give both the same scheme and options")
+    found = checkpoints(matching(pattern or _siblings(ends[0].target), ends[0]))
     places = []
     for end in ends:
-        same = [i for i, one in enumerate(found) if _path(one.spec.target) == _path(end.target)]
+        same = [i for i, one in enumerate(found) if (_path(one.spec), *_way(one.spec)) == (_path(end), *_way(end))]
         if not same:
             raise UsageError(f"{end.text!r} is not among the {len(found)} checkpoints; name them with --glob")
         places.append(same[0])
@@ -57,15 +60,21 @@ def between(good: str, bad: str, pattern: str | None = None) -> tuple[Checkpoint
     return found[first : last + 1]
 
 
+def _path(spec: ModelSpec) -> Path:
+    return Path(spec.target).expanduser().resolve()
+
+
+def _way(spec: ModelSpec) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """How a checkpoint is read."""
+    named = at(spec, spec.target)
+    return named.scheme, named.options
+
+
 def _siblings(target: str) -> str:
     import re
 
     head, _, name = target.rstrip("/").rpartition("/")
     return f"{head or '.'}/" + re.sub(r"\d+", "[0-9]*", name)
-
-
-def _path(target: str) -> Path:
-    return Path(target).expanduser().resolve()
 
 
 def bisect(

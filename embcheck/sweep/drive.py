@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections import deque
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
-from dataclasses import dataclass, field
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future, wait
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,21 +15,22 @@ from embcheck.checks import collect
 from embcheck.errors import EmbcheckError, UsageError
 from embcheck.progress import track
 from embcheck.settings import Settings
-from embcheck.sweep.plan import Checkpoint, checkpoints, fingerprint
-from embcheck.sweep.pools import Pool, pool_of
+from embcheck.sweep.plan import Checkpoint, bundles, checkpoints
+from embcheck.sweep.pools import Pool, UnfinishedError, pool_of
+from embcheck.sweep.state import ATTEMPTS, Job, Sweep
 from embcheck.sweep.store import Store
-from embcheck.sweep.worker import Answer, How, Task, key_of, measure
+from embcheck.sweep.worker import Answer, How, Task, measure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from embcheck.checks.check import Check
-    from embcheck.run.document import Row
+    from embcheck.config.per_model import PerModel
+    from embcheck.run.rows import Row
     from embcheck.run.session import Population
+    from embcheck.spec import ModelSpec
 
 __all__ = ["Swept", "sweep"]
 
-ATTEMPTS = 3
 WORKING_BYTES = 2**30
 """What a worker takes beside its table: PyTorch itself, and blocks of work."""
 
@@ -39,118 +41,49 @@ class Swept:
 
     path: Path
     rows: tuple[Row, ...]
+    """All that the file has."""
     computed: int
     """Results that this sweep computed; the others were finished before."""
+    own: tuple[Row, ...] = ()
+    """What it was about, and what it passes or fails by."""
+    lost: int = 0
+    """Checks that were skipped though an earlier step of the same run has a value: they fail."""
 
     @property
     def passed(self) -> bool:
         """Whether there are results and all of them pass."""
-        return bool(self.rows) and all(row["outcome"] == "pass" for row in self.rows)
+        return bool(self.own) and all(row["outcome"] == "pass" for row in self.own)
 
     @property
     def errors(self) -> tuple[Row, ...]:
         """Results of checkpoints that could not be read and of checks that failed to run."""
-        return tuple(row for row in self.rows if row["verdict"] == "error")
+        return tuple(row for row in self.own if row["verdict"] == "error")
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was measured."""
+        return not self.lost and all(row["verdict"] == "skipped" for row in self.own)
 
-@dataclass(slots=True)
-class _Job:
-    """Checks that one checkpoint lacks."""
-
-    checkpoint: Checkpoint
-    fingerprint: str | None
-    labels: tuple[str, ...]
-    bytes: int = 0
-    attempts: int = 0
-    slot: int = 0
-
-
-@dataclass(slots=True)
-class _Sweep:
-    """The state of one sweep."""
-
-    plan: tuple[Checkpoint, ...]
-    checks: dict[str, Check]
-    how: How
-    store: Store
-    marks: dict[str, str | None] = field(default_factory=dict)
-    failed: dict[tuple[str, str], Row] = field(default_factory=dict)
-    held: dict[str, str] = field(default_factory=dict)
-    """Which table each checkpoint turned out to be, by spec."""
-    computed: int = 0
-
-    def labels(self, one: Checkpoint) -> list[str]:
-        """The checks that a checkpoint has."""
-        return [label for label, check in self.checks.items() if check.declaration.applies_to(one.spec)]
-
-    def key(self, table: str, label: str) -> str:
-        return key_of(table, self.checks[label].declaration.version, label, self.how)
-
-    def lacking(self, size: int) -> Iterator[_Job]:
-        """What is not finished, in groups of ``size`` checks of one checkpoint."""
-        for one in self.plan:
-            mark = self.marks[one.spec.text] = fingerprint(one.spec)
-            table = self.store.tables.get(mark or "")
-            if table:
-                self.held[one.spec.text] = table
-            labels = [c for c in self.labels(one) if not table or self.key(table, c) not in self.store.finished]
-            for start in range(0, len(labels), size):
-                yield _Job(one, mark, tuple(labels[start : start + size]))
-
-    def task(self, job: _Job) -> Task:
-        done = {table for table in self.store.known if self._complete(table, job.labels)}
-        return Task(job.checkpoint.spec, job.labels, self.how, job.slot, frozenset(done))
-
-    def _complete(self, table: str, labels: Sequence[str]) -> bool:
-        return all(self.key(table, label) in self.store.finished for label in labels)
-
-    def take(self, job: _Job, answer: Answer) -> None:
-        """Keep what a task found."""
-        if answer.table:
-            self.held[job.checkpoint.spec.text] = answer.table
-        if answer.rows is None:
-            return
-        rows = [
-            self._stamped(row, job.checkpoint, job.fingerprint, label, answer.table)
-            for label, row in zip(job.labels, answer.rows, strict=True)
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader should know of the tables: which steps hold the same one, and which have broken rows."""
+        steps: dict[tuple[str, str], list[int]] = {}
+        broken: dict[tuple[str, int], str] = {}
+        for row in self.own:
+            where = steps.setdefault((row["model"], row["table"]), [])
+            if row["table"] and row["step"] not in where:
+                where.append(row["step"])
+            lacking = json.loads(row["excluded"] or "{}").get("non_finite", 0)
+            if lacking:
+                broken[row["model"], row["step"]] = f"{lacking} rows are not finite, {row['rows']} are measured"
+        same = [
+            f"{model}: the same table at steps {', '.join(map(str, s))}" for (model, _), s in steps.items() if s[1:]
         ]
-        for row in rows:
-            if row["verdict"] == "error":
-                self.failed[job.checkpoint.spec.text, row["label"]] = row
-        good = [row for row in rows if row["verdict"] != "error"]
-        self.computed += len(good)
-        if good:
-            self.store.add(good)
-
-    def give_up(self, job: _Job, error: BaseException) -> None:
-        """After its last attempt, a job's checks are errors."""
-        from embcheck.checks.check import error_result
-        from embcheck.run.document import row_of
-
-        why = f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
-        message = f"the task died {job.attempts} times: {why}"
-        rows = tuple(row_of(error_result(self.checks[label], message)) for label in job.labels)
-        self.take(job, Answer("", rows))
-
-    def _stamped(self, row: Row, one: Checkpoint, mark: str | None, label: str, table: str) -> Row:
-        about = {"model": one.model, "step": one.step, "spec": one.spec.text, "fingerprint": mark}
-        return row | about | {"label": label, "table": table, "key": self.key(table, label)}
-
-    def rows(self) -> list[Row]:
-        """Every result of the plan, in order; and those of other checkpoints that the file already had."""
-        found = {}
-        for one in self.plan:
-            table, mark = self.held.get(one.spec.text, ""), self.marks[one.spec.text]
-            for label in self.labels(one):
-                row = self.failed.get((one.spec.text, label)) or self.store.finished[self.key(table, label)]
-                found[one.model, one.step, label] = self._stamped(row, one, mark, label, table)
-        for row in self.store.finished.values():
-            found.setdefault((row["model"], row["step"], row["label"]), row)
-        return [found[place] for place in sorted(found)]
+        return (*same, *(f"{model} step {step}: {why}" for (model, step), why in broken.items()))
 
 
 def sweep(  # noqa: PLR0913 - the options of the command, all by keyword
-    specs: Sequence[str] = (),
+    specs: Sequence[str | ModelSpec] = (),
     *,
     out: str | Path,
     globs: Sequence[str] = (),
@@ -165,6 +98,8 @@ def sweep(  # noqa: PLR0913 - the options of the command, all by keyword
     dtype: str | None = None,
     population: Population = "known",
     threads: int = 1,
+    per_model: Mapping[str, PerModel] | None = None,
+    shard: tuple[int, int] | None = None,
 ) -> Swept:
     """Check properties on many checkpoints, and keep every result in one Parquet file.
 
@@ -192,6 +127,11 @@ def sweep(  # noqa: PLR0913 - the options of the command, all by keyword
         As in `embcheck.check`. With several GPUs, tasks are dealt out to them.
     threads
         Of PyTorch in a task.
+    per_model
+        By alias, what a project says of one model: its own bounds, checks, parameters and exceptions.
+    shard
+        ``(i, n)``: only the i-th of n parts of the checkpoints. Several of these may add to one file at once, each its
+        part, which a sweep without ``shard`` gathers.
 
     Raises
     ------
@@ -211,8 +151,10 @@ def sweep(  # noqa: PLR0913 - the options of the command, all by keyword
     if group is not None and group < 1:
         raise UsageError(f"group must be at least 1, got {group}")
     how = How(settings or Settings(), files, device, dtype, population, threads)
-    with Store(Path(out)) as store:
-        state = _Sweep(plan, {check.label: check for check in checks}, how, store)
+    if shard is not None:
+        plan = _part(plan, *shard)
+    with Store(Path(out), is_shared=shard is not None) as store:
+        state = Sweep(plan, {check.label: check for check in checks}, how, store, per_model or {})
         jobs = list(state.lacking(group or len(checks)))
         if jobs:
             pool = pool_of(executor, workers)
@@ -221,35 +163,42 @@ def sweep(  # noqa: PLR0913 - the options of the command, all by keyword
                     pass
             finally:
                 pool.close()
-        rows = state.rows()
-        store.finish(rows)
-    return Swept(store.path, tuple(rows), state.computed)
+        own, lost = state.rows()
+        rows = store.finish(own)
+    return Swept(store.path, tuple(rows), state.computed, tuple(own), lost)
 
 
-def _drive(state: _Sweep, jobs: Sequence[_Job], pool: Pool, memory: int | None) -> Iterator[_Job]:
+def _part(plan: Sequence[Checkpoint], place: int, count: int) -> tuple[Checkpoint, ...]:
+    if not 1 <= place <= count:
+        raise UsageError(f"shard must be one of 1/{count} to {count}/{count}, got {place}/{count}")
+    return tuple(sorted(one for bundle in bundles(plan)[place - 1 :: count] for one in bundle))
+
+
+def _drive(state: Sweep, jobs: Sequence[Job], pool: Pool, memory: int | None) -> Iterator[Job]:
     """Run the jobs, as many at once as there are places and memory for; yield each when it is over."""
     if pool.here:
         memory = _all_memory() if memory is None else memory
         for job in jobs:
-            job.bytes = WORKING_BYTES + _table_bytes(job.checkpoint)
-    waiting, running, free = deque(jobs), dict[Future[Answer], _Job](), list(range(pool.slots))
+            job.bytes = WORKING_BYTES + max(_table_bytes(one) for one, _ in job.parts)
+    waiting, running, free = deque(jobs), dict[Future[tuple[Answer, ...]], Job](), list(range(pool.slots))
     executor = pool.make()
     try:
         while waiting or running:
             while waiting and free and _fits(waiting[0], running.values(), memory):
                 job = waiting.popleft()
                 job.slot = free.pop()
-                running[executor.submit(measure, state.task(job))] = job
+                running[_submit(executor, tuple(state.tasks(job)))] = job
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             broken = False
             for future in done:
                 job = running.pop(future)
                 free.append(job.slot)
-                broken |= isinstance(future.exception(), BrokenExecutor)
-                if _settle(state, job, future):
+                error = _error(future, pool)
+                broken |= isinstance(error, BrokenExecutor)
+                again = _settle(state, job, future, error)
+                waiting.extend(again)
+                if not again:
                     yield job
-                else:
-                    waiting.append(job)
             if broken:
                 executor.shutdown(wait=False)
                 executor = _anew(pool)
@@ -260,22 +209,42 @@ def _drive(state: _Sweep, jobs: Sequence[_Job], pool: Pool, memory: int | None) 
             executor.shutdown(wait=False)
 
 
-def _settle(state: _Sweep, job: _Job, future: Future[Answer]) -> bool:
-    """Take what a job found; False where it died and is to be tried again."""
-    error = future.exception()
+def _submit(executor: Executor, tasks: tuple[Task, ...]) -> Future[tuple[Answer, ...]]:
+    try:
+        return executor.submit(measure, *tasks)
+    except BrokenExecutor as error:  # a worker died since the last look: the task is tried again, on a new pool
+        lost: Future[tuple[Answer, ...]] = Future()
+        lost.set_exception(error)
+        return lost
+    except Exception as error:
+        raise UnfinishedError(f"the executor takes no tasks ({type(error).__name__})") from error
+
+
+def _error(future: Future[Any], pool: Pool) -> BaseException | None:
+    """What a task died of."""
+    error = CancelledError() if future.cancelled() else future.exception()
+    if error is not None and pool.is_gone():
+        raise UnfinishedError(f"the executor is gone ({type(error).__name__})") from error
+    return error
+
+
+def _settle(state: Sweep, job: Job, future: Future[tuple[Answer, ...]], error: BaseException | None) -> list[Job]:
+    """Take what a job found; where it died, what is to be tried again."""
     if isinstance(error, EmbcheckError):  # the whole sweep is at fault, not this task
         raise error
     if error is None:
         state.take(job, future.result())
-        return True
+        return []
     job.attempts += 1
+    if job.attempts == ATTEMPTS - 1:
+        return list(job.pieces())
     if job.attempts < ATTEMPTS:
-        return False
+        return [job]
     state.give_up(job, error)
-    return True
+    return []
 
 
-def _fits(job: _Job, running: Any, memory: int | None) -> bool:
+def _fits(job: Job, running: Any, memory: int | None) -> bool:
     """Whether a job may start now. One that has died before gets its last chance alone, so that it harms no other."""
     others = list(running)
     if any(one.attempts == ATTEMPTS - 1 for one in (job, *others)):
@@ -285,9 +254,7 @@ def _fits(job: _Job, running: Any, memory: int | None) -> bool:
 
 def _anew(pool: Pool) -> Executor:
     if not pool.owned:
-        raise EmbcheckError(
-            "the executor that was handed in is broken; what is finished is kept: sweep again with a new one"
-        )
+        raise UnfinishedError("the executor that was handed in is broken")
     return pool.make()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,14 @@ from embcheck.errors import EmbcheckError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Pool", "pool_of"]
+__all__ = ["Pool", "UnfinishedError", "pool_of"]
+
+
+class UnfinishedError(EmbcheckError):
+    """Where tasks ran is gone: what is finished is kept, and the same sweep goes on from there."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"{why}; what is finished is kept, and the same sweep goes on from there")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +35,8 @@ class Pool:
     close: Callable[[], None] = lambda: None
     here: bool = True
     """Whether its workers share this machine's memory."""
+    is_gone: Callable[[], bool] = lambda: False
+    """Whether there is nothing left that tasks could be tried again on."""
 
 
 def pool_of(executor: str | Executor, workers: int | None) -> Pool:
@@ -39,12 +49,24 @@ def pool_of(executor: str | Executor, workers: int | None) -> Pool:
     count = workers or cores
     if executor == "process":
         fresh = multiprocessing.get_context("spawn")
-        return Pool(lambda: ProcessPoolExecutor(count, mp_context=fresh), count)
+        return Pool(lambda: ProcessPoolExecutor(count, mp_context=fresh, initializer=_leave_with_parent), count)
     if executor == "thread":
         return Pool(lambda: ThreadPoolExecutor(count), count)
     if executor.startswith("dask://"):
         return _dask(executor.removeprefix("dask://"), workers)
     raise UsageError(f"unknown executor {executor!r}; choose process, thread or dask://HOST:PORT")
+
+
+def _leave_with_parent() -> None:
+    """In a worker: end when the sweep that started it is gone, killed too, rather than hold its memory for ever."""
+
+    def wait() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _dask(address: str, workers: int | None) -> Pool:
@@ -64,4 +86,10 @@ def _dask(address: str, workers: int | None) -> Pool:
         client.close()
         raise EmbcheckError(f"the Dask scheduler at {address!r} has no workers; start some")
     # Retrying is ours: what the scheduler tried again by itself would not be counted.
-    return Pool(lambda: client.get_executor(pure=False, retries=0), workers or running, close=client.close, here=False)
+    return Pool(
+        lambda: client.get_executor(pure=False, retries=0),
+        workers or running,
+        close=client.close,
+        here=False,
+        is_gone=lambda: client.status != "running",
+    )

@@ -8,21 +8,24 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from embcheck.config import per_model
+from embcheck.config.per_model import PerModel
 from embcheck.errors import EmbcheckError, UsageError
 
 if TYPE_CHECKING:
     from embcheck.checks.check import Check
-    from embcheck.run.document import Row
+    from embcheck.run.rows import Row
     from embcheck.run.session import Population, Session
     from embcheck.settings import Settings
     from embcheck.spec import ModelSpec
+    from embcheck.table import EmbeddingTable
 
-__all__ = ["Answer", "How", "Task", "key_of", "measure"]
+__all__ = ["Answer", "How", "Task", "digest", "key_of", "measure"]
 
 _held = threading.local()
 
@@ -40,11 +43,16 @@ class How:
     threads: int = 1
     """Of PyTorch in a task; with another number, sums end in other digits."""
 
-    @property
-    def record(self) -> str:
-        """What of it changes numbers, as JSON: a part of every result's key."""
-        one = self.settings
-        return json.dumps([one.seed, one.confidence_level, one.probes, self.dtype, self.population])
+    def columns(self, own: PerModel) -> Row:
+        """What of it changes numbers, beside what the project says of one model."""
+        settings = self.settings
+        return {
+            "seed": settings.seed,
+            "confidence_level": settings.confidence_level,
+            "probes": None if settings.probes is None else str(settings.probes),
+            "dtype": own.dtype or self.dtype,
+            "population": self.population,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +63,12 @@ class Task:
     labels: tuple[str, ...]
     how: How
     slot: int = 0
-    finished: frozenset[str] = frozenset()
-    """Tables on which all of these checks were made before: they are recognised, and left."""
+    known: tuple[bytes, ...] = ()
+    """Digests of tables on which all of these checks were made before: they are recognised, and left."""
+    own: PerModel = field(default_factory=PerModel)
+    """What the project says of this model."""
+    mark: str = ""
+    """Which checkpoint it is, for checks that look at more of it than the table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,33 +80,51 @@ class Answer:
     error: str | None = None
 
 
-def key_of(table: str, declaration_version: int, label: str, how: How) -> str:
+def key_of(table: str, check: Check, how: How, own: PerModel) -> str:
     """The key under which a result is finished: weights and tokens, property, version and parameters, settings."""
-    return hashlib.sha256(json.dumps([table, label, declaration_version, how.record]).encode()).hexdigest()
+    told = [table, check.label, check.declaration.version, how.columns(own), how.settings.draws]
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
-def measure(task: Task) -> Answer:
-    """Make a task's checks. A checkpoint that can't be read, or a faulty property, gives rows that say so."""
+def digest(table: str) -> bytes:
+    """A table's name in few bytes."""
+    return hashlib.sha256(table.encode()).digest()[:16]
+
+
+def measure(*tasks: Task) -> tuple[Answer, ...]:
+    """Make the checks of some tasks: one, or the layers of one model.
+
+    A checkpoint that can't be read, or a faulty property, gives rows that say so.
+    """
     import torch
 
-    from embcheck.checks.check import error_result
-    from embcheck.run.document import row_of
-
     before = torch.get_num_threads()
-    torch.set_num_threads(task.how.threads)
+    torch.set_num_threads(tasks[0].how.threads)
     try:
-        checks, session = _checks(task), _session(task)
-        (model,) = session.models
-        try:
-            (loaded,) = session.loaded(model)
-        except EmbcheckError as error:
-            return Answer("", tuple(row_of(error_result(check, str(error))) for check in checks), str(error))
-        name = f"{loaded.table.provenance.weights_sha256}:{loaded.table.tokens_sha256}"
-        if name in task.finished:
-            return Answer(name, None)
-        return Answer(name, tuple(row_of(session.measure(check, model)) for check in checks))
+        return tuple(_answer(task) for task in tasks)
     finally:
         torch.set_num_threads(before)
+
+
+def _answer(task: Task) -> Answer:
+    from embcheck.checks.check import error_result
+    from embcheck.run.rows import population_of, row_of
+
+    checks, session = _checks(task), _session(task)
+    (model,) = session.models
+    try:
+        (loaded,) = session.loaded(model)
+    except EmbcheckError as error:
+        return Answer("", tuple(row_of(error_result(check, str(error))) for check in checks), str(error))
+    table = f"{loaded.table.provenance.weights_sha256}:{loaded.table.tokens_sha256}"
+    if digest(table) in task.known:
+        return Answer(table, None)
+    about, rows = population_of(loaded.record), []
+    for check in checks:
+        row = row_of(session.measure(check, model))
+        looked_further = isinstance(loaded.table.layers, _Layers) and loaded.table.layers.were_read
+        rows.append(row | about | {"table": f"{table}:{task.mark}" if looked_further else table})
+    return Answer(table, tuple(rows))
 
 
 def _checks(task: Task) -> list[Check]:
@@ -105,28 +135,48 @@ def _checks(task: Task) -> list[Check]:
     lacking = [label for label in task.labels if label not in known]
     if lacking:
         raise UsageError(f"this worker finds no property {lacking[0]!r}; are the same property files there?")
-    return [known[label] for label in task.labels]
+    return [per_model.adapt(task.own, known[label]) or known[label] for label in task.labels]
 
 
 def _session(task: Task) -> Session:
     """A session of one model, kept until another is asked for: tasks about one checkpoint tend to follow each other."""
-    from embcheck import sources
     from embcheck.run.session import Model, Session
 
     how, device = task.how, _device(task)
-    wanted = (task.spec.text, device, how)
+    wanted = (task.spec.text, task.mark, device, task.own.dtype or how.dtype, how)
     if getattr(_held, "wanted", None) != wanted:
         _held.wanted = _held.session = None  # the old table goes before the new one comes
-        load = partial(sources.load, task.spec, device=device, dtype=how.dtype, population=how.population)
-        _held.session = Session([Model(task.spec, load)], how.settings)
+        _held.session = Session([Model(task.spec, partial(_load, task, device))], how.settings)
         _held.wanted = wanted
     session: Session = _held.session
     return session
 
 
+def _load(task: Task, device: str) -> EmbeddingTable:
+    from embcheck import sources
+
+    how = task.how
+    table = sources.load(task.spec, device=device, dtype=task.own.dtype or how.dtype, population=how.population)
+    return table if table.layers is None else replace(table, layers=_Layers(table.layers), memo={})
+
+
+class _Layers:
+    """The layers of a table's model, and whether they were asked for: then numbers depend on more than the table."""
+
+    def __init__(self, layers: Any) -> None:
+        self.were_read = False
+        self._layers = layers
+
+    def __getattr__(self, name: str) -> Any:
+        """Everything is as the layers have it."""
+        self.were_read |= name == "read"
+        return getattr(self._layers, name)
+
+
 def _device(task: Task) -> str:
     import torch
 
-    if task.how.device in {"auto", "cuda"} and torch.cuda.device_count() > 1:
+    device = task.own.device or task.how.device
+    if device in {"auto", "cuda"} and torch.cuda.device_count() > 1:
         return f"cuda:{task.slot % torch.cuda.device_count()}"
-    return task.how.device
+    return device

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback
@@ -10,18 +12,23 @@ from embcheck.errors import UsageError
 from embcheck.training.monitor import Monitor
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from transformers import Trainer, TrainerControl, TrainerState, TrainingArguments
 
-    from embcheck.training.monitor import Observation
-
 __all__ = ["EmbcheckCallback"]
+
+_logger = logging.getLogger(__name__)
+STATE = "embcheck-monitor.json"
+"""Beside each checkpoint: what a run that is resumed from it goes on with."""
 
 
 class EmbcheckCallback(TrainerCallback):
     """Checks properties at the first step, every so many steps or at each evaluation, and at the end.
 
-    A callback does not know its trainer, whose ``log`` reaches every logger (TensorBoard, Weights & Biases, MLflow, the
-    console, ``state.log_history``): add it by ``EmbcheckCallback(...).attach(trainer)``, not by ``callbacks=[...]``.
+    A callback does not know its trainer, whose other callbacks are the loggers (TensorBoard, Weights & Biases, MLflow,
+    the console): add it by ``EmbcheckCallback(...).attach(trainer)``, not by ``callbacks=[...]``. What a resumed run
+    goes on with is kept beside each checkpoint.
 
     Parameters
     ----------
@@ -55,17 +62,26 @@ class EmbcheckCallback(TrainerCallback):
 
     def on_train_begin(
         self,
-        args: TrainingArguments,  # noqa: ARG002 - the callback's signature
+        args: TrainingArguments,
         state: TrainerState,
         control: TrainerControl,
         **kwargs: Any,
     ) -> None:
-        """Check the model before its first step: the run's own baseline."""
-        if self._trainer is None:
-            raise UsageError("EmbcheckCallback was not attached: add it by EmbcheckCallback(...).attach(trainer)")
-        if self.monitor.tokenizer is None:
-            self.monitor.tokenizer = kwargs.get("processing_class")
-        self._observe(kwargs["model"], state, control)
+        """Check the model before its first step: the run's own baseline, or that of the run that is resumed."""
+        if state.global_step and not self.monitor.resume(_beside(args, state) / STATE):
+            _logger.warning("no state of embcheck beside checkpoint-%d: its run begins here", state.global_step)
+        self._observe(state, control, kwargs)
+
+    def on_save(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,  # noqa: ARG002 - the callback's signature
+        **kwargs: Any,  # noqa: ARG002
+    ) -> None:
+        """Keep beside the checkpoint what a run resumed from it goes on with."""
+        if _beside(args, state).is_dir():
+            self.monitor.save(_beside(args, state) / STATE)
 
     def on_step_end(
         self,
@@ -76,7 +92,7 @@ class EmbcheckCallback(TrainerCallback):
     ) -> None:
         """Check the model every so many steps."""
         if self.every is not None and state.global_step % self.every == 0:
-            self._observe(kwargs["model"], state, control)
+            self._observe(state, control, kwargs)
 
     def on_evaluate(
         self,
@@ -87,26 +103,43 @@ class EmbcheckCallback(TrainerCallback):
     ) -> None:
         """Check the model at each evaluation, where no number of steps was given."""
         if self.every is None:
-            self._observe(kwargs["model"], state, control)
+            self._observe(state, control, kwargs)
 
     def on_train_end(
         self,
-        args: TrainingArguments,  # noqa: ARG002 - the callback's signature
+        args: TrainingArguments,
         state: TrainerState,
         control: TrainerControl,
         **kwargs: Any,
     ) -> None:
-        """Check the model as training leaves it, and write the report."""
-        self._observe(kwargs["model"], state, control)
+        """Check the model as training leaves it, which may be with the weights of an earlier step; write the report."""
+        best = Path(state.best_model_checkpoint or "").name if args.load_best_model_at_end else ""
+        is_earlier = best not in {"", f"checkpoint-{state.global_step}"}
+        self._observe(state, control, kwargs, name=f"final-{best}" if is_earlier else None)
         self.monitor.finish()
 
-    def _observe(self, model: Any, state: TrainerState, control: TrainerControl) -> Observation:
+    def _observe(
+        self, state: TrainerState, control: TrainerControl, event: Mapping[str, Any], name: str | None = None
+    ) -> None:
+        if self._trainer is None:
+            raise UsageError("EmbcheckCallback was not attached: add it by EmbcheckCallback(...).attach(trainer)")
+        if self.monitor.tokenizer is None:
+            processor = event.get("processing_class")
+            self.monitor.tokenizer = getattr(processor, "tokenizer", processor)
         due = control.should_log  # logging ours takes the mark off that the trainer's own numbers are due
-        seen = self.monitor.observe(model, state.global_step)
+        seen = self.monitor.observe(event["model"], state.global_step, name=name)
         control.should_log = due
         control.should_training_stop |= seen.stop
-        return seen
 
-    def _log(self, _step: int, values: dict[str, float]) -> None:
-        if self._trainer is not None:
-            self._trainer.log(values)
+    def _log(self, step: int, values: dict[str, float]) -> None:
+        """Tell the loggers, not the trainer: some trainers' ``log`` adds their running averages, and clears them."""
+        if self._trainer is None:
+            return
+        trainer, state = self._trainer, self._trainer.state
+        logs = values if state.epoch is None else {**values, "epoch": state.epoch}
+        state.log_history.append({**logs, "step": step})
+        trainer.callback_handler.on_log(trainer.args, state, trainer.control, dict(logs))
+
+
+def _beside(args: TrainingArguments, state: TrainerState) -> Path:
+    return Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"

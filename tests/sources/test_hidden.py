@@ -8,13 +8,23 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModel, AutoTokenizer, GPT2Config, GPT2Model, PreTrainedTokenizerFast
+from transformers import (
+    AutoModel,
+    AutoTokenizer,
+    BartConfig,
+    BartModel,
+    GPT2Config,
+    GPT2Model,
+    PreTrainedTokenizerFast,
+)
 
 import embcheck
 from embcheck import sources
 from embcheck.errors import SourceError, SpecError
+from embcheck.sources.hidden import model as hidden
 from embcheck.sources.models.directory import demo_folder
 from embcheck.spec import parse
+from embcheck.sweep import sweep
 
 PROMPTS = ["The cats sat on the mat.", "Unbelievable tokamaks!", "A dog barked at the postman all night.", "Why not?"]
 
@@ -55,6 +65,66 @@ def save_gpt(tmp_path, byte_level):
         return folder
 
     return save
+
+
+@pytest.fixture
+def runs(monkeypatch):
+    """For each run of a model, the layers that were kept of it."""
+    seen = []
+    run = hidden._run
+
+    def counted(model, encoded, device, layers):
+        seen.append(layers)
+        return run(model, encoded, device, layers)
+
+    monkeypatch.setattr(hidden, "_run", counted)
+    return seen
+
+
+@pytest.fixture
+def short(tmp_path):
+    """Prompts for a model that takes twelve tokens."""
+    path = tmp_path / "short.txt"
+    path.write_text("A dog\nWhy not\na b c d\nx y z w")
+    return path
+
+
+def test_only_the_layer_that_is_asked_for_is_kept(save_gpt, short, runs):
+    """Of one layer, that one; of all, all of one run."""
+    folder = save_gpt()
+    embcheck.load(f"hidden:{folder}@layer=1,prompts={short}", device="cpu")
+    assert runs == [(1,)]
+    embcheck.check(f"hidden:{folder}@layer=all,prompts={short}", properties="isotropy", device="cpu")
+    assert runs[1:] == [(0, 1, 2)]
+
+
+def test_a_sweep_runs_a_model_once(save_gpt, short, runs, tmp_path):
+    """Whether all layers are asked for at once or some of them one by one, and however many tasks run at once."""
+    folder = save_gpt()
+    options = {"executor": "thread", "workers": 2, "properties": ["isotropy"]}
+    all_layers = sweep([f"hidden:{folder}@layer=all,prompts={short}"], out=tmp_path / "a.parquet", **options)
+    assert runs == [(0, 1, 2)]
+    some = [f"hidden:{folder}@layer={layer},prompts={short}" for layer in (0, 2)]
+    found = sweep(some, out=tmp_path / "b.parquet", **options)
+    assert runs[1:] == [(0, 2)]
+    assert [row["value"] for row in found.rows] == [all_layers.rows[layer]["value"] for layer in (0, 2)]
+
+
+def test_an_encoder_with_a_decoder_gives_its_encoder(byte_level, prompts, tmp_path):
+    """BART's settings count the layers of both; the states are those of the encoder's."""
+    torch.manual_seed(0)
+    sizes = {"d_model": 16, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32, "max_position_embeddings": 40}
+    heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2}
+    model = BartModel(BartConfig(vocab_size=300, encoder_layers=3, decoder_layers=1, **sizes, **heads)).eval()
+    model.save_pretrained(tmp_path / "bart")
+    PreTrainedTokenizerFast(tokenizer_object=byte_level).save_pretrained(tmp_path / "bart")
+    specs = sources.expand(parse(f"hidden:{tmp_path / 'bart'}@layer=all,prompts={prompts}"))
+    assert len(specs) == 4
+    table = sources.load(specs[2], device="cpu")
+    ids = torch.tensor([byte_level.encode(PROMPTS[0]).ids])
+    with torch.no_grad():
+        expected = model.get_encoder()(input_ids=ids, output_hidden_states=True).hidden_states[2][0]
+    np.testing.assert_allclose(table.vectors[: ids.shape[1]].numpy(), expected.numpy(), atol=1e-5)
 
 
 def share(rows):

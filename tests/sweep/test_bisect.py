@@ -78,6 +78,30 @@ def test_command_says_where(run, capsys):
     assert count == "4 checkpoints evaluated"
 
 
+@pytest.mark.parametrize("options", [[], ["--glob", "{}/checkpoint-*"]])
+@pytest.mark.parametrize("way", ["{},matrix=output", "{},tensor=lm_head.weight"])
+def test_checkpoints_between_are_read_as_the_ends_are(tmp_path, capsys, way, options):
+    """The output matrix breaks at another step than the input, and it is the one that was asked for."""
+    folder = training_runs.write(tmp_path / "a", [0, 10, 20, 30], 10, rows=ROWS, width=WIDTH, output_breaks_at=30)
+    ends = [way.format(folder / f"checkpoint-{step}") for step in (0, 30)]
+    options = [option.format(folder) for option in options]
+    assert main(["bisect", *ends, "--property", training_runs.PROPERTY, *options]) == 0
+    good, bad, _ = capsys.readouterr().out.splitlines()
+    assert way.format("checkpoint-20") in good
+    assert way.format("checkpoint-30") in bad
+
+
+def test_other_schemes_are_kept(tmp_path, monkeypatch):
+    """Hidden states and encoders are bisected as such, and ends that are read in two ways are refused."""
+    folder = training_runs.write(tmp_path / "a", [0, 10, 20], 10, rows=ROWS, width=WIDTH)
+    monkeypatch.setattr("embcheck.sources.check", lambda _spec: None)
+    for way in ("hidden:{}@layer=2,states=words", "st:{},space=tokens"):
+        found = between(way.format(folder / "checkpoint-0"), way.format(folder / "checkpoint-20"))
+        assert [one.spec.text for one in found] == [way.format(folder / f"checkpoint-{step}") for step in (0, 10, 20)]
+    with pytest.raises(UsageError, match="not read in the same way"):
+        between(str(folder / "checkpoint-0"), f"st:{folder}/checkpoint-20")
+
+
 @pytest.mark.parametrize(
     ("good", "bad", "options", "says"),
     [

@@ -79,3 +79,41 @@ def test_killed_worker_and_interrupted_client(cluster, runs, tmp_path):
     assert [{k: v for k, v in row.items() if k not in FREE} for row in rows] == [
         {k: v for k, v in row.items() if k not in FREE} for row in serial.rows
     ]
+
+
+CLUSTER = """
+import time
+from distributed import LocalCluster
+
+options = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
+with LocalCluster(host="127.0.0.1", protocol="tcp://", **options) as own:
+    print(own.scheduler_address, flush=True)
+    time.sleep(600)
+"""
+
+
+def test_killed_scheduler(runs, tmp_path):
+    """The sweep ends with exit code 1 and one line, and what was finished is kept for the next."""
+    pytest.importorskip("distributed")
+    out, parts = tmp_path / "sweep.parquet", tmp_path / "sweep.parquet.parts"
+    cluster = subprocess.Popen([sys.executable, "-c", CLUSTER], stdout=subprocess.PIPE, text=True)
+    address = cluster.stdout.readline().strip().removeprefix("tcp://")
+    arguments = ["sweep", "--glob", str(runs / "checkpoint-*"), "--property", training_runs.PROPERTY]
+    command = [sys.executable, "-m", "embcheck", *arguments, "--executor", f"dask://{address}", "--out", str(out)]
+    first = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        wait_for(parts, 3, first)
+        cluster.kill()
+        said = first.communicate(timeout=120)[1]
+    finally:
+        cluster.kill()
+        cluster.wait()
+        first.kill()
+        cluster.stdout.close()
+    assert first.returncode == 1, said
+    assert "what is finished is kept" in said
+    assert "internal error" not in said
+    kept = finished(parts)
+    assert kept >= 3
+    again = sweep(globs=[str(runs / "checkpoint-*")], out=out, executor="thread", properties=[training_runs.PROPERTY])
+    assert again.computed == CHECKPOINTS - kept

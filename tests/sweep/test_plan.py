@@ -22,6 +22,13 @@ from embcheck.sweep.plan import checkpoints, fingerprint
         ("gguf:./out/ckpt-12.gguf", "out", 12),
         ("random:100x8", "random-100x8", 0),
         ("./a/final", "a", 0),
+        ("./runs/a/epoch=0-step=100.ckpt", "runs/a", 100),
+        ("./runs/a/step_100_epoch_2", "runs/a", 100),
+        ("./runs/a/checkpoint-500-epoch-2", "runs/a", 500),
+        ("./runs/a/checkpoint-500,matrix=output", "runs/a,matrix=output", 500),
+        ("./runs/a/checkpoint-500,tensor=wpe.weight", "runs/a,tensor=wpe.weight", 500),
+        ("st:./runs/a/checkpoint-500,space=tokens", "st:runs/a,space=tokens", 500),
+        ("hidden:demo@layer=2,states=last", "demo@layer2,states=last", 0),
         ("hidden:demo@layer=2", "demo@layer2", 0),
         ("hidden:EleutherAI/pythia-70m@step3000@layer=2", "EleutherAI/pythia-70m@layer2", 3000),
     ],
@@ -44,6 +51,13 @@ def test_globs_find_checkpoints_by_step(run):
     found = checkpoints([str(run / "checkpoint-100")], [pattern])
     assert [one.step for one in found] == list(range(0, 120, 10))
     assert {one.model for one in found} == {str(run)}
+
+
+@pytest.mark.parametrize("way", ["{},matrix=output", "hidden:{}@layer=2,states=words", "st:{},space=tokens"])
+def test_globs_are_read_as_specs_are(run, way):
+    """By the scheme in front of the pattern, with the options behind it."""
+    found = checkpoints(globs=[way.format(run / "checkpoint-1*")])
+    assert [one.spec.text for one in found] == [way.format(run / f"checkpoint-{step}") for step in (10, 100, 110)]
 
 
 @pytest.mark.parametrize(

@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 import training_runs
 
 from embcheck import sources
+from embcheck.checks.check import checks_of
 from embcheck.checks.collect import collect
+from embcheck.checks.collect import functions as collect_functions
 from embcheck.checks.evaluate import evaluate
 from embcheck.cli import main
+from embcheck.config.per_model import PerModel
 from embcheck.errors import EmbcheckError, UsageError
 from embcheck.settings import Settings
 from embcheck.spec import parse
-from embcheck.sweep import drive, sweep
+from embcheck.sweep import checkpoints, drive, sweep
+from embcheck.sweep.state import KNOWN_TABLES, Sweep
 from embcheck.sweep.store import read
-from embcheck.sweep.worker import measure
+from embcheck.sweep.worker import How, key_of, measure
 
 NAMES = (training_runs.PROPERTY, "isotropy")
 FREE = {"seconds"}
@@ -118,9 +126,9 @@ class Dying(ThreadPoolExecutor):
         return super().submit(function, task)
 
 
-@pytest.mark.parametrize(("losses", "errors"), [(2, 0), (3, 2)])
+@pytest.mark.parametrize(("losses", "errors"), [(2, 0), (3, 1), (4, 2)])
 def test_dead_tasks_are_tried_again(run, serial, tmp_path, losses, errors):
-    """Up to three times; then the checks are errors, never passes, and a later sweep makes up for them."""
+    """Up to three times, the last each check alone; then they are errors, never passes, which a later sweep mends."""
     pool = Dying(2)
     pool.losses = losses
     out = tmp_path / "sweep.parquet"
@@ -159,6 +167,114 @@ def test_killed_process_is_replaced(run, tmp_path):
     assert (tmp_path / "mark").exists()
 
 
+OWN = """
+import os
+from embcheck import Estimate, above, claim
+
+@claim(above(0.0), on_noise="any")
+def divides(table):
+    \"\"\"It divides by nothing.\"\"\"
+    return Estimate.exact(1 / 0)
+
+@claim(above(0.0), on_noise="any")
+def kills(table):
+    \"\"\"It takes its process with it.\"\"\"
+    os._exit(9)
+
+@claim(above(0.0), on_noise="any")
+def works(table):
+    \"\"\"It works.\"\"\"
+    return Estimate.exact(1.0)
+"""
+
+
+@pytest.mark.parametrize(
+    ("bad", "executor", "says"), [("divides", "thread", "division by zero"), ("kills", "process", "died 3 times")]
+)
+def test_one_bad_property_is_an_error_of_its_own(run, tmp_path, bad, executor, says):
+    """Its neighbours in the task have their results, whether it raises or takes its process with it."""
+    file = tmp_path / "own.py"
+    file.write_text(OWN)
+    options = {"executor": executor, "property_files": [file], "properties": [bad, "works"], "workers": 1}
+    found = sweep([str(run / "checkpoint-0")], out=tmp_path / "out.parquet", **options)
+    assert [(row["label"], row["verdict"]) for row in found.rows] == [(bad, "error"), ("works", "holds")]
+    assert says in found.rows[0]["reason"]
+
+
+DRIVER = """
+import sys
+from embcheck.sweep import sweep
+
+if __name__ == "__main__":
+    sweep([sys.argv[1]], out=sys.argv[2], property_files=[sys.argv[3]], properties=["waits"], workers=1)
+"""
+WAITING = '''
+import os, time
+from pathlib import Path
+from embcheck import Estimate, above, claim
+
+@claim(above(0.0))
+def waits(table):
+    """It says which process it runs in, and takes its time."""
+    Path({mark!r}).write_text(str(os.getpid()))
+    time.sleep(60)
+    return Estimate.exact(1.0)
+'''
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are looked for as POSIX has them")
+def test_workers_leave_with_the_driver(run, tmp_path):
+    """A driver that is killed leaves no process behind."""
+    mark, script, file = (tmp_path / name for name in ("mark", "driver.py", "own.py"))
+    script.write_text(DRIVER)
+    file.write_text(WAITING.format(mark=str(mark)))
+    command = [sys.executable, str(script), str(run / "checkpoint-0"), str(tmp_path / "out.parquet"), str(file)]
+    driver = subprocess.Popen(command)
+    until = time.monotonic() + 60
+    while not (mark.exists() and mark.read_text()):
+        assert driver.poll() is None
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    driver.kill()
+    driver.wait()
+    worker = int(mark.read_text())
+    until = time.monotonic() + 10
+    while (is_left := _is_alive(worker)) and time.monotonic() < until:
+        time.sleep(0.05)
+    if is_left:
+        os.kill(worker, signal.SIGKILL)
+    assert not is_left
+
+
+def _is_alive(process):
+    """Whether there is such a process, other than one that ended and nobody has asked after."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    status = Path(f"/proc/{process}/stat")
+    return not status.exists() or status.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def test_the_driver_costs_the_same_for_each_task(run, tmp_path):
+    """With thousands of finished tables a task is worked out in milliseconds, and its message stays small."""
+    checks = {check.label: check for check in checks_of(collect_functions(()))[:10]}
+    (one,) = checkpoints([str(run / "checkpoint-0")])
+    with drive.Store(tmp_path / "out.parquet") as store:
+        state = Sweep((one,), checks, How(Settings()), store, {})
+        (job,) = state.lacking(len(checks))
+        for i, check in ((i, check) for i in range(3_000) for check in checks.values()):
+            row = {"table": f"{i:064}:{i:064}", "verdict": "skipped", "value": None}
+            store.finished[key_of(row["table"], check, state.how, PerModel())] = row
+        first = pickle.dumps(list(state.tasks(job)))
+        started = time.perf_counter()
+        for _ in range(100):
+            tasks = list(state.tasks(job))
+        assert time.perf_counter() - started < 1.0
+    assert len(tasks[0].known) == KNOWN_TABLES
+    assert len(pickle.dumps(tasks)) == len(first) < 100_000
+
+
 def test_checkpoint_that_cannot_be_read_is_an_error(run, tmp_path, capsys):
     """The others are measured; the command exits 4 and names it."""
     bad = tmp_path / "r" / "checkpoint-1"
@@ -191,6 +307,39 @@ def test_tasks_wait_for_memory(run, tmp_path, monkeypatch):
     found = swept(run, tmp_path / "out.parquet", workers=4, memory=1, properties=NAMES[1:])
     assert found.computed == 12
     assert max(most) == 1
+
+
+def test_shards_add_to_one_file(run, serial, tmp_path):
+    """Three parts, two of them at once, then one sweep that computes nothing and has them all."""
+    out = tmp_path / "sweep.parquet"
+    with ThreadPoolExecutor(2) as pool:
+        parts = list(pool.map(lambda i: swept(run, out, shard=(i, 3)), (1, 2)))
+    parts.append(swept(run, out, shard=(3, 3)))
+    assert [part.computed for part in parts] == [8, 8, 8]
+    assert not out.exists()
+    gathered = swept(run, out)
+    assert gathered.computed == 0
+    assert numbers(gathered.rows) == numbers(serial.rows)
+    assert [file.name for file in tmp_path.iterdir()] == ["sweep.parquet"]
+
+
+def test_what_a_shard_adds_meanwhile_is_kept(run, tmp_path):
+    """A part that came after the gathering sweep had read stays, and is gathered by the next."""
+    out = tmp_path / "sweep.parquet"
+    swept(run, out, shard=(1, 2))
+    with drive.Store(out) as store:
+        swept(run, out, shard=(2, 2))
+        store.finish([])
+    assert len(read(out)) == 12
+    assert swept(run, out).computed == 0
+
+
+@pytest.mark.parametrize("text", ["0/2", "3/2", "1", "a/b"])
+def test_a_shard_that_is_none_is_refused(run, capsys, text):
+    """One line that says what it takes."""
+    arguments = ["sweep", str(run / "checkpoint-0"), "--property", "isotropy", "--shard", text]
+    assert main(arguments) == 4
+    assert "shard must be" in capsys.readouterr().err
 
 
 def test_two_sweeps_do_not_share_a_file(run, tmp_path):
@@ -260,7 +409,7 @@ threading.Thread(target=watch, daemon=True).start()
 how = How(Settings(), population="all")
 for text in sys.argv[2:]:
     most.append(0)
-    assert measure(Task(parse(text), tuple(sys.argv[1].split()), how)).error is None
+    assert measure(Task(parse(text), tuple(sys.argv[1].split()), how))[0].error is None
 print(*(one - before for one in most[1:]))
 """
 

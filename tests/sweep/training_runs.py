@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 ROWS, WIDTH = 2_000, 32
@@ -21,8 +22,20 @@ def words(rows: int) -> list[str]:
     return [f"w{i:05d}" for i in range(rows)]
 
 
-def write(folder: Path, steps: list[int], breaks_at: int, *, rows: int = ROWS, width: int = WIDTH) -> Path:
-    """One checkpoint a step in ``folder/checkpoint-STEP``: from ``breaks_at`` on, rows have no direction in common."""
+def write(
+    folder: Path,
+    steps: list[int],
+    breaks_at: int,
+    *,
+    rows: int = ROWS,
+    width: int = WIDTH,
+    nan_rows: Mapping[int, int] | None = None,
+    output_breaks_at: int | None = None,
+) -> Path:
+    """One checkpoint a step in ``folder/checkpoint-STEP``: from ``breaks_at`` on, rows have no direction in common.
+
+    The first ``nan_rows`` of a step are not numbers. With ``output_breaks_at`` there is an output matrix too.
+    """
     first = folder / f"checkpoint-{steps[0]}"
     first.mkdir(parents=True)
     tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words(rows))}, unk_token=words(1)[0]))
@@ -37,6 +50,8 @@ def write(folder: Path, steps: list[int], breaks_at: int, *, rows: int = ROWS, w
             if place != first:
                 os.link(first / name, place / name)
         noise = torch.randn(rows, width, generator=torch.Generator().manual_seed(step))
-        matrix = noise if step >= breaks_at else noise + 0.5
-        save_file({"wte.weight": matrix}, place / "model.safetensors")
+        matrix = noise.clone() if step >= breaks_at else noise + 0.5
+        matrix[: (nan_rows or {}).get(step, 0)] = float("nan")
+        output = {} if output_breaks_at is None else {"lm_head.weight": -noise + 0.5 * (step < output_breaks_at)}
+        save_file({"wte.weight": matrix, **output}, place / "model.safetensors")
     return folder

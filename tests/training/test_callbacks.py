@@ -161,6 +161,82 @@ def test_evaluations_are_watched(trainer, corpus):
     assert list(logged(running)) == [0, 2, 4, 6]
 
 
+class Averages(Trainer):
+    """A trainer that adds averages of what was noted since the last log, and clears them, as those of TRL do."""
+
+    noted: list[float]
+
+    def compute_loss(self, *arguments, **options):
+        """Note the loss."""
+        loss = super().compute_loss(*arguments, **options)
+        self.noted.append(float(loss.detach()))
+        return loss
+
+    def log(self, logs, *arguments):
+        """With the average."""
+        logs = {**logs, "average": sum(self.noted) / len(self.noted) if self.noted else 0.0}
+        self.noted.clear()
+        super().log(logs, *arguments)
+
+
+def test_running_averages_of_a_trainer_are_its_own(trainer):
+    """Logging passes the trainer's own ``log`` by; loggers and history have the numbers all the same."""
+    running = trainer(Averages, steps=6, save_strategy="no")
+    running.args.logging_steps = 3
+    running.noted = []
+    EmbcheckCallback(every=2, properties="background_similarity").attach(running)
+    running.train()
+    averages = {e["step"]: e["average"] for e in running.state.log_history if "loss" in e}
+    losses = {e["step"]: e["loss"] for e in running.state.log_history if "loss" in e}
+    assert averages == pytest.approx(losses, abs=2e-3)
+    history = [e["step"] for e in running.state.log_history if "embcheck/seconds" in e]
+    assert history == list(logged(running)) == [0, 2, 4, 6]
+
+
+def test_evaluation_before_training(trainer, corpus):
+    """It is the first observation, with the trainer's tokenizer."""
+    running = trainer(steps=2, evaluated=torch.utils.data.Subset(corpus, range(4)), save_strategy="no")
+    EmbcheckCallback(properties="background_similarity").attach(running)
+    running.evaluate()
+    assert list(logged(running)) == [0]
+    running.train()
+    assert list(logged(running)) == [0, 2]
+
+
+def test_a_resumed_run_goes_on_with_its_own_baseline(trainer, tmp_path):
+    """State lies beside the checkpoints; the report has the steps before, and changes are against the first of all."""
+    report = tmp_path / "report.json"
+    options = {"every": 2, "properties": "positive_cosine_bias", "report": report}
+    first = trainer(steps=4, save_strategy="steps", save_steps=4)
+    before = EmbcheckCallback(**options).attach(first).monitor
+    first.train()
+    second = trainer(steps=6, save_strategy="no")
+    after = EmbcheckCallback(**options).attach(second).monitor
+    second.train(resume_from_checkpoint=str(tmp_path / "run/checkpoint-4"))
+    assert [seen.step for seen in after.observations] == [4, 6]
+    change = after.observations[-1].run.report.results[0].change
+    assert change.before == before.observations[0].run.report.results[0].estimate.value
+    models = json.loads(report.read_text())["models"]
+    assert [model["alias"] for model in models] == ["step-0", "step-2", "step-4", "step-6"]
+
+
+def test_the_last_observation_is_of_the_weights_that_are_left(trainer, corpus, tmp_path):
+    """Where the best checkpoint is loaded at the end, it is measured again under its own name."""
+    few = torch.utils.data.Subset(corpus, range(8))
+    options = {"eval_strategy": "steps", "eval_steps": 2, "save_strategy": "steps", "save_steps": 2}
+    options |= {"load_best_model_at_end": True, "metric_for_best_model": "loss", "greater_is_better": True}
+    running = trainer(steps=6, evaluated=few, **options)  # the worst loss: an early checkpoint
+    monitor = EmbcheckCallback(properties="positive_cosine_bias", report=tmp_path / "r.json").attach(running).monitor
+    running.train()
+    left = embcheck.check(
+        running.model, tokenizer=running.processing_class, properties="positive_cosine_bias", probes=1000
+    )
+    last = monitor.observations[-1]
+    assert last.run.results[0].estimate.value == left.results[0].estimate.value
+    assert last.run.report.models[0].alias == "final-checkpoint-2"
+    assert last.run.results[0].estimate.value != monitor.observations[-2].run.results[0].estimate.value
+
+
 def test_a_callback_without_a_trainer_says_what_to_do(trainer):
     """It could not log anywhere."""
     running = trainer(steps=1, save_strategy="no")

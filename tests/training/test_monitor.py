@@ -79,7 +79,8 @@ def test_it_logs_what_a_check_would_say(module):
     assert [seen.values[f"embcheck/toy_kinds/{name}"] for name in ("a b", "c")] == [first.value, second.value]
     assert seen.values["embcheck/toy_kinds/c/pass"] == 1
     assert seen.values["embcheck/seconds"] > 0
-    assert len(seen.values) == 3 * 4 + 1
+    assert seen.values["embcheck/population"] == len(WORDS)
+    assert len(seen.values) == 3 * 4 + 2
 
 
 def test_odd_parameters_make_names_that_loggers_take(module):
@@ -168,6 +169,163 @@ def test_a_property_that_fails_to_run_is_a_failure(module):
     seen = Monitor(WORDS, properties=TOY.broken, on_failed="stop").observe(module, 0)
     assert seen.stop
     assert seen.problems == ("step 0: toy_broken failed to run: a list of words is gone",)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("it broke"), SystemExit(0), ZeroDivisionError()])
+def test_a_property_that_raises_leaves_the_others(module, error):
+    """Training goes on; the property is named with what it raised."""
+
+    @claim(above(0))
+    def toy_raising(table):
+        """It raises."""
+        raise error
+
+    monitor = Monitor(WORDS, properties=[toy_raising, TOY.background])
+    for step in (0, 1):
+        seen = monitor.observe(module, step)
+        assert not seen.stop
+        assert "embcheck/toy_background" in seen.values
+        assert seen.values["embcheck/toy_raising/pass"] == 0
+        (problem,) = seen.problems
+        assert problem.startswith(f"step {step}: toy_raising failed to run: {type(error).__name__}")
+
+
+@pytest.mark.parametrize("reactions", [{"on_failed": "stop"}, {"on_failed": "log", "on_regressed": "stop"}])
+def test_a_table_of_no_numbers_stops_training(module, reactions, caplog):
+    """What had a value and can't be measured any more is named, and logged as not passing."""
+    monitor = Monitor(WORDS, properties=[TOY.bias, TOY.background], **reactions)
+    assert not monitor.observe(module, 0).stop
+    with torch.no_grad():
+        module.weight.fill_(float("nan"))
+    seen = monitor.observe(module, 1)
+    assert seen.stop
+    assert (seen.values["embcheck/toy_bias/pass"], seen.values["embcheck/toy_background/pass"]) == (0, 0)
+    assert seen.values["embcheck/population"] == 0
+    assert "toy_background had a value, and can't be measured any more: the population has 0" in " ".join(seen.problems)
+    assert "training stops" in caplog.text
+
+
+def test_rows_of_no_numbers_are_a_problem(module):
+    """Where the others still hold what is claimed, too."""
+    monitor = Monitor(WORDS, properties=TOY.background, on_failed="stop")
+    monitor.observe(module, 0)
+    with torch.no_grad():
+        module.weight[:360] = float("nan")
+    seen = monitor.observe(module, 1)
+    assert seen.stop
+    assert seen.problems[-1] == "step 1: 360 rows are not finite, 0 were"
+    assert not monitor.observe(module, 2).stop  # it was said
+
+
+def test_a_run_of_which_nothing_can_be_measured_says_so(module):
+    """At the first observation nothing had a value yet, and nothing has one."""
+    with torch.no_grad():
+        module.weight.fill_(0.0)
+    seen = Monitor(WORDS, properties=TOY.background).observe(module, 0)
+    assert seen.problems[0].startswith("step 0: nothing can be measured: the population has 0")
+
+
+def test_what_there_is_no_time_for_is_not_lost(module):
+    """A check that is skipped for want of seconds had a value, and may have one again."""
+    monitor = Monitor(WORDS, properties=TOY.background, on_failed="stop", max_seconds=100)
+    monitor.observe(module, 0)
+    monitor._max_seconds = 1e-9
+    seen = monitor.observe(module, 1)
+    assert "budget" in seen.run.results[0].reason
+    assert (seen.stop, seen.problems) == (False, ())
+
+
+def test_properties_of_two_models_are_refused(module):
+    """Rather than watching nothing."""
+    with pytest.raises(UsageError, match="only properties of two models"):
+        Monitor(WORDS, properties="neighbor_overlap")
+
+
+def test_a_change_on_another_scale_is_called_by_it(module):
+    """A change of the reciprocal rank is not one of the rank."""
+
+    @claim(above(0), margin=0.1)
+    def toy_rank(table):
+        """It is compared as something else."""
+        return Estimate.exact(4.0, name="rank", compared_as=("reciprocal rank", 0.25))
+
+    monitor = Monitor(WORDS, properties=toy_rank)
+    monitor.observe(module, 0)
+    values = monitor.observe(module, 1).values
+    assert values["embcheck/toy_rank/change_of_reciprocal_rank"] == 0
+    assert "embcheck/toy_rank/change" not in values
+
+
+def test_a_resumed_run_goes_on(module, tmp_path):
+    """Its baseline, what never held, and earlier steps of both reports are those of the run that was cut off."""
+    options = {"properties": [TOY.bias, TOY.background], "probes": "all", "on_failed": "stop"}
+    paths = {"report": tmp_path / "report.json", "html": tmp_path / "page.html"}
+    straight = Monitor(WORDS, **options)
+    first = Monitor(WORDS, **options, **paths)
+    for monitor in (straight, first):
+        monitor.observe(module, 0)
+    shift(module, 1)
+    for monitor in (straight, first):
+        monitor.observe(module, 8)
+    first.save(tmp_path / "state.json")
+    first.observe(module, 9)  # after the checkpoint: a resumed run trains this step again
+    shift(module, 0.1)
+    resumed = Monitor(WORDS, **options, **paths)
+    assert resumed.resume(tmp_path / "state.json")
+    assert resumed.observe(module, 8).stop == straight.observations[-1].stop
+    expected, seen = straight.observe(module, 16), resumed.observe(module, 16)
+    assert {k: v for k, v in seen.values.items() if k != "embcheck/seconds"} == {
+        k: v for k, v in expected.values.items() if k != "embcheck/seconds"
+    }
+    assert (seen.stop, seen.problems) == (expected.stop, expected.problems)
+    resumed.finish()
+    document = json.loads(paths["report"].read_text())
+    jsonschema.validate(document, json_file.schema())
+    assert [model["alias"] for model in document["models"]] == ["step-0", "step-8", "step-16"]
+    assert "0 to 16" in paths["html"].read_text()
+
+
+def test_a_stop_is_not_forgotten(module, tmp_path):
+    """A run that was stopped, and resumed at that step, is stopped again."""
+    monitor = Monitor(WORDS, properties=TOY.background, on_failed="stop")
+    monitor.observe(module, 0)
+    shift(module, 12)
+    assert monitor.observe(module, 8).stop
+    monitor.save(tmp_path / "state.json")
+    resumed = Monitor(WORDS, properties=TOY.background, on_failed="stop")
+    resumed.resume(tmp_path / "state.json")
+    assert resumed.observe(module, 8).stop
+    assert resumed.observe(module, 9).stop
+
+
+def test_there_may_be_no_state(module, tmp_path):
+    """Then the run begins; a file that is something else is refused."""
+    assert not Monitor(WORDS, properties=TOY.bias).resume(tmp_path / "state.json")
+    (tmp_path / "state.json").write_text("[]")
+    with pytest.raises(UsageError, match="no state of a monitor"):
+        Monitor(WORDS, properties=TOY.bias).resume(tmp_path / "state.json")
+
+
+def test_the_report_is_written_as_it_goes(module, tmp_path):
+    """A run that crashes leaves what was seen until then."""
+    monitor = Monitor(WORDS, properties=TOY.bias, report=tmp_path / "report.json")
+    for step in (0, 1):
+        monitor.observe(module, step)
+        assert len(json.loads((tmp_path / "report.json").read_text())["models"]) == step + 1
+
+
+def test_other_weights_at_the_same_step_have_another_name(module, tmp_path):
+    """They are measured again, and logged."""
+    logged = []
+    report = tmp_path / "report.json"
+    monitor = Monitor(WORDS, properties=TOY.background, report=report, log=lambda *told: logged.append(told))
+    monitor.observe(module, 5)
+    shift(module, 50)
+    last = monitor.observe(module, 5, name="final-checkpoint-2")
+    assert last.problems
+    assert [step for step, _ in logged] == [5, 5]
+    aliases = [model["alias"] for model in json.loads(report.read_text())["models"]]
+    assert aliases == ["step-5", "final-checkpoint-2"]
 
 
 def test_a_step_is_observed_once(module):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from embcheck.spec import ModelSpec
 
-_LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
+_LAYERS = ("encoder_layers", "num_encoder_layers", "num_hidden_layers", "n_layer", "n_layers", "num_layers")
 _WIDTHS = ("hidden_size", "n_embd", "d_model", "dim")
 _LENGTHS = ("max_position_embeddings", "n_positions", "n_ctx")
 _BATCH_TOKENS = 4_096
@@ -73,12 +73,17 @@ def tokenizer(folder: Path) -> Tokenizer:
     return load_tokenizer(folder)
 
 
-def states(folder: Path, encoded: tuple[tuple[int, ...], ...], device: torch.device) -> tuple[tuple[Tensor, ...], ...]:
-    """Run encoded prompts: by layer and prompt, (tokens, width) states on the CPU in the model's own dtype."""
+def states(
+    folder: Path, encoded: tuple[tuple[int, ...], ...], device: torch.device, layers: tuple[int, ...]
+) -> dict[int, tuple[Tensor, ...]]:
+    """Run encoded prompts: by layer, for each prompt, (tokens, width) states on the CPU in the model's own dtype.
+
+    Only those of ``layers`` are kept; asked for again, they are had without another run, until another model is run.
+    """
     _refuse_long(folder, encoded)
     files = [folder / file for file in open_checkpoint(LocalFolder(folder)).files]
     stamps = tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files)
-    return _states(folder, encoded, device, stamps)
+    return _states(folder, encoded, device, layers, stamps)
 
 
 @lru_cache(maxsize=1)  # the layers of one model are asked for one after the other
@@ -86,12 +91,13 @@ def _states(
     folder: Path,
     encoded: tuple[tuple[int, ...], ...],
     device: torch.device,
+    layers: tuple[int, ...],
     stamps: tuple[tuple[str, int, int], ...],  # noqa: ARG001 - weights that were written again are another model
-) -> tuple[tuple[Tensor, ...], ...]:
+) -> dict[int, tuple[Tensor, ...]]:
     try:
         with tempfile.TemporaryDirectory(prefix="embcheck-") as staged, quiet(), offline():
             stage_transformer(folder, Path(staged))
-            return _run(_load(folder, Path(staged), device), encoded, device)
+            return _run(_load(folder, Path(staged), device), encoded, device, layers)
     except bad_models() as error:
         raise SourceError(f"the model in {folder} can't be run: {one_line(error)}") from None
 
@@ -121,22 +127,24 @@ def _stored_dtype() -> dict[str, str]:
     return {"dtype" if (major, minor) >= (4, 56) else "torch_dtype": "auto"}
 
 
-def _run(model: Any, encoded: Sequence[tuple[int, ...]], device: torch.device) -> tuple[tuple[Tensor, ...], ...]:
+def _run(
+    model: Any, encoded: Sequence[tuple[int, ...]], device: torch.device, layers: Sequence[int]
+) -> dict[int, tuple[Tensor, ...]]:
     import torch
 
     by_length: dict[int, list[int]] = {}
     for at, ids in enumerate(encoded):
         by_length.setdefault(len(ids), []).append(at)
-    states: dict[int, tuple[Tensor, ...]] = {}
+    states: dict[int, dict[int, Tensor]] = {layer: {} for layer in layers}
     with torch.no_grad():
         for length, prompts in sorted(by_length.items()):
             step = max(1, _BATCH_TOKENS // length)
             for batch in (prompts[i : i + step] for i in range(0, len(prompts), step)):
                 tokens = torch.tensor([encoded[at] for at in batch], device=device)
                 output = model(input_ids=tokens, attention_mask=torch.ones_like(tokens), output_hidden_states=True)
-                moved = [layer.cpu() for layer in output.hidden_states]
-                states |= {at: tuple(layer[i] for layer in moved) for i, at in enumerate(batch)}
-    return tuple(zip(*(states[at] for at in range(len(encoded))), strict=True))
+                for layer, kept in states.items():
+                    kept.update(zip(batch, output.hidden_states[layer].cpu(), strict=True))
+    return {layer: tuple(kept[at] for at in range(len(encoded))) for layer, kept in states.items()}
 
 
 def _refuse_long(folder: Path, encoded: Sequence[tuple[int, ...]]) -> None:

@@ -45,6 +45,8 @@ _OWN = Path(__file__).with_name("prompts.txt")
 _MOST_BYTES = 16 * 2**20
 KINDS = ("every", "words", "last")
 _WORD = re.compile(r"\w+(?:['\u2019-]\w+)*")
+_KEEP = "keep"
+"""Option of specs that follow each other, never written out: the layers that one run of the model is to give, 0+1+2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class _Request:
     folder: Path
     layers: int
     layer: int
+    kept: tuple[int, ...]
     states: str
     prompts: tuple[str, ...]
     named: str
@@ -61,7 +64,7 @@ def check(spec: ModelSpec) -> None:
     """Check the spec, and that what it names is there, without reading it."""
     from embcheck import sources
 
-    refuse_unknown_options(spec, "layer", "states", "prompts")
+    refuse_unknown_options(spec, "layer", "states", "prompts", _KEEP)
     layer, states = spec.option("layer") or "", spec.option("states") or KINDS[0]
     if layer != "all" and not (layer.isascii() and layer.isdigit()):
         raise SpecError(f"spec {spec.text!r}: say which layer: hidden:{spec.target}@layer=0, or @layer=all")
@@ -82,7 +85,7 @@ def expand(spec: ModelSpec) -> tuple[ModelSpec, ...]:
         return (spec,)
     layers = model.layers(_folder(spec))
     alias = spec.alias.removesuffix("@layerall")
-    return tuple(_of_layer(spec, layer, alias) for layer in range(layers + 1))
+    return tuple(_of_layer(spec, layer, layers, alias) for layer in range(layers + 1))
 
 
 def announce(spec: ModelSpec) -> str:
@@ -103,8 +106,8 @@ def read_on(spec: ModelSpec, device: torch.device) -> EmbeddingTable:
     asked = _request(spec)
     tokenizer = model.tokenizer(asked.folder)
     rows = read_rows(tokenizer, asked.prompts, asked.states)
-    states = model.states(asked.folder, rows.encoded, device)
-    matrix = torch.stack([states[asked.layer][prompt][at] for prompt, at in rows.positions])
+    states = model.states(asked.folder, rows.encoded, device, asked.kept)[asked.layer]
+    matrix = torch.stack([states[prompt][at] for prompt, at in rows.positions])
     size = model.size(asked.folder)
     note = (
         f"hidden states after layer {asked.layer} of {asked.layers} (states={asked.states}) of {asked.named}, "
@@ -137,7 +140,9 @@ def _request(spec: ModelSpec) -> _Request:
     if layer > layers:
         raise SpecError(f"spec {spec.text!r}: the model has {layers} layers, so that layer is one of 0 to {layers}")
     prompts, named = _prompts(spec)
-    return _Request(folder, layers, layer, spec.option("states") or KINDS[0], prompts, named)
+    others = (int(one) for one in (spec.option(_KEEP) or "").split("+") if one.isdecimal())
+    kept = tuple(sorted({layer, *(other for other in others if other <= layers)}))
+    return _Request(folder, layers, layer, kept, spec.option("states") or KINDS[0], prompts, named)
 
 
 def _prompts(spec: ModelSpec) -> tuple[tuple[str, ...], str]:
@@ -168,8 +173,9 @@ def _folder(spec: ModelSpec) -> Path:
     return path
 
 
-def _of_layer(spec: ModelSpec, layer: int, alias: str) -> ModelSpec:
+def _of_layer(spec: ModelSpec, layer: int, layers: int, alias: str) -> ModelSpec:
     options = tuple((key, str(layer) if key == "layer" else value) for key, value in spec.options)
+    options = (*options, (_KEEP, "+".join(map(str, range(layers + 1)))))
     text = spec.text.replace("@layer=all", f"@layer={layer}", 1)
     return replace(spec, text=text, alias=f"{alias}@layer{layer}", options=options)
 
