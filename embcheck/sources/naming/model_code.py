@@ -54,6 +54,19 @@ def held_as_input(config: JsonObject, names: Sequence[str]) -> list[str]:
         return []
 
 
+def has_output(config: JsonObject) -> bool | None:
+    """Whether the class that a config names predicts tokens; ``None`` where transformers does not know or build it."""
+    import transformers
+
+    try:
+        with offline():
+            if not hasattr(transformers, str(config["architectures"][0])):
+                return None
+            return _build(config).get_output_embeddings() is not None
+    except _WRONG_CONFIGS:
+        return None
+
+
 def _build(config: JsonObject) -> Any:
     import torch
     import transformers
