@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 JsonObject: TypeAlias = dict[str, Any]
 """A JSON object that somebody else wrote: a config.json, a header."""
 _CODE = re.compile(r"auto_map|custom_pipelines|kernel_config|_?(attn|experts)_implementation\w*")
+_COMPRESSED = (
+    (b"\x1f\x8b", "gzip", "gunzip"), (b"BZh", "bzip2", "bunzip2"), (b"\xfd7zXZ\0", "xz", "unxz"),
+    (b"\x28\xb5\x2f\xfd", "zstd", "unzstd"),
+)  # fmt: skip
 _HEAD_BYTES = 512
 _LONGEST_QUOTE = 200
 
@@ -68,8 +72,9 @@ def disguise(head: bytes) -> str | None:
         return "a Git LFS pointer, not the file itself; run 'git lfs pull' there, or download the file"
     if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
         return "a web page saved in place of the file; download the file itself"
-    if head.startswith(b"\x1f\x8b"):
-        return "compressed with gzip; unpack it first"
+    for magic, program, unpack in _COMPRESSED:
+        if head.startswith(magic):
+            return f"compressed with {program}; unpack it first ({unpack} FILE)"
     if head.startswith(b"PK\x03\x04"):
         return "a zip archive; unpack it first"
     return None

@@ -122,20 +122,22 @@ class WordVectors:
 class WordVocabulary:
     """A vocabulary of whole words, one a row, as word vectors have it.
 
-    A vocabulary without any capital letter is uncased: words are looked up in lower case too.
+    A vocabulary without any capital letter is uncased: words are looked up in lower case too. Of rows with the same
+    word only the first is that word; nothing leads to the others.
     """
 
     def __init__(self, words: Iterable[str], special: Iterable[str] = ("<unk>", "<s>", "</s>", "<pad>")) -> None:
         self.tokens: list[str] = list(words)
         marked = frozenset(special)
         self._rows: dict[str, int] = {}
-        for row, word in enumerate(self.tokens):
-            self._rows.setdefault(word, row)
+        repeats = [row for row, word in enumerate(self.tokens) if self._rows.setdefault(word, row) != row]
+        self.notes = (f"{len(repeats)} rows repeat a word, and are left out",) if repeats else ()
         self._uncased = not any(word != word.lower() for word in self.tokens)
         kinds = (TokenKind.SPECIAL if word in marked else classify(word, starts_word=True) for word in self.tokens)
         status = (_status_of(word, is_special=word in marked) for word in self.tokens)
         self.kinds = np.fromiter(kinds, dtype=np.uint8, count=len(self.tokens))
         self.status = np.fromiter(status, dtype=np.uint8, count=len(self.tokens))
+        self.status[repeats] = RowStatus.UNREACHABLE
 
     def encode(self, words: Sequence[str]) -> list[tuple[int, ...]]:
         """The row of each word; empty where there is none. Words are never split."""

@@ -29,6 +29,7 @@ from embcheck.sources.encoders.modules import (
 from embcheck.sources.encoders.run import encode, model_sha256, require_library, weight_files
 from embcheck.sources.files import local_file, local_path, refuse_unknown_options
 from embcheck.sources.models import directory
+from embcheck.sources.tokenizers.lookup import token_marks
 from embcheck.sources.words.lists import read_words
 from embcheck.table.vocabulary import WordVocabulary
 
@@ -122,6 +123,8 @@ def _words(spec: ModelSpec) -> tuple[list[str], str]:
         words = list(lexicons.words())
         return words, f"the {len(words)} words of embcheck's lexicons"
     words = read_words(local_file(spec, given), column=spec.option("column"))
+    if token_marks(words) is not None:
+        raise SourceError(f"{given} lists a tokenizer's tokens, which mark where words begin; give words as texts have")
     words = [word for word in dict.fromkeys(words) if word.strip()]
     if not 2 <= len(words) <= _MOST_WORDS:
         raise SourceError(f"{given} has {len(words)} different words; from 2 to {_MOST_WORDS} can be encoded")

@@ -67,8 +67,10 @@ def choose(weights: Checkpoint, *, name: str | None, matrix: str = "input") -> t
 
 def compare_tied(weights: Checkpoint, stored: Stored) -> tuple[str, ...]:
     """A note where the config says that input and output are one matrix, and the files hold two that differ."""
+    if not says_tied(weights.config) or weights.missing:
+        return ()
     heads = [s for s in weights.stored(n for n in weights.file_of if _is_head(n)) if len(s.shape) == 2]
-    if not says_tied(weights.config) or weights.missing or len(heads) != 1:
+    if len(heads) != 1:
         return ()
     table, head = (stored, heads[0]) if _is_table(stored.name) else (_guess_input(weights)[0], stored)
     if head != heads[0] or table == head or head.dtype not in FLOATS or table.dtype not in FLOATS:
@@ -150,6 +152,7 @@ def _as_large(weights: Checkpoint, stored: Stored, *, besides_tables: bool = Fal
         other
         for other in _matrices(weights)
         if other != stored
+        and min(other.shape) > 1  # a bias for every token is no table
         and not any(part.isdigit() for part in other.name.split("."))
         and not (besides_tables and _is_table(other.name))
         and any(_NEARLY * count <= side <= count / _NEARLY for side in other.shape)

@@ -39,10 +39,14 @@ def embedding_scale(config: JsonObject) -> float | None:
 
 
 def says_tied(config: JsonObject, depth: int = _DEEPEST) -> bool | None:
-    """Whether the output matrix is the input embedding; ``None`` where the config does not say. One denial counts."""
+    """Whether the output matrix is the input embedding; ``None`` where the config does not say.
+
+    What a config says itself counts before what its parts say, and of these one denial.
+    """
+    own = {config[key] for key in _TIES if isinstance(config.get(key), bool)}
     parts = [config[key] for key in _TEXT_PARTS if isinstance(config.get(key), dict)] if depth else []
-    said = [*(config.get(key) for key in _TIES), *(says_tied(part, depth - 1) for part in parts)]
-    return False if any(s is False for s in said) else True if any(s is True for s in said) else None
+    said = own or {says_tied(part, depth - 1) for part in parts}
+    return None if said <= {None} else False not in said
 
 
 def share_of_width(config: JsonObject, width: int) -> int | None:
