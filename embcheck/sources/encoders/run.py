@@ -11,10 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tokenizers import Tokenizer
+
 from embcheck.errors import SourceError
 from embcheck.sources.encoders.modules import stage
 from embcheck.sources.files import LocalFolder, one_line, printable
 from embcheck.sources.tokenizers.load import offline
+from embcheck.sources.tokenizers.vocabulary import calm
 from embcheck.sources.weights.checkpoint import open_checkpoint
 
 if TYPE_CHECKING:
@@ -117,6 +120,10 @@ def _load(origin: Path, folder: str, device: torch.device) -> Any:
     model = SentenceTransformer(
         folder, device=str(device), trust_remote_code=False, local_files_only=True, model_kwargs=safe
     )
+    given = getattr(model[0], "tokenizer", None)
+    backend = getattr(given, "backend_tokenizer", given)
+    if isinstance(backend, Tokenizer):
+        calm(backend)
     inner = getattr(model[0], "auto_model", None)
     if inner is not None:
         _, report = type(inner).from_pretrained(

@@ -12,6 +12,7 @@ from embcheck.sources.encoders.modules import read_config, stage_transformer
 from embcheck.sources.encoders.run import bad_models, quiet, require_all_weights
 from embcheck.sources.files import LocalFolder, one_line
 from embcheck.sources.tokenizers.load import load_tokenizer, offline, tokenizer_files
+from embcheck.sources.tokenizers.vocabulary import calm
 from embcheck.sources.weights.checkpoint import SAFETENSORS, open_checkpoint
 
 if TYPE_CHECKING:
@@ -70,7 +71,9 @@ def dtype(folder: Path) -> str:
 
 def tokenizer(folder: Path) -> Tokenizer:
     """The model's tokenizer."""
-    return load_tokenizer(folder)
+    made = load_tokenizer(folder)
+    calm(made)
+    return made
 
 
 def states(folder: Path, encoded: tuple[tuple[int, ...], ...], device: torch.device) -> tuple[tuple[Tensor, ...], ...]:
