@@ -16,13 +16,14 @@ import os
 import sys
 import traceback
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from embcheck.cli import baselines, check, compare, explore, report, selftest, sweeps
 from embcheck.cli.common import INTERNAL, INTERRUPTED, OK, USAGE, notice
-from embcheck.errors import EmbcheckError
+from embcheck.errors import EmbcheckError, UsageError
 from embcheck.settings import prepare_process
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _guarded(arguments: list[str]) -> int:
     try:
+        _require_folder()
         return int(program.main(arguments, "embcheck", standalone_mode=False) or OK)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
@@ -65,6 +67,16 @@ def _guarded(arguments: list[str]) -> int:
         where = f"{frame.filename}:{frame.lineno}"
         notice(f"internal error: {type(error).__name__}: {error} ({where}); {_TRACEBACK} shows more")
         return INTERNAL
+
+
+def _require_folder() -> None:
+    """Every path is meant from the working directory, which may have been deleted."""
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise UsageError(
+            f"the working directory can't be used ({error.strerror}); change to one that is there"
+        ) from None
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

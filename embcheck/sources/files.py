@@ -23,6 +23,7 @@ _COMPRESSED = (
 )  # fmt: skip
 _HEAD_BYTES = 512
 _LONGEST_QUOTE = 200
+_BARE_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 
 
 def local_path(spec: ModelSpec, text: str) -> Path:
@@ -31,10 +32,16 @@ def local_path(spec: ModelSpec, text: str) -> Path:
         path = Path(text).expanduser()
         path.stat()
     except FileNotFoundError:
-        raise SourceError(f"spec {spec.text!r}: no such file or directory: {text}") from None
+        hub = f"; a model of that name on the hub is hf:{text}" if is_bare_name(spec, text) else ""
+        raise SourceError(f"spec {spec.text!r}: no such file or directory: {text}{hub}") from None
     except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: the home directory of a user who isn't there
         raise SourceError(f"spec {spec.text!r}: cannot look at {text}: {one_line(error)}") from None
     return path
+
+
+def is_bare_name(spec: ModelSpec, text: str) -> bool:
+    """Whether a target that is not on disk may be a model of the hub without an owner, such as gpt2."""
+    return spec.scheme == "directory" and _BARE_NAME.fullmatch(text) is not None and not Path(text).suffix[1:].isalpha()
 
 
 def local_file(spec: ModelSpec, text: str) -> Path:

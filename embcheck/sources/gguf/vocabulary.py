@@ -237,7 +237,10 @@ def _unescape(name: str) -> bytes:
 def read_vocabulary(header: GgufFile, *, rows: int) -> tuple[Vocabulary, tuple[str, ...]]:
     """Make the vocabulary, and notes for the provenance."""
     if not header.tokens:
-        raise SourceError(f"{header.origin} holds no tokens (tokenizer.ggml.tokens); give a file with its vocabulary")
+        way_out = (
+            f"put {printable(header.missing[0])} beside it" if header.missing else "give a file with its vocabulary"
+        )
+        raise SourceError(f"{header.origin} holds no tokens (tokenizer.ggml.tokens); {way_out}")
     pieces = read_pieces(header)
     words = pieces.of(NORMAL, UNKNOWN, BYTE)
     if words and words[-1] >= rows:

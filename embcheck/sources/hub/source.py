@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from embcheck.errors import SourceError
@@ -47,7 +48,7 @@ def read(spec: ModelSpec) -> EmbeddingTable:
     """
     folder, file, spec = _find(spec)
     if file is not None and file.endswith(_GGUF):
-        table = read_from(spec, folder.open(file))
+        table = read_from(spec, folder.open(file), partial(_part_of, folder, file))
     else:
         table = read_model(spec, folder, file)
     origin = replace(table.provenance, notes=(*table.provenance.notes, *folder.notes))
@@ -58,10 +59,16 @@ def describe(spec: ModelSpec) -> Description:
     """What `read` would read; only headers are moved."""
     folder, file, spec = _find(spec)
     if file is not None and file.endswith(_GGUF):
-        description = describe_from(spec, folder.open(file))
+        description = describe_from(spec, folder.open(file), partial(_part_of, folder, file))
     else:
         description = describe_model(spec, folder, file)
     return replace(description, revision=folder.commit)
+
+
+def _part_of(folder: HubFolder, file: str, _: RandomAccess, name: str) -> RandomAccess | None:
+    """Another part of a GGUF model that was split, which lies beside the one that is named."""
+    beside = f"{file.rpartition('/')[0]}/{name}".lstrip("/")
+    return folder.open(beside) if beside in folder.names() else None
 
 
 def _find(spec: ModelSpec) -> tuple[HubFolder, str | None, ModelSpec]:

@@ -120,6 +120,7 @@ def _guess_input(weights: Checkpoint) -> tuple[Stored, tuple[str, ...]]:
             f"{weights.origin}: several tensors could be the input embedding; choose with tensor=NAME; "
             f"{_list(candidates)}"
         )
+    _refuse_empty(weights)
     if weights.missing:
         raise _missing_error(weights, "input embedding")
     heads = _heads(weights, sizes)
@@ -136,6 +137,16 @@ def _guess_input(weights: Checkpoint) -> tuple[Stored, tuple[str, ...]]:
     raise SourceError(
         f"{weights.origin}: no tensor looks like an input embedding; choose with tensor=NAME; {_list(matrices)}"
     )
+
+
+def _refuse_empty(weights: Checkpoint) -> None:
+    """Refuse what DeepSpeed saves of a model whose parameters are spread over processes: names without numbers."""
+    empty = [s for s in weights.stored(n for n in weights.file_of if _is_table(n) or _is_head(n)) if 0 in s.shape]
+    if empty:
+        raise SourceError(
+            f"{weights.origin}: tensor {empty[0]} is empty, as DeepSpeed's ZeRO-3 leaves it; "
+            "gather the weights with its zero_to_fp32.py first, and give what that writes"
+        )
 
 
 def _missing_error(weights: Checkpoint, what: str) -> SourceError:

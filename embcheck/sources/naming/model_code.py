@@ -9,10 +9,8 @@ import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from huggingface_hub import errors
-
 from embcheck.sources.files import drop_code
-from embcheck.sources.tokenizers.load import offline
+from embcheck.sources.tokenizers.load import library_errors, offline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,10 +25,6 @@ _LAYERS = frozenset(
 )  # fmt: skip
 _FEW = 2
 _DEEPEST = 4
-_WRONG_CONFIGS = (  # what models raise on a config that does not fit them
-    ArithmeticError, AssertionError, AttributeError, EOFError, ImportError, LookupError, MemoryError, OSError,
-    RuntimeError, TypeError, ValueError, getattr(errors, "StrictDataclassError", ValueError),
-)  # fmt: skip
 
 
 def held_as_input(config: JsonObject, names: Sequence[str]) -> list[str]:
@@ -50,7 +44,7 @@ def held_as_input(config: JsonObject, names: Sequence[str]) -> list[str]:
             held = {name for name, parameter in parameters if parameter is table.weight}
             rename = _renaming(model)
             return [name for name in names if rename(name) in held]
-    except _WRONG_CONFIGS:
+    except library_errors():
         return []
 
 
@@ -63,7 +57,7 @@ def has_output(config: JsonObject) -> bool | None:
             if not hasattr(transformers, str(config["architectures"][0])):
                 return None
             return _build(config).get_output_embeddings() is not None
-    except _WRONG_CONFIGS:
+    except library_errors():
         return None
 
 
