@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from embcheck.errors import SourceError
 from embcheck.sources.files import LocalFolder, drop_code, link, printable, read_json
 from embcheck.sources.tokenizers.load import tokenizer_files
-from embcheck.sources.weights.checkpoint import SAFETENSORS, Checkpoint, open_checkpoint
+from embcheck.sources.weights.checkpoint import SAFETENSORS, Checkpoint, open_checkpoint, refuse_adapter
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -244,8 +244,7 @@ def _stage_module(module: Module, into: Path) -> None:
 def stage_transformer(folder: Path, into: Path) -> None:
     """Fill an empty directory with what a transformer consists of."""
     names = LocalFolder(folder).names()
-    if "adapter_config.json" in names:
-        raise SourceError(f"{folder} is an adapter, which needs another model; merge the two and save the result")
+    refuse_adapter(LocalFolder(folder), names)
     config = read_config(folder / "config.json")
     if "quantization_config" in config:
         raise SourceError(f"{folder / 'config.json'}: the weights are quantized; give a checkpoint of floats")

@@ -153,8 +153,8 @@ def open_checkpoint(folder: Folder, file: str | None = None) -> Checkpoint:
     A ``file`` that a user named is read with the other parts of the model that it is a part of.
     """
     names = folder.names()
-    if _ADAPTER in names and (file is None or _ADAPTER_WEIGHTS.fullmatch(file)):
-        raise _adapter_error(folder, names)
+    if file is None or _ADAPTER_WEIGHTS.fullmatch(file):
+        refuse_adapter(folder, names)
     if file is not None:
         checkpoint = _open_with_parts(folder, names, file)
         if _ADAPTER in names:
@@ -217,13 +217,15 @@ def _slice_error(folder: Folder, files: Sequence[str]) -> SourceError:
     )
 
 
-def _adapter_error(folder: Folder, names: Sequence[str]) -> SourceError:
-    """That weights with an adapter are not the model's: transformers would apply it."""
+def refuse_adapter(folder: Folder, names: Sequence[str]) -> None:
+    """Refuse weights with an adapter beside them: transformers would apply it, so they are not the model."""
+    if _ADAPTER not in names:
+        return
     base = _read_settings(folder, _ADAPTER).get("base_model_name_or_path")
     whose = f" of {printable(one_line(base))}" if isinstance(base, str) and base else ""
     whole = [name for name in names if name.endswith(SAFETENSORS) and not _ADAPTER_WEIGHTS.fullmatch(name)]
     bare = f"; or give {folder.origin}/{printable(whole[0])} for the weights without it" if whole else ""
-    return SourceError(
+    raise SourceError(
         f"{folder.origin} holds an adapter{whose} (adapter_config.json), which transformers would apply; merge the two "
         f"(peft: PeftModel.from_pretrained(base, adapter).merge_and_unload().save_pretrained(...)) and give that{bare}"
     )
