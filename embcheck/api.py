@@ -61,6 +61,11 @@ def load(
     """
     if population not in {"known", "all"}:
         raise UsageError(f"population must be 'known' or 'all', got {population!r}")
+    if tokenizer is not None and isinstance(model, str | Path | ModelSpec | EmbeddingTable):
+        raise UsageError(
+            f"tokenizer= belongs to a live model, and {_named(model)} has tokens of its own; leave it out, or give the "
+            "matrix with its tokens as EmbeddingTable.from_arrays(vectors, tokens)"
+        )
     if isinstance(model, str | Path | ModelSpec):
         parsed = model if isinstance(model, ModelSpec) else spec.parse(str(model))
         return sources.load(parsed, device=device, dtype=dtype, population=population)
@@ -122,7 +127,9 @@ def check(  # noqa: PLR0913 - the options of the command line, all by keyword
     """
     settings = Settings(seed=seed, confidence_level=confidence_level, probes=probes)
     given = [single for each in (model if isinstance(model, list | tuple) else [model]) for single in _expanded(each)]
-    models = tuple(_model(single, tokenizer, device, dtype, population) for single in given)
+    own = [isinstance(single, ModelSpec | EmbeddingTable) for single in given]
+    tokenizers = [None if has_tokens and not all(own) else tokenizer for has_tokens in own]  # at least one is used
+    models = tuple(_model(single, t, device, dtype, population) for single, t in zip(given, tokenizers, strict=True))
     refuse_equal_aliases([model.spec for model in models])
     checks = select(properties, [later.spec.alias for later in models[1:]])
     if device != "auto":
@@ -138,7 +145,13 @@ def _expanded(model: Any) -> tuple[Any, ...]:
     return sources.expand(model) if isinstance(model, ModelSpec) else (model,)
 
 
+def _named(model: Any) -> str:
+    return "an EmbeddingTable" if isinstance(model, EmbeddingTable) else f"the spec {str(model)!r}"
+
+
 def _model(model: Any, tokenizer: Any, device: str, dtype: str | None, population: Population | None) -> Model:
+    if tokenizer is not None and isinstance(model, ModelSpec | EmbeddingTable):
+        load(model, tokenizer)  # which refuses it, now rather than as the result of a check
     if isinstance(model, ModelSpec):
         parsed = model
         sources.check(parsed)

@@ -18,7 +18,7 @@ from embcheck.errors import NotMeasurable, UsageError
 from embcheck.measures import analogy_accuracy
 from embcheck.measures.kernels import blocks
 from embcheck.measures.resolve import forms_of, listed
-from embcheck.table.vocabulary import TokenKind
+from embcheck.table.vocabulary import TokenKind, exact_token
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["analogy", "answers", "inspect", "neighbors", "parse_analogy", "probe"]
 
 _ROW = re.compile(r"#(\d+)")
+_TERM = re.compile(r'"(?:"|[^"]+)"(?!\S)|\S+')  # what stands in double quotes may hold spaces
 _LEVELS = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 
 
@@ -42,6 +43,8 @@ class _Word:
     rows: tuple[int, ...]
     vector: Tensor
     """(d,) of length 1, in the accumulator's dtype."""
+    surface: str
+    """Its token as written, whichever way it was asked for; of several tokens the text."""
 
 
 def inspect(spec: ModelSpec, source: Mapping[str, Any], table: EmbeddingTable) -> dict[str, Any]:
@@ -68,7 +71,7 @@ def inspect(spec: ModelSpec, source: Mapping[str, Any], table: EmbeddingTable) -
 
 
 def probe(table: EmbeddingTable, text: str) -> dict[str, Any]:
-    """Cosines of one token, written as in the vocabulary or as ``#ID``, with every other row of the population."""
+    """Cosines of one token (a word, a token in double quotes or ``#ID``) with every other row of the population."""
     word = _find(table, text)
     if len(word.rows) > 1:
         parts = ", ".join(f"{table.token(row)!r} (#{row})" for row in word.rows)
@@ -105,7 +108,7 @@ def neighbors(table: EmbeddingTable, text: str, k: int, *, merge: bool = False) 
     scores = _cosines(table, [word])[0]
     scores[np.isin(table.population, word.rows)] = -np.inf
     if merge:
-        scores = _merged(table, scores, [word.text if len(word.rows) > 1 else table.token(word.rows[0])])
+        scores = _merged(table, scores, [word.surface])
     order = _best(scores, k)
     return _plain(
         {
@@ -121,15 +124,15 @@ def analogy(table: EmbeddingTable, words: Sequence[str], k: int) -> dict[str, An
     terms = [_find(table, text) for text in words]
     a, b, c = terms[:3]
     query = _unit(a.vector - b.vector + c.vector, f"{words[0]} - {words[1]} + {words[2]}")
-    scores = _cosines(table, [_Word("", (), query)])[0]
+    scores = _cosines(table, [_Word("", (), query, "")])[0]
     kept = _merged(table, scores, [])
-    excluded = _merged(table, scores, words[:3])
+    excluded = _merged(table, scores, [term.surface for term in terms[:3]])
     both = {"sources_excluded": excluded, "sources_kept": kept}
     lists = {}
     for name, these in both.items():
         order = _best(these, k)
         lists[name] = listed(table, table.population[order], cosine=these[order])
-    ranks = {text: {name: _rank(table, these, text) for name, these in both.items()} for text in dict.fromkeys(words)}
+    ranks = {term.text: {name: _rank(table, these, term.surface) for name, these in both.items()} for term in terms}
     return _plain({"words": [_described(table, word) for word in terms], "ranks": ranks, **lists})
 
 
@@ -145,7 +148,7 @@ def answers(
 
 def parse_analogy(terms: Sequence[str]) -> list[str]:
     """The words a, b, c and, if it is given, the target of ``a - b + c = target``; `UsageError` where it is not one."""
-    match " ".join(terms).split():
+    match _TERM.findall(" ".join(terms)):
         case [a, "-", b, "+", c] | [a, "+", c, "-", b]:
             return [a, b, c]
         case [a, "-", b, "+", c, "=", target] | [a, "+", c, "-", b, "=", target]:
@@ -163,7 +166,8 @@ def _plain(document: Mapping[str, Any]) -> dict[str, Any]:
 def _find(table: EmbeddingTable, text: str) -> _Word:
     rows = _rows(table, text)
     vector = table.gather(np.array(rows)).to(table.accumulator).mean(0)
-    return _Word(text, rows, _unit(vector, f"{text!r} (#{', #'.join(map(str, rows))})"))
+    surface = table.token(rows[0]) if len(rows) == 1 else text
+    return _Word(text, rows, _unit(vector, f"{text!r} (#{', #'.join(map(str, rows))})"), surface)
 
 
 def _rows(table: EmbeddingTable, text: str) -> tuple[int, ...]:
@@ -173,6 +177,8 @@ def _rows(table: EmbeddingTable, text: str) -> tuple[int, ...]:
         if row >= size:
             raise UsageError(f"there is no row #{row}; the matrix has rows #0 to #{size - 1}")
         return (row,)
+    if (token := exact_token(text)) is not None:
+        return _written(table, token)
     rows = table.vocabulary.encode([text])[0]
     if len(rows) != 1:
         surface = next((row for row, token in enumerate(table.tokens) if token == text), None)
@@ -180,6 +186,16 @@ def _rows(table: EmbeddingTable, text: str) -> tuple[int, ...]:
     if not rows or max(rows) >= size:
         raise UsageError(f"{text!r} is no word of this vocabulary; give a token as it is written there, or #ID")
     return rows
+
+
+def _written(table: EmbeddingTable, token: str) -> tuple[int]:
+    rows = table.written(token)
+    if not rows:
+        raise UsageError(f"no token of this vocabulary is written exactly {token!r}; give it as a word, or #ID")
+    if len(rows) > 1:
+        listed_rows = ", ".join(f"#{row}" for row in rows)
+        raise UsageError(f"{len(rows)} tokens are written {token!r}: {listed_rows}; give one of them")
+    return (rows[0],)
 
 
 def _unit(vector: Tensor, name: str) -> Tensor:

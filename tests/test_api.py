@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -237,6 +238,24 @@ def test_wrong_arguments_of_check(table, options, says):
     """``check`` says which argument is wrong before it measures anything."""
     with pytest.raises(UsageError, match=says):
         embcheck.check(table, **options)
+
+
+@pytest.mark.parametrize("kind", ["path", "spec", "table"])
+def test_a_tokenizer_beside_a_model_with_its_own_is_refused(table, tmp_path, holds, kind):
+    """A tokenizer given with a spec or a table, which bring their tokens, is refused rather than dropped."""
+    (tmp_path / "v.vec").write_text("3 2\na 1 0\nb 0 1\nc 1 1\n")
+    model = {"path": tmp_path / "v.vec", "spec": f"fasttext:{tmp_path}/v.vec", "table": table}[kind]
+    for call in (embcheck.load, partial(embcheck.check, properties=holds)):
+        with pytest.raises(UsageError, match="tokenizer= belongs to a live model"):
+            call(model, tokenizer=["x", "y", "z"])
+
+
+def test_a_tokenizer_is_the_live_models_among_several(holds):
+    """Of a live model and a spec, the tokenizer is the live one's."""
+    live = torch.nn.Embedding(30, 4)
+    run = embcheck.check(["random:30x4", live], tokenizer=[f"w{i}" for i in range(30)], properties=holds)
+    assert [model["alias"] for model in run.document["models"]] == ["random-30x4", "Embedding"]
+    assert run.passed
 
 
 def test_two_models_of_one_name_are_refused(table, holds):

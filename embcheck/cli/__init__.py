@@ -16,6 +16,7 @@ import os
 import sys
 import traceback
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def _guarded(arguments: list[str]) -> int:
 
     prepare_process()
     try:
+        _require_folder()
         code = int(program.main(arguments, "embcheck", standalone_mode=False) or _OK)
         with writing_to(sys.stdout):
             return code
@@ -72,3 +74,15 @@ def _guarded(arguments: list[str]) -> int:
         notice(f"internal error: {type(error).__name__}: {error} ({where}); {_TRACEBACK} shows more")
         return _INTERNAL
     return _USAGE
+
+
+def _require_folder() -> None:
+    """Every path is meant from the working directory, which may have been deleted."""
+    from embcheck.errors import UsageError
+
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise UsageError(
+            f"the working directory can't be used ({error.strerror}); change to one that is there"
+        ) from None

@@ -41,10 +41,14 @@ def inspect(spec: str, **given: Any) -> int:
 
 @click.command(short_help="Compare one token with all others.")
 @click.argument("spec")
-@click.argument("token", metavar="TOKEN|#ID")
+@click.argument("token", metavar='TOKEN|"TOKEN"|#ID')
 @options(*_TABLE)
 def probe(spec: str, token: str, **given: Any) -> int:
-    """Compare one token of SPEC with all others: statistics of its cosines, and which of them are negative."""
+    """Compare one token of SPEC with all others: statistics of its cosines, and which of them are negative.
+
+    A word may be a token with a leading space or without; in double quotes of its own ('"!"', '" !"') it is
+    exactly that token.
+    """
     from embcheck import explore
 
     config, model = _prepared(spec, given)
@@ -53,7 +57,7 @@ def probe(spec: str, token: str, **given: Any) -> int:
 
 @click.command(short_help="List a word's nearest neighbours.")
 @click.argument("spec")
-@click.argument("word", metavar="WORD|#ID")
+@click.argument("word", metavar='WORD|"TOKEN"|#ID')
 @_count
 @click.option("--merge", is_flag=True, help="Count case and space variants of a word once.")
 @options(*_TABLE)

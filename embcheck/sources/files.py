@@ -24,12 +24,17 @@ if TYPE_CHECKING:
 JsonObject: TypeAlias = dict[str, Any]
 """A JSON object that somebody else wrote: a config.json, a header."""
 _CODE = re.compile(r"auto_map|custom_pipelines|kernel_config|_?(attn|experts)_implementation\w*")
+_COMPRESSED = (
+    (b"\x1f\x8b", "gzip", "gunzip"), (b"BZh", "bzip2", "bunzip2"), (b"\xfd7zXZ\0", "xz", "unxz"),
+    (b"\x28\xb5\x2f\xfd", "zstd", "unzstd"),
+)  # fmt: skip
 _HEAD_BYTES = 512
 _LONGEST_QUOTE = 200
 _LARGEST_JSON = 512 * 2**20
 _MOST_DIGITS = 300  # no double holds more
 _PASSWORD = re.compile(r"//[^/\s]*@")
 _SMALL = 4 * 2**20
+_BARE_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 
 
 def local_path(spec: ModelSpec, text: str) -> Path:
@@ -38,10 +43,16 @@ def local_path(spec: ModelSpec, text: str) -> Path:
         path = Path(text).expanduser()
         path.stat()
     except FileNotFoundError:
-        raise SourceError(f"spec {spec.text!r}: no such file or directory: {text}") from None
+        hub = f"; a model of that name on the hub is hf:{text}" if is_bare_name(spec, text) else ""
+        raise SourceError(f"spec {spec.text!r}: no such file or directory: {text}{hub}") from None
     except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: the home directory of a user who isn't there
         raise SourceError(f"spec {spec.text!r}: cannot look at {text}: {one_line(error)}") from None
     return path
+
+
+def is_bare_name(spec: ModelSpec, text: str) -> bool:
+    """Whether a target that is not on disk may be a model of the hub without an owner, such as gpt2."""
+    return spec.scheme == "directory" and _BARE_NAME.fullmatch(text) is not None and not Path(text).suffix[1:].isalpha()
 
 
 def local_file(spec: ModelSpec, text: str) -> Path:
@@ -80,8 +91,9 @@ def disguise(head: bytes) -> str | None:
         return "a Git LFS pointer, not the file itself; run 'git lfs pull' there, or download the file"
     if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
         return "a web page saved in place of the file; download the file itself"
-    if head.startswith(b"\x1f\x8b"):
-        return "compressed with gzip; unpack it first"
+    for magic, program, unpack in _COMPRESSED:
+        if head.startswith(magic):
+            return f"compressed with {program}; unpack it first ({unpack} FILE)"
     if head.startswith(b"PK\x03\x04"):
         return "a zip archive; unpack it first"
     return None

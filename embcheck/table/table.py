@@ -22,6 +22,8 @@ from embcheck.table.vocabulary import (
     TokenKind,
     WordVectors,
     WordVocabulary,
+    exact_token,
+    refuse_text,
     tokens_sha256,
     word_key,
 )
@@ -97,6 +99,7 @@ class EmbeddingTable:
             The matrix is not two-dimensional, or has another number of rows than there are tokens.
         """
         matrix = vectors.detach() if isinstance(vectors, torch.Tensor) else torch.as_tensor(np.asarray(vectors))
+        refuse_text(tokens, "tokens")
         if matrix.ndim != 2 or matrix.shape[1] < 1:
             raise UsageError(f"vectors must have shape (rows, width), got {tuple(matrix.shape)}")
         if len(tokens) != matrix.shape[0]:
@@ -106,8 +109,11 @@ class EmbeddingTable:
         if not matrix.is_floating_point():
             matrix = matrix.float()
         matrix = matrix.to(device) if device != "cpu" or not isinstance(vectors, torch.Tensor) else matrix
-        origin = Provenance("memory", "memory", (matrix.shape[0], matrix.shape[1]), dtype_name(matrix), matrix)
-        return cls(matrix, WordVocabulary(tokens), origin)
+        words = WordVocabulary(tokens)
+        origin = Provenance(
+            "memory", "memory", (matrix.shape[0], matrix.shape[1]), dtype_name(matrix), matrix, notes=words.notes
+        )
+        return cls(matrix, words, origin)
 
     # --- rows ---------------------------------------------------------------------------------------------------
 
@@ -220,12 +226,39 @@ class EmbeddingTable:
     # --- words --------------------------------------------------------------------------------------------------
 
     def rows(self, words: Sequence[str]) -> list[int | None]:
-        """Row of each word that is one token of the population, ``None`` for the others."""
+        """Row of each word that is one token of the population, ``None`` for the others.
+
+        Of ``" word"`` and ``"word"`` the one in fewer tokens is meant, of equals the first. A text in double quotes of
+        its own, such as ``'"word"'``, names the one token that is written exactly so.
+        """
         mask = self.in_population
         return [
-            ids[0] if len(ids) == 1 and ids[0] < len(mask) and mask[ids[0]] else None
-            for ids in self.vocabulary.encode(words)
+            ids[0] if len(ids) == 1 and ids[0] < len(mask) and mask[ids[0]] else None for ids in self._encode(words)
         ]
+
+    def written(self, surface: str) -> list[int]:
+        """Rows whose token is written exactly so, those of the population first."""
+        if "written" not in self.memo:
+            by_surface: dict[str, list[int]] = {}
+            for row in range(min(len(self.tokens), len(self.vectors))):
+                by_surface.setdefault(self.tokens[row], []).append(row)
+            self.memo["written"] = by_surface
+        rows: list[int] = self.memo["written"].get(surface, [])
+        return sorted(rows, key=lambda row: (not self.in_population[row], row))
+
+    def _encode(self, words: Sequence[str]) -> list[tuple[int, ...]]:
+        """Rows of each word, as its vocabulary finds them or as quotes name them."""
+        refuse_text(words, "words")
+        encoded = self.vocabulary.encode(words)
+        for at, word in enumerate(words):
+            if (surface := exact_token(word)) is not None:
+                encoded[at] = tuple(self.written(surface)[:1])
+        return encoded
+
+    @cached_property
+    def _marks_spaces(self) -> bool:
+        """Whether tokens that begin a word are written with a leading space."""
+        return any(token[:1] == " " and token.strip() for token in self.tokens)
 
     def embed(self, words: Sequence[str], pooling: Literal["single", "mean"] = "single") -> WordVectors:
         """Vectors of words.
@@ -233,15 +266,19 @@ class EmbeddingTable:
         Parameters
         ----------
         words
-            Distinct words.
+            Distinct words; in double quotes of their own, tokens written exactly so.
         pooling
             ``single`` takes words of one token only; ``mean`` averages the tokens of the others.
         """
-        encoded = dict(zip(words, self.vocabulary.encode(words), strict=True))
+        encoded = dict(zip(words, self._encode(words), strict=True))
         mask = self.in_population
         usable = {w: ids for w, ids in encoded.items() if ids and all(i < len(mask) and mask[i] for i in ids)}
-        single = sum(len(ids) == 1 for ids in usable.values())
-        coverage = Coverage(single, len(usable) - single, tuple(w for w in encoded if w not in usable))
+        single = [word for word, ids in usable.items() if len(ids) == 1]
+        bare = [w for w in single if exact_token(w) is None and self.tokens[usable[w][0]][:1] != " "]
+        missing = tuple(word for word in encoded if word not in usable)
+        coverage = Coverage(
+            len(single), len(usable) - len(single), missing, tuple(bare) if bare and self._marks_spaces else ()
+        )
         chosen = {w: ids for w, ids in usable.items() if pooling == "mean" or len(ids) == 1}
         vectors = self.gather(np.array([ids[0] for ids in chosen.values()], dtype=np.int64)).to(self.accumulator)
         for i, ids in enumerate(chosen.values()):

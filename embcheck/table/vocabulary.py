@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from embcheck.errors import UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -34,6 +36,7 @@ _UNUSED = re.compile(
     r"[\[<(|]+(?:unused|reserved|extra_id|dummy|placeholder|empty|pad_token|ununsed)[\w-]*[|)>\]]+", re.IGNORECASE
 )
 CONTINUATION = "##"
+_EXACT = re.compile(r'"(.+)"', re.DOTALL)
 
 
 class TokenKind(IntEnum):
@@ -98,14 +101,18 @@ class Coverage:
     single: int
     pooled: int
     missing: tuple[str, ...]
+    bare: tuple[str, ...] = ()
+    """Single words taken without the leading space that others have: behind a space they are no token."""
 
     def record(self) -> dict[str, Any]:
-        """Counts, and up to 20 of the missing words, as JSON types."""
+        """Counts, and up to 20 of the missing words (and of the bare ones, where there are any), as JSON types."""
+        bare = {"bare": len(self.bare), "bare_words": list(self.bare[:20])} if self.bare else {}
         return {
             "single": self.single,
             "pooled": self.pooled,
             "missing": len(self.missing),
             "missing_words": list(self.missing[:20]),
+            **bare,
         }
 
 
@@ -122,20 +129,22 @@ class WordVectors:
 class WordVocabulary:
     """A vocabulary of whole words, one a row, as word vectors have it.
 
-    A vocabulary without any capital letter is uncased: words are looked up in lower case too.
+    A vocabulary without any capital letter is uncased: words are looked up in lower case too. Of rows with the same
+    word only the first is that word; nothing leads to the others.
     """
 
     def __init__(self, words: Iterable[str], special: Iterable[str] = ("<unk>", "<s>", "</s>", "<pad>")) -> None:
         self.tokens: list[str] = list(words)
         marked = frozenset(special)
         self._rows: dict[str, int] = {}
-        for row, word in enumerate(self.tokens):
-            self._rows.setdefault(word, row)
+        repeats = [row for row, word in enumerate(self.tokens) if self._rows.setdefault(word, row) != row]
+        self.notes = (f"{len(repeats)} rows repeat a word, and are left out",) if repeats else ()
         self._uncased = not any(word != word.lower() for word in self.tokens)
         kinds = (TokenKind.SPECIAL if word in marked else classify(word, starts_word=True) for word in self.tokens)
         status = (_status_of(word, is_special=word in marked) for word in self.tokens)
         self.kinds = np.fromiter(kinds, dtype=np.uint8, count=len(self.tokens))
         self.status = np.fromiter(status, dtype=np.uint8, count=len(self.tokens))
+        self.status[repeats] = RowStatus.UNREACHABLE
 
     def encode(self, words: Sequence[str]) -> list[tuple[int, ...]]:
         """The row of each word; empty where there is none. Words are never split."""
@@ -190,6 +199,18 @@ def classify(surface: str, *, starts_word: bool | None = None) -> TokenKind:
     if all(c.isspace() or unicodedata.category(c) in {"Cc", "Cf"} for c in core):
         return TokenKind.CONTROL
     return TokenKind.OTHER
+
+
+def exact_token(text: str) -> str | None:
+    """The token that a text in double quotes names, written exactly so; ``None`` for a text that is a word."""
+    match = _EXACT.fullmatch(text)
+    return match[1] if match else None
+
+
+def refuse_text(given: object, what: str) -> None:
+    """Refuse a text where a list of texts is wanted: it would be taken letter by letter."""
+    if isinstance(given, str | bytes):
+        raise UsageError(f"{what} must be a list of texts, got the text {given!r}; write [{given!r}]")
 
 
 def word_key(surface: str) -> str:

@@ -199,9 +199,9 @@ def test_a_matrix_that_is_not_there_is_refused(write, matrix, options, message):
 
 
 def test_another_part_of_a_split_file_is_told(write, matrix):
-    """A part of a model that lacks the embedding points to the first part."""
+    """A part of a model that lacks the embedding says which other parts may have it."""
     tensors = {"a.weight": (matrix(6).numpy(), Kind.F32)}
-    with pytest.raises(SourceError, match=r"part 2 of 3, .* first: give that"):
+    with pytest.raises(SourceError, match="put part 1 of 3, part 3 of 3 beside it"):
         load(write(tensors, values={"split.count": 3, "split.no": 1}))
 
 
@@ -268,12 +268,12 @@ def test_bert_tokens(words, wordpiece):
 
 
 def test_token_types_tell_what_counts(words):
-    """Control tokens are special, unused ones unused, added markup special and added words words."""
+    """Control tokens are special, unused ones unused, and what users added is text, whatever it looks like."""
     tokens = ["<unk>", "<s>", "▁a", "[PAD3]", "<tool>", "hello", "<0x0A>", "▁", "\\"]
     types = [UNKNOWN, CONTROL, NORMAL, UNUSED, USER_DEFINED, USER_DEFINED, BYTE, NORMAL, NORMAL]
     table = words(tokens, model="llama", types=types, scores=[0.0] * 9)
     states = [RowStatus(int(s)).name for s in table.vocabulary.status]
-    expected = ["SPECIAL", "SPECIAL", "UNREACHABLE", "UNUSED", "SPECIAL", "KNOWN", "KNOWN", "KNOWN", "KNOWN"]
+    expected = ["SPECIAL", "SPECIAL", "UNREACHABLE", "UNUSED", "KNOWN", "KNOWN", "KNOWN", "KNOWN", "KNOWN"]
     assert states == expected
     assert table.vocabulary.kinds[6] == TokenKind.BYTE
 

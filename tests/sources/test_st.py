@@ -136,6 +136,62 @@ def test_a_dense_module_is_applied(encoder):
     assert torch.allclose(table.vectors, reference(encoder, WORDS), atol=1e-6)
 
 
+@pytest.mark.parametrize("order", [("Transformer", "Dense", "Pooling"), ("Transformer", "Pooling", "Dense")])
+def test_a_module_works_on_what_its_settings_say(encoder, order):
+    """A module that names its input and output works on these, as the library has it, before pooling or after."""
+    write(encoder / "modules.json", modules(*order))
+    where = encoder / f"{order.index('Dense')}_Dense"
+    write(
+        encoder / f"{order.index('Pooling')}_Pooling" / "config.json", {"embedding_dimension": 8, "pooling_mode": "max"}
+    )
+    name = "token_embeddings" if order[1] == "Dense" else "sentence_embedding"
+    config = {"in_features": 8, "out_features": 8, "activation_function": "torch.nn.modules.activation.Tanh"}
+    write(where / "config.json", {**config, "bias": False, "module_input_name": name, "module_output_name": name})
+    save_file({"linear.weight": torch.randn(8, 8)}, where / "model.safetensors")
+    assert torch.allclose(encoded(encoder).vectors, reference(encoder, WORDS), atol=1e-6)
+
+
+def test_vectors_are_cut_where_the_model_says_so(encoder):
+    """The truncate_dim that a model's own settings have is kept to, described before, and noted."""
+    write(encoder / "config_sentence_transformers.json", {"truncate_dim": 3})
+    table = encoded(encoder)
+    assert table.vectors.shape == (3, 3)
+    assert torch.allclose(table.vectors, reference(encoder, WORDS), atol=1e-6)
+    assert any("first 3 numbers" in note for note in table.provenance.notes)
+    assert sources.describe(parse(f"st:{encoder},words={encoder.parent / 'words.txt'}")).shape == (3, 3)
+    assert any("truncate_dim 3" in note for note in load(f"st:{encoder},space=tokens").provenance.notes)
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "message"),
+    [
+        ("1_Pooling/config.json", {"layers": [1]}, "setting layers is not known here"),
+        ("sentence_bert_config.json", {"transformer_task": "fill-mask"}, "setting transformer_task is not known here"),
+        ("sentence_bert_config.json", {"tokenizer_name_or_path": "../x"}, "setting tokenizer_name_or_path is not"),
+        ("config_sentence_transformers.json", {"truncate_dim": "3"}, "truncate_dim is '3', which is no number"),
+    ],
+)
+def test_settings_that_are_not_kept_to_are_refused_by_name(encoder, file, change, message):
+    """A setting that would change the vectors is kept to or refused by its name, never dropped."""
+    path = encoder / file
+    write(path, {**(json.loads(path.read_text()) if path.is_file() else {}), **change})
+    with pytest.raises(SourceError, match=message):
+        encoded(encoder)
+
+
+def test_dropout_of_a_tokenizer_is_off(encoder):
+    """An encoder whose tokenizer was trained with dropout encodes a word the same way every time."""
+    tokenizer = Tokenizer(
+        models.BPE({"c": 0, "a": 1, "ca": 2, "[UNK]": 3}, [("c", "a")], dropout=0.5, unk_token="[UNK]")
+    )
+    tokenizer.save(str(encoder / "tokenizer.json"))
+    (encoder.parent / "words.txt").write_text("ca\na\n")
+    (encoder / "tokenizer_config.json").write_text(
+        '{"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "[UNK]"}'
+    )
+    assert len({tuple(encoded(encoder).vectors[0].tolist()) for _ in range(6)}) == 1
+
+
 def test_the_prefix_is_put_before_each_word_and_recorded(encoder):
     """A prefix, spaces at its end included, changes the vectors as the library's prompt does, and is in the notes."""
     table = encoded(encoder, ',prefix="query: "')
@@ -294,7 +350,7 @@ def test_settings_that_name_files_are_not_passed_on(encoder, tmp_path):
     tokens = {"vocab_file": "/etc/passwd", "tokenizer_file": "../x", "auto_map": {}, "cls_token": "[CLS]"}
     write(encoder / "tokenizer_config.json", tokens)
     write(encoder / "special_tokens_map.json", tokens)
-    write(encoder / "sentence_bert_config.json", {"max_seq_length": 8, "tokenizer_name_or_path": "../x"})
+    write(encoder / "sentence_bert_config.json", {"max_seq_length": 8})
     into = tmp_path / "stage"
     into.mkdir()
     stage(read_modules(encoder), into)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 
 from embcheck.errors import SourceError
 from embcheck.sources.tokenizers.load import load_vocabulary
@@ -139,12 +140,38 @@ def test_padding_and_truncation_are_off(wordpiece):
     assert forms(read(wordpiece), ["cats", "CAT"]) == [["cat", "##s"], ["cat"]]
 
 
-def test_taught_words_count_and_markup_does_not(taught):
-    """A word added to the vocabulary is a known word; other added tokens are special."""
-    vocabulary = read(taught)
+def test_what_was_added_is_special_only_by_its_own_flag(taught):
+    """Words, phrases and marks that a user added count, as their flag says; those flagged as special do not."""
+    taught.add_tokens(["new york", "COVID-19", "C++"])
+    taught.add_tokens([AddedToken("<eot>", special=True)])
+    vocabulary = read(taught, rows=20)
     assert facts(vocabulary, "tokamak") == (TokenKind.WORD_START, RowStatus.KNOWN)
-    assert facts(vocabulary, "<think>") == (TokenKind.SPECIAL, RowStatus.SPECIAL)
+    for text in ("<think>", "new york", "COVID-19", "C++"):
+        assert facts(vocabulary, text) == (TokenKind.OTHER, RowStatus.KNOWN)
+    assert facts(vocabulary, "<eot>") == (TokenKind.SPECIAL, RowStatus.SPECIAL)
+    assert forms(vocabulary, ["new york", "C++"]) == [["new york"], ["C++"]]
     assert forms(vocabulary, ["tokamak"]) == [["tokamak"]]
+
+
+def random_bpe(dropout):
+    words = ["c", "a", "t", "s", "ca", "cat", "cats"]
+    merges = [("c", "a"), ("ca", "t"), ("cat", "s")]
+    return Tokenizer(models.BPE({word: row for row, word in enumerate(words)}, merges, dropout=dropout))
+
+
+def random_unigram(alpha):
+    pieces = [("<unk>", 0.0), *((c, -1.5) for c in "acst"), ("cat", -3.0), ("cats", -3.0), ("ts", -3.0)]
+    return Tokenizer(models.Unigram(pieces, unk_id=0, alpha=alpha, nbest_size=None if alpha is None else 64))
+
+
+@pytest.mark.parametrize(("make", "setting"), [(random_bpe, 0.5), (random_unigram, 0.1)])
+def test_nothing_about_a_tokenizer_is_random(make, setting):
+    """Dropout and sampling, with which some tokenizers are trained, are off: words and classes are always the same."""
+    calm = read(make(None))
+    for _ in range(5):
+        vocabulary = read(make(setting))
+        assert all(vocabulary.encode(["cats"]) == calm.encode(["cats"]) for _ in range(20))
+        assert np.array_equal(vocabulary.status, calm.status)
 
 
 def test_holes_in_the_ids_are_unused():

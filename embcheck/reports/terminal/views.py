@@ -157,9 +157,10 @@ def _word(word: Json, encoding: str) -> str:
     text = safe(word["text"], _TOKEN, encoding=encoding)
     if len(word["ids"]) > 1:
         return f"{text} (mean of {len(word['ids'])} tokens)"
+    token = safe(word["tokens"][0], _TOKEN, encoding=encoding)
     if text.startswith("#"):  # asked for by its row
-        return f"{text} ('{safe(word['tokens'][0], _TOKEN, encoding=encoding)}')"
-    return f"{text} (#{word['ids'][0]})"
+        return f"{text} ('{token}')"
+    return f"{text} ('{token}' #{word['ids'][0]})"  # a word may be a token with a leading space, or another case
 
 
 def _level(level: str) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from embcheck.errors import SourceError
 from embcheck.sources.files import LocalFolder, drop_code, link, printable, read_json
 from embcheck.sources.tokenizers.load import tokenizer_files
-from embcheck.sources.weights.checkpoint import SAFETENSORS, Checkpoint, open_checkpoint
+from embcheck.sources.weights.checkpoint import SAFETENSORS, Checkpoint, open_checkpoint, refuse_adapter
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +42,8 @@ _POOLING = {
 _CLASS = "sentence_transformers.models.{}"  # the name that old and new releases know
 _KEYS = {
     "Pooling": re.compile(r"(word_)?embedding_dimension|pooling_mode(_[a-z_]+)?|include_prompt"),
-    "Dense": re.compile(r"in_features|out_features|bias|activation_function|use_residual"),
+    "Dense": re.compile(r"in_features|out_features|bias|activation_function|use_residual|module_(in|out)put_name"),
+    "Normalize": re.compile(r"module_(in|out)put_name"),
     "LayerNorm": re.compile(r"dimension"),
     "Dropout": re.compile(r"dropout"),
     "tokenizer": re.compile(
@@ -52,6 +53,15 @@ _KEYS = {
     ),
     "sentence_bert": re.compile(r"max_seq_length|do_lower_case"),
 }
+_BY_DEFAULT: dict[str, Any] = {  # settings that ask for what is done anyway; any other value would be dropped
+    "transformer_task": "feature-extraction",
+    "modality_config": {"text": {"method": "forward", "method_output_name": "last_hidden_state"}},
+    "module_input_name": "sentence_embedding",
+    "module_output_name": "sentence_embedding",
+}
+_TRANSFORMERS_DEFAULT = {**_BY_DEFAULT, "module_output_name": "token_embeddings"}
+_HARMLESS = frozenset({"__version__", "unpad_inputs", "dropout"})
+_FEATURE = re.compile(r"sentence_embedding|token_embeddings")
 _WEIGHTED = frozenset({"Dense", "LayerNorm", "StaticEmbedding"})
 _ACTIVATION = re.compile(
     r"torch\.nn\.modules\.(linear\.Identity|activation\."
@@ -123,6 +133,15 @@ def default_prompt(folder: Path) -> str:
     return prompt
 
 
+def truncated_width(folder: Path) -> int | None:
+    """How many numbers of each vector the model keeps by itself, ``None`` where it keeps all."""
+    path = folder / "config_sentence_transformers.json"
+    width = read_config(path).get("truncate_dim") if path.is_file() else None
+    if width is not None and _whole(width) is None:
+        raise SourceError(f"{path}: truncate_dim is {width!r}, which is no number of dimensions; correct it")
+    return _whole(width)
+
+
 def pooling_modes(config: JsonObject) -> tuple[str, ...]:
     """How a Pooling module makes one vector of a text's, by either of the forms that its config.json has had."""
     mode = config.get("pooling_mode")
@@ -154,10 +173,27 @@ def _module(path: Path, entry: Any) -> Module:
     if match is None or match[1] not in ENCODERS + AFTER:
         raise SourceError(
             f"{path} asks for {printable(kind)}, and no class is run but sentence_transformers' own "
-            f"{', '.join(ENCODERS + AFTER)}; leave out 'st:' to check its token embeddings"
+            f"{', '.join(ENCODERS + AFTER)}; {_way_out(path.parent, match[1] if match else '', where)}"
         )
     folder = path.parent if where in {"", "."} else path.parent.joinpath(*_plain(path, where))
     return Module(match[1], folder)
+
+
+def _way_out(root: Path, kind: str, where: str) -> str:
+    """What to give instead of an encoder that is not run: some part of it that can be read."""
+    folder = root.joinpath(*_plain(root, where)) if where not in {"", "."} else root
+    if kind == "WordEmbeddings":
+        return (
+            "save its table as word vectors (numpy.save of emb_layer.weight, and the vocab of its tokenizer's "
+            "config as a JSON list) and give npy:FILE,vocab=FILE"
+        )
+    inside = sorted(path for path in folder.glob("*") if path.is_dir()) if kind in {"Router", "Asym"} else []
+    if statics := [path for path in inside if path.name.endswith("StaticEmbedding")]:
+        return f"give the table of one of its parts, as model2vec:{statics[0]}"
+    for path in [*inside, folder]:
+        if any(file.suffix == SAFETENSORS or file.name == "pytorch_model.bin" for file in path.glob("*.*")):
+            return f"give {path} to check its token embeddings"
+    return "check a model's token embeddings by giving the directory that its weights are in"
 
 
 def _plain(path: Path, where: str) -> list[str]:
@@ -190,10 +226,13 @@ def _stage_module(module: Module, into: Path) -> None:
         stage_transformer(module.folder, into)
     elif module.kind == "StaticEmbedding":
         link(module.folder / "tokenizer.json", into)
-    elif module.kind != "Normalize":
+    elif module.kind != "Normalize" or (module.folder / "config.json").is_file():
         path = module.folder / "config.json"
-        config = _only(read_config(path), _KEYS[module.kind])
+        config = _only(path, _KEYS[module.kind], _BY_DEFAULT)
         _require_plain(path, config)
+        for key in ("module_input_name", "module_output_name"):
+            if not _FEATURE.fullmatch(str(config.get(key, "sentence_embedding"))):
+                raise SourceError(f"{path}: {key} {printable(str(config[key]))} is none that encoders have; correct it")
         activation = config.get("activation_function")
         if activation is not None and not _ACTIVATION.fullmatch(str(activation)):
             raise SourceError(f"{path} asks for {printable(str(activation))}, and only PyTorch's own functions are run")
@@ -205,17 +244,17 @@ def _stage_module(module: Module, into: Path) -> None:
 def stage_transformer(folder: Path, into: Path) -> None:
     """Fill an empty directory with what a transformer consists of."""
     names = LocalFolder(folder).names()
-    if "adapter_config.json" in names:
-        raise SourceError(f"{folder} is an adapter, which needs another model; merge the two and save the result")
+    refuse_adapter(LocalFolder(folder), names)
     config = read_config(folder / "config.json")
     if "quantization_config" in config:
         raise SourceError(f"{folder / 'config.json'}: the weights are quantized; give a checkpoint of floats")
     _write(into / "config.json", _harmless(folder / "config.json", config))
     if "sentence_bert_config.json" in names:
-        _write_known(folder, "sentence_bert_config.json", "sentence_bert", into)
+        config = _only(folder / "sentence_bert_config.json", _KEYS["sentence_bert"], _TRANSFORMERS_DEFAULT)
+        _write(into / "sentence_bert_config.json", config)
     for name in tokenizer_files(names):
         if name in {"tokenizer_config.json", "special_tokens_map.json"}:
-            _write_known(folder, name, "tokenizer", into)
+            _write_tokenizer(folder, name, into)
         elif not name.startswith("tokenizer.") or name in {"tokenizer.json", "tokenizer.model"}:
             link(folder / name, into)
     _stage_weights(folder, into)
@@ -233,12 +272,24 @@ def _stage_weights(folder: Path, into: Path) -> None:
         _write(into / "model.safetensors.index.json", {"metadata": {}, "weight_map": checkpoint.file_of})
 
 
-def _write_known(folder: Path, name: str, keys: str, into: Path) -> None:
-    _write(into / name, _only(read_config(folder / name), _KEYS[keys]))
+def _write_tokenizer(folder: Path, name: str, into: Path) -> None:
+    """Settings of a tokenizer: most of those that are dropped are about chats, or stand in tokenizer.json too."""
+    config = read_config(folder / name)
+    _write(into / name, {key: value for key, value in config.items() if _KEYS["tokenizer"].fullmatch(key)})
 
 
-def _only(config: JsonObject, keys: re.Pattern[str]) -> JsonObject:
-    return {key: value for key, value in config.items() if keys.fullmatch(key)}
+def _only(path: Path, keys: re.Pattern[str], defaults: JsonObject) -> JsonObject:
+    """The settings that are honoured; refuses those that ask for anything else than what is done without them."""
+    config = read_config(path)
+    for key, value in config.items():
+        unset = value is None or value is False or value in ({}, [], "")
+        if not keys.fullmatch(key) and key not in _HARMLESS and not unset and value != defaults.get(key):
+            raise SourceError(
+                f"{path}: the setting {printable(key)} is not known here, and without it the vectors may be others; "
+                "add space=tokens, or encode words yourself and give them as npy:FILE,vocab=FILE"
+            )
+    kept = {key: value for key, value in config.items() if keys.fullmatch(key)}
+    return {key: value for key, value in kept.items() if key not in defaults or value != defaults[key]}
 
 
 def _harmless(path: Path, value: Any, key: str = "", depth: int = 0) -> Any:

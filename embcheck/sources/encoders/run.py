@@ -11,10 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tokenizers import Tokenizer
+
 from embcheck.errors import SourceError
 from embcheck.sources.encoders.modules import stage
 from embcheck.sources.files import LocalFolder, one_line, printable
-from embcheck.sources.tokenizers.load import offline
+from embcheck.sources.tokenizers.load import library_errors, offline
+from embcheck.sources.tokenizers.vocabulary import calm
 from embcheck.sources.weights.checkpoint import open_checkpoint
 
 if TYPE_CHECKING:
@@ -25,10 +28,6 @@ if TYPE_CHECKING:
 
     from embcheck.sources.encoders.modules import Module
 
-_BAD_MODELS = (
-    OSError, ValueError, LookupError, TypeError, AttributeError, ImportError, RuntimeError, AssertionError,
-    ArithmeticError, MemoryError, EOFError,
-)  # fmt: skip
 _BATCH = 64
 
 
@@ -40,14 +39,6 @@ def require_all_weights(origin: Path, report: Mapping[str, Any]) -> None:
             f"{origin} lacks {len(missing)} weights that its config.json asks for, such as {printable(missing[0])}; "
             "they would be random; download the model again"
         )
-
-
-def bad_models() -> tuple[type[Exception], ...]:
-    """What a malformed model makes the libraries raise; settings of a wrong type have a class of their own."""
-    from huggingface_hub import errors
-
-    strict: type[Exception] | None = getattr(errors, "StrictDataclassError", None)
-    return _BAD_MODELS if strict is None else (*_BAD_MODELS, strict)
 
 
 @contextmanager
@@ -75,8 +66,10 @@ def require_library() -> None:
         raise SourceError("encoding words needs sentence-transformers; pip install 'embcheck[st]', or add space=tokens")
 
 
-def encode(modules: tuple[Module, ...], words: Sequence[str], *, prefix: str, device: torch.device) -> Tensor:
-    """Encode each word behind a prefix: (n, d) float32 vectors on the CPU."""
+def encode(
+    modules: tuple[Module, ...], words: Sequence[str], *, prefix: str, device: torch.device, width: int | None = None
+) -> Tensor:
+    """Encode each word behind a prefix: (n, d) float32 vectors on the CPU, of which the first ``width`` are kept."""
     require_library()
     origin = modules[0].folder
     try:
@@ -86,8 +79,8 @@ def encode(modules: tuple[Module, ...], words: Sequence[str], *, prefix: str, de
             vectors: Tensor = model.encode(
                 list(words), prompt=prefix or None, batch_size=_BATCH, convert_to_tensor=True, show_progress_bar=False
             )
-            return vectors.detach().float().cpu()
-    except bad_models() as error:
+            return vectors[:, :width].detach().float().cpu()  # as sentence-transformers cuts: after all modules
+    except library_errors() as error:
         raise SourceError(f"the encoder in {origin} can't be run: {one_line(error)}") from None
 
 
@@ -117,6 +110,10 @@ def _load(origin: Path, folder: str, device: torch.device) -> Any:
     model = SentenceTransformer(
         folder, device=str(device), trust_remote_code=False, local_files_only=True, model_kwargs=safe
     )
+    given = getattr(model[0], "tokenizer", None)
+    backend = getattr(given, "backend_tokenizer", given)
+    if isinstance(backend, Tokenizer):
+        calm(backend)
     inner = getattr(model[0], "auto_model", None)
     if inner is not None:
         _, report = type(inner).from_pretrained(

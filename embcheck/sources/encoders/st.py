@@ -25,10 +25,12 @@ from embcheck.sources.encoders.modules import (
     pooling_modes,
     read_config,
     read_modules,
+    truncated_width,
 )
 from embcheck.sources.encoders.run import encode, model_sha256, require_library, weight_files
 from embcheck.sources.files import local_file, local_path, refuse_unknown_options
 from embcheck.sources.models import directory
+from embcheck.sources.tokenizers.lookup import token_marks
 from embcheck.sources.words.lists import read_words
 from embcheck.table.vocabulary import WordVocabulary
 
@@ -54,14 +56,17 @@ def read_on(spec: ModelSpec, device: torch.device) -> EmbeddingTable:
     if space == "tokens":
         reader, inner = _tokens(spec, modules)
         table: EmbeddingTable = reader.read(inner)
-        notes = ("space: tokens", *table.provenance.notes)
+        cut = truncated_width(local_path(spec, spec.target))
+        whole = () if cut is None else (f"truncate_dim {cut} is of encoded texts; the input table is whole",)
+        notes = ("space: tokens", *whole, *table.provenance.notes)
         return replace(table, provenance=replace(table.provenance, spec=spec.text, source=spec.scheme, notes=notes))
     require_library()
     words, population = _words(spec)
     prefix = _prefix(spec)
-    matrix = encode(modules, words, prefix=prefix, device=device)
+    cut = truncated_width(local_path(spec, spec.target))
+    matrix = encode(modules, words, prefix=prefix, device=device, width=cut)
     notes = (
-        f"space: encoded (prefix {prefix!r}; {_pipeline(modules)}; on {device.type})",
+        f"space: encoded (prefix {prefix!r}; {_pipeline(modules, cut)}; on {device.type})",
         f"population: {population}",
         f"model weights sha256 {model_sha256(modules)}",
     )
@@ -79,13 +84,14 @@ def describe(spec: ModelSpec) -> Description:
     words, population = _words(spec)
     files = weight_files(modules)
     size = sum(path.stat().st_size for path in files)  # all of the model is read, though the table is small
+    cut, width = truncated_width(local_path(spec, spec.target)), pooled_width(modules)
     return Description(
-        shape=(len(words), pooled_width(modules)),
+        shape=(len(words), width if cut is None or width is None else min(cut, width)),
         dtype="float32",
         bytes=size,
         bytes_total=size,
         files=tuple(path.name for path in files),
-        space=f"encoded (prefix {_prefix(spec)!r}; {_pipeline(modules)})",
+        space=f"encoded (prefix {_prefix(spec)!r}; {_pipeline(modules, cut)})",
         population=population,
     )
 
@@ -122,6 +128,8 @@ def _words(spec: ModelSpec) -> tuple[list[str], str]:
         words = list(lexicons.words())
         return words, f"the {len(words)} words of embcheck's lexicons"
     words = read_words(local_file(spec, given), column=spec.option("column"))
+    if token_marks(words) is not None:
+        raise SourceError(f"{given} lists a tokenizer's tokens, which mark where words begin; give words as texts have")
     words = [word for word in dict.fromkeys(words) if word.strip()]
     if not 2 <= len(words) <= _MOST_WORDS:
         raise SourceError(f"{given} has {len(words)} different words; from 2 to {_MOST_WORDS} can be encoded")
@@ -135,11 +143,12 @@ def _prefix(spec: ModelSpec) -> str:
     return given[1:-1] if len(given) > 1 and given[0] == given[-1] == '"' else given
 
 
-def _pipeline(modules: tuple[Module, ...]) -> str:
+def _pipeline(modules: tuple[Module, ...], cut: int | None) -> str:
     """What is done to the encoder's output, such as ``Pooling mean, Normalize``."""
     said = []
     for module in modules[1:]:
         pooling = module.kind == "Pooling"
         modes = pooling_modes(read_config(module.folder / "config.json")) if pooling else ()
         said.append(" ".join([module.kind, *modes]))
+    said += [] if cut is None else [f"first {cut} numbers"]
     return ", ".join(said) or modules[0].kind

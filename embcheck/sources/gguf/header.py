@@ -175,12 +175,33 @@ class GgufFile:
     numbers: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)
     tensors: dict[str, TensorInfo] = field(default_factory=dict)
     bytes_read: int = 0
+    missing: tuple[str, ...] = ()
+    """Other parts of the model that are not there: what they hold can't be known."""
+    others: list[RandomAccess] = field(default_factory=list)
+    """The files of the other parts that are there."""
+    _holders: dict[str, RandomAccess] = field(default_factory=dict)
+    """The file of each tensor that lies in another part."""
     _matrices: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def origin(self) -> str:
         """What the file is called in error messages."""
         return self.access.name
+
+    def holder(self, name: str) -> RandomAccess:
+        """The file that a tensor lies in."""
+        return self._holders.get(name, self.access)
+
+    def join(self, part: GgufFile) -> None:
+        """Take in another part of the same model: its tensors, and what it says where this one says nothing."""
+        self.others.append(part.access)
+        for name, tensor in part.tensors.items():
+            if name in self.tensors:
+                raise SourceError(f"{self.origin} and {part.origin} both hold {printable(name)}; get the parts again")
+            self.tensors[name], self._holders[name] = tensor, part.access
+        self.values = part.values | self.values
+        self.texts = part.texts | self.texts
+        self.numbers = part.numbers | self.numbers
 
     @property
     def tokens(self) -> list[str]:
@@ -232,7 +253,7 @@ class GgufFile:
     def refusal(self, name: str) -> str | None:
         """That it can't be dequantized here, if it can't."""
         try:
-            refuse_undequantizable(self.access, self.tensors[name])
+            refuse_undequantizable(self.holder(name), self.tensors[name])
         except SourceError as error:
             return str(error)
         return None
@@ -241,8 +262,8 @@ class GgufFile:
         """Floats as they are stored, quantized numbers as float32; once, and counted."""
         if name not in self._matrices:
             tensor = self.tensors[name]
-            check_matrix(self.access, tensor)
-            self._matrices[name] = load(self.access, tensor)
+            check_matrix(self.holder(name), tensor)
+            self._matrices[name] = load(self.holder(name), tensor)
             self.bytes_read += tensor.nbytes
         return self._matrices[name]
 

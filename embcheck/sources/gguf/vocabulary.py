@@ -5,6 +5,7 @@ Where the kind of the tokenizer is not known, words are looked up whole.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -12,12 +13,13 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 
 from embcheck.errors import SourceError
 from embcheck.sources.files import printable
+from embcheck.sources.tokenizers.lookup import LookupVocabulary
 from embcheck.sources.tokenizers.surface import Notation
 from embcheck.sources.tokenizers.vocabulary import RustErrors, TokenizerVocabulary
-from embcheck.table.vocabulary import RowStatus, TokenKind, is_unused
+from embcheck.table.vocabulary import RowStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from embcheck.sources.gguf.header import GgufFile
     from embcheck.table.vocabulary import Vocabulary
@@ -26,6 +28,8 @@ NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
 _MARKED = ("bos", "eos", "unknown", "seperator", "padding", "cls", "mask", "eot", "eom")  # spelled as files spell it
 _LONGEST_PIECE = 128  # characters: longer ones aren't cut into what they may be merged from
 _SPACE = "▁"
+_RWKV = "rwkv"
+_ESCAPE, _ESCAPES = re.compile(rb"\\(x[0-9A-Fa-f]{2}|.)", re.DOTALL), {b"t": b"\t", b"n": b"\n", b"r": b"\r"}
 _LETTERS = r"[^\r\n\p{L}\p{N}]?\p{L}+"
 _MARKS = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 _CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
@@ -211,34 +215,32 @@ def _scores(header: GgufFile, count: int) -> list[float]:
 _MAKERS = {"gpt2": _byte_level, "llama": _llama, "t5": _unigram, "bert": _wordpiece}
 
 
-class LookupVocabulary:
-    """Tokens whose tokenizer is not known: a word is found where one token is written like it, and never split."""
-
-    def __init__(self, pieces: Pieces) -> None:
-        how = Notation(byte_level=any(name.startswith("Ġ") for name in pieces.names), space="▁")
+def _look_up(header: GgufFile, pieces: Pieces) -> LookupVocabulary:
+    if header.string("tokenizer.ggml.model") == _RWKV:
+        surfaces = [Notation(byte_level=True).read_octets(_unescape(name)) for name in pieces.names]
+    else:
+        how = Notation(byte_level=any(name.startswith("Ġ") for name in pieces.names), space=_SPACE)
         surfaces = [how.read(name) for name in pieces.names]
-        self.tokens = [surface.form for surface in surfaces]
-        self.kinds = np.fromiter((surface.kind for surface in surfaces), dtype=np.uint8, count=len(surfaces))
-        self.kinds[pieces.of(CONTROL, UNKNOWN)] = TokenKind.SPECIAL
-        self.kinds[pieces.of(BYTE)] = TokenKind.BYTE
-        self.status = np.full(len(surfaces), RowStatus.KNOWN, dtype=np.uint8)
-        self.status[[row for row, form in enumerate(self.tokens) if is_unused(form)]] = RowStatus.UNUSED
-        self.status[pieces.of(CONTROL, UNKNOWN)] = RowStatus.SPECIAL
-        self._rows: dict[str, int] = {}
-        for row, form in enumerate(self.tokens):
-            if self.status[row] == RowStatus.KNOWN:
-                self._rows.setdefault(form, row)
+    return LookupVocabulary(surfaces, special=pieces.of(CONTROL, UNKNOWN), fallback=pieces.of(BYTE))
 
-    def encode(self, words: Sequence[str]) -> list[tuple[int, ...]]:
-        """The row of each word, the form with a leading space first; empty where there is none."""
-        rows = (self._rows.get(f" {word}", self._rows.get(word)) for word in words)
-        return [() if row is None else (row,) for row in rows]
+
+def _unescape(name: str) -> bytes:
+    """The bytes of a token that is written as Python writes bytes, with a backslash before what is not printable."""
+
+    def octets(match: re.Match[bytes]) -> bytes:
+        code = match[1]
+        return bytes([int(code[1:], 16)]) if len(code) > 1 else _ESCAPES.get(code, code)
+
+    return _ESCAPE.sub(octets, name.encode("utf-8", "surrogatepass"))
 
 
 def read_vocabulary(header: GgufFile, *, rows: int) -> tuple[Vocabulary, tuple[str, ...]]:
     """Make the vocabulary, and notes for the provenance."""
     if not header.tokens:
-        raise SourceError(f"{header.origin} holds no tokens (tokenizer.ggml.tokens); give a file with its vocabulary")
+        way_out = (
+            f"put {printable(header.missing[0])} beside it" if header.missing else "give a file with its vocabulary"
+        )
+        raise SourceError(f"{header.origin} holds no tokens (tokenizer.ggml.tokens); {way_out}")
     pieces = read_pieces(header)
     words = pieces.of(NORMAL, UNKNOWN, BYTE)
     if words and words[-1] >= rows:
@@ -253,7 +255,7 @@ def read_vocabulary(header: GgufFile, *, rows: int) -> tuple[Vocabulary, tuple[s
     made: TokenizerVocabulary | LookupVocabulary
     notes: tuple[str, ...]
     if built is None:
-        made, notes = LookupVocabulary(pieces), (_guess(header),)
+        made, notes = _look_up(header, pieces), (_guess(header),)
     else:
         made, notes = TokenizerVocabulary(built[0], rows=rows, origin=header.origin), built[1]
     _correct(made, pieces)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from embcheck.errors import SourceError
 from embcheck.sources.encoders.modules import read_config, stage_transformer
-from embcheck.sources.encoders.run import bad_models, quiet, require_all_weights
+from embcheck.sources.encoders.run import quiet, require_all_weights
 from embcheck.sources.files import LocalFolder, one_line
-from embcheck.sources.tokenizers.load import load_tokenizer, offline, tokenizer_files
+from embcheck.sources.tokenizers.load import library_errors, load_tokenizer, offline, tokenizer_files
+from embcheck.sources.tokenizers.vocabulary import calm
 from embcheck.sources.weights.checkpoint import SAFETENSORS, open_checkpoint
 
 if TYPE_CHECKING:
@@ -70,7 +71,9 @@ def dtype(folder: Path) -> str:
 
 def tokenizer(folder: Path) -> Tokenizer:
     """The model's tokenizer."""
-    return load_tokenizer(folder)
+    made = load_tokenizer(folder)
+    calm(made)
+    return made
 
 
 def states(
@@ -98,7 +101,7 @@ def _states(
         with tempfile.TemporaryDirectory(prefix="embcheck-") as staged, quiet(), offline():
             stage_transformer(folder, Path(staged))
             return _run(_load(folder, Path(staged), device), encoded, device, layers)
-    except bad_models() as error:
+    except library_errors() as error:
         raise SourceError(f"the model in {folder} can't be run: {one_line(error)}") from None
 
 

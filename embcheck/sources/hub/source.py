@@ -50,8 +50,10 @@ def read(spec: ModelSpec) -> EmbeddingTable:
     """
     folder, file, spec = _find(spec)
     with folder.naming_cache():
-        is_gguf = file is not None and file.endswith(_GGUF)
-        table = read_from(spec, folder.open(str(file))) if is_gguf else read_model(spec, folder, file)
+        if file is not None and file.endswith(_GGUF):
+            table = read_from(spec, folder.open(file), partial(_part_of, folder, file))
+        else:
+            table = read_model(spec, folder, file)
     origin = replace(table.provenance, notes=(*table.provenance.notes, *folder.notes))
     return replace(table, provenance=origin)
 
@@ -60,9 +62,17 @@ def describe(spec: ModelSpec) -> Description:
     """What `read` would read; only headers are moved."""
     folder, file, spec = _find(spec)
     with folder.naming_cache():
-        is_gguf = file is not None and file.endswith(_GGUF)
-        description = describe_from(spec, folder.open(str(file))) if is_gguf else describe_model(spec, folder, file)
+        if file is not None and file.endswith(_GGUF):
+            description = describe_from(spec, folder.open(file), partial(_part_of, folder, file))
+        else:
+            description = describe_model(spec, folder, file)
     return replace(description, revision=folder.commit)
+
+
+def _part_of(folder: HubFolder, file: str, _: RandomAccess, name: str) -> RandomAccess | None:
+    """Another part of a GGUF model that was split, which lies beside the one that is named."""
+    beside = f"{file.rpartition('/')[0]}/{name}".lstrip("/")
+    return folder.open(beside) if beside in folder.names() else None
 
 
 def _find(spec: ModelSpec) -> tuple[HubFolder, str | None, ModelSpec]:

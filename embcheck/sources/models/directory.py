@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING
 from embcheck.errors import SourceError, SpecError
 from embcheck.sources.assemble import Description, assemble
 from embcheck.sources.files import LocalFolder, local_path, read_head, refuse_unknown_options
-from embcheck.sources.naming.choose import choose, wanted_matrix
+from embcheck.sources.naming.choose import choose, compare_tied, wanted_matrix
 from embcheck.sources.naming.config_facts import embedding_scale
 from embcheck.sources.naming.layers import NamedLayers
 from embcheck.sources.tokenizers.load import load_vocabulary, tokenizer_files
-from embcheck.sources.weights.checkpoint import CONFIG, PICKLED, SAFETENSORS, Checkpoint, open_checkpoint
+from embcheck.sources.weights.checkpoint import CONFIG, PICKLED, SAFETENSORS, open_checkpoint
 from embcheck.sources.weights.stored import FLOATS
 from embcheck.sources.weights.torch_file import is_torch
 
 if TYPE_CHECKING:
     from embcheck.sources.files import Folder
+    from embcheck.sources.weights.checkpoint import Checkpoint
     from embcheck.sources.weights.stored import Stored
     from embcheck.spec import ModelSpec
     from embcheck.table import EmbeddingTable
@@ -69,7 +70,7 @@ def read_model(spec: ModelSpec, folder: Folder, file: str | None = None) -> Embe
         bytes_read=matrix.nbytes,
         tensor=stored.name,
         scale=None if output else embedding_scale(checkpoint.config),
-        notes=(*notes, *vocabulary.notes),
+        notes=(*notes, *compare_tied(checkpoint, stored), *vocabulary.notes),
     )
     return replace(table, layers=NamedLayers(checkpoint, embedding=stored.name, last=output))
 
@@ -77,7 +78,7 @@ def read_model(spec: ModelSpec, folder: Folder, file: str | None = None) -> Embe
 def describe_model(spec: ModelSpec, folder: Folder, file: str | None = None) -> Description:
     """What `read_model` would read, from the headers of the files alone."""
     checkpoint, stored, _ = _choose_tensor(spec, folder, file)
-    sizes = [folder.size(name) for name in checkpoint.files]
+    sizes = [folder.size(name) for name in checkpoint.files if name not in checkpoint.missing]
     names = folder.names()
     return Description(
         tensor=stored.name,
@@ -91,10 +92,11 @@ def describe_model(spec: ModelSpec, folder: Folder, file: str | None = None) -> 
 
 def _choose_tensor(spec: ModelSpec, folder: Folder, file: str | None) -> tuple[Checkpoint, Stored, tuple[str, ...]]:
     refuse_unknown_options(spec, "tensor", "matrix")
-    checkpoint = open_checkpoint(folder) if file is None else Checkpoint.of_file(folder, file)
+    checkpoint = open_checkpoint(folder, file)
     if "embeddings" in checkpoint.names and not {"mapping", "weights"}.isdisjoint(checkpoint.names):
         raise SourceError(f"{folder.origin} is a model2vec model, which weighs its rows; write model2vec:{spec.target}")
-    return checkpoint, *choose(checkpoint, name=spec.option("tensor"), matrix=wanted_matrix(spec))
+    stored, notes = choose(checkpoint, name=spec.option("tensor"), matrix=wanted_matrix(spec))
+    return checkpoint, stored, (*checkpoint.notes, *notes)
 
 
 def _locate(spec: ModelSpec) -> tuple[LocalFolder, str | None]:

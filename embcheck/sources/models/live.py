@@ -45,7 +45,7 @@ def from_module(
         shape=(weight.shape[0], weight.shape[1]),
         dtype=dtype_name(weight),
         weights=weight if hashed else None,
-        notes=(*notes, *(vocabulary.notes if isinstance(vocabulary, TokenizerVocabulary) else ())),
+        notes=(*notes, *getattr(vocabulary, "notes", ())),
     )
     inside = unwrap(model)
     layers = NamedLayers(_Parameters(inside), embedding=_name_of(inside, weight))

@@ -1,4 +1,8 @@
-"""Which tensor of a checkpoint is the input embedding: a rule on names and shapes that needs no model code."""
+"""Which tensor of a checkpoint is the input embedding, or the output matrix: a rule on names and shapes.
+
+The two are said to be tied only where the config or the code says so, or all files are there and hold no other matrix
+that could be a table of the vocabulary; a wrong matrix read in silence is worse than a list of candidates.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,8 @@ import re
 from typing import TYPE_CHECKING
 
 from embcheck.errors import SourceError, SpecError
+from embcheck.sources.files import printable
+from embcheck.sources.naming.config_facts import says_tied, share_of_width
 from embcheck.sources.weights.stored import FLOATS
 
 if TYPE_CHECKING:
@@ -31,7 +37,11 @@ _HEADS = frozenset(
     {"lm_head", "embed_out", "output_projection", "proj_out", "generator_lm_head", "lm_loss", "pred_layer"}
 )
 _HEAD_NAMES = re.compile(r"(output|head|decoder|(.*\.)?predictions\.decoder)\.weight")
+_PACKED = frozenset({"qweight", "weight_packed", "qzeros", "scales"})
+_HEADLESS = re.compile(r"(?!.*(LMHead|MTModel)).*(Model|Encoder|Classification|QuestionAnswering)")
 _LISTED = 8
+_NEARLY = 0.9  # of as many rows: tables are padded to round numbers
+_COMPARED_ROWS = 256
 
 
 def wanted_matrix(spec: ModelSpec) -> str:
@@ -50,7 +60,42 @@ def choose(weights: Checkpoint, *, name: str | None, matrix: str = "input") -> t
         raise SourceError(f"{weights.origin}: tensor {stored} is not a matrix; choose another with tensor=NAME")
     if stored.dtype not in FLOATS:
         raise weights.quantized_error(stored)
+    if name is None or _is_table(stored.name) or _is_head(stored.name):
+        _refuse_a_part(weights, stored, is_named=name is not None)
     return stored, notes
+
+
+def compare_tied(weights: Checkpoint, stored: Stored) -> tuple[str, ...]:
+    """A note where the config says that input and output are one matrix, and the files hold two that differ."""
+    if not says_tied(weights.config) or weights.missing:
+        return ()
+    heads = [s for s in weights.stored(n for n in weights.file_of if _is_head(n)) if len(s.shape) == 2]
+    if len(heads) != 1:
+        return ()
+    table, head = (stored, heads[0]) if _is_table(stored.name) else (_guess_input(weights)[0], stored)
+    if head != heads[0] or table == head or head.dtype not in FLOATS or table.dtype not in FLOATS:
+        return ()
+    if not weights.is_local:
+        return (f"tied by the config, yet {printable(head.name)} is there too; the two were not compared",)
+    if head.shape == table.shape:
+        rows = slice(None, None, -(-head.shape[0] // _COMPARED_ROWS))
+        if bool((weights.load(head)[rows] == weights.load(table)[rows]).all()):
+            return ()
+    return (f"the config says that {printable(head.name)} is tied to {printable(table.name)}, but the two differ",)
+
+
+def _refuse_a_part(weights: Checkpoint, stored: Stored, *, is_named: bool) -> None:
+    """Refuse what can only be a part of the matrix, as one process of a model-parallel run keeps it."""
+    rows, width = stored.shape
+    least = min(vocab_sizes(weights.config), default=0)
+    is_short = rows < least and (not is_named or least % rows == 0)
+    whole = share_of_width(weights.config, width)
+    if is_short or whole is not None:
+        says = f"{least} rows" if is_short else f"width {whole}"
+        raise SourceError(
+            f"{weights.origin}: tensor {stored} is only a part of the matrix, for which the config says {says}; "
+            "merge the parts of the model first, or give the config that belongs to it"
+        )
 
 
 def _look_up(weights: Checkpoint, name: str) -> Stored:
@@ -75,15 +120,55 @@ def _guess_input(weights: Checkpoint) -> tuple[Stored, tuple[str, ...]]:
             f"{weights.origin}: several tensors could be the input embedding; choose with tensor=NAME; "
             f"{_list(candidates)}"
         )
+    _refuse_empty(weights)
+    if weights.missing:
+        raise _missing_error(weights, "input embedding")
     heads = _heads(weights, sizes)
-    if len(heads) == 1 and weights.config.get("tie_word_embeddings", True):
+    if len(heads) == 1 and says_tied(weights.config) is not False:
+        if rivals := _as_large(weights, heads[0]):
+            raise SourceError(
+                f"{weights.origin}: the input embedding is {heads[0].name} if it is tied to the output layer, but "
+                f"another matrix is as large; choose with tensor=NAME; {_list([*rivals, *heads])}"
+            )
         return heads[0], (f"input embedding tied to the output layer and stored as {heads[0].name}",)
     matrices = _matrices(weights)
-    if len(weights.file_of) == len(matrices) == 1:
+    if len(weights.file_of) == len(matrices) == 1 and not heads:
         return matrices[0], (f"{matrices[0].name} is the only tensor",)
     raise SourceError(
         f"{weights.origin}: no tensor looks like an input embedding; choose with tensor=NAME; {_list(matrices)}"
     )
+
+
+def _refuse_empty(weights: Checkpoint) -> None:
+    """Refuse what DeepSpeed saves of a model whose parameters are spread over processes: names without numbers."""
+    empty = [s for s in weights.stored(n for n in weights.file_of if _is_table(n) or _is_head(n)) if 0 in s.shape]
+    if empty:
+        raise SourceError(
+            f"{weights.origin}: tensor {empty[0]} is empty, as DeepSpeed's ZeRO-3 leaves it; "
+            "gather the weights with its zero_to_fp32.py first, and give what that writes"
+        )
+
+
+def _missing_error(weights: Checkpoint, what: str) -> SourceError:
+    return SourceError(
+        f"{weights.origin}: no tensor here looks like an {what}, and {printable(weights.missing[0])}, a part of the "
+        "model, is not there; download it too"
+    )
+
+
+def _as_large(weights: Checkpoint, stored: Stored, *, besides_tables: bool = False) -> list[Stored]:
+    """Other matrices that could be a table of the vocabulary too: with about as many rows, in no numbered layer."""
+    count = stored.shape[0]
+    return [
+        other
+        for other in _matrices(weights)
+        if other != stored
+        and min(other.shape) > 1  # a bias for every token is no table
+        and not any(part.isdigit() for part in other.name.split("."))
+        and not (besides_tables and _is_table(other.name))
+        and any(_NEARLY * count <= side <= count / _NEARLY for side in other.shape)
+        and (other.shape[0] == count or not OTHER_TABLES.search(other.name))
+    ]
 
 
 def _ask_code(weights: Checkpoint, candidates: list[Stored]) -> tuple[Stored, tuple[str, ...]] | None:
@@ -108,21 +193,49 @@ def _ask_code(weights: Checkpoint, candidates: list[Stored]) -> tuple[Stored, tu
 
 def _guess_output(weights: Checkpoint) -> tuple[Stored, tuple[str, ...]]:
     sizes = vocab_sizes(weights.config)
+    if packed := [n for n in weights.file_of if _is_packed(n, _is_head)]:
+        raise weights.quantized_error(weights.stored(packed[:1])[0])
     heads = _heads(weights, sizes)
     if len(heads) == 1:
         return heads[0], ()
-    if heads:
+    named = [s for s in weights.stored(n for n in weights.file_of if _is_head(n)) if len(s.shape) == 2]
+    if heads or named:
         raise SourceError(
-            f"{weights.origin}: several tensors could be the output matrix; choose with tensor=NAME; {_list(heads)}"
+            f"{weights.origin}: several tensors could be the output matrix, or one of another size; "
+            f"choose with tensor=NAME; {_list(heads or named)}"
         )
-    if weights.config.get("tie_word_embeddings", True):
+    if weights.missing:
+        raise _missing_error(weights, "output matrix")
+    if says_tied(weights.config) is not False:
+        _refuse_headless(weights)
         own = [n for n in weights.file_of if _is_table(n) and "decoder" in n.split(".")[:2]]
         decoder = _narrow([s for s in weights.stored(own) if len(s.shape) == 2], sizes)
         stored, notes = (decoder[0], ()) if len(decoder) == 1 else _guess_input(weights)
+        if rivals := _as_large(weights, stored, besides_tables=True):
+            raise SourceError(
+                f"{weights.origin}: the output matrix is {stored.name} if it is tied to the input embedding, but "
+                f"another matrix is as large; choose with tensor=NAME; {_list([*rivals, stored])}"
+            )
         return stored, (*notes, "the output matrix is tied to the input embedding")
     raise SourceError(
         f"{weights.origin}: no tensor looks like an output matrix; choose with tensor=NAME; {_list(_matrices(weights))}"
     )
+
+
+def _refuse_headless(weights: Checkpoint) -> None:
+    """Refuse to say "tied" of a model that has no output layer by its code, or by the name of its class."""
+    wanted = weights.config.get("architectures")
+    name = wanted[0] if isinstance(wanted, list) and wanted and isinstance(wanted[0], str) else ""
+    if not name:
+        return
+    from embcheck.sources.naming.model_code import has_output
+
+    known = has_output(weights.config)
+    if known is False or (known is None and _HEADLESS.fullmatch(name)):
+        raise SourceError(
+            f"{weights.origin}: a {printable(name)} has no output matrix; give a model that predicts tokens, "
+            "or leave out matrix=output"
+        )
 
 
 def _heads(weights: Checkpoint, sizes: tuple[int, ...]) -> list[Stored]:
@@ -146,7 +259,7 @@ def _narrow(candidates: list[Stored], sizes: tuple[int, ...]) -> list[Stored]:
 
 def vocab_sizes(config: JsonObject, depth: int = 3) -> tuple[int, ...]:
     """Sizes of the vocabulary by a config.json: the model's own, else those of its text part, a few levels down."""
-    if isinstance(size := config.get("vocab_size"), int):
+    if isinstance(size := config.get("vocab_size"), int) and size > 0:  # Meta's files say -1 for "as the tokenizer"
         return (size,)
     if not depth:
         return ()
@@ -159,15 +272,15 @@ def _is_table(name: str) -> bool:
     return _leaf(name) in _LEAVES and not any(p.isdigit() or OTHER_TABLES.search(p) for p in parts)
 
 
-def _is_packed(name: str) -> bool:
-    """Whether this is one of several tensors that an input embedding was packed into."""
+def _is_packed(name: str, is_whole: Callable[[str], bool] = _is_table) -> bool:
+    """Whether this is one of several tensors that an input embedding, or an output layer, was packed into."""
     holder, _, part = name.rpartition(".")
-    return part in {"qweight", "weight_packed", "qzeros", "scales"} and _is_table(f"{holder}.weight")
+    return part in _PACKED and is_whole(f"{holder}.weight")
 
 
 def _is_head(name: str) -> bool:
     parts = name.split(".")
-    known = parts[-2:-1] != ["dense"] and not _HEADS.isdisjoint(parts)
+    known = parts[-2:-1] != ["dense"] and parts[-1] not in _PACKED and not _HEADS.isdisjoint(parts)
     return (known or _HEAD_NAMES.fullmatch(name) is not None) and not any(
         p.isdigit() or OTHER_TABLES.search(p) for p in parts
     )

@@ -13,6 +13,8 @@ _FACTORS = (  # of Granite and Falcon-H1; MiniCPM; HRM; Grok; Phi-3 small
     "embedding_multiplier", "scale_emb", "embedding_scale", "embedding_multiplier_scale", "mup_embedding_multiplier",
 )  # fmt: skip
 _SWITCHES = ("scale_embedding", "rescale_embeddings", "embeddings_scale_by_sqrt_dim", "mup_enabled")
+_TIES = ("tie_word_embeddings", "tied_embeddings", "weight_tying", "share_decoder_input_output_embed")
+_OWN_WIDTHS = re.compile(r"(?!.*(head|position|max)).*(embed|emb_|dim|d_model|width|hidden).*")
 _WIDTHS = ("d_model", "hidden_size", "n_embd", "dim", "embed_dim")
 _ALWAYS = re.compile(r".*gemma.*|ctrl")  # their code multiplies by sqrt(width), and no config says so
 _TEXT_PARTS = ("text_config", "llm_config", "language_config", "thinker_config", "vlm_config", "encoder", "decoder")
@@ -34,6 +36,28 @@ def embedding_scale(config: JsonObject) -> float | None:
         width = next((w for key in _WIDTHS if (w := _positive(config.get(key))) is not None), None)
         return None if width is None else math.sqrt(width)
     return None
+
+
+def says_tied(config: JsonObject, depth: int = _DEEPEST) -> bool | None:
+    """Whether the output matrix is the input embedding; ``None`` where the config does not say.
+
+    What a config says itself counts before what its parts say, and of these one denial.
+    """
+    own = {config[key] for key in _TIES if isinstance(config.get(key), bool)}
+    parts = [config[key] for key in _TEXT_PARTS if isinstance(config.get(key), dict)] if depth else []
+    said = own or {says_tied(part, depth - 1) for part in parts}
+    return None if said <= {None} else False not in said
+
+
+def share_of_width(config: JsonObject, width: int) -> int | None:
+    """The model's width, where a matrix has but a whole fraction of it and no other setting tells of so many columns.
+
+    Tables may be narrower than their model (ALBERT's, ELECTRA's), and then the config says how wide they are.
+    """
+    part = text_part(config)
+    known = {value for key, value in part.items() if _OWN_WIDTHS.fullmatch(key) and type(value) is int}
+    whole = _first(part, _WIDTHS)
+    return whole if whole is not None and width not in known and width < whole and whole % width == 0 else None
 
 
 def text_part(config: JsonObject, depth: int = _DEEPEST) -> JsonObject:

@@ -10,11 +10,9 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from huggingface_hub import errors
-
 from embcheck.sources import bounded
 from embcheck.sources.files import drop_code
-from embcheck.sources.tokenizers.load import offline
+from embcheck.sources.tokenizers.load import library_errors, offline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,10 +30,6 @@ _SIZES = re.compile(
 )
 _FEW, _MANY, _MANY_KEYS = 2, 64, 2**12
 _DEEPEST = 4
-_WRONG_CONFIGS = (  # what models raise on a config that does not fit them
-    ArithmeticError, AssertionError, AttributeError, EOFError, ImportError, LookupError, MemoryError, OSError,
-    RuntimeError, TypeError, ValueError, getattr(errors, "StrictDataclassError", ValueError),
-)  # fmt: skip
 
 
 def held_as_input(config: JsonObject, names: Sequence[str]) -> list[str]:
@@ -73,8 +67,21 @@ def ask(config: JsonObject, names: Sequence[str]) -> list[str]:
             held = {name for name, parameter in parameters if parameter is table.weight}
             rename = _renaming(model)
             return [name for name in names if rename(name) in held]
-    except _WRONG_CONFIGS:
+    except library_errors():
         return []
+
+
+def has_output(config: JsonObject) -> bool | None:
+    """Whether the class that a config names predicts tokens; ``None`` where transformers does not know or build it."""
+    import transformers
+
+    try:
+        with offline():
+            if not hasattr(transformers, str(config["architectures"][0])):
+                return None
+            return _build(config).get_output_embeddings() is not None
+    except library_errors():
+        return None
 
 
 def _build(config: JsonObject) -> Any:

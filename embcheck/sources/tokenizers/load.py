@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 import re
@@ -16,7 +17,7 @@ from tokenizers import Tokenizer
 
 from embcheck import files
 from embcheck.errors import SourceError
-from embcheck.sources.files import drop_code, link, one_line, read_json, refuse_disguise
+from embcheck.sources.files import drop_code, link, one_line, read_head, read_json, refuse_disguise
 from embcheck.sources.tokenizers.vocabulary import RustErrors, TokenizerVocabulary
 
 if TYPE_CHECKING:
@@ -33,7 +34,10 @@ _OLDER_FILES = ("vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.mo
 _SETTINGS = frozenset({"config.json", "tokenizer_config.json"})
 _BAD_FILES = (
     OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, ImportError, RuntimeError, AssertionError,
+    ArithmeticError, MemoryError,
 )  # fmt: skip
+_PIECES = (".model", ".spm")
+_TIKTOKEN = re.compile(rb"[A-Za-z0-9+/=]+ [0-9]+\r?\n")
 
 
 def load_vocabulary(folder: Path, *, rows: int) -> TokenizerVocabulary:
@@ -109,15 +113,44 @@ def _from_older_files(folder: Path) -> Tokenizer:
 
             _stage(folder, Path(staged))
             loaded = AutoTokenizer.from_pretrained(staged, local_files_only=True, trust_remote_code=False)
-    except _BAD_FILES as error:
+    except library_errors() as error:
         raise SourceError(
-            f"{folder} has no tokenizer.json, and its older files can't be read ({one_line(error)}); "
-            "save it as a fast tokenizer, or pip install transformers sentencepiece"
+            f"{folder} has no tokenizer.json, and its older files can't be read ({one_line(error)}); {_way_out(folder)}"
         ) from None
     backend = getattr(loaded, "backend_tokenizer", None)
     if not isinstance(backend, Tokenizer):
         raise SourceError(f"{folder}: {type(loaded).__name__} has no fast form; save the tokenizer as tokenizer.json")
     return backend
+
+
+def library_errors() -> tuple[type[Exception], ...]:
+    """What a malformed model makes libraries raise; settings of a wrong type have a class of their own."""
+    from huggingface_hub import errors
+
+    strict: type[Exception] | None = getattr(errors, "StrictDataclassError", None)
+    return _BAD_FILES if strict is None else (*_BAD_FILES, strict)
+
+
+def _way_out(folder: Path) -> str:
+    """The packages that read the older files which are there, as far as they are not installed."""
+    pieces = [path for path in folder.iterdir() if path.suffix in _PIECES and path.is_file()]
+    wanted: tuple[tuple[str, str], ...] = ()
+    if pieces and _TIKTOKEN.match(read_head(pieces[0])):
+        wanted = (("tiktoken", "tiktoken"),)
+    elif pieces:
+        wanted = (("sentencepiece", "sentencepiece"), ("google.protobuf", "protobuf"))
+    elif (folder / "tekken.json").is_file():
+        wanted = (("mistral_common", "mistral-common"),)
+    lacking = [package for module, package in wanted if not _is_installed(module)]
+    save = "save it as a fast tokenizer (tokenizer.json)"
+    return f"pip install {' '.join(lacking)}, or {save}" if lacking else f"{save}, or get the files again"
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ImportError:  # of a package inside one that is not there
+        return False
 
 
 def _stage(folder: Path, into: Path) -> None:

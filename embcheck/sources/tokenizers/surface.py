@@ -66,11 +66,15 @@ class Notation:
             octets = bytes(map(_BYTE_OF.__getitem__, core))
         except KeyError:  # not written in bytes: text that was added to the vocabulary as it is
             return self._classify(raw)
+        return self.read_octets(octets, ends_word=core != raw)
+
+    def read_octets(self, octets: bytes, *, ends_word: bool = False) -> Surface:
+        """Text of a token that is known by its bytes."""
         try:
             form = octets.decode("utf-8")
         except UnicodeDecodeError:
             return _from_bytes(octets, "".join(f"<0x{octet:02X}>" for octet in octets))
-        return self._classify(form, ends_word=core != raw)
+        return self._classify(form, ends_word=ends_word)
 
     def _classify(self, form: str, *, ends_word: bool = False) -> Surface:
         core = self._without_suffix(form)

@@ -25,17 +25,19 @@ _HOLE = Surface("", TokenKind.OTHER, None)
 _BATCH = 8192  # encodings held at once
 _RARE_LETTERS = 3
 _LONGEST_TOKEN = 2**16
+_RANDOM = frozenset({"dropout", "alpha", "nbest_size"})  # of BPE and of Unigram
 
 
 class TokenizerVocabulary:
     """The tokens of a `tokenizers.Tokenizer`, as far as a matrix has rows for them.
 
-    Padding and truncation of the tokenizer are switched off.
+    Padding and truncation of the tokenizer, and what is random in it, are switched off.
     """
 
     def __init__(self, tokenizer: Tokenizer, *, rows: int, origin: str = "the tokenizer") -> None:
         tokenizer.no_padding()
         tokenizer.no_truncation()
+        calm(tokenizer)
         self._tokenizer = tokenizer
         with RustErrors(origin):
             own = tokenizer.get_vocab(with_added_tokens=False)
@@ -131,6 +133,13 @@ class TokenizerVocabulary:
         return kinds, status
 
 
+def calm(tokenizer: Tokenizer) -> None:
+    """Switch off what makes a tokenizer cut the same text differently every time, as some are trained."""
+    model = tokenizer.model
+    for setting in _RANDOM & set(dir(model)):
+        setattr(model, setting, None)
+
+
 class RustErrors:
     """Turn what `tokenizers` raises into `SourceError`: plain ``Exception``, and panics of a class not exported."""
 
@@ -167,11 +176,11 @@ def _read_surfaces(own: dict[str, int], added: dict[int, AddedToken], how: Notat
 
 
 def _read_added(token: AddedToken) -> Surface:
-    """A token added to the vocabulary: a word that a user taught it is text, all else is markup."""
+    """A token added to the vocabulary: text that a user taught it, unless its own flag says that it is markup."""
     content = token.content
-    if not token.special and content.strip().isalnum():
-        return Surface(content, classify(content, starts_word=True), content)
-    return Surface(content, TokenKind.SPECIAL, None)
+    if token.special:
+        return Surface(content, TokenKind.SPECIAL, None)
+    return Surface(content, classify(content, starts_word=True), content)
 
 
 def find_unreachable(

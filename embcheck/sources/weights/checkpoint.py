@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from embcheck.errors import SourceError
-from embcheck.sources.files import drop_code, one_line, printable, read_json
+from embcheck.sources.files import LocalFolder, drop_code, one_line, printable, read_json
 from embcheck.sources.weights.safetensors import SafetensorsFile
 from embcheck.sources.weights.stored import FLOATS
 from embcheck.sources.weights.torch_file import TorchFile
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Sequence
 
     from torch import Tensor
 
@@ -24,6 +25,11 @@ PICKLED = (".bin", ".pt", ".pth", ".ckpt")
 _WHOLE = ("model.safetensors", "pytorch_model.bin")  # the first that is there is read
 _BESIDE_WEIGHTS = frozenset({"training_args.bin", "optimizer.pt", "optimizer.bin", "scheduler.pt", "rng_state.pth"})
 CONFIG = "config.json"
+_CONFIGS = (CONFIG, "params.json")  # the second is what Meta and Mistral publish beside their own files
+_ADAPTER, _ADAPTER_WEIGHTS = "adapter_config.json", re.compile(r"adapter_model\.\w+")
+_PART = re.compile(r"(?P<stem>.+)-(?P<part>\d{5})-of-(?P<parts>\d{5})(?P<suffix>\.\w+)")
+_SLICE = re.compile(r"(consolidated\.|mp_rank_|model_parallel_rank_)\d+.*")  # one process's share of every matrix
+_MOST_PARTS = 4096
 _LARGEST_CONFIG = 16 * 2**20
 _LARGEST_INDEX = 64 * 2**20
 _LARGEST_BYTES = 64 * 2**30
@@ -31,6 +37,10 @@ _LARGEST_BYTES = 64 * 2**30
 
 class Checkpoint:
     """The tensors of a model, in one file or several: a `TensorStore`. ``file_of`` tells the file of each."""
+
+    missing: tuple[str, ...] = ()
+    """Files that belong to it and are not there: what they hold can't be known."""
+    notes: tuple[str, ...] = ()
 
     def __init__(self, folder: Folder, file_of: dict[str, str]) -> None:
         self.origin = folder.origin
@@ -43,8 +53,19 @@ class Checkpoint:
     @classmethod
     def of_file(cls, folder: Folder, file: str) -> Checkpoint:
         """All tensors of one file."""
+        return cls.of_files(folder, [file])
+
+    @classmethod
+    def of_files(cls, folder: Folder, files: Iterable[str]) -> Checkpoint:
+        """All tensors of several files, each of which lies in one of them."""
         checkpoint = cls(folder, {})
-        checkpoint.file_of = dict.fromkeys(checkpoint._open(file).tensors, file)
+        for file in files:
+            for name in checkpoint._open(file).tensors:
+                if (other := checkpoint.file_of.setdefault(name, file)) != file:
+                    raise SourceError(
+                        f"{folder.origin}: {printable(name)} lies in {other} and in {file}, so each may hold a part of "
+                        "every matrix; merge them into whole matrices first (save the model with transformers)"
+                    )
         return checkpoint
 
     @property
@@ -57,17 +78,16 @@ class Checkpoint:
         """All tensors."""
         return self.file_of.keys()
 
+    @property
+    def is_local(self) -> bool:
+        """Whether any of its tensors can be looked into without moving bytes."""
+        return isinstance(self._folder, LocalFolder)
+
     @cached_property
     def config(self) -> JsonObject:
-        """The model's config.json but for the code that it names, empty where there is none."""
-        if CONFIG not in self._folder.names():
-            return {}
-        if (self._folder.size(CONFIG) or 0) > _LARGEST_CONFIG:
-            raise SourceError(f"{self.origin}/{CONFIG} is larger than any model's; download the model again")
-        document = drop_code(read_json(self._folder.fetch(CONFIG)))
-        if not isinstance(document, dict):
-            raise SourceError(f"{self.origin}/{CONFIG} is not a JSON object; download the model again")
-        return document
+        """The model's config.json (or params.json) but for the code that it names, empty where there is none."""
+        file = next((name for name in _CONFIGS if name in self._folder.names()), None)
+        return {} if file is None else _read_settings(self._folder, file)
 
     def shape(self, name: str) -> tuple[int, ...]:
         """From the header of its file."""
@@ -120,33 +140,108 @@ class Checkpoint:
 
     def _open(self, file: str) -> TensorFile:
         if file not in self._opened:
+            if file in self.missing:
+                raise SourceError(f"{self.origin} lacks {printable(file)}, a part of the model; download it too")
             read = SafetensorsFile if file.endswith(SAFETENSORS) else TorchFile
             self._opened[file] = read(self._folder.open(file), file)
         return self._opened[file]
 
 
-def open_checkpoint(folder: Folder) -> Checkpoint:
-    """Find the weights of a model: one file, or shards with an index; safetensors rather than pickled ones."""
+def open_checkpoint(folder: Folder, file: str | None = None) -> Checkpoint:
+    """Find the weights of a model: one file, or shards with an index; safetensors rather than pickled ones.
+
+    A ``file`` that a user named is read with the other parts of the model that it is a part of.
+    """
     names = folder.names()
+    if file is None or _ADAPTER_WEIGHTS.fullmatch(file):
+        refuse_adapter(folder, names)
+    if file is not None:
+        checkpoint = _open_with_parts(folder, names, file)
+        if _ADAPTER in names:
+            checkpoint.notes = (f"the adapter beside {printable(file)} is not applied",)
+        return checkpoint
     for whole in _WHOLE:
         if whole in names:
             return Checkpoint.of_file(folder, whole)
         if (index := f"{whole}.index.json") in names:
             return Checkpoint(folder, _read_index(folder, index))
+    return _open_only(folder, names)
+
+
+def _open_only(folder: Folder, names: tuple[str, ...]) -> Checkpoint:
+    """The weights of a folder that names none of its files as the one to read: there may be one, or one set of them."""
     own = [name for name in names if "/" not in name]
     for suffixes in ((SAFETENSORS,), PICKLED):
         files = [name for name in own if name.endswith(suffixes) and name not in _BESIDE_WEIGHTS]
-        if len(files) == 1:
-            return Checkpoint.of_file(folder, files[0])
+        if files and (len(files) == 1 or set(files) <= set(_parts_of(files[0]))):
+            return _open_with_parts(folder, names, files[0])
+        if files and all(map(_SLICE.fullmatch, files)):
+            raise _slice_error(folder, files)
         if files:
             raise SourceError(
                 f"{folder.origin} holds {len(files)} {suffixes[0][1:]} files but neither model.safetensors, "
-                f"pytorch_model.bin nor an index; leave only the one to read: {', '.join(map(printable, files[:5]))}"
+                f"pytorch_model.bin nor an index; give the one to read, as {folder.origin}/{printable(files[0])}: "
+                f"{', '.join(map(printable, files[:5]))}"
             )
     raise SourceError(f"{folder.origin} {_say_what_is_there(names)}")
 
 
-def _read_index(folder: Folder, index: str) -> dict[str, str]:
+def _open_with_parts(folder: Folder, names: tuple[str, ...], file: str) -> Checkpoint:
+    """A file, with the shards beside it by their index, or by their names where the index is lost."""
+    for index in (f"{whole}.index.json" for whole in _WHOLE):
+        if index in names and file in (entries := _read_index(folder, index, require_all=False)).values():
+            checkpoint = Checkpoint(folder, entries)
+            checkpoint.missing = tuple(sorted({*entries.values()} - {*names}))
+            return checkpoint
+    if _SLICE.fullmatch(file) and len(slices := [n for n in names if n.endswith(PICKLED) and _SLICE.fullmatch(n)]) > 1:
+        raise _slice_error(folder, slices)
+    parts = _parts_of(file)
+    checkpoint = Checkpoint.of_files(folder, [part for part in parts if part in names] or [file])
+    checkpoint.missing = tuple(part for part in parts if part not in names)
+    return checkpoint
+
+
+def _parts_of(file: str) -> list[str]:
+    """The names of all files of a set, such as model-00001-of-00002.safetensors; none for a file that is whole."""
+    match = _PART.fullmatch(file)
+    if match is None or not int(match["part"]) <= int(match["parts"]) <= _MOST_PARTS:
+        return []
+    count = int(match["parts"])
+    return [f"{match['stem']}-{part:05d}-of-{count:05d}{match['suffix']}" for part in range(1, count + 1)]
+
+
+def _slice_error(folder: Folder, files: Sequence[str]) -> SourceError:
+    return SourceError(
+        f"{folder.origin} holds {', '.join(map(printable, files[:5]))}, each with a part of every matrix; none of them "
+        "is read, for its numbers would be wrong: merge them, as transformers' conversion scripts do, and give that"
+    )
+
+
+def refuse_adapter(folder: Folder, names: Sequence[str]) -> None:
+    """Refuse weights with an adapter beside them: transformers would apply it, so they are not the model."""
+    if _ADAPTER not in names:
+        return
+    base = _read_settings(folder, _ADAPTER).get("base_model_name_or_path")
+    whose = f" of {printable(one_line(base))}" if isinstance(base, str) and base else ""
+    whole = [name for name in names if name.endswith(SAFETENSORS) and not _ADAPTER_WEIGHTS.fullmatch(name)]
+    bare = f"; or give {folder.origin}/{printable(whole[0])} for the weights without it" if whole else ""
+    raise SourceError(
+        f"{folder.origin} holds an adapter{whose} (adapter_config.json), which transformers would apply; merge the two "
+        f"(peft: PeftModel.from_pretrained(base, adapter).merge_and_unload().save_pretrained(...)) and give that{bare}"
+    )
+
+
+def _read_settings(folder: Folder, file: str) -> JsonObject:
+    """A JSON object of settings but for the code that it names."""
+    if (folder.size(file) or 0) > _LARGEST_CONFIG:
+        raise SourceError(f"{folder.origin}/{file} is larger than any model's; download the model again")
+    document = drop_code(read_json(folder.fetch(file)))
+    if not isinstance(document, dict):
+        raise SourceError(f"{folder.origin}/{file} is not a JSON object; download the model again")
+    return document
+
+
+def _read_index(folder: Folder, index: str, *, require_all: bool = True) -> dict[str, str]:
     """The file of each tensor by an index, all of them in the folder itself."""
     where = f"{folder.origin}/{index}"
     if (folder.size(index) or 0) > _LARGEST_INDEX:
@@ -162,7 +257,7 @@ def _read_index(folder: Folder, index: str) -> dict[str, str]:
             raise SourceError(
                 f"{where} points to {entry!r}, which is not a plain file name; shards must lie in the directory itself"
             )
-        if entry not in names or not entry.endswith(suffixes):
+        if (require_all and entry not in names) or not entry.endswith(suffixes):
             raise SourceError(f"{where} names {entry}, which is not in the directory; download the missing shard")
     return {str(name): str(value) for name, value in entries.items()}
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from embcheck.sources.files import RandomAccess
     from embcheck.sources.weights.pickles import Storage
 
-_DEEPEST = 3  # dictionaries in dictionaries: checkpoints keep the weights under "model" or "state_dict"
+_DEEPEST = 8  # dictionaries in dictionaries: Megatron has model.language_model.embedding.word_embeddings.weight
 _HEAD_BYTES = 512
 _ZIP_MAGIC = b"PK\x03\x04"
 _LOCAL_HEADER = struct.Struct("<4s22xHH")

@@ -60,6 +60,8 @@ def read_header(path: Path, access: LocalBytes) -> Header:
         raise SourceError(f"{path} is a fastText model of version {version}; only {_VERSION} is read; save it again")
     if pruned > 0:
         raise SourceError(f"{path} is a quantized fastText model; give the one that was not quantized")
+    if path.suffix == ".ftz":
+        raise SourceError(f"{path} is a quantized fastText model (.ftz); give the one that was not quantized (.bin)")
     sane = width > 0 and 0 < words <= entries and buckets >= 0 and 0 <= shortest <= LONGEST_GRAM
     if not sane or longest > LONGEST_GRAM or (words + buckets) * width * 4 > access.size:
         raise SourceError(

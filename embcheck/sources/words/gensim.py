@@ -42,12 +42,13 @@ def read(spec: ModelSpec) -> EmbeddingTable:
         is_composed = True
     else:
         words, matrix, is_composed = _read_vectors(_open(path))
+    vocabulary = WordVocabulary(words)
     return assemble(
         spec,
         torch.from_numpy(matrix),
-        WordVocabulary(words),
+        vocabulary,
         bytes_read=path.stat().st_size,
-        notes=(_COMPOSED,) if is_composed else (),
+        notes=(*((_COMPOSED,) if is_composed else ()), *vocabulary.notes),
     )
 
 

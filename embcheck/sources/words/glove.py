@@ -19,19 +19,20 @@ if TYPE_CHECKING:
 
 def read(spec: ModelSpec) -> EmbeddingTable:
     """Read the vectors as float32. How many numbers a line has is what most of the first lines say."""
-    path, width = _open(spec)
-    words, matrix = text.parse(path, width=width, rows=text.count_lines(path), skip=0, spaces=True)
-    return to_table(spec, path, words, matrix)
+    path, width, skip = _open(spec)
+    return to_table(spec, path, text.parse(path, width=width, rows=text.count_lines(path), skip=skip, spaces=True))
 
 
 def describe(spec: ModelSpec) -> Description:
     """What `read` would read, from the first lines; only reading it all would tell how many there are."""
-    path, width = _open(spec)
+    path, width, _ = _open(spec)
     return describe_file(path, None, width)
 
 
-def _open(spec: ModelSpec) -> tuple[Path, int]:
+def _open(spec: ModelSpec) -> tuple[Path, int, int]:
+    """The file, how many numbers a line has, and where the first line begins."""
     path, head = open_vectors(spec)
+    skip = len(text.BOM) if head.startswith(text.BOM) else 0
     lines = head.split(b"\n")
     if len(head) == HEAD_BYTES and len(lines) > 1:
         lines.pop()  # cut off by the end of what was read
@@ -43,7 +44,7 @@ def _open(spec: ModelSpec) -> tuple[Path, int]:
         raise SourceError(
             f"{path}: line 1 says how many vectors follow, as GloVe's does not; read it as word2vec:{spec.target}"
         )
-    return path, width
+    return path, width, skip
 
 
 def _count_numbers(line: bytes) -> int:

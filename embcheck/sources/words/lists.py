@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from embcheck import files
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _LARGEST = 512 * 2**20
+_COUNT = re.compile(r"\S+ (\d{1,18})", re.ASCII)
 _READABLE = "a .txt with one word a line, a .json list or a .parquet with a column of words"
 
 
@@ -37,7 +39,14 @@ def _from_text(path: Path) -> list[str]:
         raise SourceError(f"cannot read {path}: {one_line(error)}") from None
     # split at line feeds only: some vocabularies hold other characters that Python takes for line ends
     lines = raw.decode("utf-8-sig", "replace").replace("\r\n", "\n").split("\n")
-    return lines[:-1] if lines[-1] == "" else lines
+    lines = lines[:-1] if lines[-1] == "" else lines
+    counts = [int(match[1]) for match in map(_COUNT.fullmatch, lines) if match]
+    if len(lines) > 1 and len(counts) == len(lines) and counts == sorted(counts, reverse=True):
+        raise SourceError(
+            f"{path}: every line ends in a count, as those of GloVe's vocab.txt do; give the words alone: "
+            f"cut -d' ' -f1 {path} > words.txt"
+        )
+    return lines
 
 
 def _from_json(path: Path) -> list[str]:

@@ -12,6 +12,7 @@ import torch
 from embcheck.errors import SourceError, SpecError
 from embcheck.sources.assemble import Description, assemble
 from embcheck.sources.files import local_file, one_line, refuse_disguise, refuse_unknown_options
+from embcheck.sources.tokenizers.lookup import from_names, token_marks
 from embcheck.sources.words.lists import read_words
 from embcheck.table.vocabulary import WordVocabulary
 
@@ -37,7 +38,9 @@ def read(spec: ModelSpec) -> EmbeddingTable:
     if len(words) != matrix.shape[0]:
         raise SourceError(f"{path} has {matrix.shape[0]} rows but {vocab} has {len(words)} words; give one word a row")
     tensor = torch.from_numpy(np.require(matrix, dtype=matrix.dtype.newbyteorder("="), requirements="C"))
-    return assemble(spec, tensor, WordVocabulary(words), bytes_read=tensor.nbytes)
+    marks = token_marks(words)
+    vocabulary = WordVocabulary(words) if marks is None else from_names(words, marks)
+    return assemble(spec, tensor, vocabulary, bytes_read=tensor.nbytes, notes=vocabulary.notes)
 
 
 def describe(spec: ModelSpec) -> Description:
@@ -71,6 +74,11 @@ def open_matrix(path: Path) -> NDArray[Any]:
             warnings.simplefilter("ignore")
             matrix = np.load(path, mmap_mode="c", allow_pickle=False)
     except _BAD_HEADERS as error:
+        if "Object arrays" in str(error) or "Python objects" in str(error):
+            raise SourceError(
+                f"{path} holds Python objects, which are not read; save its numbers: "
+                "numpy.save(FILE, numpy.stack(list(array)).astype('float32'))"
+            ) from None
         raise SourceError(
             f"{path} is truncated or not a .npy file ({one_line(error)}); save it with numpy.save"
         ) from None

@@ -29,6 +29,7 @@ _BLOCK = 4 * 2**20  # bytes of text parsed at once: what caches hold
 _LONGEST_LINE = 2**26
 _ITEM_BYTES = 4
 HEAD_BYTES = 2**16
+BOM = b"\xef\xbb\xbf"
 FASTTEXT_MODEL = b"\xba\x16\x4f\x2f"
 _HEADER = re.compile(rb"([0-9]{1,15})[ \t]([0-9]{1,15})[ \t]*\r?")
 _NUMBER = re.compile(rb"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?|[-+]?(nan|inf)", re.IGNORECASE)
@@ -48,7 +49,16 @@ class Header:
     rows: int
     width: int
     size: int
-    """Bytes of the line itself."""
+    """Bytes up to the first word."""
+
+
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """Words and their (rows, width) matrix as they were read, and notes for the provenance."""
+
+    words: list[str]
+    matrix: NDArray[np.float32]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +69,14 @@ class _Layout:
     width: int
     spaces: bool
     """Whether a word may hold spaces, as GloVe's do."""
+    tabs: bool
+    """Whether fields are separated by tabs."""
 
 
 def read_header(path: Path, head: bytes) -> Header | None:
     """The header of a file, ``None`` where its first line is something else."""
     line, _, _ = head.partition(b"\n")
-    match = _HEADER.fullmatch(line)
+    match = _HEADER.fullmatch(line.removeprefix(BOM))
     if match is None:
         return None
     header = Header(int(match[1]), int(match[2]), len(line) + 1)
@@ -73,10 +85,8 @@ def read_header(path: Path, head: bytes) -> Header | None:
     return header
 
 
-def parse(
-    path: Path, *, width: int, rows: int, skip: int, spaces: bool = False
-) -> tuple[list[str], NDArray[np.float32]]:
-    """Words and their (rows, width) matrix, from lines after the first ``skip`` bytes; ``spaces``: words hold some."""
+def parse(path: Path, *, width: int, rows: int, skip: int, spaces: bool = False) -> Vectors:
+    """Words and vectors, from lines after the first ``skip`` bytes; ``spaces``: words hold some."""
     least = 2 * width  # bytes of a line: a number and a separator each
     size = path.stat().st_size - skip + 1
     if rows * least > size:
@@ -86,10 +96,13 @@ def parse(
                 f"{path}: {rows} vectors are promised but only {rows_there} lines are there; get it again"
             )
     matrix = np.empty((min(rows, size // least), width), dtype=np.float32)
-    layout = _Layout(path, width, spaces)
+    layout = _Layout(path, width, spaces, is_tabbed(read_head(path, skip + HEAD_BYTES)[skip:], width))
     words: list[str] = []
+    garbled = 0
     for line, block in _blocks(path, skip):
-        more, numbers = _parse_block(layout, line, block)
+        raw, numbers = _parse_block(layout, line, block)
+        more, bad = decode_words(raw)
+        garbled += bad
         if len(words) + len(more) > rows:
             extra = line + rows - len(words)
             raise SourceError(f"{path}, line {extra}: only {rows} vectors are promised but more follow; get it again")
@@ -100,7 +113,27 @@ def parse(
         raise SourceError(
             f"{path} is truncated: {rows} vectors are promised but only {len(words)} are there; get it again"
         )
-    return words, matrix
+    return Vectors(words, matrix, garbled_note(garbled))
+
+
+def decode_words(raw: list[bytes]) -> tuple[list[str], int]:
+    """Words as text, and how many of them are no UTF-8 and have replacement characters instead."""
+    try:
+        return [word.decode() for word in raw], 0
+    except UnicodeDecodeError:
+        words = [word.decode("utf-8", "replace") for word in raw]
+        return words, sum(text.encode() != word for text, word in zip(words, raw, strict=True))
+
+
+def garbled_note(count: int) -> tuple[str, ...]:
+    """What a reader should know of words that are no UTF-8."""
+    return (f"{count} words are not UTF-8, and \ufffd stands for what can't be read of them",) if count else ()
+
+
+def is_tabbed(head: bytes, width: int) -> bool:
+    """Whether the fields of the first line are separated by tabs."""
+    line = head.partition(b"\n")[0].rstrip(b"\r\t ")
+    return line.count(b"\t") >= width > line.count(b" ")
 
 
 def count_lines(path: Path, *, skip: int = 0) -> int:
@@ -136,14 +169,16 @@ def _blocks(path: Path, skip: int) -> Iterator[tuple[int, bytes]]:
         raise SourceError(f"cannot read {path}: {one_line(error)}") from None
 
 
-def _parse_block(layout: _Layout, first: int, block: bytes) -> tuple[list[str], NDArray[np.float64]]:
+def _parse_block(layout: _Layout, first: int, block: bytes) -> tuple[list[bytes], NDArray[np.float64]]:
+    if layout.tabs:
+        block = block.replace(b"\t", b" ")
     lines = (block.replace(b"\r\n", b"\n") if b"\r" in block else block).split(b"\n")
     if not lines[-1]:
         lines.pop()
     words, parts = [], []
     for number, line in enumerate(lines, first):
         cut = line.find(b" ") if line.count(b" ") == layout.width else _cut(layout, number, line)
-        words.append(line[:cut].decode("utf-8", "replace"))
+        words.append(line[:cut])
         parts.append(line[cut:])
     numbers = _to_numbers(b"\n".join(parts))
     if numbers is None or len(numbers) != len(lines) * layout.width:
@@ -207,7 +242,7 @@ def open_vectors(spec: ModelSpec) -> tuple[Path, bytes]:
     return path, head
 
 
-def read_with_header(path: Path, header: Header) -> tuple[list[str], NDArray[np.float32]]:
+def read_with_header(path: Path, header: Header) -> Vectors:
     """Parse text vectors whose first line says how many there are."""
     require_room(path, header, item_bytes=2)
     return parse(path, width=header.width, rows=header.rows, skip=header.size)
@@ -224,9 +259,16 @@ def require_room(path: Path, header: Header, *, item_bytes: int) -> None:
         )
 
 
-def to_table(spec: ModelSpec, path: Path, words: list[str], matrix: NDArray[np.float32]) -> EmbeddingTable:
+def to_table(spec: ModelSpec, path: Path, vectors: Vectors) -> EmbeddingTable:
     """The table of words and vectors that were read from a file."""
-    return assemble(spec, torch.from_numpy(matrix), WordVocabulary(words), bytes_read=path.stat().st_size)
+    vocabulary = WordVocabulary(vectors.words)
+    return assemble(
+        spec,
+        torch.from_numpy(vectors.matrix),
+        vocabulary,
+        bytes_read=path.stat().st_size,
+        notes=(*vectors.notes, *vocabulary.notes),
+    )
 
 
 def describe_file(path: Path, rows: int | None, width: int) -> Description:

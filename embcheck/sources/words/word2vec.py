@@ -26,13 +26,14 @@ _ITEM_BYTES = 4
 _TEXT_BYTES = frozenset(b"0123456789+-.eE \r\n")
 _MOSTLY = 0.9
 _CONTROL = frozenset({*range(0x20), 0x7F}) - frozenset(b"\t\r\n")
+_LONGEST_TAIL = 256
+_TINY, _HUGE = 1e-15, 1e15
 
 
 def read(spec: ModelSpec) -> EmbeddingTable:
     """Read the vectors as float32. Whether word2vec's are binary or text is told by the bytes after the first word."""
     path, header, is_text = _open(spec)
-    words, matrix = read_with_header(path, header) if is_text else _read_binary(path, header)
-    return to_table(spec, path, words, matrix)
+    return to_table(spec, path, read_with_header(path, header) if is_text else _read_binary(path, header))
 
 
 def describe(spec: ModelSpec) -> Description:
@@ -63,10 +64,10 @@ def _looks_like_text(sample: bytes) -> bool:
     return (bool(first) and all(map(text.is_number, first))) or digits >= _MOSTLY * len(numbers)
 
 
-def _read_binary(path: Path, header: text.Header) -> tuple[list[str], NDArray[np.float32]]:
+def _read_binary(path: Path, header: text.Header) -> text.Vectors:
     require_room(path, header, item_bytes=_ITEM_BYTES)
     matrix = np.empty((header.rows, header.width), dtype=np.float32)
-    words: list[str] = []
+    words: list[bytes] = []
     rest = b""
     try:
         with path.open("rb") as file:
@@ -83,7 +84,58 @@ def _read_binary(path: Path, header: text.Header) -> tuple[list[str], NDArray[np
         raise SourceError(
             f"{path}: the header promises {header.rows} vectors but more bytes follow; get the file again"
         )
-    return words, matrix
+    _check_framing(path, words, matrix)
+    decoded, garbled = text.decode_words([word.lstrip(b"\r\n") for word in words])
+    return text.Vectors(decoded, matrix, text.garbled_note(garbled))
+
+
+def _check_framing(path: Path, words: list[bytes], matrix: NDArray[np.float32]) -> None:
+    """Refuse a file whose records were cut elsewhere than they were written: nothing but a space ends a word.
+
+    A word that holds one ends too early, its vector begins with the rest of it, and the next word with the vector's
+    last bytes. Line ends after every vector, where a file has them, would then be missed. Files without them are told
+    by such words, and by numbers far from any vector's that turn sane where the rest of the word is left out.
+    """
+    ends = [word[:1] in {b"\n", b"\r"} for word in words[1:]]
+    has_ends = sum(ends) > len(ends) / 2
+    for row, word in enumerate(words):
+        core = word.lstrip(b"\r\n")
+        is_framed = b"\n" not in core and (ends[row - 1] if has_ends and row else _CONTROL.isdisjoint(core))
+        if not is_framed:
+            raise _misframed_error(path, words, row)
+    if has_ends:
+        return
+    for row in map(int, np.flatnonzero(_is_odd(matrix).any(axis=1))):
+        following = words[row + 1] if row + 1 < len(words) else b""
+        if _begins_with_text(matrix[row].astype("<f4").tobytes(), following):
+            raise _misframed_error(path, words, row + 1)
+
+
+def _begins_with_text(vector: bytes, following: bytes) -> bool:
+    """Whether an odd vector is one of sane numbers behind the end of a word, which reach into the word that follows."""
+    parts = vector[:_LONGEST_TAIL].split(b" ")
+    for count in range(1, len(parts)):
+        tail = b" ".join(parts[:count]) + b" "
+        if not _CONTROL.isdisjoint(tail) or text.decode_words([tail])[1]:
+            return False
+        shifted = (vector + following)[len(tail) :][: len(vector)].ljust(len(vector), b"\0")
+        if not _is_odd(np.frombuffer(shifted, dtype="<f4")).any():
+            return True
+    return False
+
+
+def _is_odd(numbers: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Numbers that no training leaves in a vector, but that text or halves of two numbers make."""
+    size = np.abs(numbers)
+    return np.asarray(~(size < _HUGE) | ((size < _TINY) & (size > 0)))
+
+
+def _misframed_error(path: Path, words: list[bytes], row: int) -> SourceError:
+    shown = words[max(0, row - 1)].strip()[:40].decode("utf-8", "replace")
+    return SourceError(
+        f"{path}: vectors {max(1, row)} and {row + 1} are not where they should be, as where the word {shown!r} has a "
+        "space inside; write the words with _ for spaces, or save the vectors as text"
+    )
 
 
 def _next_block(file: BinaryIO, path: Path, header: text.Header, rows: int) -> bytes:
@@ -97,10 +149,12 @@ def _next_block(file: BinaryIO, path: Path, header: text.Header, rows: int) -> b
     return block
 
 
-def _cut(path: Path, buffer: bytes, header: text.Header, *, start: int) -> tuple[list[str], NDArray[np.float32], bytes]:
+def _cut(
+    path: Path, buffer: bytes, header: text.Header, *, start: int
+) -> tuple[list[bytes], NDArray[np.float32], bytes]:
     """Whole records at the start of a buffer, and what is left of it."""
     size = header.width * _ITEM_BYTES
-    words: list[str] = []
+    words: list[bytes] = []
     vectors: list[bytes] = []
     at = 0
     while start + len(words) < header.rows:
@@ -111,7 +165,7 @@ def _cut(path: Path, buffer: bytes, header: text.Header, *, start: int) -> tuple
         end = space + 1 + size
         if space < 0 or end > len(buffer):
             break
-        words.append(buffer[at:space].lstrip(b"\r\n").decode("utf-8", "replace"))
+        words.append(buffer[at:space])
         vectors.append(buffer[space + 1 : end])
         at = end
     numbers = np.frombuffer(b"".join(vectors), dtype="<f4").reshape(len(words), header.width)
