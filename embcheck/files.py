@@ -17,7 +17,15 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO, TextIO
 
-__all__ = ["read", "replace", "sweep", "write", "writing", "writing_to"]
+__all__ = ["holds_model", "read", "replace", "sweep", "write", "writing", "writing_to"]
+
+_WEIGHTS = (".safetensors", ".gguf", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx")
+
+
+def holds_model(folder: Path) -> bool:
+    """Whether a model lies in a folder: what else lies there came with it, and is not the user's own."""
+    names = [path.name for path in folder.iterdir()]
+    return "config.json" in names and any(name.endswith(_WEIGHTS) for name in names)
 
 
 def read(path: Path, *, most: int = 64 * 2**20) -> bytes:

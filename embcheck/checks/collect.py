@@ -102,6 +102,11 @@ def _other_files(paths: Sequence[Path], shipped: Sequence[Path]) -> Iterator[Pat
     copies = {_digest(file) for file in shipped}
     # A folder that nobody named may belong to something else: only files that speak of embcheck are run.
     found = [file for file in _files_in(_FOUND_BY_ITSELF) if b"embcheck" in _read(file)]
+    if found and files.holds_model(Path()) and _FOUND_BY_ITSELF.resolve() not in {path.resolve() for path in paths}:
+        raise UsageError(
+            f"{found[0]} lies beside a model's weights, and is not run by itself; start embcheck elsewhere, or say "
+            "--properties properties if it is yours"
+        )
     for file in (*found, *(file for path in paths for file in _named(path))):
         if file.resolve() not in seen and _digest(file) not in copies:
             seen.add(file.resolve())

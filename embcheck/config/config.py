@@ -40,6 +40,7 @@ __all__ = ["Config", "resolve", "unconfigured"]
 
 _PREFIX = "EMBCHECK_"
 BASELINES = "embcheck-baselines"
+_OUTPUTS = frozenset({"json", "html", "summary", "baseline_dir"})
 _OTHERS = frozenset({"EMBCHECK_CACHE"})  # no option: where the sources keep what they read from the hub
 
 
@@ -200,6 +201,12 @@ def _from_file(file: Path | None, table: Mapping[str, object]) -> dict[str, Any]
         if not typed or (option.kind in {"integer", "number"} and isinstance(value, str)):
             wrong(origin, option, value)
         found[option.name] = convert(option, value, origin)
+        is_output = file is not None and option.name in _OUTPUTS
+        if is_output and not found[option.name].resolve().is_relative_to(origin.path(".").resolve()):
+            raise ConfigError(
+                f"{origin.name}: {value!r} lies outside of the project's folder, where a file may name no output; "
+                f"give it as --{option.flag}"
+            )
     return found
 
 
@@ -220,6 +227,11 @@ def _table(root: Path) -> tuple[Path | None, Mapping[str, object]]:
         except (ValueError, RecursionError) as error:  # numbers of many digits, too
             raise ConfigError(f"{file}: not valid TOML: {error}") from None
         if isinstance(table, dict):
+            if files.holds_model(folder):
+                raise ConfigError(
+                    f"{file} lies beside a model's weights, and what comes with a model configures nothing; "
+                    "keep the project in a folder of its own, or start embcheck elsewhere"
+                )
             return file, table
         if table is not None:
             raise ConfigError(f"{file}: [tool.embcheck] must be a table, got {table!r}")

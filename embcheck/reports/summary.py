@@ -44,7 +44,7 @@ def markdown(report: Report) -> str:
 
 
 def _model(model: ModelRecord) -> Iterator[str]:
-    shape = "not loaded" if model.shape is None else "{} x {} {}".format(*model.shape, model.dtype)
+    shape = "not loaded" if model.shape is None else "{} x {} {}".format(*model.shape, _inert(str(model.dtype)))
     yield f"**{_inert(model.alias)}** ({_code(model.spec)}, {shape})"
     if bad := [result for result in model.results if not result.passes]:
         yield _table(bad)

@@ -67,6 +67,10 @@ class RepoCache:
         """Remember the files of a commit."""
         _write_text(self._path / commit / "files.json", json.dumps(files))
 
+    def folders(self, commit: str) -> tuple[Path, ...]:
+        """Where what was read of a commit lies."""
+        return self._path / commit, self.snapshot(commit)
+
     def snapshot(self, commit: str) -> Path:
         """Where the ordinary hub cache has the files of a commit."""
         return self._hub / "snapshots" / commit

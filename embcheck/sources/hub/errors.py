@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import os
+import threading
 import warnings
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
 from embcheck.errors import SourceError
 from embcheck.sources.files import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
 
 
 class UnreachableError(SourceError):
-    """The hub can't be asked: it is away, or may not be asked."""
+    """The hub can't be asked: it is away, or may not be asked. ``wait``: for how many seconds it wants no requests."""
+
+    wait: float = 0
 
 
 @contextmanager
@@ -113,9 +117,15 @@ def _refusal_error(error: Exception, what: str) -> SourceError:
     status = getattr(getattr(error, "response", None), "status_code", None)
     if status in {401, 403}:
         return SourceError(f"{what} is refused to you (status {status}); check HF_TOKEN, or run 'hf auth login'")
+    said = getattr(getattr(error, "response", None), "headers", {}).get("Retry-After", "")
+    seconds = int(said) if said.isdecimal() and len(said) < 6 else 0
     if status == 429:
-        return UnreachableError(f"too many requests for {what} (status 429); wait a few minutes, or set HF_TOKEN")
-    return UnreachableError(f"the hub failed to answer for {what} ({one_line(error)}); try again later")
+        while_ = f"{seconds} seconds" if seconds else "a few minutes"
+        away = UnreachableError(f"too many requests for {what} (status 429); wait {while_}, or set HF_TOKEN")
+    else:
+        away = UnreachableError(f"the hub failed to answer for {what} ({one_line(error)}); try again later")
+    away.wait = seconds
+    return away
 
 
 def _page(repo: str) -> str:
@@ -151,3 +161,38 @@ def _silence_client() -> Iterator[None]:
         logging.set_verbosity(verbosity)
         if bars:
             enable_progress_bars()
+
+
+def within(seconds: float, work: Callable[[], Any], what: str) -> Any:
+    """The result of some work, which is left to itself when it takes longer: names and routes have no time limit."""
+    outcome = _Outcome()
+
+    def run() -> None:
+        with outcome:
+            outcome.value = work()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        late = TimeoutError(f"no answer in {seconds:.0f} s, which HF_HUB_ETAG_TIMEOUT can change")
+        raise unreachable_error(late, what)
+    if outcome.error is not None:
+        raise outcome.error
+    return outcome.value
+
+
+class _Outcome:
+    """What work in another thread came to; what it raised is raised again where it is waited for."""
+
+    def __init__(self) -> None:
+        self.value: Any = None
+        self.error: BaseException | None = None
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, kind: object, error: BaseException | None, _: TracebackType | None) -> bool:
+        """Keep the error."""
+        self.error = error
+        return True

@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 import shutil
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from hashlib import sha1, sha256
 from typing import TYPE_CHECKING, Any
 
 from embcheck.errors import SourceError
 from embcheck.progress import track
 from embcheck.sources.files import LocalBytes
 from embcheck.sources.hub.cache import keeping
-from embcheck.sources.hub.errors import UnreachableError, offline_error, translate_errors
+from embcheck.sources.hub.errors import UnreachableError, offline_error, translate_errors, within
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,6 +26,9 @@ _PIECE = 2**16
 _MIB = 2**20
 _RETRIES = 5  # in a row without a byte
 _LONGEST_WAIT = 8.0
+_PATIENCE = 60.0  # seconds without a byte, or before too few have come
+_SLOWEST = 1024  # bytes a second
+_HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 
@@ -36,6 +40,7 @@ class Remote:
     file: str
     url: str
     size: int
+    etag: str
     online: bool
 
     @property
@@ -86,7 +91,10 @@ class HttpBytes:
 
             def mebibytes() -> Iterator[int]:
                 written = 0
-                for piece in download(self._remote, start, start + length):
+                is_whole = (start, length) == (0, self.size)
+                for piece in (
+                    download_whole(self._remote) if is_whole else download(self._remote, start, start + length)
+                ):
                     file.write(piece)
                     before, written = written, written + len(piece)
                     yield from range(before // _MIB, written // _MIB)
@@ -95,26 +103,50 @@ class HttpBytes:
                 pass
 
 
+def download_whole(remote: Remote) -> Iterator[bytes]:
+    """All bytes of a file, which must be those of the hash that its ETag is, if it is one.
+
+    The hub gives SHA-256 of large files and git's own SHA-1 of others; some mirrors give the SHA-1 of the content.
+    """
+    large, git, plain = sha256(), sha1(b"blob %d\0" % remote.size, usedforsecurity=False), sha1(usedforsecurity=False)
+    for piece in download(remote, 0, remote.size):
+        for digest in (large, git, plain):
+            digest.update(piece)
+        yield piece
+    expected = {64: (large,), 40: (git, plain)}.get(len(remote.etag) if _HASH.fullmatch(remote.etag) else 0, ())
+    if expected and remote.etag not in {digest.hexdigest() for digest in expected}:
+        raise SourceError(f"{remote.name}: the bytes that came do not have the hash that the hub tells; try again")
+
+
 def download(remote: Remote, start: int, stop: int) -> Iterator[bytes]:
     """The bytes of a range in order, chunk by chunk; after a dropped connection from the byte that was reached."""
     if not remote.online:
         raise offline_error(remote.name)
     failures = 0
+    began = reached = time.monotonic()
+    first = start
     while start < stop:
-        before = start
+        before, wait = start, 0.0
         try:
             with translate_errors(remote.repo, file=remote.file):
                 for piece in _request(remote, start, min(stop, start + _CHUNK)):
                     start += len(piece)
+                    reached = time.monotonic()
+                    if reached - began > _PATIENCE + (start - first) / _SLOWEST:
+                        raise SourceError(
+                            f"{remote.name}: the server sends {start - first} bytes in {reached - began:.0f} s; "
+                            "try again later, or set another HF_ENDPOINT"
+                        )
                     yield piece
-        except UnreachableError:
-            if start == before and failures == _RETRIES:
+        except UnreachableError as error:
+            wait = error.wait
+            if start == before and (failures == _RETRIES or time.monotonic() + wait - reached > _PATIENCE):
                 raise
         failures = failures + 1 if start == before else 0
         if failures > _RETRIES:
             raise UnreachableError(f"{remote.name}: the server sends nothing; try again later")
         if failures:
-            time.sleep(min(_LONGEST_WAIT, 0.25 * 2**failures))
+            time.sleep(max(wait, min(_LONGEST_WAIT, 0.25 * 2**failures)))
 
 
 def _request(remote: Remote, start: int, stop: int) -> Iterator[bytes]:
@@ -158,11 +190,17 @@ def _get(url: str, wanted: str | None) -> Iterator[tuple[int, Mapping[str, str],
         headers["Range"] = wanted
     session: Any = get_session()
     timeout = constants.HF_HUB_DOWNLOAD_TIMEOUT
-    if callable(getattr(session, "stream", None)):
-        answer = session.stream("GET", url, headers=headers, timeout=timeout, follow_redirects=True)
-    else:  # huggingface_hub before 1.0, on requests
-        answer = session.get(url, headers=headers, timeout=timeout, stream=True)
-    with answer as response:
+
+    def ask() -> tuple[Any, Any]:
+        if callable(getattr(session, "stream", None)):
+            answer = session.stream("GET", url, headers=headers, timeout=timeout, follow_redirects=True)
+        else:  # huggingface_hub before 1.0, on requests
+            answer = session.get(url, headers=headers, timeout=timeout, stream=True)
+        return answer, answer.__enter__()
+
+    answer, response = within(_PATIENCE, ask, "the headers")  # which may come byte by byte
+    with ExitStack() as stack:
+        stack.push(answer.__exit__)
         if response.status_code != 416:
             hf_raise_for_status(response)
         body = response.iter_bytes() if hasattr(response, "iter_bytes") else response.iter_content(_PIECE)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-import threading
+import re
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from embcheck.errors import SourceError
@@ -16,16 +18,15 @@ from embcheck.sources.hub.errors import (
     check_endpoint,
     offline_error,
     translate_errors,
-    unreachable_error,
+    within,
 )
 from embcheck.sources.hub.names import hub_name
 from embcheck.sources.models.directory import describe_model, read_model
 from embcheck.sources.tokenizers.load import tokenizer_files
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
     from pathlib import Path
-    from types import TracebackType
 
     from embcheck.sources.assemble import Description
     from embcheck.sources.files import RandomAccess
@@ -34,7 +35,9 @@ if TYPE_CHECKING:
     from embcheck.table import EmbeddingTable
 
 _GGUF = ".gguf"
+_ASKS_AGAIN = re.compile(r"(get|download) (it|the file|the model) again")
 _ANSWER_SECONDS = 5.0  # unless HF_HUB_ETAG_TIMEOUT says otherwise
+_LONGEST_ANSWER = 30.0
 _LARGEST_SMALL_FILE = 256 * 2**20
 
 
@@ -46,10 +49,9 @@ def read(spec: ModelSpec) -> EmbeddingTable:
     ``HF_HUB_OFFLINE`` and ``HF_HOME`` mean what they mean everywhere.
     """
     folder, file, spec = _find(spec)
-    if file is not None and file.endswith(_GGUF):
-        table = read_from(spec, folder.open(file))
-    else:
-        table = read_model(spec, folder, file)
+    with folder.naming_cache():
+        is_gguf = file is not None and file.endswith(_GGUF)
+        table = read_from(spec, folder.open(str(file))) if is_gguf else read_model(spec, folder, file)
     origin = replace(table.provenance, notes=(*table.provenance.notes, *folder.notes))
     return replace(table, provenance=origin)
 
@@ -57,10 +59,9 @@ def read(spec: ModelSpec) -> EmbeddingTable:
 def describe(spec: ModelSpec) -> Description:
     """What `read` would read; only headers are moved."""
     folder, file, spec = _find(spec)
-    if file is not None and file.endswith(_GGUF):
-        description = describe_from(spec, folder.open(file))
-    else:
-        description = describe_model(spec, folder, file)
+    with folder.naming_cache():
+        is_gguf = file is not None and file.endswith(_GGUF)
+        description = describe_from(spec, folder.open(str(file))) if is_gguf else describe_model(spec, folder, file)
     return replace(description, revision=folder.commit)
 
 
@@ -86,6 +87,22 @@ class HubFolder:
         self._online = online and not _is_offline()
         self._cache = RepoCache(repo)
 
+    @contextmanager
+    def naming_cache(self) -> Iterator[None]:
+        """Add to an error where files are kept, since what came wrong once is read again from there."""
+        try:
+            yield
+        except UnreachableError:
+            raise
+        except SourceError as error:
+            kept = [path for path in self._cache.folders(self.commit) if path.is_dir()]
+            if not kept or not _ASKS_AGAIN.search(str(error)):
+                raise
+            where = " and ".join(map(str, kept))
+            raise SourceError(
+                f"{error} (what came from the hub is kept in {where}; delete that to ask again)"
+            ) from None
+
     def names(self) -> tuple[str, ...]:
         """Its files, those in folders inside it as ``folder/file``."""
         return tuple(sorted(self._files))
@@ -100,8 +117,8 @@ class HubFolder:
 
         if (path := self._find_cached(name)) is not None:
             return LocalBytes(path)
-        remote, etag = self._look_up(name)
-        return HttpBytes(remote, self._cache.ranges(self.commit, name, etag))
+        remote = self._look_up(name)
+        return HttpBytes(remote, self._cache.ranges(self.commit, name, remote.etag))
 
     def fetch(self, name: str) -> Path:
         """A small file, in the ordinary hub cache, where other programs find it too.
@@ -109,16 +126,16 @@ class HubFolder:
         The hub's client would make paths of what a server says, such as its ETag; here only names that were checked
         become paths, and no more bytes are written than were announced.
         """
-        from embcheck.sources.hub.ranges import download
+        from embcheck.sources.hub.ranges import download_whole
 
         if (path := self._find_cached(name)) is not None:
             return path
-        remote, _ = self._look_up(name)
+        remote = self._look_up(name)
         if max(self.size(name) or 0, remote.size) > _LARGEST_SMALL_FILE:
             raise SourceError(f"{remote.name} has {remote.size} bytes, more than any such file should")
         path = self._cache.snapshot(self.commit) / name
         with keeping(path, cache="HF_HOME") as file:
-            for piece in download(remote, 0, remote.size):
+            for piece in download_whole(remote):
                 file.write(piece)
         return path
 
@@ -142,12 +159,12 @@ class HubFolder:
         path = try_to_load_from_cache(self.origin, name, revision=self.commit)
         return Path(path) if isinstance(path, str) else None
 
-    def _look_up(self, name: str) -> tuple[Remote, str]:
+    def _look_up(self, name: str) -> Remote:
         """A file, with its ETag, which names it in our cache once it is hashed."""
         from embcheck.sources.hub.ranges import Remote
 
         size, etag = self._cache.about(self.commit, name) or self._ask_about(name)
-        return Remote(self.origin, name, self._url(name), size, self._online), etag
+        return Remote(self.origin, name, self._url(name), size, etag, self._online)
 
     def _ask_about(self, name: str) -> tuple[int, str]:
         """Size and ETag of a file, which are kept."""
@@ -156,7 +173,7 @@ class HubFolder:
         if not self._online:
             raise offline_error(f"{self.origin}/{name}")
         with translate_errors(self.origin, file=name):
-            about = get_hf_file_metadata(self._url(name))
+            about = within(_LONGEST_ANSWER, partial(get_hf_file_metadata, self._url(name)), f"{self.origin}/{name}")
         if about.size is None or about.etag is None:
             raise SourceError(
                 f"{self.origin}/{name}: the server does not say how long it is; set HF_ENDPOINT to another"
@@ -207,46 +224,11 @@ def _ask(repo: str, revision: str | None) -> tuple[str, dict[str, int | None]]:
             return api.model_info(repo, revision=revision, timeout=seconds, files_metadata=True)
 
     seconds = _patience()
-    info = _within(seconds + 0.5, ask, repo)
+    info = within(seconds + 0.5, ask, repo)
     if not isinstance(info.sha, str) or not COMMIT.fullmatch(info.sha):
         raise SourceError(f"{repo}: the hub names no commit for {revision or 'main'}; check HF_ENDPOINT")
     sizes = {file.rfilename: file.size for file in info.siblings or () if isinstance(file.rfilename, str)}
     return info.sha, {name: size if type(size) is int and size >= 0 else None for name, size in sizes.items()}
-
-
-def _within(seconds: float, work: Callable[[], Any], what: str) -> Any:
-    """The result of some work, which is left to itself when it takes longer: names and routes have no time limit."""
-    outcome = _Outcome()
-
-    def run() -> None:
-        with outcome:
-            outcome.value = work()
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if thread.is_alive():
-        late = TimeoutError(f"no answer in {seconds:.0f} s, which HF_HUB_ETAG_TIMEOUT can change")
-        raise unreachable_error(late, what)
-    if outcome.error is not None:
-        raise outcome.error
-    return outcome.value
-
-
-class _Outcome:
-    """What work in another thread came to; what it raised is raised again where it is waited for."""
-
-    def __init__(self) -> None:
-        self.value: Any = None
-        self.error: BaseException | None = None
-
-    def __enter__(self) -> None:
-        """Nothing to prepare."""
-
-    def __exit__(self, kind: object, error: BaseException | None, _: TracebackType | None) -> bool:
-        """Keep the error."""
-        self.error = error
-        return True
 
 
 def _patience() -> float:
