@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import torch
 
+from embcheck.errors import NotMeasurable
 from embcheck.measures.kernels import blocks
 from embcheck.progress import track
 
@@ -38,6 +39,8 @@ def spectrum_of(table: EmbeddingTable) -> Spectrum:
     """The population's spectrum, found once a table: one pass for the mean, one for the d x d moments."""
     if "spectrum" not in table.memo:
         mean, covariance = _moments(table)
+        if not bool(torch.isfinite(covariance).all()):
+            raise NotMeasurable("a row is so long that squares of its coordinates have no float")
         raw, axes = torch.linalg.eigh(covariance + torch.outer(mean, mean))
         centred, directions = torch.linalg.eigh(covariance)
         leading = directions[:, -1]

@@ -32,6 +32,7 @@ __all__ = ["axis_accuracy"]
 
 RANDOM_AXES = 1_999
 _FLIPS = 0.1  # of what leaving out a pair does to the others' words
+_NO_DISTANCE = 1e-12  # between means of unit vectors: rounding
 _CHUNK_CELLS = 2**18  # of the Gram matrices looked at together: 2 MB
 
 
@@ -216,6 +217,8 @@ def _positions(table: EmbeddingTable, axis: Axis, units: NDArray[np.float64], po
     first, second = units[:n].mean(0), units[n:].mean(0)
     direction = unit(second - first)
     middle, half = float((first + second) @ direction) / 2, float((second - first) @ direction) / 2
+    if abs(half) < _NO_DISTANCE:
+        raise NotMeasurable(f"both poles of {axis.name} have one mean, so no direction leads from one to the other")
     controls = resolve(table, axis.controls)
     positions = ((units @ direction - middle) / half).round(4).tolist()
     cosines = (project_out(controls.units, poles.away) @ direction).tolist()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from huggingface_hub import errors
 
+from embcheck.sources import bounded
 from embcheck.sources.files import drop_code
 from embcheck.sources.tokenizers.load import offline
 
@@ -36,8 +37,15 @@ _WRONG_CONFIGS = (  # what models raise on a config that does not fit them
 def held_as_input(config: JsonObject, names: Sequence[str]) -> list[str]:
     """Those of a checkpoint's tensors that ``get_input_embeddings()`` holds once the model is loaded.
 
-    None where transformers does not know the model, or can't build it from this config.
+    None where transformers does not know the model, or can't build it from this config within a minute and 4 GB: a
+    config may ask for as many layers or labels as it likes.
     """
+    held: list[str] | None = bounded.call(__name__, "ask", config, list(names))
+    return held or []
+
+
+def ask(config: JsonObject, names: Sequence[str]) -> list[str]:
+    """As `held_as_input`, in this process."""
     from torch import nn
 
     try:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from tokenizers import Tokenizer
 
 from embcheck import files
@@ -26,6 +27,8 @@ _NAMES = re.compile(
     r"(spiece|tokenizer|sentencepiece\.bpe)\.model|[^/]*\.spm"
 )
 _LARGEST = 256 * 2**20
+_LONGEST_TEXT = 4 * 2**20  # maps of characters take 0.4
+_MOST_STEPS, _MOST_GROWTH = 256, 2**12
 _OLDER_FILES = ("vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "tekken.json")
 _SETTINGS = frozenset({"config.json", "tokenizer_config.json"})
 _BAD_FILES = (
@@ -58,12 +61,40 @@ def tokenizer_files(names: Iterable[str]) -> list[str]:
 def _from_json(path: Path) -> Tokenizer:
     refuse_disguise(path)
     try:
+        raw = files.read(path, most=_LARGEST)
+        if _longest_text(raw) > _LONGEST_TEXT:
+            raise SourceError(f"{path} has a text longer than {_LONGEST_TEXT} bytes, as no tokenizer has; get it again")
         with RustErrors(str(path)):
-            return Tokenizer.from_buffer(files.read(path, most=_LARGEST))
+            tokenizer = Tokenizer.from_buffer(raw)
     except OSError as error:
         raise SourceError(f"cannot read {path}: {one_line(error)}") from None
     except ValueError as error:
         raise SourceError(f"{path} is not a tokenizer ({one_line(error)}); get the file again") from None
+    _refuse_growth(tokenizer, path)
+    return tokenizer
+
+
+def _longest_text(raw: bytes) -> int:
+    """Bytes between two marks of quotation, which is no less than the longest text of a JSON document."""
+    marks = np.flatnonzero(np.frombuffer(raw, np.uint8) == ord('"'))
+    return int(np.diff(marks).max()) if len(marks) > 1 else 0
+
+
+def _refuse_growth(tokenizer: Tokenizer, path: Path) -> None:
+    """Refuse steps that make long texts of short ones: each step may replace a character, or nothing, by many."""
+    steps = growth = 1
+    for part in (tokenizer.normalizer, tokenizer.pre_tokenizer, tokenizer.decoder):
+        waiting = [] if part is None else [json.loads(part.__getstate__())]
+        while waiting:
+            value = waiting.pop()
+            if isinstance(value, list):
+                waiting += value
+            elif isinstance(value, dict):
+                steps += "type" in value
+                growth *= max(1, len(value["content"]) if isinstance(value.get("content"), str) else 1)
+                waiting += value.values()
+    if steps > _MOST_STEPS or growth > _MOST_GROWTH:
+        raise SourceError(f"{path} has {steps} steps that make {growth} characters of one, as no tokenizer has")
 
 
 def _from_older_files(folder: Path) -> Tokenizer:

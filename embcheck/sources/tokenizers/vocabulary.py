@@ -24,6 +24,7 @@ _UNWRITABLE = "\U0010fffd"  # a private-use character, which no vocabulary has
 _HOLE = Surface("", TokenKind.OTHER, None)
 _BATCH = 8192  # encodings held at once
 _RARE_LETTERS = 3
+_LONGEST_TOKEN = 2**16
 
 
 class TokenizerVocabulary:
@@ -146,6 +147,8 @@ class RustErrors:
 
 
 def _refuse_overflow(own: dict[str, int], added: dict[int, AddedToken], rows: int, origin: str) -> None:
+    if (longest := max(map(len, [*own, *(token.content for token in added.values())]), default=0)) > _LONGEST_TOKEN:
+        raise SourceError(f"{origin} has a token of {longest} characters; at most {_LONGEST_TOKEN} are read")
     ids = {i for i in own.values() if i not in added}
     if not ids and not added:
         raise SourceError(f"{origin} has no tokens; get the file again")
