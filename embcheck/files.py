@@ -37,7 +37,7 @@ def read(path: Path, *, most: int = 64 * 2**20) -> bytes:
         if not stat.S_ISREG(about.st_mode):
             raise OSError(errno.EINVAL, "it is no regular file", str(path))
         with path.open("rb") as file:
-            content = file.read(most + 1) if about.st_size <= most else b""
+            content = file.read(about.st_size + 1) if about.st_size <= most else b""  # room is made at once
     except ValueError as error:  # a null byte
         raise OSError(errno.EINVAL, f"its name has an {error}", str(path)) from None
     if max(about.st_size, len(content)) > most:

@@ -6,6 +6,7 @@ Only code that is part of the installed transformers runs; a model that brings i
 from __future__ import annotations
 
 import copy
+import re
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,10 @@ _LAYERS = frozenset(
         "num_encoder_layers", "num_experts", "num_hidden_layers", "num_layers", "num_local_experts",
     }
 )  # fmt: skip
-_FEW = 2
+_SIZES = re.compile(
+    r".*_(size|dim|length|embeddings|ids?|heads|theta|positions|window)|d_model|d_ff|d_kv|n_embd|n_ctx|n_inner|n_head"
+)
+_FEW, _MANY, _MANY_KEYS = 2, 64, 2**12
 _DEEPEST = 4
 _WRONG_CONFIGS = (  # what models raise on a config that does not fit them
     ArithmeticError, AssertionError, AttributeError, EOFError, ImportError, LookupError, MemoryError, OSError,
@@ -37,11 +41,22 @@ _WRONG_CONFIGS = (  # what models raise on a config that does not fit them
 def held_as_input(config: JsonObject, names: Sequence[str]) -> list[str]:
     """Those of a checkpoint's tensors that ``get_input_embeddings()`` holds once the model is loaded.
 
-    None where transformers does not know the model, or can't build it from this config within a minute and 4 GB: a
-    config may ask for as many layers or labels as it likes.
+    None where transformers does not know the model, or can't build it from this config. One that asks for much of
+    anything, such as groups of layers or labels, is built in a process that may take a minute and 4 GB.
     """
+    if _is_modest(config):
+        return ask(config, names)
     held: list[str] | None = bounded.call(__name__, "ask", config, list(names))
     return held or []
+
+
+def _is_modest(value: Any, key: str = "") -> bool:
+    """Whether nothing but sizes and layers, of which few are built, is said to be many."""
+    if isinstance(value, dict):
+        return len(value) <= _MANY_KEYS and all(_is_modest(each, name) for name, each in value.items())
+    if isinstance(value, list):
+        return len(value) <= _MANY_KEYS and all(_is_modest(each, key) for each in value)
+    return not isinstance(value, int | float) or abs(value) <= _MANY or key in _LAYERS or bool(_SIZES.fullmatch(key))
 
 
 def ask(config: JsonObject, names: Sequence[str]) -> list[str]:

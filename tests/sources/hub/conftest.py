@@ -64,6 +64,10 @@ class Faults:
     """Sent after the body, whose length is then not told."""
     pause: float = 0
     """Seconds between pieces."""
+    stall: float = 0
+    """Seconds before the first piece."""
+    retry_after: int = 0
+    """Seconds after which a 503 wants to be asked again."""
 
 
 @dataclass
@@ -184,7 +188,7 @@ class CdnHandler(Handler):
         self.hub.requests.append((self.command, name, self.headers.get("Range")))
         if faults.errors:
             faults.errors -= 1
-            self.reply(503, {})
+            self.reply(503, {"Retry-After": str(faults.retry_after)} if faults.retry_after else {})
             return
         match = RANGE.fullmatch(self.headers.get("Range", ""))
         if match is None or faults.ignores_range:
@@ -206,6 +210,7 @@ class CdnHandler(Handler):
         for key, value in headers.items():
             self.send_header(key, value)
         self.end_headers()
+        time.sleep(faults.stall)
         broken = faults.drops > 0 and len(content) > PIECE
         faults.drops -= broken
         for start in range(0, len(content) // 2 if broken else len(content), PIECE):

@@ -1,0 +1,191 @@
+"""Small files as the real libraries write them, mutations of their bytes, and what loading one comes to."""
+
+from __future__ import annotations
+
+import json
+import struct
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from embcheck import sources
+from embcheck.baseline.entries import Checkpoint, Entry
+from embcheck.baseline.file import Baseline, load
+from embcheck.errors import EmbcheckError
+from embcheck.estimate import Snapshot
+from embcheck.reports import json_file
+from embcheck.run.session import Model, Session
+from embcheck.settings import Settings
+from embcheck.spec import parse
+
+SECONDS = 5.0
+LONGEST_LINE = 2_100
+WORDS = ["king", "queen", "man", "woman", "cat", "dog", "a", "[UNK]"]
+INTERESTING = [
+    b"\0",
+    b"\xff",
+    b"\x80",
+    b"\n",
+    b'"',
+    b"{",
+    b"[",
+    b"\x1b[31m",
+    b"\n::error::x",
+    "\u202e".encode(),
+    b"NaN",
+]
+INTERESTING += [b"1e999", b"-1", b"9" * 400, b"[" * 5000, b'{"a":' * 2000, b"A" * 100_000, b"../../x", b"\\u0000"]
+NUMBERS = [0, 1, 0x7F, 0xFF, 2**15, 2**31 - 1, 2**31, 2**32 - 1, 2**62, 2**63, 2**64 - 1]
+
+
+def write_all(folder: Path) -> dict[str, tuple[str, str]]:
+    """Write each kind of file: by its name the path to mutate, and the spec that reads it (or ``baseline:``)."""
+    from gensim.models import KeyedVectors
+    from gguf import GGUFWriter
+    from safetensors.torch import save_file
+    from tokenizers import Tokenizer, models
+
+    vectors = np.random.default_rng(0).standard_normal((8, 4)).astype(np.float32)
+    tensors = {"model.embed_tokens.weight": torch.from_numpy(vectors), "layer.0.weight": torch.ones(3, 4)}
+    tokenizer = Tokenizer(models.WordLevel({word: row for row, word in enumerate(WORDS)}, unk_token="[UNK]"))
+    config = {"model_type": "llama", "vocab_size": 8, "hidden_size": 4, "num_attention_heads": 2, "scale_emb": 2}
+
+    def model(name, write):
+        path = folder / name
+        path.mkdir()
+        tokenizer.save(str(path / "tokenizer.json"))
+        (path / "config.json").write_text(json.dumps(config))
+        write(path)
+        return path
+
+    def safetensors(path):
+        return save_file(tensors, path / "model.safetensors")
+
+    def torch_zip(path):
+        return torch.save(tensors, path / "pytorch_model.bin")
+
+    def legacy(path):
+        return torch.save(tensors, path / "pytorch_model.bin", _use_new_zipfile_serialization=False)
+
+    paths = {"safetensors": model("safetensors", safetensors) / "model.safetensors"}
+    paths["torch zip"] = model("zip", torch_zip) / "pytorch_model.bin"
+    paths["torch legacy"] = model("legacy", legacy) / "pytorch_model.bin"
+    paths["tokenizer.json"] = model("tokenizer", safetensors) / "tokenizer.json"
+    paths["config.json"] = model("config", safetensors) / "config.json"
+    cases = {kind: (str(path), str(path.parent)) for kind, path in paths.items()}
+    writer = GGUFWriter(str(folder / "m.gguf"), "llama")
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list(WORDS)
+    writer.add_token_scores([0.0] * 8)
+    writer.add_token_types([1] * 8)
+    writer.add_tensor("token_embd.weight", vectors)
+    writer.add_tensor("blk.0.weight", np.ones((3, 32), np.float16))
+    for step in (writer.write_header_to_file, writer.write_kv_data_to_file, writer.write_tensors_to_file, writer.close):
+        step()
+    cases["gguf"] = (str(folder / "m.gguf"), f"gguf:{folder / 'm.gguf'}")
+    np.save(folder / "m.npy", vectors)
+    (folder / "words.txt").write_text("\n".join(WORDS))
+    cases["npy"] = (str(folder / "m.npy"), f"npy:{folder / 'm.npy'},vocab={folder / 'words.txt'}")
+    keyed = KeyedVectors(4)
+    keyed.add_vectors(WORDS, vectors)
+    keyed.save(str(folder / "m.kv"))
+    keyed.save_word2vec_format(str(folder / "w2v.bin"), binary=True)
+    keyed.save_word2vec_format(str(folder / "w2v.txt"))
+    (folder / "glove.txt").write_text("\n".join((folder / "w2v.txt").read_text().splitlines()[1:]) + "\n")
+    for kind, scheme, name in (
+        ("word2vec binary", "word2vec", "w2v.bin"),
+        ("word2vec text", "word2vec", "w2v.txt"),
+        ("glove", "glove", "glove.txt"),
+        ("gensim", "gensim", "m.kv"),
+    ):
+        cases[kind] = (str(folder / name), f"{scheme}:{folder / name}")
+    cases["baseline"] = (str(_baseline(folder)), "baseline:")
+    cases["report"] = (str(_report(folder)), "report:")
+    return cases
+
+
+def _baseline(folder: Path) -> Path:
+    checkpoint = Checkpoint("m", None, "a" * 64, "b" * 64, (8, 4), "float32", "known", ((0, 7),), 0, "0.1")
+    snapshot = Snapshot(0.5, 0.4, 0.6, 0.95, is_exact=False, scale="x", unit="pairs", n=20)
+    entry = Entry(id="toy", params={}, version=1, checkpoint=checkpoint, snapshot=snapshot, reason=None)
+    path = folder / "base.json"
+    path.write_text(Baseline("base", path, {entry.key: entry}).text)
+    return path
+
+
+def _report(folder: Path) -> Path:
+    from embcheck.checks import collect
+
+    spec = parse("random:50x8")
+    run = Session([Model(spec, lambda: sources.load(spec, device="cpu"))], Settings()).run(
+        collect.collect(globs=["isotropy"])
+    )
+    run.save(folder / "report.json")
+    return folder / "report.json"
+
+
+def mutate(content: bytes, rng: np.random.Generator) -> bytes:
+    """The bytes with one to four changes: bits, bytes, numbers, pieces left out, doubled, moved or put in."""
+    data = bytearray(content)
+    for _ in range(int(rng.integers(1, 4))):
+        at = int(rng.integers(0, max(1, len(data))))
+        if rng.random() < 0.5:  # headers are where the decisions are
+            at = min(at, int(rng.integers(0, 512)))
+        kind, length = int(rng.integers(0, 8)), int(rng.integers(1, 64))
+        if kind == 0 and data:
+            data[at] ^= 1 << int(rng.integers(0, 8))
+        elif kind == 1 and data:
+            data[at] = int(rng.integers(0, 256))
+        elif kind == 2:
+            del data[at : at + length]
+        elif kind == 3:
+            data[at:at] = data[at : at + length]
+        elif kind == 4:
+            data[at:at] = INTERESTING[int(rng.integers(0, len(INTERESTING)))]
+        elif kind == 5:
+            number, size = NUMBERS[int(rng.integers(0, len(NUMBERS)))], int(rng.choice([1, 2, 4, 8]))
+            data[at : at + size] = (number & (256**size - 1)).to_bytes(size, "little")
+        elif kind == 6:
+            del data[at:]
+        else:
+            data[at : at + 4] = struct.pack("<f", float(rng.choice([np.nan, np.inf, -1e38, 1e-45])))
+    return bytes(data)
+
+
+def outcome(path: str, spec: str, whole: object) -> tuple[str, object]:
+    """What loading comes to: ``same``, ``another``, ``error``, or ``internal`` with what is wrong with it."""
+    began = time.monotonic()
+    try:
+        loaded = _loaded(path, spec)
+    except EmbcheckError as error:
+        line = str(error)
+        told: tuple[str, object] = ("error", line)
+        if not line.isprintable() or len(line) > LONGEST_LINE:
+            told = ("internal", f"not one line: {line[:200]!r}")
+    except Exception as error:  # noqa: BLE001 - what it is about
+        told = ("internal", f"{type(error).__name__}: {str(error)[:300]}")
+    else:
+        told = ("same", None) if loaded == whole else ("another", None)
+    if (seconds := time.monotonic() - began) > SECONDS:
+        return "internal", f"{seconds:.1f} s, then {told[0]}"
+    return told
+
+
+def _loaded(path: str, spec: str) -> object:
+    """What is read, in a form that can be compared."""
+    if spec == "baseline:":
+        return str(load(Path(path).parent, "base"))
+    if spec == "report:":
+        return str(json_file.read(Path(path)))
+    parsed = parse(spec)
+    sources.describe(parsed)
+    table = sources.load(parsed, device="cpu")
+    table.excluded()
+    return table.vectors.double().numpy().tobytes(), tuple(table.tokens[:64]), bytes(table.status), len(table.tokens)
+
+
+def whole(path: str, spec: str) -> object:
+    """What the file holds before it is mutated."""
+    return _loaded(path, spec)
