@@ -15,14 +15,13 @@ from embcheck import sources
 from embcheck.errors import EmbcheckError, SourceError
 from embcheck.run.session import Model, Session
 from embcheck.settings import Settings
-from embcheck.sources import bounded
 from embcheck.sources.gguf.header import read_header
 from embcheck.sources.naming.model_code import held_as_input
 from embcheck.spec import parse
 
 SIZES = {"vocab_size": 8, "hidden_size": 8, "num_attention_heads": 2, "num_hidden_layers": 1, "intermediate_size": 8}
 NESTED = b"".join(
-    [b"\x80\x02K\x01q\x00", *(b"0h" + bytes([i]) + b"h" + bytes([i]) + b"\x86q" + bytes([i + 1]) for i in range(60))]
+    [b"\x80\x02K\x01q\x00", *(b"h" + bytes([i]) + b"h" + bytes([i]) + b"\x86q" + bytes([i + 1]) for i in range(60))]
 )
 
 
@@ -125,7 +124,7 @@ def test_sparse_files_are_not_read(tmp_path, name):
 )
 def test_configs_that_ask_for_everything_are_not_asked(config, monkeypatch):
     """A model's code runs within limits of time and memory."""
-    monkeypatch.setattr(bounded, "_SECONDS", 20)
+    monkeypatch.setattr("embcheck.sources.bounded._SECONDS", 20)
     began = time.monotonic()
     assert held_as_input(config, ["embeddings.word_embeddings.weight"]) == []
     assert time.monotonic() - began < 40
