@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from embcheck.checks.record import builtins
 from embcheck.claims import Verdict, above, agrees, beats, below, claim, combine, within
 from embcheck.errors import UsageError
 from embcheck.estimate import Estimate, Reference
@@ -130,14 +131,15 @@ def test_a_property_holds_when_all_its_claims_do(verdicts, expected):
 )
 def test_records_are_those_of_the_report(bound, expected):
     """Each bound states itself as the report's contract has it."""
-    assert bound.record(None) == expected
+    stated = builtins(bound.outcome(None, Verdict.HOLDS))
+    assert stated == {**expected, "verdict": "holds"}
 
 
 def test_agrees_states_the_range_it_compared_with():
     """With an estimate at hand, agrees records the range in numbers."""
     found = estimate(0, 1, references={"independence": Reference(0.5, 0.01)})
-    record = agrees("independence", standard_errors=5).record(found)
-    assert (record["low"], record["high"]) == pytest.approx((0.45, 0.55))
+    outcome = agrees("independence", standard_errors=5).outcome(found, Verdict.HOLDS)
+    assert (outcome.low, outcome.high) == pytest.approx((0.45, 0.55))
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

@@ -153,6 +153,11 @@ class ResultRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return key_of(self.id, self.params)
 
     @property
+    def measure(self) -> str:
+        """The name of the measure of `embcheck.measures` that made the estimate; empty for one of another's own."""
+        return self.estimate.measure if self.estimate is not None else ""
+
+    @property
     def label(self) -> str:
         """``analogy_rank[king]``: the property's id and parameters, as a person writes them."""
         return label_of(self.id, self.params)
@@ -223,6 +228,7 @@ def estimate_record(estimate: Estimate) -> EstimateRecord:
         method=estimate.method,
         unit=estimate.unit,
         exact=estimate.is_exact,
+        measure=estimate.measure,
         **{key: plain(getattr(estimate, key)) for key in numbers},
     )
 

@@ -16,7 +16,7 @@ from embcheck.config.models import needed
 from embcheck.config.options import OPTIONS
 from embcheck.errors import UsageError
 from embcheck.reports import outputs, terminal
-from embcheck.reports.terminal.figures import listed
+from embcheck.reports.published import listed
 from embcheck.reports.text import safe, wrap
 from embcheck.reports.wording import WIDTH, Line, bound_text
 from embcheck.run import session

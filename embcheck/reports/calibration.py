@@ -27,8 +27,8 @@ def lines(document: Mapping[str, Any], *, encoding: str = "utf-8") -> Iterator[L
     for row in document["properties"]:
         name = safe(row["property"], _WIDTHS[0] - 1, encoding=encoding)
         word, style = _verdict(row)
-        if row["cases"] and not row["reason"]:
-            yield Line(_aligned((name, *_cells(row, document), word)), style)
+        if cells := _cells(row, document):
+            yield Line(_aligned((name, *cells, word)), style)
             for fault in row["faults"]:
                 yield from _prose(fault, "  ", encoding, style)
         else:
@@ -53,25 +53,23 @@ def _aligned(cells: tuple[str, ...]) -> str:
     return "".join(f"{cut(cell, width - 1):<{width}}" for cell, width in zip(cells, _WIDTHS, strict=True)).rstrip()
 
 
-def _cells(row: Mapping[str, Any], document: Mapping[str, Any]) -> tuple[str, str, str, str]:
-    """What the property gave on noise, by coverage, of p-values and where structure was planted."""
+def _cells(row: Mapping[str, Any], document: Mapping[str, Any]) -> tuple[str, ...]:
+    """What the property gave on noise, by coverage, of p-values and where structure was planted; none unsimulated."""
+    if row["reason"] or not row["cases"]:
+        return ()
     noise = [case["noise"] for case in row["cases"] if case["noise"]["reason"] is None]
     planted = [case["planted"] for case in row["cases"] if case["planted"]["reason"] is None]
     worst = max if row["on_noise"] == "fails" else min
     on_noise = worst(noise, key=lambda outcome: outcome["holds"] / max(1, outcome["tables"]))
     least = min(planted, key=lambda outcome: outcome["found"] / outcome["tables"]) if planted else None
+    coverage, high = row["coverage"], document["limits"]["coverage"][1]
+    share = coverage["share"]
     return (
         f"{on_noise['holds']}/{on_noise['tables']}{_MUST[row['on_noise']]}",
-        _coverage(row["coverage"], document["limits"]["coverage"][1]),
+        str(coverage["reason"]) if share is None else f"{100 * share:.1f}%" + (" wide" if share > high else ""),
         "no null" if row["uniform"] is None else f"{row['uniform']:.2g}",
         "nothing" if least is None else f"{least['found']}/{least['tables']}",
     )
-
-
-def _coverage(coverage: Mapping[str, Any], high: float) -> str:
-    if coverage["share"] is None:
-        return str(coverage["reason"])
-    return f"{100 * coverage['share']:.1f}%" + (" wide" if coverage["share"] > high else "")
 
 
 def _counts(document: Mapping[str, Any]) -> str:
@@ -105,10 +103,8 @@ def markdown(document: Mapping[str, Any], version: str) -> str:
 
 
 def _table_row(row: Mapping[str, Any], document: Mapping[str, Any]) -> str:
-    word, _ = _verdict(row)
-    simulated = row["cases"] and not row["reason"]
-    cells = _cells(row, document) if simulated else (f"not simulated: {row['reason']}", "", "", "")
-    return f"| `{safe(row['property'], 60)}` | " + " | ".join(_inert(cell) for cell in (*cells, word)) + " |"
+    cells = _cells(row, document) or (f"not simulated: {row['reason']}", "", "", "")
+    return f"| `{safe(row['property'], 60)}` | " + " | ".join(map(_inert, (*cells, _verdict(row)[0]))) + " |"
 
 
 def _inert(text: str) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from embcheck import files
-from embcheck.checks.record import SCHEMA, Report, builtins
+from embcheck.checks.record import SCHEMA, Report, builtins, plain
 from embcheck.errors import EmbcheckError, UsageError
 from embcheck.reports.text import safe
 
@@ -26,25 +26,13 @@ _LARGEST = 2**30
 
 
 def dumps(document: Report | Mapping[str, Any]) -> str:
-    """A report, or another command's document, as text: sorted keys, pure ASCII, no NaN, a newline at the end.
-
-    Raises
-    ------
-    ValueError
-        A number is not finite.
-    """
-    plain = builtins(document) if isinstance(document, Report) else document
-    return json.dumps(plain, indent=1, sort_keys=True, allow_nan=False) + "\n"
+    """A report, or another command's document, as text: sorted keys, pure ASCII, no NaN, a newline at the end."""
+    builtin = builtins(document) if isinstance(document, Report) else document
+    return json.dumps(builtin, indent=1, sort_keys=True, allow_nan=False) + "\n"
 
 
 def write(document: Report | Mapping[str, Any], path: Path) -> None:
-    """Write a report or another command's document to a file, whole or not at all.
-
-    Raises
-    ------
-    EmbcheckError
-        The file can't be written.
-    """
+    """Write a report or another command's document to a file, whole or not at all."""
     text = dumps(document)
     if path == STDOUT:
         with files.writing_to(sys.stdout):
@@ -55,13 +43,7 @@ def write(document: Report | Mapping[str, Any], path: Path) -> None:
 
 
 def read(path: Path) -> Report:
-    """A report from a file. Keys that this version does not know are left out.
-
-    Raises
-    ------
-    EmbcheckError
-        The file can't be read, or holds no report.
-    """
+    """A report from a file. Keys that this version does not know are left out."""
     try:
         return _parsed(files.read(path, most=_LARGEST).decode("utf-8"))
     except OSError as error:
@@ -109,13 +91,7 @@ def _short(text: str) -> str:
 
 
 def check_writable(path: Path) -> None:
-    """Check what can be known before the work is done: that the folder is there, and that the path is no folder.
-
-    Raises
-    ------
-    UsageError
-        It is one, or the folder is missing.
-    """
+    """Check what can be known before the work is done: that the folder is there, and that the path is no folder."""
     if path == STDOUT:
         return
     try:
@@ -129,9 +105,6 @@ def check_writable(path: Path) -> None:
 
 def schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of a report; the package ships it as ``embcheck-report-1.schema.json``."""
-    about = {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": SCHEMA,
-        "title": "embcheck report, version 1",
-    }
-    return about | msgspec.json.schema(Report)
+    names = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": SCHEMA}
+    generated: dict[str, Any] = plain(msgspec.json.schema(Report))  # defaults that are tuples become lists
+    return names | {"title": "embcheck report, version 1"} | generated

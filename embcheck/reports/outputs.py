@@ -23,13 +23,7 @@ _WIDTH = 400
 
 
 def check(*, json: Path | None = None, summary: Path | None = None, page: Path | None = None) -> None:
-    """Check before the work is done that the report can be written in each form that is asked for.
-
-    Raises
-    ------
-    UsageError
-        A path is none for a file, or the library that draws pages is not installed.
-    """
+    """Check before the work is done that the report can be written in each form that is asked for."""
     for path in (json, summary):
         if path is not None:
             json_file.check_writable(path)
@@ -38,13 +32,7 @@ def check(*, json: Path | None = None, summary: Path | None = None, page: Path |
 
 
 def deliver(report: Report, *, json: Path | None = None, summary: Path | None = None, page: Path | None = None) -> None:
-    """Write the files that are asked for, and append to the job's summary where GitHub Actions names one.
-
-    Raises
-    ------
-    EmbcheckError
-        One of them can't be written.
-    """
+    """Write the files that are asked for, and append to the job's summary where GitHub Actions names one."""
     errors = []
     for path, write in ((json, json_file.write), (page, html.write), (summary, summaries.write)):
         try:

@@ -22,13 +22,7 @@ _MOVED = 5
 
 
 def write(report: Report, path: Path) -> None:
-    """Write the summary to a file.
-
-    Raises
-    ------
-    EmbcheckError
-        It can't be written.
-    """
+    """Write the summary to a file."""
     files.write(path, markdown(report))
 
 

@@ -23,7 +23,7 @@ from embcheck.checks import collect
 from embcheck.checks.evaluate import checks_of, evaluate
 from embcheck.cli import main
 from embcheck.measures.kernels.spectrum import spectrum_of
-from embcheck.run.session import Model, Policy, execute
+from embcheck.run.session import Model, Policy, Session
 from embcheck.settings import Settings
 
 CASES = tomllib.loads(Path(__file__).with_name("cases.toml").read_text(encoding="utf-8"))
@@ -149,8 +149,8 @@ def test_noise_raises_no_alarm(table, project, compared):
     policy = Policy(gate=Gate(project / "embcheck-baselines", "both", "fail"))
     for seed in range(1, SEEDS + 1):
         made = Model(spec.parse("demo"), lambda seed=seed: table.with_vectors(checkpoints.noisy(table, seed)))
-        run = execute([made], checks, settings=Settings(probes=1000), policy=policy)
-        states = {r.check.label: r.change["state"] for r in run.results if r.change}
+        run = Session([made], Settings(probes=1000), policy).run(checks)
+        states = {r.check.label: r.change.state for r in run.results if r.change}
         assert len(states) >= 30
         assert set(states.values()) == {"match"}, (seed, states)
 
@@ -171,8 +171,8 @@ def test_many_draws_of_noise_raise_no_alarm(small, compared, monkeypatch):
     for seed in range(TIMES):
         after = snapshots(small.with_vectors(checkpoints.noisy(small, seed)))
         for name, old in before.items():
-            change = gate.compared(old, after[name], checks[name].declaration, settings, family=len(before))
-            assert change["state"] == "match", (seed, name, change)
+            change = gate.compare(old, after[name], checks[name].declaration, settings, family=len(before))
+            assert change.state == "match", (seed, name, change)
 
 
 @pytest.mark.parametrize("name", SHARP)

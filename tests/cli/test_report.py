@@ -9,7 +9,8 @@ import sys
 import html5lib
 import pytest
 
-from embcheck.reports.html import view
+from embcheck.reports import json_file
+from embcheck.reports.html import rows
 
 MODEL = "random:300x16"
 WANTED = ("--property", "toy_*", "--show", "none")
@@ -98,12 +99,12 @@ def test_where_no_page_can_be_made_nothing_is_done(embcheck, written, monkeypatc
 
 def test_the_page_s_command_measures_the_same_again(embcheck, project, written):
     """The command that the page gives for a result is one that runs, and finds the same."""
-    document = json.loads(written.read_text(encoding="utf-8"))
-    for index in range(2):
-        for result in document["models"][index]["results"][-2:]:
-            words = shlex.split(view.row(document, index, result, None).command)
+    report = json_file.read(written)
+    for model in report.models[:2]:
+        for result in model.results[-2:]:
+            words = shlex.split(rows.command(report, model, result))
             assert words[0] == "embcheck"
             embcheck(*words[1:], "--json", "again.json")
-            (model,) = json.loads((project / "again.json").read_text(encoding="utf-8"))["models"]
-            assert model["alias"] == document["models"][index]["alias"]
-            assert model["results"] == [result]
+            (again,) = json_file.read(project / "again.json").models
+            assert again.alias == model.alias
+            assert again.results == (result,)

@@ -14,6 +14,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent))
 import files
 
+from embcheck.sources.naming.model_code import held_as_input
+
 MORE_BYTES = 2**30
 _HUNG = 30  # seconds, after which the process shows where it is and dies
 
@@ -22,6 +24,7 @@ def main(folder: str, kind: str, count: int, seed: int) -> list[tuple[str, objec
     """Outcomes, each with its number, by which it can be made again."""
     path, spec = files.write_all(Path(folder))[kind]
     before, content = files.whole(path, spec), Path(path).read_bytes()
+    held_as_input({"model_type": "llama"}, [])  # imports what some mutated configs ask for
     refuse_code()
     used = int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_DATA, (used + MORE_BYTES,) * 2)

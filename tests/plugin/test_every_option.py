@@ -155,7 +155,7 @@ def test_every_option_has_a_look():
     assert set(LOOK) == {option.name for option in OPTIONS}
 
 
-@pytest.mark.parametrize("mode", ["program", "alone", "workers"])
+@pytest.mark.parametrize("mode", ["program", "alone", pytest.param("workers", marks=pytest.mark.slow)])
 def test_options(toy, capsys, mode):
     """Each option does what it says, in each way of giving it."""
     runs = {}

@@ -56,6 +56,7 @@ def test_results_are_those_of_the_api(pairs, run, report):
     assert ("a", "pair_of_sizes[b-1]") in report()[1]
 
 
+@pytest.mark.slow
 def test_two_workers_give_the_same_bytes(pairs, project):
     """The document is the same whoever runs which pair, timings aside."""
     texts = []

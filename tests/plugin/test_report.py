@@ -25,6 +25,7 @@ def without_timing(path):
     return json_file.dumps(document)
 
 
+@pytest.mark.slow
 def test_equal_runs_give_equal_bytes(toys, project, model, second):
     """Two runs with one seed give the same bytes, timings aside; so do two workers; another seed does not."""
     common = ["-p", "no:cacheprovider", second, model, "properties"]
@@ -64,6 +65,7 @@ def test_tokens_that_are_no_text(run, toys, model, report):
     assert record["counterexamples"] == [{"token": "worst one \ud800", "id": 7, "value": -0.25}]
 
 
+@pytest.mark.slow
 def test_worker_that_dies(toys, write, project, model, report):
     """The check on which a worker dies fails, and is an error in the report; the others run."""
     write(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from embcheck.reports.series import changes, failures, series
+from embcheck.reports.series import changes, failure, series
 from embcheck.reports.terminal import trends as shown
 
 
@@ -61,8 +61,12 @@ def test_first_failures_name_the_checkpoint_before():
         row(0, None, "skipped", label="q"),
         row(0, 1.0, label="r"),
     ]
-    found = failures(series(rows))
-    assert [(one.label, one.point.step, one.before) for one in found] == [("p", 1, 0), ("q", 0, None)]
+    found = {line.label: failure(line) for line in series(rows)}
+    assert {label: first and (first.point.step, first.before) for label, first in found.items()} == {
+        "p": (1, 0),
+        "q": (0, None),
+        "r": None,
+    }
 
 
 def test_lines_are_short_and_inert():

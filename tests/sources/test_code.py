@@ -67,6 +67,7 @@ DOORS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("door", DOORS)
 def test_no_door_runs_the_code_that_a_model_brings(tmp_path, door):
     """A model whose settings name its own code is read without it or refused; nobody is asked, and a yes counts not."""

@@ -62,7 +62,7 @@ def test_file_is_what_was_returned(serial):
     assert [file.name for file in serial.path.parent.iterdir()] == ["sweep.parquet"]
 
 
-@pytest.mark.parametrize("executor", ["process", "thread"])
+@pytest.mark.parametrize("executor", [pytest.param("process", marks=pytest.mark.slow), "thread"])
 def test_executors_give_the_same_numbers(run, serial, tmp_path, executor):
     """Two tasks at once, in groups of one check: nothing but the seconds differs."""
     found = swept(run, tmp_path / "sweep.parquet", executor=executor, workers=2, group=1)
@@ -149,6 +149,7 @@ def deadly(table):
 '''
 
 
+@pytest.mark.slow
 def test_killed_process_is_replaced(run, tmp_path):
     """A worker process that is killed breaks its pool; the sweep makes a new one and ends complete."""
     file = tmp_path / "deadly.py"
@@ -219,7 +220,7 @@ def test_file_that_is_no_sweep_is_left_alone(run, tmp_path, text):
     ("options", "says"),
     [
         ({"executor": "ray"}, "unknown executor 'ray'"),
-        ({"executor": "dask://127.0.0.1:1"}, "no Dask scheduler answers"),
+        pytest.param({"executor": "dask://127.0.0.1:1"}, "no Dask scheduler answers", marks=pytest.mark.slow),
         ({"workers": 0}, "at least 1"),
         ({"group": 0}, "at least 1"),
         ({"properties": ["nothing"]}, "no property matches"),

@@ -26,6 +26,7 @@ CLOSE = 1e-5  # of two cosines: float32 may not tell which is larger, and float6
 _ROWS, _QUESTIONS = 512, 1_024  # of a product: 2 MB, inside the cache of a CPU core
 _STEP = 4_096  # rows after which questions that are settled are left out
 _EXACT = 32  # questions at once in float64
+_ULPS = 32
 _SHOWN = 10
 
 
@@ -184,9 +185,11 @@ def _right(table: EmbeddingTable, asked: _Asked, words: _Words) -> NDArray[np.bo
         active = active[rival[active] <= target[active] + CLOSE]
     right = (rival < target - CLOSE).cpu().numpy()
     close = (rival - target).abs().le(CLOSE).cpu().numpy().nonzero()[0]
+    # equal rows at other places of one product may differ in its last digits: that is a tie, on every processor
+    tie = _ULPS * torch.finfo(asked.query.dtype).eps
     for start in range(0, len(close), _EXACT):
         chosen = close[start : start + _EXACT]
-        right[chosen] = [score > other for score, other, _ in _exactly(table, asked, words, chosen)]
+        right[chosen] = [score > other + tie for score, other, _ in _exactly(table, asked, words, chosen)]
     return right
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from embcheck import files
@@ -16,17 +17,11 @@ if TYPE_CHECKING:
 
     from embcheck.checks.record import Report
 
-__all__ = ["check_ready", "render", "write", "write_trends"]
+__all__ = ["asset", "check_ready", "render", "write", "write_trends"]
 
 
 def check_ready(path: Path) -> None:
-    """Check before the work is done that a page can be drawn, and written there.
-
-    Raises
-    ------
-    UsageError
-        The library that draws is not installed, or the path is none for a file.
-    """
+    """Check before the work is done that a page can be drawn, and written there."""
     from embcheck.reports.html.images import need_library
 
     json_file.check_writable(path)
@@ -34,28 +29,14 @@ def check_ready(path: Path) -> None:
 
 
 def render(report: Report) -> str:
-    """The page of a report.
-
-    Raises
-    ------
-    UsageError
-        The library that draws is not installed.
-    """
+    """The page of a report."""
     from embcheck.reports.html import page
 
     return page.render(report)
 
 
 def write(report: Report, path: Path) -> None:
-    """Write the page to a file as UTF-8, whole or not at all.
-
-    Raises
-    ------
-    UsageError
-        The library that draws is not installed, or the path is none for a file.
-    EmbcheckError
-        The file can't be written.
-    """
+    """Write the page to a file as UTF-8, whole or not at all."""
     check_ready(path)
     files.write(path, render(report))
 
@@ -66,3 +47,8 @@ def write_trends(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
 
     check_ready(path)
     files.write(path, trends.render(rows))
+
+
+def asset(name: str) -> str:
+    """A file that ships with the page."""
+    return resources.files(__package__).joinpath("assets", name).read_text(encoding="utf-8")

@@ -25,26 +25,19 @@ if TYPE_CHECKING:
 
     from embcheck.reports.html.vega import Spec
 
-__all__ = ["MOST", "draw", "heat", "need_library"]
+__all__ = ["draw", "heat", "need_library"]
 
 _SVG = "{http://www.w3.org/2000/svg}"
 _DROPPED = ("role", "aria-roledescription", "aria-hidden", "class", "stroke-miterlimit")
 _NUMBERS = frozenset({"d", "transform", "x", "y", "x1", "y1", "x2", "y2", "width", "height"})
 _LONG = re.compile(r"(\.\d{2})\d+")
-
-MOST = 400  # rows of a heatmap
+_MOST = 400  # rows of a heatmap
 _LEVELS = 127
 _NEGATIVE, _POSITIVE = (0x00, 0x72, 0xB2), (0xD5, 0x5E, 0x00)
 
 
 def need_library() -> Any:
-    """The module that draws.
-
-    Raises
-    ------
-    UsageError
-        It is not installed.
-    """
+    """The module that draws."""
     try:
         import vl_convert
     except ImportError:
@@ -53,13 +46,7 @@ def need_library() -> Any:
 
 
 def draw(specification: Spec, description: str) -> Markup:
-    """A specification as an ``svg`` element, described for who can't see it; a mark's ``description`` is its tip.
-
-    Raises
-    ------
-    ValueError
-        It can't be drawn.
-    """
+    """A specification as an ``svg`` element, described for who can't see it; a mark's ``description`` is its tip."""
     text = need_library().vegalite_to_svg(specification)
     try:
         root = ET.fromstring(text)  # noqa: S314 - our own renderer wrote it
@@ -85,15 +72,9 @@ def _tidy(element: ET.Element) -> None:
 
 
 def heat(matrix: Sequence[Sequence[float]], names: Sequence[object], description: str, *, limit: float) -> Markup:
-    """A square matrix as an ``img`` of full colour at ``limit``; ``names`` are those of rows and columns alike.
-
-    Raises
-    ------
-    ValueError
-        The matrix is not square, is larger than 400, or its names are others in number.
-    """
+    """A square matrix as an ``img`` of full colour at ``limit``; ``names`` are those of rows and columns alike."""
     size = len(names)
-    if not 0 < size <= MOST or len(matrix) != size or any(len(row) != size for row in matrix):
+    if not 0 < size <= _MOST or len(matrix) != size or any(len(row) != size for row in matrix):
         raise ValueError(f"a heatmap of {len(matrix)} rows and {size} names can't be drawn")
     cells = bytes(_level(float(value), limit) for row in matrix for value in row)
     shown = base64.b64encode(_png(cells, size)).decode()

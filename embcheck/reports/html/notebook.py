@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from markupsafe import Markup
 
-from embcheck.checks.record import SCHEMA, ModelRecord, Report, ResultRecord, RunRecord, estimate_record, plain
+from embcheck.checks.record import ResultRecord, estimate_record, plain
 from embcheck.claims import Verdict
 from embcheck.errors import UsageError
-from embcheck.reports.html import images, pictures
-from embcheck.reports.html.page import asset, environment
+from embcheck.reports.html import asset, images, pictures
+from embcheck.reports.html.page import environment
 from embcheck.reports.html.ranges import axis_of
 from embcheck.reports.html.rows import describe
 from embcheck.reports.wording import counts
@@ -19,16 +19,11 @@ from embcheck.reports.wording import counts
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from embcheck.checks.check import Result
+    from embcheck.checks.record import Report
     from embcheck.estimate import Estimate
     from embcheck.reports.html.pictures import Figure
     from embcheck.reports.html.rows import Row
-
-    class HasRecord(Protocol):
-        """A result."""
-
-        @property
-        def record(self) -> ResultRecord:
-            """What a report says of it."""
 
     class HasReport(Protocol):
         """A run."""
@@ -61,13 +56,14 @@ def estimate(value: Estimate) -> str:
         counterexamples=tuple(plain(value.counterexamples)),
         reason=value.reason,
     )
-    rows = [replace(row, verdict="", glyph="") for row in _rows(_report(record))]  # nothing is claimed of it
-    return _fragment(rows, caption=value.method)
+    row = replace(describe(record, axis_of([record])), verdict="")  # nothing is claimed of it
+    return _fragment([row], caption=value.method)
 
 
-def result(value: HasRecord) -> str:
+def result(value: Result) -> str:
     """The row of a result, and what weighs against its claim."""
-    return _fragment(list(_rows(_report(value.record))), caption=value.record.sentence)
+    record = value.record
+    return _fragment([describe(record, axis_of([record]))], caption=record.sentence)
 
 
 def run(value: HasReport) -> str:
@@ -78,43 +74,20 @@ def run(value: HasReport) -> str:
     return _fragment(rows, models=len(report.models), caption=counts(report.results).text, figures=figures)
 
 
-def _report(record: ResultRecord) -> Report:
-    """A result that says nothing of its model."""
-    model = ModelRecord(
-        alias="",
-        spec="memory",
-        revision=None,
-        weights_sha256=None,
-        tokens_sha256=None,
-        shape=None,
-        dtype=None,
-        population=None,
-        results=(record,),
-    )
-    return Report(SCHEMA, RunRecord("", 0, "", {}), {}, (model,))
-
-
 def _rows(report: Report) -> Iterator[Row]:
     """A row for each result, on an axis that those of one property share."""
     ids = {result.id for result in report.results}
     axes = {name: axis_of(result for result in report.results if result.id == name) for name in ids}
     for index, model in enumerate(report.models):
-        yield from (describe(report, index, result, axes[result.id]) for result in model.results)
+        for result in model.results:
+            yield describe(result, axes[result.id], alias=model.alias, model=index)
 
 
 def _fragment(rows: Sequence[Row], *, models: int = 1, caption: str, figures: Iterable[Figure] = ()) -> str:
     style = asset("palette.css").replace(":root", ".embcheck") + asset("plots.css") + asset("notebook.css")
-    return (
-        environment()
-        .get_template("notebook.html.jinja")
-        .render(
-            style=Markup(style),  # noqa: S704 - shipped with the package
-            caption=caption,
-            models=models,
-            rows=rows,
-            figures=figures,
-        )
-    )
+    about = {"caption": caption, "models": models, "rows": rows, "figures": figures}
+    fragment = environment().get_template("notebook.html.jinja")
+    return fragment.render(style=Markup(style), **about)  # noqa: S704 - shipped with the package
 
 
 def _pictures(report: Report) -> Iterator[Figure]:

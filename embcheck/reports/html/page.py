@@ -5,15 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 from functools import cache
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
-from embcheck.reports import json_file
-from embcheck.reports.html import sections
+from embcheck.reports import json_file, wording
+from embcheck.reports.html import asset, rows, sections
 from embcheck.reports.html.pictures.changes import moved
-from embcheck.reports.html.rows import GLYPHS
 from embcheck.reports.html.vega import token
 from embcheck.reports.text import inert, number
 
@@ -22,25 +20,18 @@ if TYPE_CHECKING:
 
     from embcheck.checks.record import Report
 
-__all__ = ["asset", "environment", "fill", "render"]
+__all__ = ["environment", "fill", "render"]
 
 
 def render(report: Report) -> str:
-    """The page of a report: the same from a run as from the JSON that was written of it.
-
-    Raises
-    ------
-    UsageError
-        The library that draws is not installed.
-    """
+    """The page of a report: the same from a run as from the JSON that was written of it."""
     report = json_file.reread(report)
     return fill(
         "page.html.jinja",
         run=report.run,
-        models=list(sections.models(report)),
+        models=report.models,
         sections=sections.sections(report),
         changes=[figure for model in report.models for figure in moved(model)],
-        counts=sections.verdict_counts(report.results),
         level=sections.levels(report.results),
         results=report.results,
         libs=", ".join(f"{name} {version}" for name, version in sorted(report.run.libs.items())),
@@ -73,19 +64,26 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters["token"] = lambda text: Markup("<bdi>{}</bdi>").format(token(text, 40))
-    templates.filters["number"] = number
-    templates.filters["words"] = lambda text: str(text).replace("_", " ")
-    templates.filters["soft"] = _soft
-    templates.globals["glyphs"] = GLYPHS
+    templates.filters |= {
+        "bound": wording.bound_text,
+        "chance": lambda p: "none" if p is None else f"{p:.2g}",
+        "change": wording.change_text,
+        "control": wording.control_text,
+        "excused": lambda results: sum(map(wording.is_known_exception, results)),
+        "facts": sections.facts,
+        "number": number,
+        "parameter": rows.parameter,
+        "shape": sections.shape,
+        "soft": _soft,
+        "tally": sections.tally,
+        "token": lambda text: Markup("<bdi>{}</bdi>").format(token(text, 40)),
+        "words": lambda text: str(text).replace("_", " "),
+        "worst": rows.worst,
+    }
+    templates.globals["glyphs"] = rows.GLYPHS
     return templates
 
 
 def _soft(text: str) -> Markup:
     """An identifier that may be broken after its underscores."""
     return Markup("<wbr>").join(escape(inert(part)) for part in str(text).replace("_", "_\n").split("\n"))
-
-
-def asset(name: str) -> str:
-    """A file that ships with the page."""
-    return resources.files(__package__).joinpath("assets", name).read_text(encoding="utf-8")

@@ -12,7 +12,7 @@ from embcheck.reports.wording import ends
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from embcheck.checks.record import EstimateRecord, ResultRecord
+    from embcheck.checks.record import ResultRecord
     from embcheck.claims import ClaimOutcome
 
 __all__ = ["Axis", "Range", "axis_of", "range_of"]
@@ -89,7 +89,9 @@ def range_of(result: ResultRecord, axis: Axis | None) -> Range | None:
     estimate = result.estimate
     if axis is None or estimate is None or estimate.value is None:
         return None
-    value, low, high = (float(estimate.value if end is None else end) for end in _interval(estimate))
+    value = float(estimate.value)
+    low, high = (value if end is None else float(end) for end in (estimate.low, estimate.high))
+    nulls = [(float(null.value), null.name) for null in result.nulls if null.value is not None]
     interval = "exact" if estimate.exact else f"interval {number(low)} to {number(high)}"
     return Range(
         axis.place(value),
@@ -97,25 +99,18 @@ def range_of(result: ResultRecord, axis: Axis | None) -> Range | None:
         axis.place(high),
         tuple(_inside(axis, result)),
         tuple(axis.place(end) for end in _bounds(result)),
-        tuple(
-            (axis.place(null.value), f"{null.name}: {number(null.value)}")
-            for null in result.nulls
-            if null.value is not None
-        ),
+        tuple((axis.place(at), f"{name}: {number(at)}") for at, name in nulls),
         estimate.exact,
         f"{number(value)}, {interval}",
     )
 
 
-def _interval(estimate: EstimateRecord) -> tuple[float | None, ...]:
-    return estimate.value, estimate.low, estimate.high
-
-
 def _numbers(result: ResultRecord) -> list[float]:
     """What the line must reach: estimate, bounds and nulls; nothing where nothing was measured."""
-    if result.estimate is None or result.estimate.value is None:
+    estimate = result.estimate
+    if estimate is None or estimate.value is None:
         return []
-    measured = [*_interval(result.estimate), *(null.value for null in result.nulls)]
+    measured = [estimate.value, estimate.low, estimate.high, *(null.value for null in result.nulls)]
     return [*(float(value) for value in measured if value is not None), *_bounds(result)]
 
 

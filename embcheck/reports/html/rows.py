@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 from embcheck.errors import SpecError
 from embcheck.reports.html.ranges import range_of
 from embcheck.reports.text import number
-from embcheck.reports.wording import bound_text, change_text, control_text, ends, in_order
+from embcheck.reports.wording import bound_text, ends, in_order
 from embcheck.spec import parse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from embcheck.checks.record import EstimateRecord, ModelRecord, NullResult, Report, ResultRecord
+    from embcheck.checks.record import ModelRecord, Report, ResultRecord
     from embcheck.reports.html.ranges import Axis, Range
 
-__all__ = ["GLYPHS", "Row", "describe", "parameter"]
+__all__ = ["GLYPHS", "Row", "command", "describe", "parameter", "worst"]
 
 GLYPHS = {"holds": "\u2713", "refuted": "\u2717", "inconclusive": "?", "skipped": "\u2013", "error": "!"}
 _WORDS = {
@@ -35,70 +35,38 @@ _WORST = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One result. What an estimate says is empty where there is none."""
+    """One result, with what takes more than a template to say. What an estimate says is empty where there is none."""
 
-    model: int
+    result: ResultRecord
     alias: str
-    label: str
-    parameter: str
+    model: int
     verdict: str
-    glyph: str
     word: str
-    expected: bool
-    seed: int
     range: Range | None
-    claims: tuple[tuple[str, str], ...]
-    nulls: tuple[tuple[str, str, str, str], ...]
-    reason: str
-    note: str
-    change: str
-    control: str
-    columns: tuple[str, ...]
-    """Of the counterexamples."""
-    counterexamples: tuple[tuple[str, ...], ...]
     command: str
     value: str = ""
     interval: str = ""
-    exact: bool = False
+    counted: str = ""
     chance: str = ""
     """The largest p-value against the nulls to be beaten, where only they decide."""
-    counted: str = ""
-    name: str = ""
     effect: str = ""
     method: str = ""
 
 
-def describe(report: Report, index: int, result: ResultRecord, axis: Axis | None) -> Row:
-    """One result of the report's model of that index."""
-    model, note = report.models[index], result.details.get("summary")
-    worst = result.counterexamples[:_WORST]
-    keys = in_order(dict.fromkeys(key for entry in worst for key in entry))
-    unmeasured = Row(
-        model=index,
-        alias=model.alias,
-        label=result.label,
-        parameter=parameter(result),
+def describe(result: ResultRecord, axis: Axis | None, *, alias: str = "", model: int = 0, command: str = "") -> Row:
+    """One result of a model, by its index in the report: numbers rounded for reading, but never onto a bound."""
+    said = _WORDS[result.verdict]
+    row = Row(
+        result=result,
+        alias=alias,
+        model=model,
         verdict=str(result.verdict),
-        glyph=GLYPHS[result.verdict],
-        word=_WORDS[result.verdict] + (f": {result.reason}" if result.reason else ""),
-        expected=result.expected,
-        seed=report.run.seed,
+        word=said + (f": {result.reason}" if result.reason else ""),
         range=range_of(result, axis),
-        claims=tuple((bound_text(claim), str(claim.verdict)) for claim in result.claims),
-        nulls=tuple(map(_null, result.nulls)),
-        reason=result.reason or "",
-        note=note if isinstance(note, str) else "",
-        change=change_text(result.change),
-        control=control_text(result.control) if result.control else "",
-        columns=tuple(key.replace("_", " ") for key in keys),
-        counterexamples=tuple(tuple(_plain(entry.get(key)) for key in keys) for entry in worst),
-        command=_command(report, model, result),
+        command=command,
     )
-    return unmeasured if result.estimate is None else _with_estimate(unmeasured, result, result.estimate)
-
-
-def _with_estimate(unmeasured: Row, result: ResultRecord, estimate: EstimateRecord) -> Row:
-    """Value, interval and what they rest on, rounded for reading but never onto a bound."""
+    if (estimate := result.estimate) is None:
+        return row
     value, low, high = _together((estimate.value, estimate.low, estimate.high), ends(result.claims))
     interval = "exact" if estimate.exact else f"{low} to {high}"
     level = f"{number(100 * estimate.confidence_level)}% interval by {estimate.method}"
@@ -106,14 +74,12 @@ def _with_estimate(unmeasured: Row, result: ResultRecord, estimate: EstimateReco
     size = effect.get("value")
     claimed = ", ".join(bound_text(claim).replace("_", " ") for claim in result.claims)
     return replace(
-        unmeasured,
-        word=f"{_WORDS[result.verdict]}: measured {value} ({interval}), claimed {claimed}",
+        row,
+        word=f"{said}: measured {value} ({interval}), claimed {claimed}",
         value=value,
         interval=interval,
-        exact=estimate.exact,
-        chance=_chance(result),
         counted=f"{estimate.n:,} {estimate.unit}",
-        name=estimate.name,
+        chance=_chance(result),
         effect="" if size is None else f"{effect.get('name', 'effect')}: {_plain(size)}",
         method="every unit was measured: exact" if estimate.exact else level,
     )
@@ -122,6 +88,13 @@ def _with_estimate(unmeasured: Row, result: ResultRecord, estimate: EstimateReco
 def parameter(result: ResultRecord) -> str:
     """The parameters as a title: ``relation: capital``."""
     return ", ".join(f"{key.replace('_', ' ')}: {value}" for key, value in result.params.items())
+
+
+def worst(result: ResultRecord) -> tuple[list[str], list[list[str]]]:
+    """Columns and rows of a table of what weighs most against the claim."""
+    entries = result.counterexamples[:_WORST]
+    keys = in_order(dict.fromkeys(key for entry in entries for key in entry))
+    return [key.replace("_", " ") for key in keys], [[_plain(entry.get(key)) for key in keys] for entry in entries]
 
 
 def _chance(result: ResultRecord) -> str:
@@ -142,11 +115,6 @@ def _together(values: Sequence[float | None], apart: Sequence[float]) -> list[st
     return [f"{value:,.{decimals}f}" for value in known]
 
 
-def _null(null: NullResult) -> tuple[str, str, str, str]:
-    p, adjusted = ("" if chance is None else f"{chance:.2g}" for chance in (null.p_value, null.p_adjusted))
-    return null.name.replace("_", " "), number(null.value), p, adjusted
-
-
 def _plain(value: object) -> str:
     if value is None:
         return ""
@@ -155,7 +123,7 @@ def _plain(value: object) -> str:
     return ", ".join(map(_plain, value)) if isinstance(value, list) else str(value)
 
 
-def _command(report: Report, model: ModelRecord, result: ResultRecord) -> str:
+def command(report: Report, model: ModelRecord, result: ResultRecord) -> str:
     """The command that measures this result again."""
     if model.spec == "memory":
         return f"embcheck.check(model, tokenizer=tokenizer, properties={result.label!r})"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from embcheck.reports.html import page, vega
@@ -23,71 +23,31 @@ __all__ = ["render"]
 WIDTH, HEIGHT = 620, 240
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """One training run's series: where it first fails, or what its last checkpoint gave."""
-
-    model: str
-    word: str
-    passed: bool
-    steps: str
-    first: int
-    """The step that the estimate is of."""
-    before: int | None
-    verdict: str
-    estimate: str
-    changes: str
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """One check on all training runs."""
-
-    label: str
-    anchor: str
-    sentence: str
-    outcomes: tuple[Outcome, ...]
-    figures: tuple[Figure, ...]
-
-
 def render(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The page of a sweep's rows.
-
-    Raises
-    ------
-    UsageError
-        The library that draws is not installed.
-    """
+    """The page of a sweep's rows."""
     lines = series(rows)
     models = sorted({line.model for line in lines})
-    sections = []
-    for label in dict.fromkeys(line.label for line in lines):
-        group = [line for line in lines if line.label == label]
-        anchor = re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")
-        outcomes = tuple(map(_outcome, group))
-        sections.append(Section(label, anchor, group[0].sentence, outcomes, tuple(_pictures(group, models))))
-    steps = {point.step for line in lines for point in line.points}
-    return page.fill("trends.html.jinja", sections=sections, models=models, results=len(rows), steps=steps)
-
-
-def _outcome(line: Series) -> Outcome:
-    failed = failure(line)
-    point = failed.point if failed else line.points[-1]
-    estimate = point.reason or ""
-    if point.is_measured:
-        is_exact = point.low == point.high
-        estimate = number(point.value) + ("" if is_exact else f" ({number(point.low)} to {number(point.high)})")
-    return Outcome(
-        line.model,
-        "fails" if failed else "skipped" if point.verdict == "skipped" else "passes",
-        failed is None,
-        f"{line.points[0].step} to {line.points[-1].step}",
-        point.step,
-        failed.before if failed else None,
-        point.verdict,
-        estimate,
-        ", ".join(map(str, changes(line))) or "none",
+    checks = {label: tuple(group) for label, group in groupby(lines, key=lambda line: line.label)}
+    return page.fill(
+        "trends.html.jinja",
+        checks=checks,
+        anchor=lambda label: re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-"),
+        models=models,
+        results=len(rows),
+        steps={point.step for line in lines for point in line.points},
+        failure=failure,
+        changes=changes,
+        estimate=_estimate,
+        figures={label: tuple(_pictures(group, models)) for label, group in checks.items()},
     )
+
+
+def _estimate(point: Point) -> str:
+    """The estimate of a checkpoint, or why there is none."""
+    if not point.is_measured:
+        return point.reason or ""
+    ends = "" if point.low == point.high else f" ({number(point.low)} to {number(point.high)})"
+    return number(point.value) + ends
 
 
 def _pictures(group: Sequence[Series], models: Sequence[str]) -> Iterator[Figure]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import TYPE_CHECKING, Any
 
+from embcheck.reports.html import asset
 from embcheck.reports.text import cut, inert, number
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ __all__ = [
     "noise_curve",
     "points",
     "rule",
+    "text",
     "token",
     "tone",
     "x",
@@ -41,34 +44,7 @@ SHAPE: Spec = {"field": "shape", "type": "nominal", "scale": None}
 _SHOWN = 22
 _CHARACTER = 6.2  # width of a character of a label, in pixels, on the large side
 _LINE = 12
-_CONFIG: Spec = {
-    "background": None,
-    "font": "Arial",
-    "padding": 4,
-    "view": {"stroke": None},
-    "axis": {
-        "labelColor": "var(--muted)",
-        "titleColor": "var(--muted)",
-        "domainColor": "var(--line)",
-        "tickColor": "var(--line)",
-        "gridColor": "var(--grid)",
-        "labelFontSize": 11,
-        "titleFontSize": 11,
-        "titleFontWeight": "normal",
-        "labelLimit": 170,
-        "titleLimit": 340,
-    },
-    "legend": {
-        "labelColor": "var(--muted)",
-        "titleColor": "var(--muted)",
-        "labelFontSize": 11,
-        "labelLimit": 150,
-        "orient": "bottom",
-        "title": None,
-        "symbolType": "circle",
-    },
-    "text": {"fontSize": 11, "color": "var(--ink)"},
-}
+_CONFIG: Spec = json.loads(asset("vega.json"))
 
 
 def tone(index: int) -> str:
@@ -120,6 +96,11 @@ def points(
     if colour is None:
         return layer(mark, rows, **{"color": COLOUR} | encoding)
     return layer(mark | {"color": colour}, rows, **encoding)
+
+
+def text(rows: Sequence[Spec], style: Spec, field: str = "label", /, **encoding: Any) -> Spec:
+    """What the rows say in a field."""
+    return layer({"type": "text"} | style, rows, text={"field": field, "type": "nominal"}, **encoding)
 
 
 def band(
@@ -216,10 +197,9 @@ def labels(
             inside = box[0] >= 0 and box[2] <= size[0] and box[1] >= -4 and box[3] <= size[1] + 4
             if inside and not any(_overlap(box, other) for other in taken):
                 taken.append(box)
-                mark = {"type": "text", "align": align, "dx": dx, "dy": dy, "baseline": "middle"}
-                text = {"field": "label", "type": "nominal"}
                 at = {key: {"field": key, "type": "quantitative"} for key in ("x", "y")}
-                texts.append(layer(mark, [{key: row[key] for key in ("x", "y", "label")}], **at, text=text))
+                style = {"align": align, "dx": dx, "dy": dy, "baseline": "middle"}
+                texts.append(text([{key: row[key] for key in ("x", "y", "label")}], style, **at))
                 break
     return texts
 

@@ -2,9 +2,9 @@ import subprocess
 import sys
 
 import pytest
-from embcheck.reports.terminal.published import listed
 
 from embcheck import published
+from embcheck.reports.published import listed
 from embcheck.spec import parse
 
 ENTRIES = published.entries()

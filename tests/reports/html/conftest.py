@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 import shutil
 import string
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 import embcheck
 from embcheck import EmbeddingTable, lexicons
+from embcheck.claims import Verdict
 from embcheck.reports import html
 
 HOSTILE = (
@@ -49,27 +50,35 @@ def measured():
     """The report of the whole catalogue on the hostile table."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("CI", raising=False)
-        return embcheck.check(hostile_table()).document
+        return embcheck.check(hostile_table()).report
 
 
 @pytest.fixture(scope="session")
-def document(measured):
+def report(measured):
     """Three models: the hostile table, a part of it under a hostile name, and one that failed to load."""
-    first = measured["models"][0]
-    second, broken = copy.deepcopy(first), copy.deepcopy(first)
-    second |= {"alias": HOSTILE[1] + "\x1b", "spec": HOSTILE[0] + "\ud800", "results": second["results"][::4]}
-    nothing = {"estimate": None, "nulls": [], "details": {}, "counterexamples": [], "reason": HOSTILE[2]}
-    for result in broken["results"]:
-        claims = [claim | {"verdict": "error"} for claim in result["claims"]]
-        result.update(nothing | {"verdict": "error", "outcome": "fail", "claims": claims})
-    broken |= {"alias": "broken", "shape": None, "dtype": None, "population": None, "weights_sha256": None}
-    return {**measured, "models": [first, second, broken]}
+    (first,) = measured.models
+    hostile = {"alias": HOSTILE[1] + "\x1b", "spec": HOSTILE[0] + "\ud800"}
+    second = replace(first, results=first.results[::4], **hostile)
+    nothing = {"estimate": None, "nulls": (), "details": {}, "counterexamples": (), "reason": HOSTILE[2]}
+    failed = tuple(
+        replace(
+            result,
+            verdict=Verdict.ERROR,
+            outcome="fail",
+            claims=tuple(replace(claim, verdict=Verdict.ERROR) for claim in result.claims),
+            **nothing,
+        )
+        for result in first.results
+    )
+    unread = {"shape": None, "dtype": None, "population": None, "weights_sha256": None}
+    broken = replace(first, alias="broken", results=failed, **unread)
+    return replace(measured, models=(first, second, broken))
 
 
 @pytest.fixture(scope="session")
-def page(document):
+def page(report):
     """The page of that report."""
-    return html.render(document)
+    return html.render(report)
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import axe_core_python
 import pytest
+from msgspec.structs import replace
 
 from embcheck.reports import html
 
@@ -116,9 +117,9 @@ def test_printing_opens_what_is_closed(opened):
 def test_no_accessibility_fault(chromium, measured, tmp_path, mode):
     """The checks of axe find no violation on a page with everything open."""
     kept = ("analogy_rank", "ascii_anti_alignment", "hubness", "plural_direction_consistency")
-    model = measured["models"][0]
-    chosen = {result["property"]: result for result in model["results"] if result["property"] in kept}
-    html.write({**measured, "models": [model | {"results": list(chosen.values())}]}, tmp_path / "report.html")
+    (model,) = measured.models
+    chosen = {result.id: result for result in model.results if result.id in kept}
+    html.write(replace(measured, models=(replace(model, results=tuple(chosen.values())),)), tmp_path / "report.html")
     context = chromium.new_context(color_scheme=mode, offline=True, bypass_csp=True)
     tab = context.new_page()
     tab.goto((tmp_path / "report.html").as_uri())

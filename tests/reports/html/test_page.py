@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import base64
-import copy
 import hashlib
-import json
 import re
 import unicodedata
 
 import html5lib
 import pytest
+from msgspec.structs import replace
 
 from embcheck.reports import html, json_file, summary, terminal
-from embcheck.reports.html import pictures
-from embcheck.reports.html.page import asset
+from embcheck.reports.html import asset, pictures
+from embcheck.reports.html.pictures import registry
 
 XHTML = "{http://www.w3.org/1999/xhtml}"
 
@@ -64,15 +63,15 @@ def test_nothing_in_the_page_acts_on_who_reads_its_source(page):
     assert "x" * 2_001 not in page
 
 
-def test_the_summary_gives_every_verdict(tree, document):
+def test_the_summary_gives_every_verdict(tree, report):
     """Under each model the summary says the verdict of each property of one check, and how many of several hold."""
     table = next(t for t in tree.iter(f"{XHTML}table") if t.get("class") == "summary")
     rows = table.findall(f"{XHTML}tbody/{XHTML}tr")
-    names = sorted({result["property"] for result in document["models"][0]["results"]})
+    names = sorted({result.id for result in report.models[0].results})
     assert [text_of(row.find(f"{XHTML}th/{XHTML}a")) for row in rows] == names
     for row, name in zip(rows, names, strict=True):
-        for cell, model in zip(row.findall(f"{XHTML}td"), document["models"], strict=True):
-            found = [result["verdict"] for result in model["results"] if result["property"] == name]
+        for cell, model in zip(row.findall(f"{XHTML}td"), report.models, strict=True):
+            found = [result.verdict for result in model.results if result.id == name]
             if not found:
                 assert text_of(cell) == "not checked"
                 continue
@@ -90,29 +89,30 @@ def test_tables_say_what_their_cells_are_about(tree):
         assert (drawn.get("aria-label") or drawn.get("alt")).strip()
 
 
-def test_every_picture_is_drawn(document):
-    """What is registered for a property draws each of its measured results: nothing is missing without being said."""
+def test_every_picture_is_drawn(measured):
+    """What is registered for a measure draws each of its measured results: nothing is missing without being said."""
+    (model,) = measured.models
     drawn = set()
-    for result in document["models"][0]["results"]:
-        shown = pictures.Shown("m", 0, tuple(document["models"][0]["shape"]), result)
-        if result["estimate"] is not None:
-            assert pictures.drawn_each(shown) or result["property"] == "semantic_axes"
-            for function in pictures._EACH[result["property"]]:
-                assert list(function(shown)), (result["property"], function)
+    for result in model.results:
+        shown = pictures.Shown("m", 0, model.shape, result)
+        if result.estimate is not None:
+            assert pictures.draw_each(shown) or result.id == "semantic_axes"
+            for function in registry._EACH.get(result.measure, ()):
+                assert list(function(shown)), (result.id, function)
                 drawn.add(function)
-    found = [result for result in document["models"][0]["results"] if result["property"] == "semantic_axes"]
-    together = [pictures.Shown("m", 0, (9, 9), result) for result in found]
-    assert pictures.drawn_together(together)
+    axes = [pictures.Shown("m", 0, (9, 9), result) for result in model.results if result.id == "semantic_axes"]
+    assert pictures.draw_together(axes)
     waiting = {"published"}  # for results that the catalogue has with more than one model or other data only
-    registered = {function for functions in pictures._EACH.values() for function in functions}
+    registered = {f for measure, functions in registry._EACH.items() if measure != registry.EVERY for f in functions}
     assert {function.__name__ for function in registered - drawn} <= waiting
 
 
-def test_the_same_report_gives_the_same_page(measured):
+def test_the_same_report_gives_the_same_page(measured, tmp_path):
     """The page is made from the JSON alone: what was written and read again gives the same bytes."""
-    one = {**measured, "models": [measured["models"][0] | {"results": measured["models"][0]["results"][-4:]}]}
-    again = json.loads(json_file.dumps(one))
-    assert html.render(one) == html.render(again)
+    (model,) = measured.models
+    few = replace(measured, models=(replace(model, results=model.results[-4:]),))
+    json_file.write(few, tmp_path / "out.json")
+    assert html.render(few) == html.render(json_file.read(tmp_path / "out.json"))
 
 
 JUNK = [
@@ -127,9 +127,9 @@ JUNK = [
 @pytest.mark.parametrize("details", JUNK, ids=range(len(JUNK)))
 def test_details_of_another_shape_cost_only_the_picture(measured, details):
     """Reports are untrusted: details that no measure gave leave a page without that picture, and no error."""
-    first = copy.deepcopy(measured["models"][0])
-    chosen = {result["property"]: result | {"details": details} for result in first["results"]}
-    text = html.render({**measured, "models": [first | {"results": list(chosen.values())}]})
+    (model,) = measured.models
+    chosen = {result.id: replace(result, details=details) for result in model.results}
+    text = html.render(replace(measured, models=(replace(model, results=tuple(chosen.values())),)))
     html5lib.HTMLParser(strict=True).parse(text)
     assert text.count("<section id=") == len(chosen)
 
@@ -139,11 +139,11 @@ def test_the_whole_catalogue_fits_two_megabytes(measured):
     assert len(json_file.dumps(measured)) < 2_000_000
 
 
-def test_terminal_and_markdown_are_inert_too(document):
+def test_terminal_and_markdown_are_inert_too(report):
     """The same report shows no control character on a terminal, and makes no element as Markdown."""
-    lines = terminal.lines(document, show="all")
+    lines = terminal.lines(report, show="all")
     assert all(line.text.isprintable() for line in lines)
-    text = summary.markdown(document)
+    text = summary.markdown(report)
     assert all(c.isprintable() for c in text.replace("\n", ""))
     elements = {e.tag for e in html5lib.parse(text).iter() if isinstance(e.tag, str)}
     known = ("html", "head", "body", "code", "details", "summary")

@@ -9,25 +9,20 @@ import struct
 import zlib
 
 import pytest
-from embcheck.reports.html.draw import svg, vega
-from embcheck.reports.html.draw.heat import heat
-from embcheck.reports.html.draw.inert import inert
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from records import claim, estimate, model, report, result
 
 from embcheck.errors import UsageError
-from embcheck.reports.html import ranges, view
+from embcheck.reports.html import images, ranges, rows, vega
+from embcheck.reports.html.images import heat
+from embcheck.reports.text import inert
 
 FINITE = st.floats(-1e6, 1e6).map(lambda v: round(v, 4))
 
 
-def result(value, low, high, *claims, nulls=()):
-    estimate = {"value": value, "low": low, "high": high, "exact": low == high}
-    return {"estimate": estimate, "claims": list(claims), "nulls": [{"name": "n", "value": v} for v in nulls]}
-
-
-def claim(op, bound):
-    return {"op": op, "bound": bound, "null": None, "verdict": "holds"}
+def measured(value, low, high, *claims):
+    return result(estimate=estimate(value, low, high), claims=claims)
 
 
 @given(value=FINITE, half=st.floats(0, 100), bound=FINITE, op=st.sampled_from(["above", "below"]))
@@ -35,8 +30,8 @@ def test_a_dot_lies_in_the_shade_where_the_claim_holds(value, half, bound, op):
     """The interval's places lie inside the shaded stretch exactly where its numbers lie on the claim's side."""
     low, high = value - half, value + half
     assume(min(abs(low - bound), abs(high - bound)) > 1e-9 + 1e-3 * (abs(bound) + abs(value) + half))
-    one = result(value, low, high, claim(op, bound))
-    place = ranges.range_of(one, ranges.axis_of([one]))
+    row = measured(value, low, high, claim(op, bound))
+    place = ranges.range_of(row, ranges.axis_of([row]))
     ((start, width),) = place.holds
     inside = start - 0.02 <= place.low and place.high <= start + width + 0.02
     assert inside == (low > bound if op == "above" else high < bound)
@@ -46,7 +41,7 @@ def test_a_dot_lies_in_the_shade_where_the_claim_holds(value, half, bound, op):
 @given(numbers=st.lists(FINITE, min_size=2, max_size=8))
 def test_places_keep_the_order_of_numbers(numbers):
     """A larger number lies no further left, on either kind of axis; ticks lie where their numbers do."""
-    line = ranges.axis_of([result(v, v, v, claim("above", numbers[0])) for v in numbers])
+    line = ranges.axis_of([measured(v, v, v, claim("above", numbers[0])) for v in numbers])
     places = [line.place(v) for v in sorted(numbers)]
     assert places == sorted(places)
     assert all(0 <= at <= 100 and abs(line.place(float(text)) - at) < 0.1 for at, text in line.ticks)
@@ -54,16 +49,16 @@ def test_places_keep_the_order_of_numbers(numbers):
 
 def test_ranks_get_a_logarithmic_axis():
     """Numbers of very different size, all above zero, share a logarithmic axis; others a linear one."""
-    assert ranges.axis_of([result(v, v, v, claim("below", 11)) for v in (1, 20_000)]).is_logarithmic
-    assert not ranges.axis_of([result(v, v, v, claim("above", 0)) for v in (-1, 20_000)]).is_logarithmic
-    assert ranges.axis_of([{"estimate": None, "claims": [], "nulls": []}]) is None
+    assert ranges.axis_of([measured(v, v, v, claim("below", 11)) for v in (1, 20_000)]).is_logarithmic
+    assert not ranges.axis_of([measured(v, v, v, claim("above", 0)) for v in (-1, 20_000)]).is_logarithmic
+    assert ranges.axis_of([result(estimate=None)]) is None
 
 
 def test_two_bounds_shade_what_lies_between():
     """Of several claims on the value, the stretch where all hold is shaded."""
-    one = result(0.5, 0.4, 0.6, claim("above", 0.0), {"op": "within", "low": 0.2, "high": 0.8, "null": None})
-    line = ranges.axis_of([one])
-    ((start, width),) = ranges.range_of(one, line).holds
+    row = measured(0.5, 0.4, 0.6, claim("above", 0.0), claim("within", 0.2, 0.8))
+    line = ranges.axis_of([row])
+    ((start, width),) = ranges.range_of(row, line).holds
     assert start == line.place(0.2)
     assert start + width == pytest.approx(line.place(0.8), abs=0.02)
 
@@ -72,7 +67,7 @@ def test_two_bounds_shade_what_lies_between():
 def test_rounding_never_moves_a_number_onto_a_bound(value, half, bound):
     """An interval is written to the digits that its width leaves, and never equals a bound that it does not touch."""
     numbers = (value, value - half, value + half)
-    written = view._together(numbers, [bound])
+    written = rows._together(numbers, [bound])
     for number, text in zip(numbers, written, strict=True):
         assert abs(float(text) - number) <= 0.06 * 2 * half + 1e-9
         assert (float(text) != bound) or abs(number - bound) < 1e-8
@@ -80,9 +75,9 @@ def test_rounding_never_moves_a_number_onto_a_bound(value, half, bound):
 
 def test_numbers_are_rounded_for_reading():
     """Two digits of the width; counts have separators."""
-    assert view._together((0.117970289, 0.10735495, 0.1285856), [0.05]) == ["0.118", "0.107", "0.129"]
-    assert view._together((10702.0, 10702.0, 10702.0), [11]) == ["10,702"] * 3
-    assert view._together((0.5466817, 0.5466817, 0.5466817), [0.51])[0] == "0.5467"
+    assert rows._together((0.117970289, 0.10735495, 0.1285856), [0.05]) == ["0.118", "0.107", "0.129"]
+    assert rows._together((10702.0, 10702.0, 10702.0), [11]) == ["10,702"] * 3
+    assert rows._together((0.5466817, 0.5466817, 0.5466817), [0.51])[0] == "0.5467"
 
 
 def chunks(png):
@@ -104,8 +99,8 @@ def test_a_heatmap_is_a_picture_of_its_matrix():
     markup = str(heat(matrix, ['"><script>', "b\x1b", "c"], "a <picture>", limit=0.5))
     found = chunks(base64.b64decode(re.search(r"base64,([^\"]+)", markup)[1]))
     assert struct.unpack(">II", found[b"IHDR"][:8]) == (3, 3)
-    rows = zlib.decompress(found[b"IDAT"])
-    levels = [rows[4 * i + 1 + j] for i in range(3) for j in range(3)]
+    lines = zlib.decompress(found[b"IDAT"])
+    levels = [lines[4 * i + 1 + j] for i in range(3) for j in range(3)]
     opacity = [found[b"tRNS"][level] / 255 for level in levels]
     hot = [found[b"PLTE"][3 * level] > 128 for level in levels]
     flat = [value for row in matrix for value in row]
@@ -146,9 +141,9 @@ def test_labels_leave_out_what_would_overlap():
 def test_noise_curve_has_the_mass_of_the_bars():
     """Bars and the normal curve are on one scale: the curve's area is one in units of a bin."""
     histogram = {"low": -1.0, "high": 1.0, "counts": [1] * 50, "below": 0, "above": 0}
-    rows = vega.noise_curve(histogram, 0.0, 0.1, "noise")["data"]["values"]
-    step = rows[1]["v"] - rows[0]["v"]
-    assert math.fsum(row["share"] for row in rows) * step / (2 / 50) == pytest.approx(1, abs=1e-3)
+    curve = vega.noise_curve(histogram, 0.0, 0.1, "noise")["data"]["values"]
+    step = curve[1]["v"] - curve[0]["v"]
+    assert math.fsum(row["share"] for row in curve) * step / (2 / 50) == pytest.approx(1, abs=1e-3)
     bars = vega.bars(histogram, "red", "x")[0]["data"]["values"]
     assert math.fsum(row["share"] for row in bars) == pytest.approx(1)
 
@@ -157,19 +152,14 @@ def test_a_missing_library_is_one_line(monkeypatch):
     """Without the library that draws, the message names the extra."""
     monkeypatch.setitem(__import__("sys").modules, "vl_convert", None)
     with pytest.raises(UsageError, match=re.escape("pip install 'embcheck[html]'")):
-        svg.need_library()
+        images.need_library()
 
 
 def test_the_command_of_a_property_of_two_models_names_both():
     """What is about two models is measured again on both, each under its alias; a model in memory needs Python."""
-    models = [
-        {"alias": "a", "spec": "random:9x2", "population": None},
-        {"alias": "demo", "spec": "demo", "population": None},
-        {"alias": "memory", "spec": "memory", "population": None},
-    ]
-    document = {"models": models, "run": {"seed": 3}}
-    one = {"property": "near", "params": {"other": "demo"}, "estimate": None}
-    assert (
-        view._command(document, models[0], one) == "embcheck check a=random:9x2 demo --property 'near[demo]' --seed 3"
-    )
-    assert view._command(document, models[2], one).startswith("embcheck.check(model, ")
+    specs = {"a": "random:9x2", "demo": "demo", "memory": "memory"}
+    models = [model(alias=alias, spec=spec, population=None) for alias, spec in specs.items()]
+    near = result(id="near", params={"other": "demo"}, estimate=None)
+    first, _, memory = (rows.command(report(*models, seed=3), each, near) for each in models)
+    assert first == "embcheck check a=random:9x2 demo --property 'near[demo]' --seed 3"
+    assert memory.startswith("embcheck.check(model, ")

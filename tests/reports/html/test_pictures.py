@@ -7,27 +7,35 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
+from msgspec.structs import replace
+from records import claim, estimate, model, null, result
 
+from embcheck.checks.record import Change, ResultRecord
 from embcheck.reports.html import pictures
 from embcheck.reports.html.pictures.changes import moved
 
+MEASURES = {
+    "neighbor_overlap": "neighbor_overlap",
+    "number_order": "order_agreement",
+    "plural_direction_consistency": "offset_consistency",
+    "positive_cosine_bias": "non_negative_share",
+    "reproduces_published_figures": "published_deviation",
+}
 
-def result(name: str, **changes: Any) -> dict[str, Any]:
-    estimate = {"value": 0.4, "low": 0.3, "high": 0.5, "name": "", "exact": False, "n": 9, "unit": "toys"}
-    return {
-        "property": name,
-        "params": {},
-        "claims": [{"op": "above", "bound": 0.1, "null": None, "verdict": "holds"}],
-        "estimate": estimate,
-        "nulls": [{"name": "shuffled", "value": 0.0, "p_value": 0.01, "p_adjusted": None}],
-        "change": None,
-        "details": {},
-        **changes,
+
+def made(name: str, value: float = 0.4, **changes: Any) -> ResultRecord:
+    """A result of a property, by the measure that the shipped one of that name calls."""
+    ends = (value, value) if value != 0.4 else (0.3, 0.5)
+    about = {
+        "estimate": estimate(value, *ends, measure=MEASURES.get(name, "")),
+        "claims": (claim("above", 0.1),),
+        "nulls": (null("shuffled", 0.0),),
     }
+    return result(id=name, **{**about, **changes})
 
 
-def shown(alias: str, index: int, found: dict[str, Any]) -> pictures.Shown:
-    return pictures.Shown(alias, index, (1_000 * 10**index, 10), found)
+def shown(alias: str, index: int, record: ResultRecord) -> pictures.Shown:
+    return pictures.Shown(alias, index, (1_000 * 10**index, 10), record)
 
 
 def tips(figure: pictures.Figure) -> list[str]:
@@ -39,22 +47,21 @@ def test_overlap_is_a_matrix_of_models():
     """Each two models have a cell on either side of the diagonal that says their overlap."""
     values = {("a", "b"): 0.1, ("a", "c"): 0.2, ("b", "c"): 0.3}
     found = [
-        shown(a, i, result("neighbor_overlap", params={"other": b}, estimate={"value": v}))
-        for i, ((a, b), v) in enumerate(values.items())
+        shown(a, i, made("neighbor_overlap", v, params={"other": b})) for i, ((a, b), v) in enumerate(values.items())
     ]
-    (figure,) = pictures.drawn_together(found)
+    (figure,) = pictures.draw_together(found)
     said = tips(figure)
     for (a, b), v in values.items():
         assert f"{a} and {b}: {v}" in said
         assert f"{b} and {a}: {v}" in said
-    assert pictures.drawn_each(found[0]) == []
+    assert pictures.draw_each(found[0]) == []
 
 
 def test_published_figures_are_marked():
     """Each published figure stands with ours and its tolerance."""
     entry = {"figure": "min", "ours": -0.21, "published": -0.2, "tolerance": 0.02, "within": True}
-    (figure,) = pictures.drawn_each(
-        shown("m", 0, result("reproduces_published_figures", details={"published_figures": [entry]}))
+    (figure,) = pictures.draw_each(
+        shown("m", 0, made("reproduces_published_figures", details={"published_figures": [entry]}))
     )
     assert "min: -0.21, published -0.2 +- 0.02" in tips(figure)
 
@@ -62,8 +69,8 @@ def test_published_figures_are_marked():
 @pytest.mark.parametrize(("models", "drawn"), [(2, 0), (3, 1)])
 def test_share_against_size_needs_three_models(models, drawn):
     """From three models on, the share is drawn against the size of the matrix."""
-    found = [shown(f"m{i}", i, result("positive_cosine_bias")) for i in range(models)]
-    figures = pictures.drawn_together(found)
+    found = [shown(f"m{i}", i, made("positive_cosine_bias")) for i in range(models)]
+    figures = pictures.draw_together(found)
     assert len(figures) == drawn
     for figure in figures:
         assert {f"m{i}: 0.4, {1000 * 10**i:,} x 10" for i in range(models)} <= set(tips(figure))
@@ -72,33 +79,46 @@ def test_share_against_size_needs_three_models(models, drawn):
 def test_a_property_of_ones_own_has_a_picture():
     """What has no picture shows its histogram, and its interval beside bounds and nulls."""
     histogram = {"low": 0.0, "high": 3.0, "counts": [1, 0, 3]}
-    bars, interval = pictures.drawn_each(shown("m", 0, result("mine", details={"lengths": histogram})))
+    bars, interval = pictures.draw_each(shown("m", 0, made("mine", details={"lengths": histogram})))
     assert tips(bars) == ["0 to 1: 25%", "1 to 2: 0%", "2 to 3: 75%"]
     assert {"measured: 0.4", "interval: 0.3 to 0.5", "shuffled: 0", "above 0.1"} <= set(tips(interval))
 
 
+def test_pictures_hang_on_the_measure():
+    """A property of another name that calls a measure has the pictures of that measure."""
+    details = {"words": ["one", "two"], "matrix": [[1.0, 0.5], [0.5, 1.0]]}
+    measured = estimate(0.4, 0.3, 0.5, measure="order_agreement")
+    (shipped,) = pictures.draw_each(shown("m", 0, made("number_order", details=details)))
+    (own,) = pictures.draw_each(shown("m", 0, made("digits_in_a_row", details=details, estimate=measured)))
+    assert own == shipped
+    assert "one, two: 0.5" in tips(own)
+    (generic,) = pictures.draw_each(shown("m", 0, made("digits_in_a_row", details=details)))
+    assert "measured: 0.4" in tips(generic)
+
+
+def test_offsets_of_other_pairs_are_not_called_plurals():
+    """Only the property about plurals says so of its pairs."""
+    details = {"pairs": ["a>b", "c>d"], "matrix": [[1.0, 0.5], [0.5, 1.0]]}
+    of = {"details": details, "estimate": estimate(measure="offset_consistency")}
+    (plural,) = pictures.draw_each(shown("m", 0, made("plural_direction_consistency", **of)))
+    (other,) = pictures.draw_each(shown("m", 0, made("genders", **of)))
+    assert "(plural minus singular)" in plural.caption
+    assert "(second word minus first)" in other.caption
+
+
 def test_changes_stand_in_margins():
     """Old against new: each compared check, the largest change first; what was not compared is left out."""
-    change = {
-        "state": "regressed",
-        "value": -0.06,
-        "low": -0.08,
-        "high": -0.04,
-        "margin": 0.02,
-        "before": 0.5,
-        "after": 0.44,
-    }
-    model = {
-        "alias": "m",
-        "results": [
-            result("one", change={**change, "state": "match", "value": 0.001, "low": 0.0, "high": 0.002}),
-            result("two", change=change),
-            result("three", change={**change, "value": None}),
-            result("four"),
-        ],
-    }
-    (figure,) = moved(model)
+    change = Change(
+        state="regressed", passes=False, value=-0.06, low=-0.08, high=-0.04, margin=0.02, before=0.5, after=0.44
+    )
+    compared = model(
+        made("one", change=replace(change, state="match", value=0.001, low=0.0, high=0.002)),
+        made("two", change=change),
+        made("three", change=replace(change, value=None)),
+        made("four"),
+    )
+    (figure,) = moved(compared)
     names = re.findall(r">(one|two|three|four)<", str(figure.body))
     assert names == ["two", "one"]
     assert "two: regressed, from 0.5 to 0.44" in tips(figure)
-    assert list(moved({"alias": "m", "results": [result("four")]})) == []
+    assert list(moved(model(made("four")))) == []

@@ -6,8 +6,7 @@ import html5lib
 import pytest
 
 from embcheck.cli import main
-from embcheck.reports.html import trends
-from embcheck.reports.html.page import asset
+from embcheck.reports.html import asset, trends
 from embcheck.sweep.store import Store, read
 
 XHTML = "{http://www.w3.org/1999/xhtml}"

@@ -29,12 +29,9 @@ def cosines(shown: Shown) -> Iterator[Figure]:
         vega.noise_curve(histogram, 0.0, 1 / math.sqrt(width), f"random directions in {width} dimensions"),
         vega.rule(0.0, "cosine of zero"),
     ]
-    yield figure(
-        vega.chart(layers),
-        shown.alias,
-        f"Bars: cosines of {number(shown.details['published_columns']['probes'])} probe tokens with all others. "
-        f"Dotted curve: random directions in {width} dimensions.",
-    )
+    probes = number(shown.details["published_columns"]["probes"])
+    bars = f"Bars: cosines of {probes} probe tokens with all others."
+    yield shown.figure(layers, f"{bars} Dotted curve: random directions in {width} dimensions.")
 
 
 @picture("non_negative_share", together=True)
@@ -76,17 +73,10 @@ def _sizes(results: Sequence[Shown]) -> Iterator[vega.Spec]:
     """Entries of the matrix and share with its interval, for each model that was measured."""
     for shown in results:
         if estimate := shown.result.estimate:
-            rows, width = shown.shape
-            name = vega.token(shown.alias)
-            yield {
-                "x": rows * width,
-                "y": estimate.value,
-                "low": estimate.low,
-                "high": estimate.high,
-                "label": name,
-                "colour": shown.tone,
-                "tip": f"{name}: {number(estimate.value)}, {rows:,} x {width}",
-            }
+            (rows, width), name = shown.shape, vega.token(shown.alias)
+            tip = f"{name}: {number(estimate.value)}, {rows:,} x {width}"
+            ends = {"y": estimate.value, "low": estimate.low, "high": estimate.high}
+            yield ends | {"x": rows * width, "label": name, "colour": shown.tone, "tip": tip}
 
 
 @picture("negative_share_difference")
@@ -117,16 +107,11 @@ def characters(shown: Shown) -> Iterator[Figure]:
         y=row,
         opacity={"field": "share", "type": "quantitative", "scale": depth, "legend": None},
     )
-    text = vega.layer(
-        {"type": "text", "fontSize": 11},
-        [{key: tile[key] for key in ("column", "row", "token")} for tile in rows],
-        x=column,
-        y=row,
-        text={"field": "token", "type": "nominal"},
-    )
-    yield figure(
-        vega.chart([tiles, text], width=25 * _ACROSS, height=24 * lines),
-        shown.alias,
+    texts = [{key: tile[key] for key in ("column", "row", "token")} for tile in rows]
+    mean = 100 * float(shown.details["class_mean"])
+    caption = (
         f"Most negative first: from {100 * values[0]:.0f}% of cosines negative (deep colour) "
-        f"down to {100 * values[-1]:.0f}%; in the mean {100 * float(shown.details['class_mean']):.0f}%.",
+        f"down to {100 * values[-1]:.0f}%; in the mean {mean:.0f}%."
     )
+    layers = [tiles, vega.text(texts, {"fontSize": 11}, "token", x=column, y=row)]
+    yield shown.figure(layers, caption, width=25 * _ACROSS, height=24 * lines)

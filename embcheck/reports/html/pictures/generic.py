@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from embcheck.reports.html import vega
-from embcheck.reports.html.pictures.registry import EVERY, figure, picture
+from embcheck.reports.html.pictures.registry import EVERY, picture
 from embcheck.reports.text import number
 from embcheck.reports.wording import bound_text, ends
 
@@ -25,7 +25,7 @@ def histogram(shown: Shown) -> Iterator[Figure]:
     for key, value in sorted(shown.details.items()):
         if isinstance(value, dict) and {"low", "high", "counts"} <= value.keys():
             title = vega.token(key.replace("_", " "), 40)
-            yield figure(vega.chart(vega.bars(value, shown.tone, title)), shown.alias, f"{title}.")
+            yield shown.figure(vega.bars(value, shown.tone, title), f"{title}.")
             return
 
 
@@ -56,8 +56,5 @@ def estimate(shown: Shown) -> Iterator[Figure]:
         layers.append(vega.layer(tick, nulls, x=vega.x("v"), y=up))
     bounds = [claim for claim in result.claims if claim.op != "beats"]
     layers += [vega.rule(float(end), bound_text(claim)) for claim in bounds for end in ends([claim])]
-    yield figure(
-        vega.chart(layers, height=34 * (1 + len(nulls))),
-        shown.alias,
-        "The measured value with its interval, its nulls, and the bounds of the claim (dashed).",
-    )
+    caption = "The measured value with its interval, its nulls, and the bounds of the claim (dashed)."
+    yield shown.figure(layers, caption, height=34 * (1 + len(nulls)))

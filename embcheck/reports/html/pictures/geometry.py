@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from embcheck.reports.html import vega
-from embcheck.reports.html.pictures.registry import figure, picture
+from embcheck.reports.html.pictures.registry import picture
 from embcheck.reports.text import number
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def background(shown: Shown) -> Iterator[Figure]:
         *vega.bars(histogram, shown.tone, "cosine of a random pair", "share of pairs"),
         vega.noise_curve(histogram, float(noise["mean"]), float(noise["sd"]), "noise of this width"),
     ]
-    yield figure(vega.chart(layers), shown.alias, "Bars: random pairs of tokens. Dotted curve: noise of this width.")
+    yield shown.figure(layers, "Bars: random pairs of tokens. Dotted curve: noise of this width.")
 
 
 @picture("unit_length_share")
@@ -51,7 +51,7 @@ def lengths(shown: Shown) -> Iterator[Figure]:
     if histogram["low"] - 1 <= 1 <= histogram["high"] + 1:
         layers.append(vega.rule(1.0, "unit length"))
         said = " Dashed line: length 1."
-    yield figure(vega.chart(layers), shown.alias, f"Bars: rows. Dotted curve: Gaussian rows of the same scale.{said}")
+    yield shown.figure(layers, f"Bars: rows. Dotted curve: Gaussian rows of the same scale.{said}")
 
 
 @picture("participation_share")
@@ -64,7 +64,7 @@ def scree(shown: Shown) -> Iterator[Figure]:
     ]
     ratio = float(shown.details["centred"]["participation_ratio"])
     caption = f"Solid: this matrix, which uses {ratio:.0f} of {shown.shape[1]} dimensions. Dotted: noise of its shape."
-    yield figure(vega.chart(layers), shown.alias, caption)
+    yield shown.figure(layers, caption)
 
 
 @picture("neighbor_count_skewness")
@@ -80,11 +80,8 @@ def hubs(shown: Shown) -> Iterator[Figure]:
         layers.append(_line(middles, shares, colour, said, titles, "lists + 1:"))
     largest = shown.details["whole_vocabulary"]["largest_hubs"][:3]
     named = ", ".join(f"{vega.token(hub['token'])!r} ({number(round(hub['in_lists']))})" for hub in largest)
-    yield figure(
-        vega.chart(layers),
-        shown.alias,
-        f"Solid: this matrix. Dotted: noise of its width. Largest hubs of the whole vocabulary: {named}.",
-    )
+    caption = f"Solid: this matrix. Dotted: noise of its width. Largest hubs of the whole vocabulary: {named}."
+    yield shown.figure(layers, caption)
 
 
 def _against_noise(shown: Shown, noise: str) -> tuple[tuple[str, str, str], ...]:
@@ -92,14 +89,7 @@ def _against_noise(shown: Shown, noise: str) -> tuple[tuple[str, str, str], ...]
     return ("noise", _NOISE, noise), ("share", shown.tone, vega.token(shown.alias))
 
 
-def _line(
-    across: Sequence[float],
-    up: Sequence[float],
-    colour: str,
-    said: str,
-    titles: tuple[str, str],
-    what: str = "component",
-) -> vega.Spec:
+def _line(across: Any, up: Any, colour: str, said: str, titles: tuple[str, str], what: str = "component") -> vega.Spec:
     """A line, dotted for noise, with a point at each number that is above zero; both axes are logarithmic."""
     is_noise = colour == _NOISE
     rows = [
@@ -122,8 +112,9 @@ def frequency(shown: Shown) -> Iterator[Figure]:
     """Length against frequency, word by word."""
     words = shown.details["points"]
     rows = _points(words["tokens"], words["frequency_percentile"], words["norm"], ("frequency percentile", "length"))
-    caption = f"{len(rows)} words, by {vega.token(shown.details['source'], 40)}."
-    yield _scatter(shown, rows, ("frequency percentile (100: most frequent)", "length of the row"), caption)
+    across = vega.x("x", "frequency percentile (100: most frequent)")
+    points = vega.points(rows, 26, shown.tone, opacity=0.65, x=across, y=vega.y("y", "length of the row"))
+    yield shown.figure([points], f"{len(rows)} words, by {vega.token(shown.details['source'], 40)}.", height=210)
 
 
 @picture("metric_agreement")
@@ -138,24 +129,16 @@ def distances(shown: Shown) -> Iterator[Figure]:
         f"From {probe!r}, whose agreement of {agreement} is the median one, to {len(rows)} others. "
         "Were all rows of one length, the dots would lie on a falling curve; a larger dot is a longer row."
     )
-    yield _scatter(shown, rows, ("cosine", "Euclidean distance"), caption, size=size)
+    across, up = vega.x("x", "cosine"), vega.y("y", "Euclidean distance")
+    points = vega.points(rows, 26, shown.tone, opacity=0.65, x=across, y=up, size=size)
+    yield shown.figure([points], caption, height=210)
 
 
-def _points(
-    tokens: Sequence[str], across: Sequence[float], up: Sequence[float], names: tuple[str, str]
-) -> list[vega.Spec]:
+def _points(words: Sequence[str], across: Any, up: Any, names: tuple[str, str]) -> list[vega.Spec]:
     return [
         {"x": a, "y": b, "tip": f"{vega.token(word)}: {names[0]} {number(a)}, {names[1]} {number(b)}"}
-        for word, a, b in list(zip(tokens, across, up, strict=True))[:1000]
+        for word, a, b in list(zip(words, across, up, strict=True))[:1000]
     ]
-
-
-def _scatter(
-    shown: Shown, rows: Sequence[vega.Spec], titles: tuple[str, str], caption: str, **channels: vega.Spec
-) -> Figure:
-    across, up = vega.x("x", titles[0]), vega.y("y", titles[1])
-    points = vega.points(rows, 26, shown.tone, opacity=0.65, x=across, y=up, **channels)
-    return figure(vega.chart([points], height=210), shown.alias, caption)
 
 
 @picture("untrained_share")
@@ -164,25 +147,11 @@ def untrained(shown: Shown) -> Iterator[Figure]:
     signs = shown.details["fingerprints"]
     counted = {said: int(signs[name].get("rows", 0)) for name, said in _FINGERPRINTS.items() if name in signs}
     rows = [{"y": said, "v": n, "label": f"{n:,}", "tip": f"{said}: {n:,} rows"} for said, n in counted.items()]
-    up = vega.named(rows, grid=False)
-    bars = vega.layer(
-        {"type": "bar", "color": shown.tone, "height": {"band": 0.65}},
-        rows,
-        x=vega.x(
-            "v",
-            "rows",
-            scale={"domainMin": 0, "domainMax": max(5, *(1.15 * n for n in counted.values()))},
-            axis={"tickMinStep": 1},
-        ),
-        y=up,
-    )
-    text = vega.layer(
-        {"type": "text", "align": "left", "dx": 4},
-        [{key: row[key] for key in ("y", "v", "label")} for row in rows],
-        x=vega.x("v", "rows"),
-        text={"field": "label", "type": "nominal"},
-        y=up,
-    )
-    yield figure(
-        vega.chart([bars, text], width=210, height=28 * len(rows)), shown.alias, "Rows by sign of being untrained."
-    )
+    texts = [{key: row[key] for key in ("y", "v", "label")} for row in rows]
+    up, most = vega.named(rows, grid=False), max(5, *(1.15 * n for n in counted.values()))
+    across = vega.x("v", "rows", scale={"domainMin": 0, "domainMax": most}, axis={"tickMinStep": 1})
+    layers = [
+        vega.layer({"type": "bar", "color": shown.tone, "height": {"band": 0.65}}, rows, x=across, y=up),
+        vega.text(texts, {"align": "left", "dx": 4}, x=vega.x("v", "rows"), y=up),
+    ]
+    yield shown.figure(layers, "Rows by sign of being untrained.", width=210, height=28 * len(rows))

@@ -42,12 +42,11 @@ def overlap(results: Sequence[Shown]) -> Iterator[Figure]:
     size = {"field": "v", "type": "quantitative", "scale": {"domain": [0, 1], "range": [0.05, 0.8]}, "legend": None}
     layers = [
         vega.layer({"type": "rect", "color": "var(--hot)"}, rows, opacity=size, **place),
-        vega.layer("text", rows, text={"field": "label", "type": "nominal"}, **place),
+        vega.text(rows, {}, **place),
     ]
     side = max(120, min(320, 60 * len(order)))
-    yield figure(
-        vega.chart(layers, width=side, height=side), "Model by model", "Overlap of neighbors of each two models."
-    )
+    chart = vega.chart(layers, width=side, height=side)
+    yield figure(chart, "Model by model", "Overlap of neighbors of each two models.")
 
 
 @picture("published_deviation")
@@ -65,5 +64,5 @@ def published(shown: Shown) -> Iterator[Figure]:
         vega.rule(0.0, "the published figure"),
         vega.points(rows, 60, shown.tone, x=across, y=vega.named(rows, limit=220)),
     ]
-    chart = vega.chart(layers, width=200, height=22 * len(rows))
-    yield figure(chart, shown.alias, "Each dot is a published figure; the band is its tolerance.")
+    caption = "Each dot is a published figure; the band is its tolerance."
+    yield shown.figure(layers, caption, width=200, height=22 * len(rows))

@@ -31,9 +31,11 @@ def offsets(shown: Shown) -> Iterator[Figure]:
     pairs, matrix = shown.details["pairs"], shown.details["matrix"]
     cells = sorted(abs(float(v)) for i, row in enumerate(matrix) for j, v in enumerate(row) if i != j)
     limit = max(cells[int(0.99 * (len(cells) - 1))], 1e-6)
+    is_plural = shown.result.id == "plural_direction_consistency"
+    words = "plural minus singular" if is_plural else "second word minus first"
     caption = (
-        f"Each cell is the cosine of two of {len(pairs)} offsets (plural minus singular): orange where they point the "
-        f"same way, blue where opposite ways, full colour from {number(round(limit, 2))}."
+        f"Each cell is the cosine of two of {len(pairs)} offsets ({words}): orange where they point the same way, "
+        f"blue where opposite ways, full colour from {number(round(limit, 2))}."
     )
     body = heat(matrix, pairs, f"Heatmap, {shown.alias}. {caption}", limit=limit)
     yield Figure(shown.alias, caption, body)
@@ -55,13 +57,9 @@ def nearest(shown: Shown) -> Iterator[Figure]:
                 "tip": f"{vega.token(entry['token'])}: {number(entry['value'])}, {said}",
             }
         )
-    up = vega.named(rows, grid=True)
-    layers = [vega.points(rows, 60, x=vega.x("v", "cosine"), y=up, shape=vega.SHAPE)]
-    yield figure(
-        vega.chart(layers, width=230, height=16 * len(rows)),
-        shown.alias,
-        f"Nearest to {a} - {b} + {c}: the target {target} is a diamond, words of the question are squares.",
-    )
+    layers = [vega.points(rows, 60, x=vega.x("v", "cosine"), y=vega.named(rows, grid=True), shape=vega.SHAPE)]
+    caption = f"Nearest to {a} - {b} + {c}: the target {target} is a diamond, words of the question are squares."
+    yield shown.figure(layers, caption, width=230, height=16 * len(rows))
 
 
 @picture("analogy_rank")
@@ -86,39 +84,23 @@ def landmarks(shown: Shown) -> Iterator[Figure]:
     across = vega.x("v", scale=scale, axis={"labels": False, "ticks": False})
     marks = vega.points(rows, 60, x=across, y=vega.named(rows))
     chart = vega.chart(bars, width=230, height=110)
-    top = {"layer": [marks], "width": 230, "height": 18 * len(rows)}
-    stacked = {"vconcat": [top, {key: chart[key] for key in ("layer", "width", "height")}], "config": chart["config"]}
+    config = chart.pop("config")
+    stacked = {"vconcat": [{"layer": [marks], "width": 230, "height": 18 * len(rows)}, chart], "config": config}
     yield figure({**stacked, "spacing": 4}, shown.alias, "Where the four words fall among all forms of the vocabulary.")
 
 
 @picture("analogy_gain")
 def gains(shown: Shown) -> Iterator[Figure]:
     """Mean reciprocal rank of the arithmetic and of its controls."""
-    methods = [
-        (method, _METHODS.get(method, vega.token(method)), float(value))
-        for method, value in shown.details["mean_reciprocal_rank"].items()
-    ]
-    rows = [
-        {
-            "v": value,
-            "y": name,
-            "colour": shown.tone if method == "3cosadd" else "var(--noise)",
-            "tip": f"{name}: {number(value)}",
-        }
-        for method, name, value in sorted(methods, key=lambda method: -method[2])
-    ]
-    bars = vega.layer(
-        {"type": "bar", "height": {"band": 0.7}},
-        rows,
-        x=vega.x("v", "mean reciprocal rank of the target", scale={"domain": [0, 1]}),
-        y=vega.named(rows),
-        color=vega.COLOUR,
-    )
-    yield figure(
-        vega.chart([bars], width=240, height=28 * len(rows)),
-        shown.alias,
-        f"{number(shown.details['analogies'])} analogies, answered by the arithmetic and by its controls.",
-    )
+    ranks = {method: float(value) for method, value in shown.details["mean_reciprocal_rank"].items()}
+    rows: list[vega.Spec] = []
+    for method, value in sorted(ranks.items(), key=lambda item: -item[1]):
+        name, colour = _METHODS.get(method, vega.token(method)), shown.tone if method == "3cosadd" else "var(--noise)"
+        rows.append({"v": value, "y": name, "colour": colour, "tip": f"{name}: {number(value)}"})
+    across = vega.x("v", "mean reciprocal rank of the target", scale={"domain": [0, 1]})
+    bars = vega.layer({"type": "bar", "height": {"band": 0.7}}, rows, x=across, y=vega.named(rows), color=vega.COLOUR)
+    caption = f"{number(shown.details['analogies'])} analogies, answered by the arithmetic and by its controls."
+    yield shown.figure([bars], caption, width=240, height=28 * len(rows))
 
 
 @picture("related_pair_auc")
@@ -127,17 +109,12 @@ def related(shown: Shown) -> Iterator[Figure]:
     cosines = sorted(((float(v), pair) for pair, v in shown.details["pairs"].items()), reverse=True)[:400]
     levels = shown.details["background"]["cosine_quantiles"]
     rows = [{"v": v, "y": i, "tip": f"{vega.token(pair, 40)}: {number(v)}"} for i, (v, pair) in enumerate(cosines, 1)]
-    up = vega.y(
-        "y",
-        "related pairs, nearest first",
-        scale={"reverse": True, "nice": False},
-        axis={"labels": False, "ticks": False, "grid": False},
-    )
+    blank = {"labels": False, "ticks": False, "grid": False}
+    up = vega.y("y", "related pairs, nearest first", scale={"reverse": True, "nice": False}, axis=blank)
     said = "the middle 90% of random pairs"
     layers = [
         vega.band(said, "cosine", ends=(levels["0.05"], levels["0.95"]), opacity=0.3),
         vega.rule(float(levels["0.5"]), "median of random pairs"),
         vega.points(rows, 26, shown.tone, opacity=0.9, x=vega.x("v", "cosine"), y=up),
     ]
-    caption = "Each dot is a related pair; the band holds the middle 90% of random pairs."
-    yield figure(vega.chart(layers), shown.alias, caption)
+    yield shown.figure(layers, "Each dot is a related pair; the band holds the middle 90% of random pairs.")

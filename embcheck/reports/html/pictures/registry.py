@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from embcheck.reports.html import images, vega
-from embcheck.reports.measure import measure_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -47,6 +46,12 @@ class Shown:
         """The model's colour."""
         return vega.tone(self.index)
 
+    def figure(
+        self, layers: Iterable[vega.Spec], caption: str, *, width: int = vega.WIDTH, height: int = vega.HEIGHT
+    ) -> Figure:
+        """Layers over each other, under the model's name."""
+        return figure(vega.chart(layers, width=width, height=height), self.alias, caption)
+
 
 @dataclass(frozen=True, slots=True)
 class Figure:
@@ -75,7 +80,7 @@ def figure(specification: vega.Spec, title: str, caption: str) -> Figure:
 
 def draw_each(shown: Shown) -> list[Figure]:
     """The figures of one result; that of every estimate where its measure has none of its own."""
-    measure = measure_of(shown.result)
+    measure = shown.result.measure
     figures = [figure for function in _EACH.get(measure, ()) for figure in _try(function, shown)]
     if figures or measure in _TOGETHER:
         return figures
@@ -84,7 +89,7 @@ def draw_each(shown: Shown) -> list[Figure]:
 
 def draw_together(shown: Sequence[Shown]) -> list[Figure]:
     """The figures that show all results of a property."""
-    measure = next(filter(None, (measure_of(entry.result) for entry in shown)), EVERY)
+    measure = next(filter(None, (entry.result.measure for entry in shown)), EVERY)
     return [figure for function in _TOGETHER.get(measure, ()) for figure in _try(function, shown)]
 
 

@@ -52,11 +52,12 @@ def _cells(shown: Shown, names: Sequence[str], matrix: Sequence[Sequence[float]]
         for i, row in enumerate(matrix)
         for j, value in enumerate(row)
     ]
-    said = {"labelExpr": f"{words!r}[datum.value]"} if all(w.isascii() and w.isalnum() for w in words) else {}
-    if not said:
+    axis: vega.Spec = {"grid": False, "ticks": False, "domain": False}
+    if all(word.isascii() and word.isalnum() for word in words):
+        axis["labelExpr"] = f"{words!r}[datum.value]"
+    else:  # not to be quoted in an expression: the rows bear the names, in order by their numbers
         for row in rows:
             row["i"], row["j"] = f"{row['i']:02d} {words[row['i']]}", f"{row['j']:02d} {words[row['j']]}"
-    axis = {"grid": False, "ticks": False, "domain": False, **said}
     layer = vega.layer(
         {"type": "rect", "stroke": "var(--paper)", "strokeWidth": 0.5},
         rows,
@@ -69,26 +70,22 @@ def _cells(shown: Shown, names: Sequence[str], matrix: Sequence[Sequence[float]]
     colours = f"orange above zero, blue below, full at {limit:.2f}."
     if start:
         colours = f"from {start:.2f} (faint) to {limit:.2f} (full)."
-    return figure(vega.chart([layer], width=side, height=side), shown.alias, f"{what}: {colours}")
+    return shown.figure([layer], f"{what}: {colours}", width=side, height=side)
 
 
 @picture("category_separation")
 def projection(shown: Shown) -> Iterator[Figure]:
     """The words on their first two principal components."""
     plane = shown.details["projection"]
-    names = list(dict.fromkeys(plane["category"]))
-    rows = [
-        {
-            "x": float(across),
-            "y": float(up),
-            "category": vega.token(category),
-            "tip": f"{vega.token(word)} ({vega.token(category)})",
-        }
-        for word, category, across, up in zip(plane["words"], plane["category"], plane["x"], plane["y"], strict=True)
-    ]
+    rows = []
+    for word, name, across, up in zip(plane["words"], plane["category"], plane["x"], plane["y"], strict=True):
+        category = vega.token(name)
+        tip = f"{vega.token(word)} ({category})"
+        rows.append({"x": float(across), "y": float(up), "category": category, "tip": tip})
     share = 100 * sum(map(float, plane["explained"]))
-    domain = [vega.token(name) for name in names]
-    tones, shapes = ([choose(i) for i in range(len(names))] for choose in (vega.tone, _shape))
+    domain = [vega.token(name) for name in dict.fromkeys(plane["category"])]
+    tones = [vega.tone(i) for i in range(len(domain))]
+    shapes = [_SHAPES[i % len(_SHAPES)] for i in range(len(domain))]
     by_category = {"field": "category", "type": "nominal"}
     points = vega.points(
         rows,
@@ -99,15 +96,8 @@ def projection(shown: Shown) -> Iterator[Figure]:
         color=by_category | {"scale": {"domain": domain, "range": tones}, "legend": {"columns": 4}},
         shape=by_category | {"scale": {"domain": domain, "range": shapes}},
     )
-    yield figure(
-        vega.chart([points], height=220),
-        shown.alias,
-        f"The words on their first two principal components, which hold {share:.0f}% of their variance.",
-    )
-
-
-def _shape(index: int) -> str:
-    return _SHAPES[index % len(_SHAPES)]
+    caption = f"The words on their first two principal components, which hold {share:.0f}% of their variance."
+    yield shown.figure([points], caption, height=220)
 
 
 @picture("axis_accuracy", together=True)
@@ -132,11 +122,9 @@ def _plane(shown: Shown, gender: Any, royalty: Any, how: str, title: str) -> Fig
             shape, colour = "cross", "var(--noise)"
         elif " " in word:  # king - man + woman
             shape, colour = "diamond", "var(--s1)"
-        x, y = gender[word][how], royalty[word][how]
-        tip = f"{vega.token(word)}: gender {number(x)}, royalty {number(y)}"
-        rows.append(
-            {"x": float(x), "y": float(y), "label": vega.token(word), "shape": shape, "colour": colour, "tip": tip}
-        )
+        x, y, label = gender[word][how], royalty[word][how], vega.token(word)
+        tip = f"{label}: gender {number(x)}, royalty {number(y)}"
+        rows.append({"x": float(x), "y": float(y), "label": label, "shape": shape, "colour": colour, "tip": tip})
     across, up = (_padded([row[key] for row in rows]) for key in ("x", "y"))
     size = (vega.WIDTH, 230)
     points = vega.points(
@@ -161,29 +149,17 @@ def _padded(values: Sequence[float]) -> tuple[float, float]:
 def neighbors(shown: Shown) -> Iterator[Figure]:
     """The ten nearest of some seed words."""
     seeds = {seed: lists["merged"] for seed, lists in list(shown.details["neighbors"].items())[:12]}
-    rows = [
-        {
-            "seed": vega.token(seed, 14),
-            "v": float(cosine),
-            "tip": f"{vega.token(seed)}: {rank}. {vega.token(word)} ({number(cosine)})",
-        }
-        for seed, nearest in seeds.items()
-        for rank, (word, cosine) in enumerate(nearest, 1)
-    ]
-    first = [
-        {"seed": vega.token(seed, 14), "v": float(nearest[0][1]), "label": vega.token(nearest[0][0], 14)}
-        for seed, nearest in seeds.items()
-        if nearest
-    ]
+    rows: list[vega.Spec] = []
+    for seed, nearest in seeds.items():
+        for rank, (word, cosine) in enumerate(nearest, 1):
+            tip = f"{vega.token(seed)}: {rank}. {vega.token(word)} ({number(cosine)})"
+            about = {"seed": vega.token(seed, 14), "v": float(cosine), "tip": tip}
+            rows.append(about | ({"label": vega.token(word, 14)} if rank == 1 else {}))
+    first = [{key: row[key] for key in ("seed", "v", "label")} for row in rows if "label" in row]
     up = vega.y("seed", kind="nominal", scale={}, axis={"grid": True})
-    mark = {"type": "text", "align": "right", "dy": -9, "dx": 4}
-    text = {"field": "label", "type": "nominal"}
     layers = [
         vega.points(rows, 40, shown.tone, opacity=None, x=vega.x("v", "cosine", scale={"padding": 10}), y=up),
-        vega.layer(mark, first, x=vega.x("v", "cosine"), text=text, y=up),
+        vega.text(first, {"align": "right", "dy": -9, "dx": 4}, x=vega.x("v", "cosine"), y=up),
     ]
-    yield figure(
-        vega.chart(layers, width=260, height=34 * len(seeds)),
-        shown.alias,
-        "The ten nearest neighbors of each seed word; the nearest is named.",
-    )
+    caption = "The ten nearest neighbors of each seed word; the nearest is named."
+    yield shown.figure(layers, caption, width=260, height=34 * len(seeds))
