@@ -121,10 +121,10 @@ def check(  # noqa: PLR0913 - the options of the command line, all by keyword
         The only model can't be read. One of several gives results with the verdict ``error`` instead.
     """
     settings = Settings(seed=seed, confidence_level=confidence_level, probes=probes)
-    given = [one for each in (model if isinstance(model, list | tuple) else [model]) for one in _expanded(each)]
-    models = tuple(_model(one, tokenizer, device, dtype, population) for one in given)
+    given = [single for each in (model if isinstance(model, list | tuple) else [model]) for single in _expanded(each)]
+    models = tuple(_model(single, tokenizer, device, dtype, population) for single in given)
     refuse_equal_aliases([model.spec for model in models])
-    checks = select(properties, [one.spec.alias for one in models[1:]])
+    checks = select(properties, [later.spec.alias for later in models[1:]])
     if device != "auto":
         sources.resolve_device(device)
     budget = None if max_seconds is None else Budget(max_seconds)
@@ -178,8 +178,8 @@ def select(
 ) -> list[Check]:
     """The checks of globs and of functions declared with ``@claim``; all that can be found where neither is given."""
     given = [properties] if isinstance(properties, str) or callable(properties) else list(properties or ())
-    globs = [one for one in given if isinstance(one, str)]
-    functions = [one for one in given if not isinstance(one, str)]
+    globs = [each for each in given if isinstance(each, str)]
+    functions = [each for each in given if not isinstance(each, str)]
     for function in functions:
         if not hasattr(function, "__embcheck__"):
             raise UsageError(f"{function!r} is not a property; declare it with @claim")

@@ -23,21 +23,9 @@ if TYPE_CHECKING:
     from embcheck.spec import ModelSpec
 
 __all__ = [
-    "Bound",
-    "ClaimOutcome",
-    "Declaration",
-    "Direction",
-    "Verdict",
-    "above",
-    "agrees",
-    "beats",
-    "below",
-    "check_margin",
-    "claim",
-    "combine",
-    "decides",
-    "within",
-]
+    "Bound", "ClaimOutcome", "Declaration", "Direction", "Verdict", "above", "agrees", "beats", "below", "check_margin",
+    "claim", "combine", "decides", "within",
+]  # fmt: skip
 
 SIGNIFICANCE = 0.01
 Direction = Literal["both", "down", "up"]
@@ -65,13 +53,7 @@ class ClaimOutcome(Struct, frozen=True):
     high: int | float | UnsetType | None = UNSET
 
     def __post_init__(self) -> None:
-        """Refuse what no claim states, also in a report that is read.
-
-        Raises
-        ------
-        ValueError
-            The numbers are not those of its kind.
-        """
+        """Refuse what no claim states, also in a report that is read."""
         is_range = self.op == "within"
         stated = [number is not UNSET for number in (self.bound, self.low, self.high)]
         if stated != [not is_range, is_range, is_range]:
@@ -90,7 +72,7 @@ class Bound(Protocol):
         ...
 
 
-def _checked(bound: float, name: str) -> None:
+def _require_finite(bound: float, name: str) -> None:
     if not math.isfinite(bound):
         raise UsageError(f"{name}() needs a finite number, got {bound}")
 
@@ -102,7 +84,7 @@ class above:  # noqa: N801 - reads as a word in a claim: @claim(above(0.05))
     bound: float
 
     def __post_init__(self) -> None:
-        _checked(self.bound, "above")
+        _require_finite(self.bound, "above")
 
     def verdict(self, estimate: Estimate) -> Verdict:
         """Hold the bound against the estimate's interval."""
@@ -122,7 +104,7 @@ class below:  # noqa: N801 - reads as a word in a claim
     bound: float
 
     def __post_init__(self) -> None:
-        _checked(self.bound, "below")
+        _require_finite(self.bound, "below")
 
     def verdict(self, estimate: Estimate) -> Verdict:
         """Hold the bound against the estimate's interval."""
@@ -143,8 +125,8 @@ class within:  # noqa: N801 - reads as a word in a claim
     high: float
 
     def __post_init__(self) -> None:
-        _checked(self.low, "within")
-        _checked(self.high, "within")
+        _require_finite(self.low, "within")
+        _require_finite(self.high, "within")
         if self.low >= self.high:
             raise UsageError(f"within() needs low < high, got {self.low} and {self.high}")
 
@@ -275,13 +257,7 @@ class Declaration:
 
 
 def check_margin(margin: float | None, bad: str) -> None:
-    """Check how a property says that it may move.
-
-    Raises
-    ------
-    UsageError
-        The margin is not a positive number, or the direction is unknown.
-    """
+    """Raise `UsageError` where a property's margin is not a positive number, or its direction is unknown."""
     if margin is not None and not (math.isfinite(margin) and margin > 0):
         raise UsageError(f"margin must be a positive number, got {margin}")
     if bad not in {"both", "down", "up"}:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib
 import math
 from collections import Counter
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from dataclasses import dataclass, field, replace
+from functools import wraps
+from typing import TYPE_CHECKING, Annotated, Any, Literal, ParamSpec
 
 import msgspec
 from msgspec import Meta, Struct
@@ -22,7 +23,11 @@ if TYPE_CHECKING:
 
     from embcheck.stats.intervals import Interval
 
-__all__ = ["KEPT", "Estimate", "Part", "Reference", "Snapshot", "distinct", "part"]
+__all__ = ["KEPT", "Details", "Estimate", "Part", "Reference", "Snapshot", "distinct", "measure", "part"]
+
+_P = ParamSpec("_P")
+Details = dict[str, Any]
+"""What is said beside a value: JSON by contract."""
 
 KEPT = 1_000  # units of a part that are kept: the first ones in hash order
 
@@ -235,6 +240,16 @@ class Estimate:
             about["parts"] = (part(labels, pseudo, pseudo=True),)
         method = f"{around.text} over {over}"
         return cls(value, around.low, around.high, level, method, len(pseudo), unit, units=pseudo, **about)
+
+
+def measure(function: Callable[_P, Estimate]) -> Callable[_P, Estimate]:
+    """The function, with its name in ``Estimate.measure`` of what it returns: pictures and plants know it by that."""
+
+    @wraps(function)
+    def stamped(*args: _P.args, **kwargs: _P.kwargs) -> Estimate:
+        return replace(function(*args, **kwargs), measure=function.__name__)
+
+    return stamped
 
 
 def part(

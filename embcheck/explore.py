@@ -16,9 +16,8 @@ import torch
 from embcheck.checks.record import plain
 from embcheck.errors import NotMeasurable, UsageError
 from embcheck.measures import analogy_accuracy
-from embcheck.measures.forms import forms_of
 from embcheck.measures.kernels import blocks
-from embcheck.measures.resolve import listed
+from embcheck.measures.resolve import forms_of, listed
 from embcheck.table.vocabulary import TokenKind
 
 if TYPE_CHECKING:

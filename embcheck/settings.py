@@ -6,24 +6,18 @@ import os
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from embcheck.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
 __all__ = [
-    "DEFAULT_PROBES",
-    "EXACT_UP_TO",
-    "Settings",
-    "current",
-    "decided",
-    "deciding",
-    "in_ci",
-    "prepare_process",
-    "using",
-]
+    "DEFAULT_PROBES", "EXACT_UP_TO", "Settings", "current", "in_ci", "in_force", "is_decided", "prepare_process",
+    "using", "using_rule",
+]  # fmt: skip
 
 DEFAULT_PROBES = 1_000
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of mallopt(3)
@@ -72,8 +66,20 @@ class Settings:
         return usual if self.draws is None else min(usual, self.draws)
 
 
-_current: ContextVar[Settings] = ContextVar("embcheck_settings")
+_T = TypeVar("_T")
 _DEFAULT = Settings()
+_current: ContextVar[Settings] = ContextVar("embcheck_settings")
+_rule: ContextVar[Callable[[float, float], bool]] = ContextVar("embcheck_rule")
+
+
+@contextmanager
+def in_force(variable: ContextVar[_T], value: _T) -> Iterator[_T]:
+    """Give a variable a value for the ``with`` block."""
+    token = variable.set(value)
+    try:
+        yield value
+    finally:
+        variable.reset(token)
 
 
 def current() -> Settings:
@@ -81,30 +87,17 @@ def current() -> Settings:
     return _current.get(_DEFAULT)
 
 
-@contextmanager
-def using(settings: Settings) -> Iterator[Settings]:
+def using(settings: Settings) -> AbstractContextManager[Settings]:
     """Put ``settings`` in force for the ``with`` block."""
-    token = _current.set(settings)
-    try:
-        yield settings
-    finally:
-        _current.reset(token)
+    return in_force(_current, settings)
 
 
-_rule: ContextVar[Callable[[float, float], bool]] = ContextVar("embcheck_rule")
-
-
-@contextmanager
-def deciding(rule: Callable[[float, float], bool]) -> Iterator[None]:
+def using_rule(rule: Callable[[float, float], bool]) -> AbstractContextManager[object]:
     """Put a rule in force for the ``with`` block: whether an interval decides all claims on it."""
-    token = _rule.set(rule)
-    try:
-        yield
-    finally:
-        _rule.reset(token)
+    return in_force(_rule, rule)
 
 
-def decided(low: float, high: float) -> bool:
+def is_decided(low: float, high: float) -> bool:
     """Whether an interval decides the claims in force; outside a run there are none, and nothing does."""
     rule = _rule.get(None)
     return rule is not None and rule(low, high)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from scipy import special
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from embcheck.checks.record import Json
     from embcheck.estimate import Part, Snapshot
 
-__all__ = ["Difference", "between"]
+    Tail = Callable[[float, Literal["down", "up"]], float]
 
 MOVED = 10
 MIN_SHARED = 20
-_Tail = "Callable[[float, Literal['down', 'up']], float]"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,8 +44,8 @@ class Difference:
     comparison: Literal["exact", "paired", "unpaired"]
     method: str
     n: int
-    tail: Callable[[float, Literal["down", "up"]], float]
-    moved: Sequence[dict[str, Any]] = field(default=())
+    tail: Tail
+    moved: Sequence[Json] = field(default=())
 
     @property
     def is_zero(self) -> bool:
@@ -70,17 +70,12 @@ class _Pair:
 def between(old: Snapshot, new: Snapshot, confidence_level: float) -> Difference:
     """The change from one estimate to another of the same property and parameters."""
     pairs = _paired(old.parts, new.parts)
-    moved = _moved(pairs or ())
     value = new.value - old.value
     if old.is_exact and new.is_exact:
+        moved = _moved(pairs or ())
         return Difference(value, value, value, "exact", "both values are exact", new.n, _step(value), moved)
-    if pairs is not None and all(not pair.differences.any() for pair in pairs) and (value == 0 or _sampled(pairs)):
-        return Difference(0.0, 0.0, 0.0, "paired", "all differences are zero", _count(pairs), _step(0.0))
-    found = _by_units(pairs, value, confidence_level) if pairs is not None else None
-    if found is None:
-        return _unpaired(old, new, confidence_level)
-    low, high, method, tail, value = found
-    return Difference(value, low, high, "paired", method, _count(pairs or ()), tail, moved)
+    difference = None if pairs is None else _by_units(pairs, value, confidence_level)
+    return difference or _unpaired(old, new, confidence_level)
 
 
 def _paired(old: Sequence[Part], new: Sequence[Part]) -> list[_Pair] | None:
@@ -99,16 +94,12 @@ def _paired(old: Sequence[Part], new: Sequence[Part]) -> list[_Pair] | None:
     return pairs
 
 
-def _sampled(pairs: Sequence[_Pair]) -> bool:
-    return not any(pair.part.pseudo for pair in pairs)
-
-
-def _count(pairs: Sequence[_Pair]) -> int:
-    return sum(len(pair.labels) for pair in pairs)
-
-
-def _by_units(pairs: Sequence[_Pair], value: float, level: float) -> tuple[float, float, str, Any, float] | None:
-    if any(pair.part.pseudo for pair in pairs):
+def _by_units(pairs: Sequence[_Pair], value: float, level: float) -> Difference | None:
+    """The change by the differences of units; none where they don't tell how sure it is."""
+    has_pseudo_values = any(pair.part.pseudo for pair in pairs)
+    if all(not pair.differences.any() for pair in pairs) and (value == 0 or not has_pseudo_values):
+        return _of_pairs(pairs, 0.0, 0.0, 0.0, "all differences are zero", _step(0.0))
+    if has_pseudo_values:
         return _by_pseudo_values(pairs[0], value, level) if len(pairs) == 1 else None
     uncertain = [pair for pair in pairs if pair.rest > 0]
     if len(pairs) == 1 and uncertain:
@@ -116,24 +107,29 @@ def _by_units(pairs: Sequence[_Pair], value: float, level: float) -> tuple[float
     return _by_strata(pairs, uncertain, level)
 
 
-def _by_pseudo_values(pair: _Pair, value: float, level: float) -> tuple[float, float, str, Any, float] | None:
+def _of_pairs(pairs: Sequence[_Pair], value: float, low: float, high: float, method: str, tail: Tail) -> Difference:
+    n = sum(len(pair.labels) for pair in pairs)
+    return Difference(value, low, high, "paired", method, n, tail, _moved(pairs))
+
+
+def _by_pseudo_values(pair: _Pair, value: float, level: float) -> Difference | None:
     """Jackknife-t of the difference of two jackknifed estimates: the pseudo-values' differences are its own."""
     n = len(pair.differences)
     error = float(np.std(pair.differences, ddof=1)) / math.sqrt(n) if n > 1 else 0.0
     if error == 0:
         return None
     low, high, tail = _student(value, error, n - 1, level)
-    return low, high, "jackknife-t of paired differences", tail, value
+    return _of_pairs([pair], value, low, high, "jackknife-t of paired differences", tail)
 
 
-def _by_mean(pair: _Pair, level: float) -> tuple[float, float, str, Any, float] | None:
+def _by_mean(pair: _Pair, level: float) -> Difference | None:
     """Interval of the mean difference of units drawn without replacement."""
     values, part = pair.differences, pair.part
     bounds = None if part.bounds is None else (part.bounds[0] - part.bounds[1], part.bounds[1] - part.bounds[0])
     interval = mean_interval(values, level, part.population, bounds)
     if math.isnan(interval.low):
         return None
-    mean = float(np.mean(values))
+    mean, method = float(np.mean(values)), f"{interval.text}, of paired differences"
     if interval.method is Method.BETTING and bounds is not None:
         limits = bounds
 
@@ -142,19 +138,17 @@ def _by_mean(pair: _Pair, level: float) -> tuple[float, float, str, Any, float] 
             beyond = mean < edge if direction == "down" else mean > edge
             return betting_p_value(values, edge, part.population, limits) if beyond else 1.0
 
-        return interval.low, interval.high, f"{interval.text}, of paired differences", tail, mean
+        return _of_pairs([pair], mean, interval.low, interval.high, method, tail)
     error = math.sqrt(pair.rest * float(np.var(values, ddof=1)) / len(values))
     low, high, student = _student(mean, error, len(values) - 1, level)
-    return low, high, f"{interval.text}, of paired differences", student, mean
+    return _of_pairs([pair], mean, low, high, method, student)
 
 
-def _by_strata(
-    pairs: Sequence[_Pair], uncertain: Sequence[_Pair], level: float
-) -> tuple[float, float, str, Any, float] | None:
+def _by_strata(pairs: Sequence[_Pair], uncertain: Sequence[_Pair], level: float) -> Difference | None:
     """Stratified Student t; parts that were measured whole add no uncertainty."""
     mean = math.fsum(pair.part.weight * float(np.mean(pair.differences)) for pair in pairs)
     if not uncertain:
-        return mean, mean, "paired differences of all units", _step(mean), mean
+        return _of_pairs(pairs, mean, mean, mean, "paired differences of all units", _step(mean))
     if any(len(pair.differences) < 2 for pair in uncertain):
         return None
     variances = [p.part.weight**2 * p.rest * float(np.var(p.differences, ddof=1)) / len(p.labels) for p in uncertain]
@@ -163,10 +157,10 @@ def _by_strata(
         return None
     degrees = total**2 / math.fsum(v**2 / (len(p.labels) - 1) for v, p in zip(variances, uncertain, strict=True))
     low, high, tail = _student(mean, math.sqrt(total), degrees, level)
-    return low, high, "stratified Student t of paired differences", tail, mean
+    return _of_pairs(pairs, mean, low, high, "stratified Student t of paired differences", tail)
 
 
-def _student(value: float, error: float, degrees: float, level: float) -> tuple[float, float, Any]:
+def _student(value: float, error: float, degrees: float, level: float) -> tuple[float, float, Tail]:
     half = student_t((1 + level) / 2, degrees) * error
 
     def tail(margin: float, direction: Literal["down", "up"]) -> float:
@@ -176,7 +170,7 @@ def _student(value: float, error: float, degrees: float, level: float) -> tuple[
     return value - half, value + half, tail
 
 
-def _step(value: float) -> Callable[[float, Literal["down", "up"]], float]:
+def _step(value: float) -> Tail:
     """The p-value of a change that is known."""
 
     def tail(margin: float, direction: Literal["down", "up"]) -> float:
@@ -188,7 +182,7 @@ def _step(value: float) -> Callable[[float, Literal["down", "up"]], float]:
 def _unpaired(old: Snapshot, new: Snapshot, level: float) -> Difference:
     """Two intervals side by side, as of independent samples (MOVER: Zou and Donner, Statistics in Medicine, 2008)."""
     value = new.value - old.value
-    ends = [_at_level(one, level) for one in (old, new)]
+    ends = [_at_level(snapshot, level) for snapshot in (old, new)]
     low = value - math.hypot(new.value - ends[1][0], ends[0][1] - old.value)
     high = value + math.hypot(ends[1][1] - new.value, old.value - ends[0][0])
     quantile = float(special.ndtri((1 + level) / 2))
@@ -203,18 +197,21 @@ def _unpaired(old: Snapshot, new: Snapshot, level: float) -> Difference:
     return Difference(value, low, high, "unpaired", "two intervals side by side (MOVER)", min(old.n, new.n), tail)
 
 
-def _at_level(one: Snapshot, level: float) -> tuple[float, float]:
+def _at_level(snapshot: Snapshot, level: float) -> tuple[float, float]:
     """An interval carried over to another confidence level, as a normal one would be."""
-    if one.confidence_level == level:
-        return one.low, one.high
-    factor = float(special.ndtri((1 + level) / 2) / special.ndtri((1 + one.confidence_level) / 2))
-    return one.value - factor * (one.value - one.low), one.value + factor * (one.high - one.value)
+    if snapshot.confidence_level == level:
+        return snapshot.low, snapshot.high
+    factor = float(special.ndtri((1 + level) / 2) / special.ndtri((1 + snapshot.confidence_level) / 2))
+    below, above = snapshot.value - snapshot.low, snapshot.high - snapshot.value
+    return snapshot.value - factor * below, snapshot.value + factor * above
 
 
-def _moved(pairs: Sequence[_Pair]) -> list[dict[str, Any]]:
+def _moved(pairs: Sequence[_Pair]) -> list[Json]:
     """The units that moved most, those that moved at all."""
-    found = [
-        (label, float(value)) for pair in pairs for label, value in zip(pair.labels, pair.differences, strict=True)
+    moved: list[Json] = [
+        {"token": label, "value": float(value)}
+        for pair in pairs
+        for label, value in zip(pair.labels, pair.differences, strict=True)
+        if value != 0
     ]
-    found = sorted((one for one in found if one[1] != 0), key=lambda one: (-abs(one[1]), one[0]))[:MOVED]
-    return [{"token": label, "value": value} for label, value in found]
+    return sorted(moved, key=lambda unit: (-abs(unit["value"]), unit["token"]))[:MOVED]

@@ -10,16 +10,15 @@ import torch
 from embcheck.errors import NotMeasurable
 
 if TYPE_CHECKING:
+    from embcheck.checks.record import Json
     from embcheck.table import EmbeddingTable
-
-__all__ = ["MOST", "drift"]
 
 MOST = 20
 NEIGHBORS = 10
 PROBES = 500
 
 
-def drift(old: EmbeddingTable, new: EmbeddingTable) -> dict[str, Any]:
+def drift(old: EmbeddingTable, new: EmbeddingTable) -> Json:
     r"""Rows that are bit-identical, cosines and lengths row by row, neighbours, and what a rotation leaves over.
 
     Over rows of both populations. ``procrustes_residual`` is :math:`\min_Q |AQ - B|_F / |B|_F` over orthogonal Q
@@ -31,13 +30,17 @@ def drift(old: EmbeddingTable, new: EmbeddingTable) -> dict[str, Any]:
     if len(rows) < 2:
         raise NotMeasurable(f"the two populations share {len(rows)} rows; at least 2 are needed")
     a, b = (table.gather(rows).to(table.accumulator).cpu() for table in (old, new))
-    found: dict[str, Any] = {"rows": len(rows)}
+    by_row: Json = {}
     if a.shape[1] == b.shape[1]:
-        found |= _by_row(old, rows, a, b)
-    return found | {"neighbor_jaccard": _jaccard(old, rows, a, b), "neighbors": min(NEIGHBORS, len(rows) - 1)}
+        by_row = _by_row(old, rows, a, b)
+    return (
+        {"rows": len(rows)}
+        | by_row
+        | {"neighbor_jaccard": _jaccard(old, rows, a, b), "neighbors": min(NEIGHBORS, len(rows) - 1)}
+    )
 
 
-def _by_row(old: EmbeddingTable, rows: Any, a: torch.Tensor, b: torch.Tensor) -> dict[str, Any]:
+def _by_row(old: EmbeddingTable, rows: Any, a: torch.Tensor, b: torch.Tensor) -> Json:
     cosines = torch.nn.functional.cosine_similarity(a, b, dim=1)
     ratios = torch.linalg.vector_norm(b, dim=1) / torch.linalg.vector_norm(a, dim=1)
     order = torch.argsort(cosines, stable=True)[:MOST].tolist()
@@ -79,5 +82,5 @@ def _nearest(vectors: torch.Tensor, probes: torch.Tensor, k: int) -> list[list[i
     unit = torch.nn.functional.normalize(vectors, dim=1)
     scores = unit[probes] @ unit.T
     scores[torch.arange(len(probes)), probes] = -torch.inf
-    found: list[list[int]] = torch.topk(scores, k, dim=1).indices.tolist()
-    return found
+    neighbors: list[list[int]] = torch.topk(scores, k, dim=1).indices.tolist()
+    return neighbors

@@ -7,25 +7,87 @@ for each the checkpoint it was measured on. A checksum tells a file that was edi
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
-from msgspec import Meta, structs
+from msgspec import Meta, Struct, structs
 
 from embcheck import files
-from embcheck.baseline.entries import Checkpoint, Entry, StoredEntry
-from embcheck.checks.record import builtins, schema_of, strict_json
+from embcheck.checks.record import Json, builtins, key_of, label_of, schema_of, strict_json
 from embcheck.errors import EmbcheckError
+from embcheck.estimate import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["SCHEMA", "Baseline", "load", "path_of", "rewrite", "schema"]
+Row = Annotated[int, Meta(ge=0)]
+
+
+class Checkpoint(Struct, frozen=True, forbid_unknown_fields=True):
+    """What an entry was measured on: enough to find the same rows again, and to say which checkpoint it was."""
+
+    spec: str
+    revision: str | None
+    weights_sha256: str
+    tokens_sha256: str
+    shape: tuple[Row, Row]
+    dtype: str
+    population: Literal["known", "all"]
+    known_rows: Annotated[
+        tuple[tuple[Row, Row], ...],
+        Meta(description="First and last id of every run of rows that the tokenizer knows."),
+    ]
+    seed: Annotated[int, Meta(ge=0)]
+    embcheck: str
+
+    def __post_init__(self) -> None:
+        ends = [-1, *(end for run in self.known_rows for end in run)]
+        ascending = all(a < b or (a == b and i % 2) for i, (a, b) in enumerate(itertools.pairwise(ends)))
+        if not ascending or ends[-1] >= self.shape[0]:
+            raise ValueError(f"runs of rows must ascend, and end before row {self.shape[0]}")
+
+    @property
+    def id(self) -> str:
+        """A short name for it inside the file."""
+        return hashlib.sha256(json.dumps(builtins(self), sort_keys=True).encode()).hexdigest()[:12]
+
+
+class _Estimated(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    id: Annotated[str, Meta(min_length=1)] = msgspec.field(name="property")
+    params: Json
+    version: int
+    snapshot: Snapshot | None = msgspec.field(name="estimate")
+    """None where it could not be measured; the reason says why."""
+    reason: str | None = msgspec.field()
+
+    @property
+    def key(self) -> str:
+        """Property and parameters."""
+        return key_of(self.id, self.params)
+
+    @property
+    def label(self) -> str:
+        """``analogy_rank[king]``, as a person writes it."""
+        return label_of(self.id, self.params)
+
+
+class Entry(_Estimated, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One check's estimate, with the checkpoint that it is of."""
+
+    checkpoint: Checkpoint
+
+
+class StoredEntry(_Estimated, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One check's estimate as the file has it."""
+
+    checkpoint: Annotated[str, Meta(description="Key of 'checkpoints'.")]
+
 
 SCHEMA = "embcheck-baseline/1"
 _WAY_OUT = "restore it from version control, or make it anew with: embcheck baseline update"
@@ -33,7 +95,7 @@ _PATIENCE = 60.0
 _LARGEST = 256 * 2**20
 
 
-class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _Document(Struct, frozen=True, forbid_unknown_fields=True):
     """The estimates of one model's earlier checkpoint. Written by embcheck only: 'sha256' tells an edited file."""
 
     alias: Annotated[str, Meta(min_length=1)]
@@ -73,13 +135,7 @@ def path_of(folder: Path, alias: str) -> Path:
 
 
 def load(folder: Path, alias: str) -> Baseline | None:
-    """The baseline of a model, ``None`` where it has none.
-
-    Raises
-    ------
-    EmbcheckError
-        The file can't be read, is cut short, was edited by hand, or is of another format.
-    """
+    """The baseline of a model, ``None`` where it has none; `EmbcheckError` where embcheck did not write its file."""
     path = path_of(folder, alias)
     try:
         text = files.read(path, most=_LARGEST).decode("ascii")
@@ -120,7 +176,7 @@ def _parsed(path: Path, alias: str, text: str) -> Baseline:
     return Baseline(alias, path, entries)
 
 
-def schema() -> dict[str, Any]:
+def schema() -> Json:
     """The JSON Schema (2020-12) of the file."""
     return schema_of(_Document, SCHEMA, "embcheck baseline, version 1")
 
@@ -153,7 +209,7 @@ def _lock_file(path: Path) -> str:
     return str(Path(tempfile.gettempdir()) / f"embcheck-{user}-{name}.lock")
 
 
-def _checksum(body: Mapping[str, Any]) -> str:
+def _checksum(body: Json) -> str:
     return hashlib.sha256(_line(body).encode("ascii")).hexdigest()
 
 
@@ -161,6 +217,6 @@ def _line(value: object) -> str:
     return json.dumps(value, sort_keys=True, allow_nan=False)
 
 
-def _block(records: Mapping[str, Mapping[str, Any]]) -> str:
+def _block(records: Mapping[str, Json]) -> str:
     lines: Sequence[str] = [f" {_line(key)}: {_line(records[key])}" for key in sorted(records)]
     return "{\n" + ",\n".join(lines) + "\n}" if lines else "{}"

@@ -30,15 +30,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from embcheck.baseline.change import Difference
-    from embcheck.baseline.entries import Entry
+    from embcheck.baseline.file import Entry
     from embcheck.checks.check import GateMode, Result
     from embcheck.checks.record import State
     from embcheck.claims import Declaration
     from embcheck.estimate import Snapshot
     from embcheck.settings import Settings
     from embcheck.table import EmbeddingTable
-
-__all__ = ["Gate", "compare", "settle"]
 
 
 @dataclass(slots=True)
@@ -138,7 +136,7 @@ def _change(result: Result, baseline: Baseline | None, table: EmbeddingTable, se
         now, tokens = comparable(result, entry, table, settings)
     except NotMeasurable as why:
         return _uncompared(declaration, "stale", str(why))
-    family = sum(one.snapshot is not None for one in baseline.entries.values()) if baseline else 1
+    family = sum(known.snapshot is not None for known in baseline.entries.values()) if baseline else 1
     return compare(entry.snapshot, now, declaration, settings, family=family, tokens=tokens)
 
 
@@ -157,11 +155,7 @@ def compare(
     family: int = 1,
     tokens: Literal["same", "added"] = "same",
 ) -> Change:
-    """The change between two estimates of one property, by its margin and its bad direction.
-
-    ``family`` is the number of comparisons that the level is shared among; ``tokens`` are ``added`` where both
-    estimates are of the shared tokens only.
-    """
+    """The change between two estimates of one property; its level is shared among the comparisons of a ``family``."""
     from embcheck.baseline.change import between
 
     difference = between(old, new, settings.confidence_level)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from embcheck.baseline.entries import Checkpoint, Entry
+from embcheck.baseline.file import Checkpoint, Entry
 from embcheck.checks.evaluate import evaluate
 from embcheck.checks.record import version
 from embcheck.claims import Verdict
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from embcheck.estimate import Snapshot
     from embcheck.settings import Settings
     from embcheck.table import EmbeddingTable
-
-__all__ = ["ADOPT", "checkpoint_of", "comparable", "entry_of"]
 
 ADOPT = "adopt it with: embcheck baseline update"
 
@@ -47,7 +45,8 @@ def comparable(
     if (now.scale, now.unit) != (entry.snapshot.scale, entry.snapshot.unit):
         before = f"{entry.snapshot.scale} over {entry.snapshot.unit}"
         raise NotMeasurable(f"it measures {now.scale} over {now.unit}, the baseline {before}; {ADOPT}")
-    if _same_tokens(old, table):
+    has_its_rows = len(table.vectors) == old.shape[0] or old.population == "known"
+    if has_its_rows and table.tokens_sha256 == old.tokens_sha256:
         return now, "same"
     small = _shared(old, table)
     if small is None:
@@ -56,11 +55,6 @@ def comparable(
     if estimate is None or estimate.reason is not None:
         raise NotMeasurable("it can't be decided on the tokens that the baseline has")
     return estimate.snapshot(), "added"
-
-
-def _same_tokens(old: Checkpoint, table: EmbeddingTable) -> bool:
-    rows = len(table.vectors) == old.shape[0] or old.population == "known"
-    return rows and table.tokens_sha256 == old.tokens_sha256
 
 
 def _shared(old: Checkpoint, table: EmbeddingTable) -> EmbeddingTable | None:
@@ -84,8 +78,8 @@ def _shared(old: Checkpoint, table: EmbeddingTable) -> EmbeddingTable | None:
             table.memo[key] = table.subset(rows if old.population == "all" else rows[~new])
         else:
             table.memo[key] = None
-    found: EmbeddingTable | None = table.memo[key]
-    return found
+    shared: EmbeddingTable | None = table.memo[key]
+    return shared
 
 
 def _expand(runs: Sequence[tuple[int, int]]) -> NDArray[np.int64]:
@@ -121,8 +115,8 @@ def checkpoint_of(table: EmbeddingTable, seed: int) -> Checkpoint:
             seed=seed,
             embcheck=version("embcheck"),
         )
-    found: Checkpoint = table.memo[key]
-    return found
+    checkpoint: Checkpoint = table.memo[key]
+    return checkpoint
 
 
 def entry_of(result: Result, table: EmbeddingTable, settings: Settings) -> tuple[Entry, State] | None:

@@ -13,11 +13,9 @@ from embcheck.settings import in_ci
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from embcheck.checks.record import Change, Control, NullResult
+    from embcheck.checks.record import Change, Control, Json, NullResult
     from embcheck.claims import Bound, ClaimOutcome, Declaration
     from embcheck.estimate import Estimate
-
-__all__ = ["Check", "GateMode", "Result", "checks_of", "claim_outcomes", "error_result", "judge", "skipped_result"]
 
 GateMode = Literal["claims", "regressions", "both"]
 
@@ -49,7 +47,7 @@ class Check:
         return self.other is not None or not self.declaration.of_pairs
 
     @property
-    def record(self) -> dict[str, Any]:
+    def record(self) -> Json:
         """The parameters as JSON types: numbers and strings as they are, other values by their name."""
         params = {k: v if isinstance(v, str | int | float | bool | None) else str(v) for k, v in self.params.items()}
         return params if self.other is None else {**params, "other": self.other}
@@ -138,11 +136,7 @@ def judge(verdict: Verdict, *, expected: bool = True, vacuous: bool = False) -> 
 
 
 def checks_of(functions: Iterable[Callable[..., Estimate]], others: Iterable[str] = ()) -> list[Check]:
-    """All checks of some declared functions: one for each combination of parameter values.
-
-    A property of two models has besides, for each combination, one check for each of the ``others``: the aliases of
-    the models that may stand second in a pair.
-    """
+    """One check for each combination of parameter values; of pairs, also for each of the ``others``, by alias."""
     seconds = (None, *others)
     checks = []
     for function in functions:

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from embcheck.checks.evaluate import Check
 
-__all__ = ["collect", "declared", "functions", "matches", "refuse_pytest_only", "select"]
-
 _SHIPPED = "embcheck.properties"
 _FOUND_BY_ITSELF = Path("properties")
 
@@ -39,17 +37,17 @@ def collect(paths: Sequence[Path] = (), *, globs: Sequence[str] = (), others: Se
 
 def functions(paths: Sequence[Path] = ()) -> list[Callable[..., Any]]:
     """Every declared property function, in order of file name and line."""
-    found: dict[str, Callable[..., Any]] = {}
+    by_name: dict[str, Callable[..., Any]] = {}
     shipped = list(_shipped_modules())
     files = _other_files(paths, [Path(str(module.__file__)) for module in shipped])
     for module in (*shipped, *map(_load, files)):
         for function in declared(module):
-            first = found.setdefault(function.__name__, function)
+            first = by_name.setdefault(function.__name__, function)
             if first is not function:
                 raise UsageError(
                     f"two properties are called {function.__name__!r}: {_file(first)} and {_file(function)}; rename one"
                 )
-    return sorted(found.values(), key=lambda f: (Path(_file(f)).name, f.__code__.co_firstlineno))
+    return sorted(by_name.values(), key=lambda f: (Path(_file(f)).name, f.__code__.co_firstlineno))
 
 
 def declared(module: ModuleType) -> list[Callable[..., Any]]:
@@ -101,13 +99,13 @@ def _other_files(paths: Sequence[Path], shipped: Sequence[Path]) -> Iterator[Pat
     seen = {file.resolve() for file in shipped}
     copies = {_digest(file) for file in shipped}
     # A folder that nobody named may belong to something else: only files that speak of embcheck are run.
-    found = [file for file in _files_in(_FOUND_BY_ITSELF) if b"embcheck" in _read(file)]
-    if found and files.holds_model(Path()) and _FOUND_BY_ITSELF.resolve() not in {path.resolve() for path in paths}:
+    unnamed = [file for file in _files_in(_FOUND_BY_ITSELF) if b"embcheck" in _read(file)]
+    if unnamed and files.holds_model(Path()) and _FOUND_BY_ITSELF.resolve() not in {path.resolve() for path in paths}:
         raise UsageError(
-            f"{found[0]} lies beside a model's weights, and is not run by itself; start embcheck elsewhere, or say "
+            f"{unnamed[0]} lies beside a model's weights, and is not run by itself; start embcheck elsewhere, or say "
             "--properties properties if it is yours"
         )
-    for file in (*found, *(file for path in paths for file in _named(path))):
+    for file in (*unnamed, *(file for path in paths for file in _named(path))):
         if file.resolve() not in seen and _digest(file) not in copies:
             seen.add(file.resolve())
             yield file

@@ -19,7 +19,7 @@ from embcheck.checks.record import Control, NullResult, plain
 from embcheck.claims import Verdict, beats, combine, decides
 from embcheck.errors import NotMeasurable, UsageError
 from embcheck.estimate import Estimate
-from embcheck.settings import Settings, deciding, using
+from embcheck.settings import Settings, using, using_rule
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,25 +56,21 @@ def evaluate(
     wrongly; what the table lacks makes a skipped result instead.
     """
     started = time.perf_counter()
-    with using(settings), deciding(lambda low, high: decides(check.declaration.claims, low, high)):
+    with using(settings), using_rule(lambda low, high: decides(check.declaration.claims, low, high)):
         try:
             estimate = _measure(check, table, check.params, rng_for(settings.seed, check))
             estimate = _draw_missing_nulls(check, table, estimate, settings)
         except NotMeasurable as why:
             result = skipped_result(check, str(why), expected=expected)
         else:
-            result = _judge(check, estimate, expected=expected)
+            verdict, reason = _verdict(check, estimate)
+            if not expected and verdict is Verdict.HOLDS:
+                reason = "it holds, but the configuration expects it not to; remove the exception"
+            claims = claim_outcomes(check.declaration.claims, estimate, verdict)
+            result = Result(check, verdict, estimate, claims, _nulls(estimate), reason=reason, expected=expected)
             if control and check.declaration.on_noise == "fails":
                 result = _with_control(result, table, settings)
     return replace(result, seconds=time.perf_counter() - started)
-
-
-def _judge(check: Check, estimate: Estimate, *, expected: bool) -> Result:
-    verdict, reason = _verdict(check, estimate)
-    if not expected and verdict is Verdict.HOLDS:
-        reason = "it holds, but the configuration expects it not to; remove the exception"
-    claims = claim_outcomes(check.declaration.claims, estimate, verdict)
-    return Result(check, verdict, estimate, claims, _nulls(estimate), reason=reason, expected=expected)
 
 
 def _measure(check: Check, table: Subject, params: Mapping[str, Any], rng: np.random.Generator) -> Estimate:
@@ -96,23 +92,14 @@ def _draw_missing_nulls(check: Check, table: Subject, estimate: Estimate, settin
             rng = rng_for(settings.seed, check, bound.name)
             values = []
             for _ in range(settings.drawn(WHOLE_TABLE_DRAWS)):
-                other, params = _drawn_from(bound, check, table, rng)
+                try:
+                    other, params = bound.null(table, dict(check.params), rng)
+                except KeyError as lacking:
+                    changes = f"{lacking}, which the null {bound.name} changes"
+                    raise UsageError(f"property {check.declaration.id} has no parameter {changes}") from None
                 values.append(_measure(check, other, params, rng).value)
             draws[bound.name] = np.array(values)
     return replace(estimate, draws=draws)
-
-
-def _drawn_from(
-    bound: beats, check: Check, table: Subject, rng: np.random.Generator
-) -> tuple[Subject, Mapping[str, Any]]:
-    """One draw of a null: a table, or parameters, without the structure in question."""
-    try:
-        other, params = bound.null(table, dict(check.params), rng)
-    except KeyError as lacking:
-        raise UsageError(
-            f"property {check.declaration.id} has no parameter {lacking}, which the null {bound.name} changes"
-        ) from None
-    return other, params
 
 
 def _verdict(check: Check, estimate: Estimate) -> tuple[Verdict, str | None]:
@@ -134,10 +121,7 @@ def _nulls(estimate: Estimate) -> tuple[NullResult, ...]:
 
 
 def _with_control(result: Result, table: Subject, settings: Settings) -> Result:
-    """The result with what random tables of the model's tokens and width gave.
-
-    Of a pair of models, the second one's table is the random one.
-    """
+    """The result with what random tables of the model's tokens and width gave, of a pair for the second one."""
     check = result.check
     *kept, small = nulls.control_subsets(table, CONTROL_ROWS, check.params)
     holds = 0

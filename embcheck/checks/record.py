@@ -18,37 +18,14 @@ from embcheck.claims import ClaimOutcome, Direction, Verdict
 from embcheck.errors import EmbcheckError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from embcheck.estimate import Estimate
-
-__all__ = [
-    "FAILING",
-    "SCHEMA",
-    "Change",
-    "Control",
-    "EstimateRecord",
-    "ModelRecord",
-    "NullResult",
-    "Population",
-    "Report",
-    "ResultRecord",
-    "RunRecord",
-    "State",
-    "builtins",
-    "estimate_record",
-    "key_of",
-    "label_of",
-    "plain",
-    "schema_of",
-    "strict_json",
-    "version",
-]
 
 SCHEMA: Literal["embcheck-report/1"] = "embcheck-report/1"
 FAILING = frozenset({"regressed", "undecided", "stale"})
 """States that don't pass."""
 
+Json = dict[str, Any]
+"""An object of JSON."""
 Number = int | float  # a rank is read back as the whole number that it was
 Probability = Annotated[float, Meta(ge=0, le=1)]
 Level = Annotated[float, Meta(gt=0, lt=1)]
@@ -71,7 +48,7 @@ class EstimateRecord(Struct, frozen=True, omit_defaults=True):
     n: Count
     unit: str
     exact: bool
-    effect: dict[str, Any] | None
+    effect: Json | None
     measure: Annotated[str, Meta(description="That of `embcheck.measures` which made it; pictures hang on it.")] = ""
 
 
@@ -117,7 +94,7 @@ class Change(Struct, frozen=True, kw_only=True):
     p_value: Probability | None = None
     p_adjusted: Annotated[Probability | None, Meta(description="Holm, over the family.")] = None
     family: Annotated[Positive | None, Meta(description="Entries of the baseline file.")] = None
-    moved: Annotated[tuple[dict[str, Any], ...], Meta(description="The units that moved most.")] = ()
+    moved: Annotated[tuple[Json, ...], Meta(description="The units that moved most.")] = ()
 
 
 class ResultRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -137,8 +114,8 @@ class ResultRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     nulls: tuple[NullResult, ...]
     control: Control | None
     change: Change | None
-    details: dict[str, Any]
-    counterexamples: tuple[dict[str, Any], ...]
+    details: Json
+    counterexamples: tuple[Json, ...]
     reason: str | None
     expected: Annotated[bool, Meta(description="False, or absent: for a check that is configured not to hold.")] = True
 
@@ -200,7 +177,7 @@ class Report(Struct, frozen=True):
 
     schema: Literal["embcheck-report/1"]
     run: RunRecord
-    timing: dict[str, Any]
+    timing: Json
     models: tuple[ModelRecord, ...]
 
     @property
@@ -209,12 +186,12 @@ class Report(Struct, frozen=True):
         return tuple(result for model in self.models for result in model.results)
 
 
-def key_of(name: str, params: Mapping[str, Any]) -> str:
+def key_of(name: str, params: Json) -> str:
     """A check's key in baselines and reports: property and parameters, whatever their order."""
     return f"{name} {json.dumps(params, sort_keys=True)}"
 
 
-def label_of(name: str, params: Mapping[str, Any]) -> str:
+def label_of(name: str, params: Json) -> str:
     """``analogy_rank[king]``: a property's id and parameters, as a person writes them."""
     inside = "-".join(map(str, params.values()))
     return f"{name}[{inside}]" if inside else name
@@ -238,10 +215,10 @@ def builtins(record: Struct) -> Any:
     return plain(to_builtins(record, str_keys=True))
 
 
-def schema_of(document: type[Struct], name: str, title: str) -> dict[str, Any]:
+def schema_of(document: type[Struct], name: str, title: str) -> Json:
     """The JSON Schema (2020-12) of a kind of file."""
     names = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": name}
-    generated: dict[str, Any] = plain(msgspec.json.schema(document))  # defaults that are tuples become lists
+    generated: Json = plain(msgspec.json.schema(document))  # defaults that are tuples become lists
     return names | generated | {"title": title}
 
 

@@ -13,7 +13,7 @@ from embcheck.baseline.file import path_of
 from embcheck.baseline.gate import Gate
 from embcheck.claims import Verdict
 from embcheck.cli.check import check_and_deliver, prepared
-from embcheck.cli.common import OK, notice, options, show_lines
+from embcheck.cli.common import MEASURING, OK, notice, options, show_lines
 from embcheck.config.config import resolve
 from embcheck.config.models import needed
 from embcheck.config.project import add_model, read_project
@@ -28,14 +28,10 @@ if TYPE_CHECKING:
     from embcheck.checks.record import Report
     from embcheck.config.config import Config
 
-__all__ = ["COMMANDS"]
-
-_MEASURING = ("property", "properties", "device", "dtype", "seed", "confidence", "probes", "population")
-
 
 @click.command(short_help="Take a model into the project, with its baseline.")
 @click.argument("spec")
-@options(*(name for name in _MEASURING if name != "property"), "baseline_dir", "update", "show")
+@options(*(name for name in MEASURING if name != "property"), "baseline_dir", "update", "show")
 def init(spec: str, **given: Any) -> int:
     """Measure SPEC once, and write it into the project so that the same checkpoint passes from then on.
 
@@ -79,10 +75,7 @@ def init(spec: str, **given: Any) -> int:
 
 
 def _exceptions(report: Report) -> dict[str, dict[str, str]]:
-    """By the model that they stand under: the checks that do not hold and are not excused yet, and why.
-
-    Raises `EmbcheckError` where one can't be run.
-    """
+    """By the model that they stand under: the checks that do not hold and are not excused yet, and why."""
     exceptions: dict[str, dict[str, str]] = {}
     for model in report.models:
         for result in model.results:
@@ -97,11 +90,8 @@ def _exceptions(report: Report) -> dict[str, dict[str, str]]:
 def _own_options(config: Config) -> dict[str, Any]:
     """Options of this measurement that later ones need too, where they are not the defaults."""
     default = resolve({}, root=config.root)
-    found = {
-        "device": config.device if config.device != default.device else None,
-        "dtype": config.dtype if config.dtype != default.dtype else None,
-    }
-    return {key: value for key, value in found.items() if value is not None}
+    own = {"device": config.device, "dtype": config.dtype}
+    return {key: value for key, value in own.items() if value is not None and value != getattr(default, key)}
 
 
 @click.group(short_help="Keep the baselines that checkpoints are compared with.")
@@ -111,7 +101,7 @@ def baseline() -> None:
 
 @baseline.command(short_help="Measure models and write their baselines.")
 @click.argument("specs", nargs=-1, metavar="[SPEC]...")
-@options(*_MEASURING, "baseline_dir", "update", "show")
+@options(*MEASURING, "baseline_dir", "update", "show")
 def update(specs: tuple[str, ...], **given: Any) -> int:
     """Measure models (by default all that are configured) and write what is new or changed to their baselines.
 
@@ -123,7 +113,7 @@ def update(specs: tuple[str, ...], **given: Any) -> int:
 
 @baseline.command(short_help="Show how models differ from their baselines.")
 @click.argument("specs", nargs=-1, metavar="[SPEC]...")
-@options(*_MEASURING, "baseline_dir", "json")
+@options(*MEASURING, "baseline_dir", "json")
 def diff(specs: tuple[str, ...], **given: Any) -> int:
     """Measure models (by default all that are configured) and show every change against their baselines."""
     config = resolve({**given, "model": specs}, root=Path.cwd())

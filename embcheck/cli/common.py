@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from embcheck.config.options import Option
     from embcheck.reports.wording import Line
 
-__all__ = ["FAILED", "INTERNAL", "INTERRUPTED", "NOTHING_RAN", "OK", "USAGE", "notice", "options", "show_lines"]
-
+MEASURING = ("property", "properties", "device", "dtype", "seed", "confidence", "probes", "population")
 OK, FAILED, INTERRUPTED, INTERNAL, USAGE, NOTHING_RAN = range(6)
 _Command = TypeVar("_Command", bound="Callable[..., Any]")
 _STYLES: dict[str, dict[str, Any]] = {
@@ -47,13 +46,13 @@ def options(*names: str) -> Callable[[_Command], _Command]:
     return decorate
 
 
-def _click_option(found: Option) -> Callable[[_Command], _Command]:
-    unsaid = found.default is None or found.default is False or found.default == ()
-    text = found.help if unsaid else f"{found.help} [default: {found.default}]"
-    if found.kind == "flag":
-        return click.option(f"--{found.flag}", is_flag=True, default=None, help=text)
-    metavar = found.metavar or "|".join(found.choices)
-    return click.option(f"--{found.flag}", multiple=found.multiple, metavar=metavar, help=text)
+def _click_option(spec: Option) -> Callable[[_Command], _Command]:
+    unsaid = spec.default is None or spec.default is False or spec.default == ()
+    text = spec.help if unsaid else f"{spec.help} [default: {spec.default}]"
+    if spec.kind == "flag":
+        return click.option(f"--{spec.flag}", is_flag=True, default=None, help=text)
+    metavar = spec.metavar or "|".join(spec.choices)
+    return click.option(f"--{spec.flag}", multiple=spec.multiple, metavar=metavar, help=text)
 
 
 def notice(message: str) -> None:

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from embcheck.reports.wording import Line
     from embcheck.spec import ModelSpec
 
-__all__ = ["COMMANDS"]
-
 _TABLE = ("device", "dtype", "population", "matrix", "tensor", "json")
 _count = click.option("-k", "count", type=click.IntRange(min=1), default=10, help="How many to show. [default: 10]")
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import click
 
-from embcheck.cli import baselines, check, compare, explore, report, selftest, sweeps
-
-__all__ = ["program"]
+from embcheck.cli import baselines, check, explore, report, sweeps
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -15,6 +13,6 @@ def program() -> None:
     """Property tests for embedding matrices."""
 
 
-_GROUPS = (check, explore, baselines, compare, report, sweeps, selftest)
+_GROUPS = (check, explore, baselines, report, sweeps)
 for _command in (command for group in _GROUPS for command in group.COMMANDS):
     program.add_command(_command)

@@ -1,4 +1,4 @@
-"""The command ``report``: show a JSON report again, or make a page of it, without the model."""
+"""The commands ``report``, which shows a JSON report again, and ``compare`` of two models or reports."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from embcheck.cli.common import options, show_lines
+from embcheck.cli.common import FAILED, MEASURING, OK, options, show_lines
 from embcheck.config.config import resolve
 from embcheck.errors import UsageError
-from embcheck.reports import html, json_file, outputs, summary, terminal
-from embcheck.reports.terminal import trends
+from embcheck.reports import html, json_file, outputs, series, summary, terminal
+from embcheck.reports.terminal import comparison as view
+from embcheck.run import comparison
 
 if TYPE_CHECKING:
     from embcheck.config.config import Config
-
-__all__ = ["COMMANDS"]
 
 
 @click.command(short_help="Show a JSON report again, or make a page of it.")
@@ -49,8 +48,37 @@ def _sweep(file: Path, config: Config) -> int:
     rows = read(file)
     if config.html:
         html.write_trends(rows, config.html)
-    show_lines(lambda encoding: trends.lines(rows, encoding=encoding))
+    show_lines(lambda encoding: series.lines(rows, encoding=encoding))
     return 0
 
 
-COMMANDS = (report,)
+# --- compare ----------------------------------------------------------------------------------------------------------
+
+
+@click.command(short_help="Compare two checkpoints, or two reports.")
+@click.argument("first", metavar="A")
+@click.argument("second", metavar="B")
+@options(*MEASURING, "json")
+def compare(first: str, second: str, **given: Any) -> int:
+    """Compare B with A: how far each property moved, and for one tokenizer how far each token did.
+
+    A and B are two model specs, or two reports that --json wrote (whose changes are unpaired: they hold no units).
+    Exit code 1 where a property regressed or is undecided, or can't be run.
+    """
+    config = resolve(given, root=Path.cwd())
+    if config.json:
+        json_file.check_writable(config.json)
+    reports = [Path(name).suffix == ".json" and Path(name).is_file() for name in (first, second)]
+    if any(reports) and not all(reports):
+        raise UsageError(f"{first!r} and {second!r}: give two specs or two JSON reports, not one of each")
+    if all(reports):
+        compared = comparison.of_reports(config, Path(first), Path(second))
+    else:
+        compared = comparison.of_models(config, first, second)
+    show_lines(lambda encoding: view.lines(compared, encoding), json=config.json)
+    if config.json:
+        json_file.write(comparison.as_json(compared), config.json)
+    return FAILED if compared.fails else OK
+
+
+COMMANDS = (compare, report)

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from embcheck.checks.evaluate import Result
     from embcheck.sweep import Broken, Checkpoint, Swept
 
-__all__ = ["COMMANDS"]
-
 _MEASURING = ("property", "properties", "device", "dtype", "seed", "confidence", "probes", "population")
 _globs = click.option(
     "--glob", "globs", multiple=True, metavar="PATTERN", help="Checkpoints on disk, such as 'runs/*/checkpoint-*'."
@@ -80,11 +78,11 @@ def sweep(specs: tuple[str, ...], **given: Any) -> int:
 
 
 def _swept(found: Swept, encoding: str) -> Iterator[Line]:
-    from embcheck.reports.terminal import trends
+    from embcheck.reports import series
 
     total = len(found.rows)
     yield Line(f"{total} results, {found.computed} computed now: {safe(str(found.path), 200, encoding=encoding)}")
-    yield from trends.lines(found.rows, encoding=encoding)
+    yield from series.lines(found.rows, encoding=encoding)
 
 
 @click.command(short_help="Find the checkpoint where a claim broke.")

@@ -19,7 +19,7 @@ import shlex
 import tomllib
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal
 
 from embcheck import files
 from embcheck.config import per_model
@@ -30,13 +30,11 @@ from embcheck.errors import ConfigError
 from embcheck.settings import Settings, in_ci
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
     from embcheck.checks.check import Check, GateMode
     from embcheck.spec import ModelSpec
-
-__all__ = ["Config", "resolve", "unconfigured"]
 
 _PREFIX = "EMBCHECK_"
 BASELINES = "embcheck-baselines"
@@ -91,14 +89,6 @@ class Config:
         """What the configuration says of the model of that alias."""
         return self.per_model.get(alias, PerModel())
 
-    def device_of(self, alias: str) -> str:
-        """Where to compute on the model of that alias."""
-        return self.of(alias).device or self.device
-
-    def dtype_of(self, alias: str) -> str | None:
-        """The type that the model's vectors are converted to."""
-        return self.of(alias).dtype or self.dtype
-
     def placed(self, spec: ModelSpec) -> ModelSpec:
         """The spec with the matrix and tensor that were asked for."""
         return spec.having(matrix=None if self.matrix == "input" else self.matrix, tensor=self.tensor)
@@ -133,7 +123,8 @@ def _resolve(
     values.update(_from_environment(environment))
     values.update(_from_command_line(given))
     base = root.resolve() if file is None else file.parent
-    _refuse_silent_update(given, values["update"])
+    if values["update"] and not given.get("update") and in_ci():
+        raise ConfigError("in CI a baseline is updated only with --update on the command line, not by configuration")
     asks_for_baselines = values["baseline_dir"] is not None and values["gate"] is None
     values["baseline_dir"] = values["baseline_dir"] or base / BASELINES
     values["gate"] = values["gate"] or ("both" if any(values["baseline_dir"].glob("*.json")) else "claims")
@@ -153,28 +144,23 @@ def _resolve(
     return replace(config, models=placed, configured_models=known)
 
 
-def _refuse_silent_update(given: Mapping[str, object], update: tuple[str, ...]) -> None:
-    if update and not given.get("update") and in_ci():
-        raise ConfigError("in CI a baseline is updated only with --update on the command line, not by configuration")
-
-
 # --- the four places that options come from ---------------------------------------------------------------------
 
 
 def _from_command_line(given: Mapping[str, object]) -> dict[str, Any]:
     known = {option.name: option for option in OPTIONS}
-    found = {}
+    values = {}
     for name, value in given.items():
         if name not in known:
             raise ConfigError(f"there is no option {name!r}; {closest(name, list(known))}")
         if value is not None and value not in ((), []):
-            found[name] = convert(known[name], value, Origin(f"option {known[name].flag}"))
-    return found
+            values[name] = convert(known[name], value, Origin(f"option {known[name].flag}"))
+    return values
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     known = {option.variable: option for option in OPTIONS}
-    found = {}
+    values = {}
     for name in sorted(environment):
         if not name.startswith(_PREFIX) or name in _OTHERS:
             continue
@@ -183,31 +169,32 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
             raise ConfigError(f"unknown environment variable {got}; {closest(name, list(known))}")
         option, origin = known[name], Origin(f"environment variable {name}")
         if text := environment[name].strip():
-            found[option.name] = convert(option, _words(text, origin) if option.multiple else text, origin)
-    return found
+            values[option.name] = convert(option, _words(text, origin) if option.multiple else text, origin)
+    return values
 
 
 def _from_file(file: Path | None, table: Mapping[str, object]) -> dict[str, Any]:
     known = {option.key: option for option in OPTIONS}
-    found = {}
+    values = {}
     for key, value in table.items():
         if key == "model":
             continue
         if key not in known:
-            _unknown_key(file, "[tool.embcheck]", key, value, [*known, "model"])
+            hint = closest(key, [*known, "model"])
+            raise ConfigError(f"{file}: [tool.embcheck] unknown key {key!r} (= {value!r}); {hint}")
         option = known[key]
         origin = Origin(f"{file}: [tool.embcheck] {key}", None if file is None else file.parent)
         typed = isinstance(value, bool) if option.kind == "flag" else not isinstance(value, bool)
         if not typed or (option.kind in {"integer", "number"} and isinstance(value, str)):
             wrong(origin, option, value)
-        found[option.name] = convert(option, value, origin)
+        values[option.name] = convert(option, value, origin)
         is_output = file is not None and option.name in _OUTPUTS
-        if is_output and not found[option.name].resolve().is_relative_to(origin.path(".").resolve()):
+        if is_output and not values[option.name].resolve().is_relative_to(origin.path(".").resolve()):
             raise ConfigError(
                 f"{origin.name}: {value!r} lies outside of the project's folder, where a file may name no output; "
                 f"give it as --{option.flag}"
             )
-    return found
+    return values
 
 
 def _table(root: Path) -> tuple[Path | None, Mapping[str, object]]:
@@ -244,7 +231,3 @@ def _words(text: str, origin: Origin) -> list[str]:
         return shlex.split(text)
     except ValueError as error:
         raise ConfigError(f"{origin.name}={text!r}: {error}") from None
-
-
-def _unknown_key(file: Path | None, where: str, key: str, value: object, known: Sequence[str]) -> NoReturn:
-    raise ConfigError(f"{file}: {where} unknown key {key!r} (= {value!r}); {closest(key, known)}")

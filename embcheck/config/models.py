@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from embcheck.spec import ModelSpec
     from embcheck.table import EmbeddingTable
 
-__all__ = ["load", "meant", "named", "needed", "refuse_equal_aliases"]
-
 
 def needed(config: Config) -> tuple[ModelSpec, ...]:
     """The models to check, one a layer for ``@layer=all``."""
@@ -57,6 +55,6 @@ def refuse_equal_aliases(models: Sequence[ModelSpec]) -> None:
 
 def load(config: Config, spec: ModelSpec) -> EmbeddingTable:
     """A model's table, on the device and in the type that are configured for it."""
-    return sources.load(
-        spec, device=config.device_of(spec.alias), dtype=config.dtype_of(spec.alias), population=config.population
-    )
+    own = config.of(spec.alias)
+    device, dtype = own.device or config.device, own.dtype or config.dtype
+    return sources.load(spec, device=device, dtype=dtype, population=config.population)

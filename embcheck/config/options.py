@@ -9,8 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["OPTIONS", "UPDATES", "Kind", "Option", "option"]
-
 Kind = Literal["text", "integer", "number", "flag", "path", "probes", "device", "updates"]
 UPDATES = ("new", "changed", "prune")
 
@@ -145,7 +143,4 @@ OPTIONS = (
 
 def option(name: str) -> Option:
     """The option of that name."""
-    for found in OPTIONS:
-        if found.name == name:
-            return found
-    raise KeyError(name)
+    return {known.name: known for known in OPTIONS}[name]

@@ -20,7 +20,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from embcheck.checks.collect import matches
 from embcheck.claims import above, below, check_margin, within
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
     from embcheck.checks.evaluate import Check
     from embcheck.claims import Declaration
-
-__all__ = ["PerModel", "adapt", "check_names", "read"]
 
 _KEYS = ("exceptions", "property", "device", "dtype", "claims", "parameters")
 _BOUNDS: Mapping[str, Any] = {"above": above, "below": below, "within": within}
@@ -74,32 +72,30 @@ def _read_one(where: str, alias: str, given: object) -> PerModel:
     for key, value in given.items():
         if key not in _KEYS:
             raise ConfigError(f"{where} unknown key {key!r} (= {value!r}); {closest(key, _KEYS)}")
-    found: dict[str, Any] = {
+    values: dict[str, Any] = {
         key: convert(option(key), given[key], Origin(f"{where} {key}")) for key in ("device", "dtype") if key in given
     }
     if "exceptions" in given:
-        found["exceptions"] = _names(f"{where} exceptions", given["exceptions"])
+        values["exceptions"] = _names(f"{where} exceptions", given["exceptions"])
     if "property" in given:
-        found["property"] = convert(option("property"), given["property"], Origin(f"{where} property"))
+        values["property"] = convert(option("property"), given["property"], Origin(f"{where} property"))
     if "claims" in given:
-        found["claims"] = {k: _claim(f"{where} claims {k}", v) for k, v in _table(where, "claims", given).items()}
+        values["claims"] = {k: _claim(f"{where} claims {k}", v) for k, v in _table(where, "claims", given).items()}
     if "parameters" in given:
-        found["parameters"] = {
-            k: {
-                name: _values(f"{where} parameters {k} {name}", v)
-                for name, v in _table(f"{where} parameters", k, t).items()
-            }
-            for t in [_table(where, "parameters", given)]
-            for k in t
+        tables = _table(where, "parameters", given)
+        by_id = {k: _table(f"{where} parameters", k, tables) for k in tables}
+        values["parameters"] = {
+            k: {name: _values(f"{where} parameters {k} {name}", v) for name, v in own.items()}
+            for k, own in by_id.items()
         }
-    return PerModel(**found)
+    return PerModel(**values)
 
 
 def _table(where: str, key: str, given: Mapping[str, object]) -> Mapping[str, object]:
-    found = given[key]
-    if not isinstance(found, dict):
-        raise ConfigError(f"{where} {key} must be a table, got {found!r}")
-    return found
+    table = given[key]
+    if not isinstance(table, dict):
+        raise ConfigError(f"{where} {key} must be a table, got {table!r}")
+    return table
 
 
 def _names(where: str, value: object) -> tuple[str, ...]:
@@ -110,7 +106,7 @@ def _names(where: str, value: object) -> tuple[str, ...]:
 
 def _values(where: str, value: object) -> tuple[str, ...]:
     values = value if isinstance(value, list) else [value]
-    if not values or not all(isinstance(one, str | int | float) for one in values):
+    if not values or not all(isinstance(each, str | int | float) for each in values):
         raise ConfigError(f"{where} must be a list of the parameter's values, got {value!r}")
     return tuple(map(str, values))
 
@@ -119,15 +115,15 @@ def _claim(where: str, value: object) -> dict[str, Any]:
     """Bounds as the claims they make, margin and direction as they are."""
     if not isinstance(value, dict) or not value:
         raise ConfigError(f"{where} must be a table such as {{ above = 0.5 }}, got {value!r}")
-    found: dict[str, Any] = {}
+    claims: dict[str, Any] = {}
     for key, given in value.items():
         if key not in _CLAIM_KEYS:
             raise ConfigError(f"{where} unknown key {key!r} (= {given!r}); {closest(key, _CLAIM_KEYS)}")
         try:
-            found[key] = _one_claim(key, given)
+            claims[key] = _one_claim(key, given)
         except (UsageError, TypeError) as error:
             raise ConfigError(f"{where} {key} = {given!r}: {error}") from None
-    return found
+    return claims
 
 
 def _one_claim(key: str, given: Any) -> Any:
@@ -189,19 +185,19 @@ def check_names(file: Path | None, models: Mapping[str, PerModel], checks: Itera
     by_id: dict[str, list[Check]] = {}
     for check in checks:
         by_id.setdefault(check.declaration.id, []).append(check)
-    labels = {name: found for found in by_id.values() for name in (found[0].declaration.id, *(c.label for c in found))}
+    labels = {name: own for id_, own in by_id.items() for name in (id_, *(check.label for check in own))}
     for alias, model in models.items():
         where = f"{file}: [tool.embcheck.model.{alias}]"
         for name in model.exceptions:
-            _known(f"{where} exceptions", name, list(labels))
+            _check_name(f"{where} exceptions", name, list(labels))
         for name, given in model.claims.items():
-            _known(f"{where} claims", name, list(labels))
+            _check_name(f"{where} claims", name, list(labels))
             _check_bounds(f"{where} claims {name}", given, labels[name][0].declaration)
         for name, parameters in model.parameters.items():
-            _known(f"{where} parameters", name, list(by_id))
+            _check_name(f"{where} parameters", name, list(by_id))
             _check_parameters(f"{where} parameters {name}", parameters, by_id[name])
         for glob in model.property:
-            if not any(matches(check, glob) for found in by_id.values() for check in found):
+            if not any(matches(check, glob) for own in by_id.values() for check in own):
                 raise ConfigError(f"{where} property: no check matches {glob!r}; {closest(glob, list(labels))}")
 
 
@@ -229,10 +225,6 @@ def _check_parameters(where: str, parameters: Mapping[str, Sequence[str]], check
                 raise ConfigError(f"{where} {name}: no value is called {value!r}; {closest(value, known)}")
 
 
-def _known(where: str, name: str, known: Sequence[str]) -> None:
+def _check_name(where: str, name: str, known: Sequence[str]) -> None:
     if name not in known:
-        _unknown(where, name, known)
-
-
-def _unknown(where: str, name: str, known: Sequence[str]) -> NoReturn:
-    raise ConfigError(f"{where}: no check is called {name!r}; {closest(name, known)}")
+        raise ConfigError(f"{where}: no check is called {name!r}; {closest(name, known)}")

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from embcheck.spec import ModelSpec
 
-__all__ = ["Edited", "add_model", "read_project"]
-
 
 @dataclass(frozen=True, slots=True)
 class Edited:
@@ -60,7 +58,7 @@ def add_model(
     text = _written(spec, file)
     if isinstance(models, str):
         table["models"] = models = tomlkit.array([models])  # type: ignore[arg-type]
-    aliases = {parse(str(one)).alias: str(one) for one in models}
+    aliases = {parse(str(known)).alias: str(known) for known in models}
     if spec.alias not in aliases:
         models.append(text)
     elif aliases[spec.alias] != text:
@@ -78,10 +76,10 @@ def add_model(
 
 
 def _table(parent: Any, key: str, file: Path, *, implicit: bool = False) -> Any:
-    found = parent.setdefault(key, tomlkit.table(is_super_table=implicit or None))
-    if not hasattr(found, "setdefault"):
-        raise ConfigError(f"{file}: {key} must be a table, got {found!r}")
-    return found
+    table = parent.setdefault(key, tomlkit.table(is_super_table=implicit or None))
+    if not hasattr(table, "setdefault"):
+        raise ConfigError(f"{file}: {key} must be a table, got {table!r}")
+    return table
 
 
 def _except(table: Any, labels: Mapping[str, str], file: Path) -> None:
@@ -106,5 +104,5 @@ def _written(spec: ModelSpec, file: Path) -> str:
 
 
 def _relative(path: str, file: Path) -> str:
-    found = Path(os.path.relpath(path, file.resolve().parent)).as_posix()
-    return f"./{found}" if path.startswith("./") and not found.startswith(".") else found
+    relative = Path(os.path.relpath(path, file.resolve().parent)).as_posix()
+    return f"./{relative}" if path.startswith("./") and not relative.startswith(".") else relative

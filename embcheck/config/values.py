@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from embcheck.config.options import Option
     from embcheck.spec import ModelSpec
 
-__all__ = ["Origin", "closest", "convert", "wrong"]
-
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?|mps")
 _SWITCH = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
@@ -43,10 +41,10 @@ def convert(option: Option, value: object, origin: Origin) -> Any:
     items = [value] if isinstance(value, str | Path) else value
     if not isinstance(items, Sequence):
         wrong(origin, option, value)
-    found = tuple(_single(option, item, origin) for item in items)
+    converted = tuple(_single(option, item, origin) for item in items)
     if option.name == "model":
-        return tuple(_rebase(spec, origin) for spec in parse_all(found))
-    return found
+        return tuple(_rebase(spec, origin) for spec in parse_all(converted))
+    return converted
 
 
 def _single(option: Option, value: object, origin: Origin) -> Any:
@@ -94,9 +92,7 @@ def _number(value: object) -> float:
 
 
 def _probes(value: object) -> int | Literal["all", "auto"]:
-    if value == "all":
-        return "all"
-    return "auto" if value == "auto" else _integer(value)
+    return value if value in ("all", "auto") else _integer(value)
 
 
 def _device(value: object) -> str:
@@ -110,10 +106,10 @@ def _updates(value: object) -> tuple[str, ...]:
     words = value.split(",") if isinstance(value, str) else value
     if not isinstance(words, list | tuple) or not words:
         raise TypeError
-    found = tuple(_text(word).strip() for word in words)
-    if not set(found) <= set(UPDATES):
+    updates = tuple(_text(word).strip() for word in words)
+    if not set(updates) <= set(UPDATES):
         raise ValueError
-    return found
+    return updates
 
 
 _CONVERTERS: Mapping[str, Callable[[object], Any]] = {

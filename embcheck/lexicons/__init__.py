@@ -5,15 +5,18 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from embcheck.lexicons.axes import Axis, axes
 from embcheck.lexicons.groups import Categories, Category, OrderedWords, categories, sequences
-from embcheck.lexicons.questions import Questions, Section, questions
 from embcheck.lexicons.relations import (
     Analogy,
+    Axis,
     Comparisons,
+    Questions,
     Relation,
+    Section,
     analogies,
+    axes,
     comparisons,
+    questions,
     related,
     relation,
     relations,
@@ -29,13 +32,5 @@ __all__ = [
 @functools.cache
 def words() -> tuple[str, ...]:
     """Return every distinct word of every list, in file order."""
-    lists: tuple[Any, ...] = (
-        *relations(),
-        *analogies(),
-        *categories(),
-        *sequences(),
-        *axes(),
-        related(),
-        comparisons(),
-    )
-    return tuple(dict.fromkeys(word for entry in lists for word in entry.words))
+    named: tuple[Any, ...] = (*relations(), *analogies(), *categories(), *sequences(), *axes())
+    return tuple(dict.fromkeys(word for entry in (*named, related(), comparisons()) for word in entry.words))

@@ -6,13 +6,13 @@ import functools
 from dataclasses import dataclass
 
 from embcheck.errors import UsageError
-from embcheck.lexicons.read import distinct, load, select
+from embcheck.lexicons.relations import Named, distinct, load, select
 
 __all__ = ["Categories", "Category", "OrderedWords", "categories", "sequences"]
 
 
 @dataclass(frozen=True, slots=True)
-class Category:
+class Category(Named):
     """Words of one kind."""
 
     name: str
@@ -21,12 +21,9 @@ class Category:
     def __post_init__(self) -> None:
         object.__setattr__(self, "words", tuple(self.words))
 
-    def __str__(self) -> str:
-        return self.name
-
 
 @dataclass(frozen=True, slots=True)
-class Categories:
+class Categories(Named):
     """Several categories that share no word.
 
     Raises `UsageError` where there are fewer than two or a word occurs twice, whatever its case.
@@ -52,12 +49,9 @@ class Categories:
         """The groups' names."""
         return tuple(group.name for group in self.groups)
 
-    def __str__(self) -> str:
-        return self.name
-
 
 @dataclass(frozen=True, slots=True)
-class OrderedWords:
+class OrderedWords(Named):
     """Words in order; ``first`` is the number that the first of them stands for.
 
     Raises `UsageError` where there are fewer than three or a word occurs twice, whatever its case.
@@ -74,9 +68,6 @@ class OrderedWords:
         if len(self.words) < 3:
             raise UsageError(f"sequence {self.name!r} needs at least three words, and has {len(self.words)}")
         distinct(f"sequence {self.name!r}", self.words)
-
-    def __str__(self) -> str:
-        return self.name
 
 
 def categories(*names: str) -> tuple[Categories, ...]:

@@ -1,8 +1,12 @@
-"""Measures: pure functions ``(table, ..., rng) -> Estimate``, or of two ``tables``. One idea a module, loaded late."""
+"""Measures: pure functions ``(table, ..., rng) -> Estimate``, or of two ``tables``. One idea a module, loaded late.
+
+``table`` has N population rows of width d; ``rng`` draws the nulls and all else that is random. They raise
+`NotMeasurable` where the population has fewer than two rows, and where they say so.
+"""
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,6 +16,7 @@ if TYPE_CHECKING:
     from embcheck.measures.cosines.metric_agreement import metric_agreement
     from embcheck.measures.cosines.negative_share_difference import negative_share_difference
     from embcheck.measures.cosines.non_negative_share import non_negative_share
+    from embcheck.measures.geometry.broken_rows import broken_rows
     from embcheck.measures.geometry.neighbor_count_skewness import neighbor_count_skewness
     from embcheck.measures.geometry.norm_frequency_correlation import norm_frequency_correlation
     from embcheck.measures.geometry.participation_share import participation_share
@@ -32,31 +37,23 @@ if TYPE_CHECKING:
     from embcheck.measures.words.order_agreement import order_agreement
 
 __all__ = [
-    "analogy_accuracy", "analogy_gain", "analogy_rank", "axis_accuracy", "background_cosine", "category_separation",
-    "gaussian_share", "mean_cosine", "metric_agreement", "middle_men", "negative_share_difference",
-    "neighbor_category_share", "neighbor_count_skewness", "neighbor_overlap", "non_negative_share",
-    "norm_frequency_correlation", "offset_consistency", "order_agreement", "participation_share", "profile_agreement",
-    "published_deviation", "related_pair_auc", "unit_length_share", "untrained_share",
+    "analogy_accuracy", "analogy_gain", "analogy_rank", "axis_accuracy", "background_cosine", "broken_rows",
+    "category_separation", "gaussian_share", "mean_cosine", "metric_agreement", "middle_men",
+    "negative_share_difference", "neighbor_category_share", "neighbor_count_skewness", "neighbor_overlap",
+    "non_negative_share", "norm_frequency_correlation", "offset_consistency", "order_agreement",
+    "participation_share", "profile_agreement", "published_deviation", "related_pair_auc", "unit_length_share",
+    "untrained_share",
 ]  # fmt: skip
 
-_FAMILIES = {
-    "cosines": "background_cosine gaussian_share mean_cosine metric_agreement negative_share_difference "
-    "non_negative_share",
-    "geometry": "neighbor_count_skewness norm_frequency_correlation participation_share unit_length_share "
-    "untrained_share",
-    "models": "neighbor_overlap published_deviation",
-    "neurons": "middle_men profile_agreement",
-    "pairs": "analogy_accuracy analogy_gain analogy_rank offset_consistency related_pair_auc",
-    "words": "axis_accuracy category_separation neighbor_category_share order_agreement",
-}
-_FAMILY = {name: family for family, names in _FAMILIES.items() for name in names.split()}
+_FAMILIES = ("cosines", "geometry", "models", "neurons", "pairs", "words")
 
 
 def __getattr__(name: str) -> Any:
     """Load the module of a measure, which bears its name, when it is first asked for."""
-    if name not in _FAMILY:
+    if name not in __all__:
         raise AttributeError(f"module 'embcheck.measures' has no measure {name!r}; there are {', '.join(__all__)}")
-    return getattr(importlib.import_module(f"embcheck.measures.{_FAMILY[name]}.{name}"), name)
+    paths = (f"{__name__}.{family}.{name}" for family in _FAMILIES)
+    return getattr(importlib.import_module(next(path for path in paths if importlib.util.find_spec(path))), name)
 
 
 def __dir__() -> list[str]:

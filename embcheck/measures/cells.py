@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import stats
 
-from embcheck.estimate import Estimate
+from embcheck.estimate import Details, Estimate
 from embcheck.measures.resolve import undecided, unit
 from embcheck.stats import permutations
-from embcheck.stats.auc import area_over
 from embcheck.stats.intervals import logit_jackknife_interval
+from embcheck.stats.permutations import area_over
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from numpy.typing import NDArray
-
     from embcheck.measures.resolve import Words
+    from embcheck.stats import Floats
 
 __all__ = [
     "area", "area_estimate", "areas_left_out", "centred", "compared", "enough_pairs", "off_diagonal", "shuffled",
@@ -27,7 +26,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-def off_diagonal(cells: NDArray[np.float64]) -> NDArray[np.float64]:
+def off_diagonal(cells: Floats) -> Floats:
     """(n (n - 1),) cells of unrelated words, row by row."""
     return cells[~np.eye(len(cells), dtype=np.bool_)]
 
@@ -37,7 +36,7 @@ def enough_pairs(count: int) -> str | None:
     return undecided(count, "pairs are single tokens")
 
 
-def area_estimate(cells: NDArray[np.float64], rng: np.random.Generator, labels: Sequence[str] = ()) -> Estimate:
+def area_estimate(cells: Floats, rng: np.random.Generator, labels: Sequence[str] = ()) -> Estimate:
     """The area of (n, n) cells: interval over pairs, for the logit, and draws of ``shuffled_pairs``."""
     n = len(cells)
     return Estimate.jackknife(
@@ -52,19 +51,17 @@ def area_estimate(cells: NDArray[np.float64], rng: np.random.Generator, labels: 
     )
 
 
-def without_each_pair(
-    cells: NDArray[np.float64], statistic: Callable[[NDArray[np.float64]], float]
-) -> NDArray[np.float64]:
+def without_each_pair(cells: Floats, statistic: Callable[[Floats], float]) -> Floats:
     """(n,) values of a statistic of (n, n) cells when a row is left out with its column."""
     return np.array([statistic(np.delete(np.delete(cells, i, 0), i, 1)) for i in range(len(cells))])
 
 
-def area(cells: NDArray[np.float64]) -> float:
+def area(cells: Floats) -> float:
     """Probability that a cell on the diagonal exceeds one off it, ties counting one half."""
     return area_over(np.diag(cells), off_diagonal(cells)) if len(cells) > 1 else 0.5
 
 
-def areas_left_out(cells: NDArray[np.float64]) -> NDArray[np.float64]:
+def areas_left_out(cells: Floats) -> Floats:
     """The area without each row and column in turn.
 
     Of the comparisons of the diagonal's cells with those off it, those of cell i, and those with cells of row i or
@@ -73,7 +70,7 @@ def areas_left_out(cells: NDArray[np.float64]) -> NDArray[np.float64]:
     n = len(cells)
     own, off = np.diag(cells), off_diagonal(cells)
 
-    def exceeds(cell: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    def exceeds(cell: Floats, others: Floats) -> Floats:
         ordered = np.sort(others)
         return np.asarray((np.searchsorted(ordered, cell) + np.searchsorted(ordered, cell, "right")) / 2)
 
@@ -85,14 +82,14 @@ def areas_left_out(cells: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(kept / ((n - 1) ** 2 * (n - 2))) if n > 2 else np.full(n, 0.5)
 
 
-def shuffled(cells: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+def shuffled(cells: Floats, rng: np.random.Generator) -> Floats:
     """The area under permuted partners: the ranks of all cells stay, other cells count as related."""
     n = len(cells)
     sums = shuffled_traces(stats.rankdata(cells).reshape(n, n), rng)
     return (sums - n * (n + 1) / 2) / (n * n * (n - 1))
 
 
-def shuffled_traces(cells: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+def shuffled_traces(cells: Floats, rng: np.random.Generator) -> Floats:
     """Sums of the n cells that count as related under permuted partners."""
     n = len(cells)
     return permutations.draw(
@@ -100,14 +97,12 @@ def shuffled_traces(cells: NDArray[np.float64], rng: np.random.Generator) -> NDA
     )
 
 
-def centred(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+def centred(vectors: Floats) -> Floats:
     """Rows less their own mean, scaled to length 1: their products are Pearson's correlations."""
     return unit(vectors - vectors.mean(1, keepdims=True))
 
 
-def compared(
-    related: NDArray[np.float64], unrelated: NDArray[np.float64], *, nearer_is_less: bool = False
-) -> dict[str, Any]:
+def compared(related: Floats, unrelated: Floats, *, nearer_is_less: bool = False) -> Details:
     """Means, and the share of (related, unrelated) in which the related pair is the nearer, ties counting one half."""
     auc = area_over(related, unrelated)
     return {
@@ -118,7 +113,7 @@ def compared(
     }
 
 
-def weakest(words: Words, pairs: list[tuple[str, str]], cells: NDArray[np.float64]) -> list[dict[str, Any]]:
+def weakest(words: Words, pairs: list[tuple[str, str]], cells: Floats) -> list[Details]:
     """The pairs that the fewest cross pairs lie below: value, and percentile among the cross pairs."""
     cross = np.sort(off_diagonal(cells))
     below = np.searchsorted(cross, np.diag(cells)) / len(cross)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
+
+    from embcheck.estimate import Details
+    from embcheck.stats import Ints
 
 __all__ = ["BINS", "coarse", "of_values", "rounded"]
 
@@ -15,7 +18,7 @@ BINS = 60
 _TAIL = 0.001  # of the values at either end that may lie outside the bins
 
 
-def of_values(values: ArrayLike) -> dict[str, Any]:
+def of_values(values: ArrayLike) -> Details:
     """Counts in 60 equal bins between the 0.1% and 99.9% quantiles, and how many values lie below and above them.
 
     Values that are not finite are in no bin.
@@ -35,7 +38,7 @@ def of_values(values: ArrayLike) -> dict[str, Any]:
     }
 
 
-def coarse(counts: NDArray[np.int64], low: float, high: float) -> dict[str, Any]:
+def coarse(counts: Ints, low: float, high: float) -> Details:
     """A histogram of many equal bins over [low, high], cut to where it has counts and merged to at most 60 bins."""
     width = (high - low) / len(counts)
     filled = np.flatnonzero(counts)

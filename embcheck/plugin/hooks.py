@@ -48,8 +48,6 @@ if TYPE_CHECKING:
     from embcheck.spec import ModelSpec
     from embcheck.table import EmbeddingTable
 
-__all__ = ["State", "provided"]
-
 _SHIPPED = "embcheck.properties"
 
 
@@ -91,10 +89,7 @@ _STATE = pytest.StashKey[State]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Resolve the options once, and check what can be checked without loading anything.
-
-    What the command line says must be right. What a file or the environment says need only be where properties run.
-    """
+    """Resolve the options: those of the command line must be right, those of files and environment where they count."""
     given = {option.name: config.getoption(f"embcheck_{option.name}") for option in OPTIONS}
     try:
         state = State(_resolved(given, config.rootpath))

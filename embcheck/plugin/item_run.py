@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import functools
 import json
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal, NoReturn
 
 import msgspec
 import pytest
 from msgspec import structs
 
 from embcheck import settings
-from embcheck.baseline.entries import Entry
+from embcheck.baseline.file import Entry
 from embcheck.checks.check import error_result, skipped_result
-from embcheck.checks.record import ModelRecord, ResultRecord, State, builtins
+from embcheck.checks.record import Json, ModelRecord, ResultRecord, State, builtins
 from embcheck.claims import Verdict
 from embcheck.plugin.items import ClaimNotHeld, check_of, declaration_of, spec_of, specs_of
 from embcheck.reports import terminal, text
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from embcheck.run.session import Loaded, Model, Session
     from embcheck.spec import ModelSpec
 
-__all__ = ["NO_MODEL", "ItemReport", "LoadedReport", "attach", "no_model", "printable", "run_item"]
-
 NO_MODEL = "no model to check: give --embcheck-model SPEC, or list models in [tool.embcheck]"
 _UNFINISHED = "it did not finish: the process that ran it died or was stopped"
 
@@ -38,7 +36,7 @@ class LoadedReport(msgspec.Struct, frozen=True):
     """What the controlling process needs to know of a table."""
 
     record: ModelRecord
-    timing: dict[str, Any]
+    timing: Json
     device: str
 
 
@@ -52,16 +50,8 @@ class ItemReport(msgspec.Struct, frozen=True, kw_only=True):
     entry: tuple[Entry, State] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    """What running an item gave, until its report is made."""
-
-    record: ResultRecord
-    seconds: float
-    entry: tuple[Entry, State] | None
-
-
-_OUTCOME = pytest.StashKey[_Outcome]()
+_RAN = pytest.StashKey[ItemReport]()
+"""What running an item gave, until pytest has had the last word."""
 
 
 # --- one check ------------------------------------------------------------------------------------------------------
@@ -80,11 +70,7 @@ def printable(message: str) -> str:
 
 
 def run_item(item: pytest.Function, session: Session, config: Config) -> None:
-    """Run the check that an item stands for.
-
-    Raises `ClaimNotHeld` where it does not hold, or is skipped in continuous integration; pytest's failure where it
-    could not be run, or is a known exception that holds; pytest's skip where the table lacks what it needs.
-    """
+    """Run the check that an item stands for, and say by pytest's exceptions, or `ClaimNotHeld`, what came of it."""
     __tracebackhide__ = True
     spec = spec_of(item)
     if spec is None:
@@ -93,10 +79,9 @@ def run_item(item: pytest.Function, session: Session, config: Config) -> None:
     check = _with_fixtures(item)
     check = session.policy.adapt(spec.alias, check) or check
     result = session.measure(check, *models)
-    entry = session.entry(result, models[0])
-    record = result.record
+    record, entry = result.record, session.entry(result, models[0])
     lines = _report(record, specs_of(item), session, config)
-    item.stash[_OUTCOME] = _Outcome(record, result.seconds, entry)
+    item.stash[_RAN] = ItemReport(alias=spec.alias, result=record, seconds=result.seconds, entry=entry)
     item.user_properties.append(("embcheck", lines[0]))
     _conclude(record, "\n".join(lines))
 
@@ -154,58 +139,36 @@ def _about(name: str, spec: ModelSpec, tables: dict[str, Loaded]) -> list[str]:
 
 
 def attach(item: pytest.Item, report: pytest.TestReport, session: Session, config: Config) -> None:
-    """Put a check's result on its reports.
-
-    The set-up report carries what stays true if no other follows: that the check did not finish.
-    """
+    """Put a check's result on its reports. That of the set-up says, should no other follow, that it did not finish."""
     if declaration_of(item) is None or not isinstance(item, pytest.Function):
         return
-    skipped = _why_skipped(report) if report.skipped else None
-    if skipped is not None and not hasattr(report, "wasxfail") and settings.in_ci() and _is_expected(item, config):
+    spec, skipped = spec_of(item), None
+    is_expected = spec is None or config.expected(spec.alias, check_of(item))
+    if report.skipped:
+        skipped = str(report.longrepr[2] if isinstance(report.longrepr, tuple) else getattr(report, "wasxfail", ""))
+    if skipped is not None and not hasattr(report, "wasxfail") and settings.in_ci() and is_expected:
         report.outcome = "failed"
         report.longrepr = f"{check_of(item).label}, which fails in continuous integration: {skipped}"
     elif skipped is not None and isinstance(report.longrepr, tuple):  # named by the property, not by what skipped it
         report.longrepr = (str(item.path), (item.location[1] or 0) + 1, skipped)
-    spec = spec_of(item)
     if spec is None or report.when == "teardown":
         return
-    outcome = item.stash.get(_OUTCOME, None)
-    result = _last_word(
-        outcome.record if outcome else _without_result(item, spec, report, config, skipped=skipped),
-        report,
-    )
-    if outcome and result.counterexamples:
-        rows = [json.dumps(row, sort_keys=True) for row in result.counterexamples]
+    if (ran := item.stash.get(_RAN, None)) is None:
+        record = _without_result(check_of(item), report, skipped=skipped, expected=is_expected)
+        ran = ItemReport(alias=spec.alias, result=record)
+    elif rows := [json.dumps(row, sort_keys=True) for row in ran.result.counterexamples]:
         report.sections.append(("embcheck counterexamples", "\n".join(rows)))
     models = {
         alias: LoadedReport(loaded.record, loaded.timing, str(loaded.table.vectors.device))
         for alias, loaded in _tables(specs_of(item), session).items()
     }
-    carried = ItemReport(
-        alias=spec.alias,
-        result=result,
-        seconds=outcome.seconds if outcome else 0.0,
-        models=models,
-        entry=outcome.entry if outcome else None,
-    )
+    carried = structs.replace(ran, result=_last_word(ran.result, report), models=models)
     # reports can hold extra attributes, says pytest
     report.embcheck = json.dumps(builtins(carried))  # type: ignore[attr-defined]
 
 
-def _why_skipped(report: pytest.TestReport) -> str:
-    return str(report.longrepr[2] if isinstance(report.longrepr, tuple) else getattr(report, "wasxfail", ""))
-
-
-def _is_expected(item: pytest.Function, config: Config) -> bool:
-    spec = spec_of(item)
-    return spec is None or config.expected(spec.alias, check_of(item))
-
-
-def _without_result(
-    item: pytest.Function, spec: ModelSpec, report: pytest.TestReport, config: Config, *, skipped: str | None
-) -> ResultRecord:
+def _without_result(check: Check, report: pytest.TestReport, *, skipped: str | None, expected: bool) -> ResultRecord:
     """The record of a check that gave none: not run yet, or its code raised, a fixture failed, a mark skipped it."""
-    check, expected = check_of(item), config.expected(spec.alias, check_of(item))
     if skipped is not None:
         return skipped_result(check, skipped.removeprefix("Skipped: ").partition("\n")[0], expected=expected).record
     crash = getattr(getattr(report.longrepr, "reprcrash", None), "message", None)

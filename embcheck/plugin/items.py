@@ -25,25 +25,6 @@ if TYPE_CHECKING:
     from embcheck.config.config import Config
     from embcheck.run.session import Policy
 
-__all__ = [
-    "ClaimNotHeld",
-    "check_of",
-    "check_settings",
-    "chosen",
-    "declaration_of",
-    "distinct",
-    "excuse",
-    "grouped",
-    "is_whole",
-    "lacks_its_pair",
-    "over_models",
-    "parametrize",
-    "runs_on_its_model",
-    "spec_of",
-    "specs_of",
-    "wrapped_by_hypothesis",
-]
-
 TABLE_FIXTURE = "embcheck_table"
 
 
@@ -56,27 +37,26 @@ class ClaimNotHeld(pytest.fail.Exception):  # type: ignore[name-defined,misc] # 
         super().__init__(message, pytrace=False)
 
 
-def declaration_of(thing: object) -> Declaration | None:
+def declaration_of(function_or_item: object) -> Declaration | None:
     """What ``@claim`` says of an item or a function, ``None`` for any other."""
-    found = getattr(getattr(thing, "obj", thing), "__embcheck__", None)
-    return found if isinstance(found, Declaration) else None
+    declaration = getattr(getattr(function_or_item, "obj", function_or_item), "__embcheck__", None)
+    return declaration if isinstance(declaration, Declaration) else None
 
 
-def wrapped_by_hypothesis(thing: object) -> Declaration | None:
+def wrapped_by_hypothesis(function: object) -> Declaration | None:
     """What ``@claim`` says of a function with ``@given`` above or below it, ``None`` for any other."""
-    if not inspect.isfunction(thing) or not hasattr(thing, "is_hypothesis_test"):
+    if not inspect.isfunction(function) or not hasattr(function, "is_hypothesis_test"):
         return None
-    handle = getattr(thing, "hypothesis", None)
-    return declaration_of(thing) or declaration_of(getattr(handle, "inner_test", None))
+    handle = getattr(function, "hypothesis", None)
+    return declaration_of(function) or declaration_of(getattr(handle, "inner_test", None))
 
 
 def specs_of(item: pytest.Item) -> tuple[ModelSpec, ...]:
     """The model that an item runs on, or the two; none where there are none for it."""
     params = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
-    found = [params.get(name) for name in ("table", TABLE_FIXTURE)]
     pair = params.get("tables")
-    found += pair if isinstance(pair, tuple) else ()
-    return tuple(value for value in found if isinstance(value, ModelSpec))
+    values = (params.get("table"), params.get(TABLE_FIXTURE), *(pair if isinstance(pair, tuple) else ()))
+    return tuple(value for value in values if isinstance(value, ModelSpec))
 
 
 def spec_of(item: pytest.Item) -> ModelSpec | None:
@@ -199,10 +179,10 @@ def check_settings(items: Sequence[pytest.Item], config: Config, *, whole: bool)
         return
     collected = [check_of(item) for item in items if isinstance(item, pytest.Function) and declaration_of(item)]
     ids = {check.declaration.id for check in collected}
-    found = [function for function in collect.functions(config.properties) if function.__name__ not in ids]
+    others = [function for function in collect.functions(config.properties) if function.__name__ not in ids]
     pairs = {check.function for check in collected if check.declaration.of_pairs}
     if collected:
-        check_names(config, [*collected, *checks_of([*pairs, *found], config.known_aliases())])
+        check_names(config, [*collected, *checks_of([*pairs, *others], config.known_aliases())])
 
 
 def grouped(items: Sequence[pytest.Item], models: Sequence[ModelSpec]) -> list[pytest.Item]:
@@ -210,8 +190,8 @@ def grouped(items: Sequence[pytest.Item], models: Sequence[ModelSpec]) -> list[p
 
     Not every pytest groups what is parametrized directly by its value, and each change of model loads a table.
     """
-    place = {spec: i for i, spec in enumerate(models)}
-    places = {item: [place[s] for s in specs if s in place] for item in items if (specs := specs_of(item))}
+    order = {spec: i for i, spec in enumerate(models)}
+    places = {item: [order[s] for s in specs if s in order] for item in items if (specs := specs_of(item))}
     ordered = iter(sorted(places, key=places.__getitem__))
     return [next(ordered) if item in places else item for item in items]
 

@@ -24,12 +24,10 @@ from embcheck.run.session import deliver, fails_unused, unused_entries, write_ba
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from embcheck.checks.record import Report
+    from embcheck.checks.record import Json, Report
     from embcheck.plugin.hooks import State
     from embcheck.reports.wording import Line, Style
     from embcheck.spec import ModelSpec
-
-__all__ = ["PROBLEM", "Results"]
 
 PROBLEM = "embcheck_problem"
 """Under which a worker tells the controlling process of wrong usage that it found while collecting."""
@@ -106,10 +104,7 @@ class Results:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _update(self) -> None:
-        """Write the baselines of the models that ran. Entries of checks that did not run stay, but for ``prune``.
-
-        Raises `UsageError`: to prune, a whole run is needed.
-        """
+        """Write the baselines of the models that ran. Entries of checks that did not run stay, but for ``prune``."""
         if "prune" in self._config.update and not self._is_whole():
             raise UsageError("--embcheck-update prune needs a whole run: give no node ids, files, -k, -m or globs")
         for spec in self._state.specs:
@@ -161,7 +156,7 @@ class Results:
     def _report(self) -> Report:
         """The report in canonical order, whoever ran what and when."""
         models, devices = [], []
-        timing: dict[str, dict[str, Any]] = {}
+        timing: dict[str, Json] = {}
         for spec in self._state.specs:
             items, loaded = self._items_of(spec), self._loaded.get(spec.alias)
             if not items and loaded is None:

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import importlib.resources
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from embcheck.reports.text import cut, safe, wrap
 from embcheck.reports.wording import WIDTH, Line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
+    from embcheck.checks.record import Json
     from embcheck.reports.wording import Style
-
-__all__ = ["lines", "markdown"]
 
 _HEADINGS = ("property", "noise: holds", "covers", "uniform", "planted", "")
 _WIDTHS = (29, 15, 13, 9, 9, 5)
 _MUST = {"fails": "", "holds": " must", "any": " may"}
 
 
-def lines(document: Mapping[str, Any], *, encoding: str = "utf-8") -> Iterator[Line]:
+def lines(document: Json, *, encoding: str = "utf-8") -> Iterator[Line]:
     """A row for each property, what is wrong with it below, and how many are calibrated."""
     yield Line(_aligned(_HEADINGS), "title")
     for row in document["properties"]:
@@ -43,7 +42,7 @@ def _prose(text: str, first: str, encoding: str, style: Style) -> Iterator[Line]
         yield Line(line, style)
 
 
-def _verdict(row: Mapping[str, Any]) -> tuple[str, Style]:
+def _verdict(row: Json) -> tuple[str, Style]:
     if not row["calibrated"]:
         return "NO", "fail"
     return ("-", "dim") if row["reason"] else ("ok", "plain")
@@ -53,7 +52,7 @@ def _aligned(cells: tuple[str, ...]) -> str:
     return "".join(f"{cut(cell, width - 1):<{width}}" for cell, width in zip(cells, _WIDTHS, strict=True)).rstrip()
 
 
-def _cells(row: Mapping[str, Any], document: Mapping[str, Any]) -> tuple[str, ...]:
+def _cells(row: Json, document: Json) -> tuple[str, ...]:
     """What the property gave on noise, by coverage, of p-values and where structure was planted; none unsimulated."""
     if row["reason"] or not row["cases"]:
         return ()
@@ -72,7 +71,7 @@ def _cells(row: Mapping[str, Any], document: Mapping[str, Any]) -> tuple[str, ..
     )
 
 
-def _counts(document: Mapping[str, Any]) -> str:
+def _counts(document: Json) -> str:
     rows = document["properties"]
     bad = [row["property"] for row in rows if not row["calibrated"]]
     apart = sum(bool(row["reason"]) and row["calibrated"] for row in rows)
@@ -84,7 +83,7 @@ def _counts(document: Mapping[str, Any]) -> str:
 # --- the page -------------------------------------------------------------------------------------------------------
 
 
-def markdown(document: Mapping[str, Any], version: str) -> str:
+def markdown(document: Json, version: str) -> str:
     """The page: what was simulated, the table, what its columns mean and how much they vary by chance."""
     template = importlib.resources.files(__package__).joinpath("calibration-page.md").read_text(encoding="utf-8")
     limits, redraws = document["limits"], document["redraws"]
@@ -102,7 +101,7 @@ def markdown(document: Mapping[str, Any], version: str) -> str:
     )
 
 
-def _table_row(row: Mapping[str, Any], document: Mapping[str, Any]) -> str:
+def _table_row(row: Json, document: Json) -> str:
     cells = _cells(row, document) or (f"not simulated: {row['reason']}", "", "", "")
     return f"| `{safe(row['property'], 60)}` | " + " | ".join(map(_inert, (*cells, _verdict(row)[0]))) + " |"
 
@@ -111,7 +110,7 @@ def _inert(text: str) -> str:
     return safe(text, 300).translate({ord(mark): f"&#{ord(mark)};" for mark in "|<>`*_[]"})
 
 
-def _verdicts(document: Mapping[str, Any]) -> Iterator[str]:
+def _verdicts(document: Json) -> Iterator[str]:
     yield _counts(document) + "."
     for row in document["properties"]:
         for fault in () if row["reason"] else row["faults"]:

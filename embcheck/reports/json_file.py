@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,14 +10,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from embcheck import files
-from embcheck.checks.record import SCHEMA, Report, builtins, plain
+from embcheck.checks.record import SCHEMA, Report, builtins, schema_of, strict_json
 from embcheck.errors import EmbcheckError, UsageError
 from embcheck.reports.text import safe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-__all__ = ["STDOUT", "check_writable", "dumps", "read", "reread", "schema", "write"]
 
 STDOUT = Path("-")
 """Stands for standard output; a file of that name is ``./-`` by its folder."""
@@ -52,9 +49,9 @@ def read(path: Path) -> Report:
         said = "it is nested too deeply"
     except msgspec.ValidationError as error:
         wrong, is_inside, where = str(error).rpartition(" - at `")
-        said = f"{_short(where.rstrip('`'))}: {_short(wrong)}" if is_inside else f"$: {_short(where)}"
+        said = f"{safe(where.rstrip('`'), 200)}: {safe(wrong, 200)}" if is_inside else f"$: {safe(where, 200)}"
     except ValueError as error:
-        said = _short(str(error))
+        said = safe(str(error), 200)
     raise EmbcheckError(f"{str(path)!r} is no embcheck report: {said}")
 
 
@@ -64,30 +61,7 @@ def reread(report: Report) -> Report:
 
 
 def _parsed(text: str) -> Report:
-    """By the standard library, which reads lone surrogates that tokens may hold."""
-    document = json.loads(text, parse_constant=_refuse, parse_float=_float, parse_int=_int)
-    return msgspec.convert(document, Report)
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")
-
-
-def _float(text: str) -> float:
-    value = float(text)
-    if math.isinf(value):
-        raise ValueError(f"the number {text} is too large")
-    return value
-
-
-def _int(text: str) -> int:
-    _float(text)
-    return int(text)
-
-
-def _short(text: str) -> str:
-    """One line of a message that may quote the whole file."""
-    return safe(text, 200)
+    return msgspec.convert(strict_json(text), Report)
 
 
 def check_writable(path: Path) -> None:
@@ -105,6 +79,4 @@ def check_writable(path: Path) -> None:
 
 def schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of a report; the package ships it as ``embcheck-report-1.schema.json``."""
-    names = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": SCHEMA}
-    generated: dict[str, Any] = plain(msgspec.json.schema(Report))  # defaults that are tuples become lists
-    return names | {"title": "embcheck report, version 1"} | generated
+    return schema_of(Report, SCHEMA, "embcheck report, version 1")

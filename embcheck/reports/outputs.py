@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from embcheck.checks.record import Report
 
-__all__ = ["annotate", "check", "deliver", "workflow_commands"]
-
 _WIDTH = 400
 
 

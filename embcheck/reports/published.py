@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from embcheck.checks.record import ResultRecord
 
-__all__ = ["Compared", "lines", "listed", "of"]
-
 _NAME = 28
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+from embcheck.reports.text import number, safe, wrap
+from embcheck.reports.wording import WIDTH, Line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["Failure", "Point", "Series", "changes", "failure", "series"]
+    from embcheck.checks.record import Json
+    from embcheck.reports.wording import Style
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +55,14 @@ class Failure(NamedTuple):
     before: int | None
 
 
-def series(rows: Iterable[Mapping[str, Any]]) -> tuple[Series, ...]:
+def series(rows: Iterable[Json]) -> tuple[Series, ...]:
     """The rows of a sweep as series, by check and model; points by step."""
     ordered = sorted(rows, key=lambda row: (row["label"], row["model"], row["step"]))
     groups = (list(group) for _, group in groupby(ordered, key=lambda row: (row["label"], row["model"])))
     return tuple(_series(group) for group in groups)
 
 
-def _series(rows: Sequence[Mapping[str, Any]]) -> Series:
+def _series(rows: Sequence[Json]) -> Series:
     last = rows[-1]
     points = tuple(
         Point(r["step"], r["value"], r["low"], r["high"], r["verdict"], r["outcome"] == "pass", r["reason"])
@@ -102,3 +106,33 @@ def failure(line: Series) -> Failure | None:
             return Failure(point, before)
         before = point.step
     return None
+
+
+# --- in the terminal --------------------------------------------------------------------------------------------------
+
+
+def lines(rows: Iterable[Json], *, encoding: str = "utf-8") -> Iterator[Line]:
+    """A line for each check and run: where it first fails, or its last estimate."""
+    for line in series(rows):
+        failed = failure(line)
+        who = safe(f"{line.label}  {line.model}", 200, encoding=encoding)
+        pieces = [who, safe(_outcome(line, failed), 300, encoding=encoding)]
+        style: Style = "fail" if failed else "dim" if line.points[-1].verdict == "skipped" else "pass"
+        word = {"fail": "FAIL", "dim": "skip", "pass": "pass"}[style]
+        yield from (Line(text, style) for text in wrap(pieces, width=WIDTH, first=f"{word}  ", indent=" " * 6))
+
+
+def _outcome(line: Series, failed: Failure | None) -> str:
+    n = len(line.points)
+    if failed is None:
+        span = f"steps {line.points[0].step}-{line.points[-1].step}"
+        return f"{n} checkpoints, {span}: last {_estimate(line.points[-1])}"
+    since = "from the first checkpoint" if failed.before is None else f"after step {failed.before}"
+    failing = sum(not point.passed for point in line.points)
+    return f"fails at step {failed.point.step}, {since}: {_estimate(failed.point)}; {failing} of {n} checkpoints fail"
+
+
+def _estimate(point: Point) -> str:
+    if not point.is_measured:
+        return f"{point.verdict}: {point.reason}"
+    return f"{point.verdict}, {number(point.value)} [{number(point.low)}, {number(point.high)}]"

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from embcheck.checks.record import ModelRecord, Report, ResultRecord
 
-__all__ = ["markdown", "statistics_line", "why", "write"]
-
 _TOKEN = 24
 _MOVED = 5
 

@@ -11,8 +11,6 @@ from embcheck.text import escaped
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["columns", "cut", "inert", "number", "safe", "wrap"]
-
 _ELLIPSIS = "..."
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\"}
 _COMBINING = frozenset({"Mn", "Me"})

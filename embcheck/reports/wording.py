@@ -14,19 +14,6 @@ if TYPE_CHECKING:
     from embcheck.checks.record import Change, Control, ResultRecord
     from embcheck.claims import ClaimOutcome
 
-__all__ = [
-    "WIDTH",
-    "Line",
-    "Style",
-    "bound_text",
-    "change_text",
-    "control_text",
-    "counts",
-    "ends",
-    "in_order",
-    "is_known_exception",
-]
-
 WIDTH = 80
 _STATES = ("regressed", "undecided", "stale", "new", "improved")
 

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from embcheck.checks.evaluate import Check, Result
     from embcheck.settings import Settings
 
-__all__ = ["Budget"]
-
 FIRST_PROBES, FEWEST_PROBES = 100, 50
 _CAREFUL = 0.8  # part of the time that is left which a check with fewer probes is given: costs are estimates
 
@@ -62,24 +60,20 @@ class Budget:
         """Run checks within the budget."""
         end = time.perf_counter() + self.seconds - spent
         most = settings.probe_count(rows)
-        found: dict[str, Result] = {}
+        results: dict[str, Result] = {}
         for check in sorted(checks, key=lambda check: self._expected(check, most)):
             probes = self._affordable(check, most, end - time.perf_counter())
-            found[check.label] = (
-                skipped_result(check, self._why)
+            results[check.label] = (
+                skipped_result(check, f"budget: it does not fit into what is left of {self.seconds:.3g} seconds")
                 if probes is None
                 else self._run(check, run, settings, probes=probes, most=most)
             )
         for check in sorted((c for c in checks if self._shortened(c, most)), key=lambda c: self._expected(c, most)):
             before = self._costs[check.label].probes or most
             probes = self._affordable(check, most, end - time.perf_counter())
-            if found[check.label].estimate is not None and probes is not None and probes >= 2 * before:
-                found[check.label] = self._run(check, run, settings, probes=probes, most=most)
-        return tuple(found[check.label] for check in checks)
-
-    @property
-    def _why(self) -> str:
-        return f"budget: it does not fit into what is left of {self.seconds:.3g} seconds"
+            if results[check.label].estimate is not None and probes is not None and probes >= 2 * before:
+                results[check.label] = self._run(check, run, settings, probes=probes, most=most)
+        return tuple(results[check.label] for check in checks)
 
     def _expected(self, check: Check, most: int) -> float:
         cost = self._costs.get(check.label)

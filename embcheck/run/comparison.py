@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from embcheck import sources
 from embcheck.baseline.gate import compare, settle
@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from embcheck.checks.check import Check, Result
+    from embcheck.checks.record import Json
     from embcheck.config.config import Config
-
-__all__ = ["as_json", "of_models", "of_reports"]
 
 SCHEMA = "embcheck-comparison/1"
 
@@ -41,7 +40,7 @@ def of_models(config: Config, first: str, second: str) -> Comparison:
     session = Session([model_of(config, spec) for spec in specs], config.settings, keeps_all=True)
     old, new = (loaded.table for loaded in session.loaded(*session.models))
     try:
-        moved: dict[str, Any] = drift(old, new)
+        moved: Json = drift(old, new)
     except NotMeasurable as why:
         moved = {"reason": str(why)}
     rows = [_compared(config, check, *(session.measure(check, model) for model in session.models)) for check in adapted]
@@ -94,7 +93,7 @@ def _settled(comparison: Comparison) -> Comparison:
     return replace(comparison, changes=tuple(replace(row, change=change) for row, change in rows))
 
 
-def as_json(comparison: Comparison) -> dict[str, Any]:
+def as_json(comparison: Comparison) -> Json:
     """The comparison as JSON types."""
     changes = [
         {"check": row.check, "change": None if row.change is None else builtins(row.change), "reason": row.reason}

@@ -1,4 +1,4 @@
-"""A run and its report, made once from its results: models in the order given, adjusted p-values filled in."""
+"""A run and its report, made once from its results; and a result as one row of a table over checkpoints."""
 
 from __future__ import annotations
 
@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Any
 from msgspec import structs
 
 from embcheck.baseline.gate import settle
-from embcheck.checks.record import SCHEMA, ModelRecord, Population, Report, ResultRecord, RunRecord, builtins, version
+from embcheck.checks.record import (
+    SCHEMA,
+    Json,
+    ModelRecord,
+    Population,
+    Report,
+    ResultRecord,
+    RunRecord,
+    builtins,
+    version,
+)
 from embcheck.errors import NotMeasurable
 from embcheck.estimate import as_html
 from embcheck.reports import html, json_file
@@ -19,14 +29,12 @@ from embcheck.reports import html, json_file
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from embcheck.baseline.entries import Entry
+    from embcheck.baseline.file import Entry
     from embcheck.checks.check import Result
     from embcheck.checks.record import State
     from embcheck.settings import Settings
     from embcheck.spec import ModelSpec
     from embcheck.table import EmbeddingTable
-
-__all__ = ["Run", "adjusted", "model_record", "report"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,9 +53,9 @@ class Run:
     """By alias, what a baseline would keep of each result, and its state."""
 
     @property
-    def document(self) -> dict[str, Any]:
+    def document(self) -> Json:
         """The report as JSON types, ``embcheck-report/1``."""
-        document: dict[str, Any] = builtins(self.report)
+        document: Json = builtins(self.report)
         return document
 
     @property
@@ -82,9 +90,7 @@ class Run:
         return as_html("run", self)
 
 
-def report(
-    models: Iterable[ModelRecord], *, settings: Settings, device: str, timing: Mapping[str, Mapping[str, Any]]
-) -> Report:
+def report(models: Iterable[ModelRecord], *, settings: Settings, device: str, timing: Mapping[str, Json]) -> Report:
     """The report document, ``embcheck-report/1``."""
     libraries = {name: version(name) for name in ("numpy", "scipy", "tokenizers", "torch")}
     run = RunRecord(version("embcheck"), settings.seed, device, {"python": platform.python_version(), **libraries})
@@ -94,32 +100,22 @@ def report(
 def model_record(spec: ModelSpec, table: EmbeddingTable | None, results: Iterable[ResultRecord] = ()) -> ModelRecord:
     """A model's place in the report, its results in order of property and parameters."""
     ordered = sorted(results, key=lambda result: (result.id, json.dumps(result.params, sort_keys=True)))
-    record = ModelRecord(
+    origin = None if table is None else table.provenance
+    return ModelRecord(
         alias=spec.alias,
         spec=spec.text,
-        revision=spec.revision,
-        weights_sha256=None,
-        tokens_sha256=None,
-        shape=None,
-        dtype=None,
-        population=None,
+        revision=(None if origin is None else origin.revision) or spec.revision,
+        weights_sha256=None if origin is None else origin.weights_sha256,
+        tokens_sha256=None if table is None else table.tokens_sha256,
+        shape=None if origin is None else (int(origin.shape[0]), int(origin.shape[1])),
+        dtype=None if origin is None else origin.dtype,
+        population=None if table is None else population_of(table),
         results=tuple(adjusted(ordered)),
     )
-    if table is None:
-        return record
-    origin = table.provenance
-    return structs.replace(
-        record,
-        revision=origin.revision or spec.revision,
-        weights_sha256=origin.weights_sha256,
-        tokens_sha256=table.tokens_sha256,
-        shape=(int(origin.shape[0]), int(origin.shape[1])),
-        dtype=origin.dtype,
-        population=_population(table),
-    )
 
 
-def _population(table: EmbeddingTable) -> Population:
+def population_of(table: EmbeddingTable) -> Population:
+    """Which rows claims are about, and how many are left out as what."""
     excluded = table.excluded()
     try:
         rows = len(table.population)
@@ -145,3 +141,42 @@ def adjusted(results: Sequence[ResultRecord]) -> list[ResultRecord]:
         structs.replace(result, nulls=own, change=change)
         for result, own, change in zip(results, nulls, changes, strict=True)
     ]
+
+
+# --- as a row ---------------------------------------------------------------------------------------------------------
+
+
+Row = Json
+"""By the names of `embcheck.sweep.store.SCHEMA`."""
+
+
+def row_of(result: Result) -> Row:
+    """A result as one row of the Parquet file."""
+    record, estimate = result.record, result.estimate
+    stated = record.estimate
+    return {
+        "property": record.id,
+        "version": record.version,
+        "params": _text(record.params),
+        "verdict": str(record.verdict),
+        "outcome": record.outcome,
+        "estimate": None if stated is None else stated.name,
+        "value": None if stated is None else stated.value,
+        "low": None if stated is None else stated.low,
+        "high": None if stated is None else stated.high,
+        "confidence_level": None if stated is None else stated.confidence_level,
+        "method": None if stated is None else stated.method,
+        "n": None if stated is None else stated.n,
+        "unit": None if stated is None else stated.unit,
+        "exact": None if estimate is None else estimate.is_exact,
+        "sentence": record.sentence,
+        "claims": _text(record.claims),
+        "nulls": _text(record.nulls),
+        "reason": record.reason,
+        "seconds": result.seconds,
+        "margin": result.check.declaration.margin,
+    }
+
+
+def _text(value: Any) -> str:
+    return json.dumps(builtins(value), sort_keys=True)

@@ -11,7 +11,7 @@ import traceback
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from msgspec import structs
 
@@ -23,39 +23,22 @@ from embcheck.checks.check import Result, checks_of, error_result
 from embcheck.checks.evaluate import evaluate
 from embcheck.config import models as named_models
 from embcheck.config import per_model
-from embcheck.errors import ConfigError, EmbcheckError, NotMeasurable, UsageError
+from embcheck.errors import ConfigError, EmbcheckError, UsageError
 from embcheck.progress import track
 from embcheck.reports import outputs
-from embcheck.run.document import Run, model_record, report
+from embcheck.run.document import Run, model_record, population_of, report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
-    from embcheck.baseline.entries import Entry
+    from embcheck.baseline.file import Entry
     from embcheck.checks.check import Check
-    from embcheck.checks.record import ModelRecord, Report, State
+    from embcheck.checks.record import Json, ModelRecord, Report, State
     from embcheck.config.config import Config
     from embcheck.run.budget import Budget
     from embcheck.settings import Settings
     from embcheck.spec import ModelSpec
     from embcheck.table import EmbeddingTable
-
-__all__ = [
-    "Loaded",
-    "Model",
-    "Policy",
-    "Population",
-    "Run",
-    "Session",
-    "check_names",
-    "checks_for",
-    "deliver",
-    "model_of",
-    "prepare",
-    "run_configured",
-    "unused_entries",
-    "write_baseline",
-]
 
 Population = Literal["known", "all"]
 
@@ -82,7 +65,7 @@ class Loaded:
         return model_record(self.spec, self.table)
 
     @property
-    def timing(self) -> dict[str, Any]:
+    def timing(self) -> Json:
         """Seconds and bytes."""
         return {"load_seconds": self.seconds, "bytes_read": self.table.bytes_read}
 
@@ -190,7 +173,7 @@ class Session:
         checks of each model may take, reading it included. Raises `EmbcheckError` where the only model fails to load;
         one of several gives error results, and the others run.
         """
-        runs = [self._run_model(place, checks, budget) for place in range(len(self.models))]
+        runs = [self._run_model(index, checks, budget) for index in range(len(self.models))]
         errors = [run.error for run in runs if run.error is not None]
         if len(self.models) == 1 and errors:
             raise errors[0]
@@ -208,10 +191,10 @@ class Session:
             {run.record.alias: run.entries for run in runs},
         )
 
-    def _run_model(self, place: int, checks: Sequence[Check], budget: Budget | None) -> _ModelRun:
+    def _run_model(self, index: int, checks: Sequence[Check], budget: Budget | None) -> _ModelRun:
         """Everything about one model: the checks of it alone, then those of it and each later one."""
-        model, alias = self.models[place], self.models[place].spec.alias
-        later = {other.spec.alias: other for other in self.models[place + 1 :]}
+        model, alias = self.models[index], self.models[index].spec.alias
+        later = {other.spec.alias: other for other in self.models[index + 1 :]}
         about = _about(checks, model.spec, later)
         adapted = [own for check in about if (own := self.policy.adapt(alias, check)) is not None]
         try:
@@ -228,7 +211,7 @@ class Session:
             named = track(by_place, alias, naming=lambda check: check.label)
             results = tuple(measured(check, self.settings) for check in named)
         else:
-            rows = _population_size(loaded.table)
+            rows = max(2, population_of(loaded.table).rows)
             results = budget.spend(by_place, measured, self.settings, rows=rows, spent=loaded.seconds)
         entries = (entry_of(r, loaded.table, self.settings) for r in results) if self.policy.keeps_entries else ()
         return _ModelRun(
@@ -245,7 +228,7 @@ class Session:
 class _ModelRun:
     record: ModelRecord
     results: tuple[Result, ...]
-    timing: dict[str, Any]
+    timing: Json
     device: str | None = None
     error: EmbcheckError | None = None
     notes: tuple[str, ...] = ()
@@ -257,13 +240,6 @@ class _ModelRun:
         for result in self.results:
             record = adjusted[result.check.key]
             yield replace(result, nulls=record.nulls, change=record.change)
-
-
-def _population_size(table: EmbeddingTable) -> int:
-    try:
-        return len(table.population)
-    except NotMeasurable:  # every check will say so
-        return 2
 
 
 def _blame(error: BaseException, check: Check) -> str:
@@ -289,10 +265,7 @@ def model_of(config: Config, spec: ModelSpec) -> Model:
 
 
 def prepare(config: Config, specs: Sequence[ModelSpec]) -> list[str]:
-    """Check before any work what can be checked: paths, files to be written, baselines. What a user should know first.
-
-    Raises `EmbcheckError` where something is wrong with one of them.
-    """
+    """Check before any work paths, files to be written and baselines; returns what a user should know first."""
     for spec in specs:
         sources.check(spec)
     outputs.check(json=config.json, summary=config.summary, page=config.html)
@@ -325,18 +298,14 @@ def check_names(config: Config, checks: Iterable[Check]) -> None:
 
 
 def checks_for(config: Config, specs: Sequence[ModelSpec]) -> list[Check]:
-    """The selected checks, of the pairs of the given models too.
-
-    Raises `EmbcheckError` where a name in the configuration is unknown, a glob matches nothing, or a property runs
-    under pytest only.
-    """
+    """The selected checks, of the pairs of the given models too, once all names and globs are seen to be known."""
     known = all_checks(config, specs)
     seconds = {None, *(spec.alias for spec in specs[1:])}
     check_names(config, known)
     checks = collect.select([check for check in known if check.other in seconds], config.property)
     collect.refuse_pytest_only(checks)
-    for place, spec in enumerate(specs):
-        own, about = config.of(spec.alias), _about(checks, spec, {other.alias for other in specs[place + 1 :]})
+    for index, spec in enumerate(specs):
+        own, about = config.of(spec.alias), _about(checks, spec, {other.alias for other in specs[index + 1 :]})
         if about and all(per_model.adapt(own, check) is None for check in about):
             raise ConfigError(
                 f"{config.file}: [tool.embcheck.model.{spec.alias}] leaves no check of those that are selected"

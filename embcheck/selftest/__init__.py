@@ -6,6 +6,6 @@
 from __future__ import annotations
 
 from embcheck.selftest.examine import Plan, examine
-from embcheck.selftest.stage import Stage, stage_of
+from embcheck.selftest.plants import Stage, stage_of
 
 __all__ = ["Plan", "Stage", "examine", "stage_of"]

@@ -16,22 +16,19 @@ from embcheck.checks.evaluate import evaluate
 from embcheck.claims import Verdict
 from embcheck.errors import EmbcheckError
 from embcheck.progress import track
-from embcheck.selftest.limits import coverage_limits, faults, most_passes
-from embcheck.selftest.plants import plant_of
-from embcheck.selftest.stage import ROWS, WIDTH, stage_of
+from embcheck.selftest.plants import ROWS, WIDTH, plant_of, stage_of
 from embcheck.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from numpy.typing import NDArray
+    from collections.abc import Iterator, Mapping, Sequence
 
     from embcheck.checks.evaluate import Check, Result
     from embcheck.estimate import Estimate
-    from embcheck.selftest.stage import Stage
+    from embcheck.selftest.plants import Stage
+    from embcheck.stats import Floats
     from embcheck.table import EmbeddingTable
 
-__all__ = ["Plan", "examine"]
+__all__ = ["Plan", "coverage_limits", "examine", "faults", "most_passes"]
 
 SCHEMA = "embcheck-selftest/1"
 PROBES, DRAWS = 100, 99  # on noise: intervals are sampled ones, and p <= 0.01 is one rank
@@ -39,6 +36,9 @@ REDRAWN = 50  # probes of each redraw
 PER_PLANTED = 4  # tables of noise to one of planted structure
 _PATIENCE = 5  # skipped tables before it is taken that all are
 _NOISE, _PLANTED, _REDRAWN, _TIES = range(4)  # seeds of each simulation are its own
+FALSE_PASSES, MISSES = 0.05, 0.01
+COVERED, LOW, HIGH = 0.95, 0.92, 0.98
+KS, POWER = 0.001, 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +204,7 @@ def _coverage(check: Check, plan: Plan) -> dict[str, Any]:
     return {"share": share, "redraws": len(ends), "target": target, "name": check.label, "reason": None}
 
 
-_Redraws = tuple["NDArray[np.float64]", "NDArray[np.float64]", str]
+_Redraws = tuple["Floats", "Floats", str]
 
 
 def _probes_redrawn(check: Check, stage: Stage, plan: Plan) -> _Redraws | None:
@@ -239,3 +239,36 @@ def _measure(check: Check, table: EmbeddingTable, seed: int) -> Estimate | None:
 def _exact(check: Check, table: EmbeddingTable, seed: int) -> float | None:
     estimate = evaluate(check, table, Settings(seed=seed, probes="all", draws=1, details=False)).estimate
     return estimate.value if estimate is not None and estimate.is_exact else None
+
+
+# --- what a calibrated property stays within, as far as so many simulations can tell ----------------------------------
+
+
+def most_passes(tables: int, rate: float = FALSE_PASSES) -> int:
+    """The most passes of so many tables that a true rate may give in 99 of 100 runs: 18 of 200 for 5%."""
+    return int(stats.binom.ppf(0.99, tables, rate))
+
+
+def coverage_limits(redraws: int) -> tuple[float, float]:
+    """92% and 98%; wider where a true coverage of 95% would leave them in one of 1,000 runs of so many redraws."""
+    low, high = (float(stats.binom.ppf(level, redraws, COVERED)) / redraws for level in (0.001, 0.999))
+    return min(LOW, low), max(HIGH, high)
+
+
+def faults(row: Mapping[str, Any]) -> Iterator[str]:
+    """In which ways the simulations of one property left their limits."""
+    for case in row["cases"]:
+        where = f"[{case['name']}] " if case["name"] else ""
+        tables, holds = case["noise"]["tables"], case["noise"]["holds"]
+        if row["on_noise"] == "fails" and holds > (limit := most_passes(tables)):
+            yield f"{where}holds on {holds} of {tables} tables of noise, more than {limit}"
+        if row["on_noise"] == "holds" and tables - holds > (limit := most_passes(tables, MISSES)):
+            yield f"{where}fails on {tables - holds} of {tables} tables of noise, more than {limit}"
+        planted, seen = case["planted"]["tables"], case["planted"]["found"]
+        if planted and seen < POWER * planted:
+            yield f"{where}finds what was planted on {seen} of {planted} tables, less than {POWER:.0%}"
+    if row["uniform"] is not None and row["uniform"] <= KS:
+        yield f"p-values on noise are not uniform: Kolmogorov-Smirnov p = {row['uniform']:.2g}"
+    coverage = row["coverage"]
+    if coverage["share"] is not None and coverage["share"] < (low := coverage_limits(coverage["redraws"])[0]):
+        yield f"intervals cover {coverage['share']:.1%} of {coverage['redraws']} redraws, less than {low:.1%}"

@@ -1,35 +1,93 @@
-"""Planted structure: for each measure, a table on which its property must be seen to hold, or, where noise holds, fail.
+"""Stages, which have a check's tokens over noise, and what is planted there: structure that it must be seen to find.
 
-The table is noise, fresh each time; ``rng`` starts anew for each table, so that what it draws (directions, centres) is
-the same in all of them, and tokens, pairs and words are independent draws around it: a known population. Vectors have
-entries of variance 1, so the length of a row, and of what is planted, is counted in units of the square root of the
-width.
+What is planted makes the property hold or, where noise holds, fail. Noise is fresh each time; ``rng`` starts anew for
+each table, so that what it draws (directions, centres) is the same in all of them, and tokens, pairs and words are
+independent draws around it: a known population. Vectors have entries of variance 1, so the length of a row, and of what
+is planted, is counted in units of the square root of the width.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count, islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from embcheck.checks.evaluate import evaluate
 from embcheck.measures.cosines.negative_share_difference import class_rows
+from embcheck.settings import Settings
+from embcheck.sources.random import characters, filler
+from embcheck.table import EmbeddingTable
+from embcheck.table.vocabulary import TokenKind, WordVocabulary
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from embcheck.checks.evaluate import Check
-    from embcheck.table import EmbeddingTable
+    from embcheck.stats import Ints
 
     Plant = Callable[[EmbeddingTable, Mapping[str, Any], np.random.Generator], EmbeddingTable]
 
-__all__ = ["PLANTED", "plant_of"]
+__all__ = ["PLANTED", "ROWS", "WIDTH", "Stage", "plant_of", "stage_of"]
 
+ROWS, WIDTH = 1_500, 32
+BYTES = tuple(f"<0x{byte:02X}>" for byte in range(0x80, 0xA0))
+_ROUNDS = 20  # of asking: a check may ask for the next words only once it has found the first
 _DECOYS = 3  # rows near what the words of a pair share, so that no word of the question is near enough
+
+
+class _Vocabulary(WordVocabulary):
+    """Words, some of them bytes, that remembers which words were asked for."""
+
+    def __init__(self, words: Iterable[str]) -> None:
+        super().__init__(words)
+        self.asked: dict[str, None] = {}
+        self.kinds[[token in BYTES for token in self.tokens]] = TokenKind.BYTE
+
+    def encode(self, words: Sequence[str]) -> list[tuple[int, ...]]:
+        self.asked |= dict.fromkeys(words)
+        return super().encode(words)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stage:
+    """A Gaussian table that others are made from, which share its tokens; and the check's measure, as far as known."""
+
+    table: EmbeddingTable
+    measure: str = ""
+
+    def noise(self, *seed: int) -> EmbeddingTable:
+        """Independent standard normal vectors of their own for each seed."""
+        vectors = np.random.default_rng(seed).standard_normal(tuple(self.table.vectors.shape), dtype=np.float32)
+        return self.table.with_vectors(torch.from_numpy(vectors))
+
+
+def stage_of(check: Check, *, rows: int = ROWS, width: int = WIDTH) -> Stage:
+    """A stage with the tokens that a check needs.
+
+    They are characters, bytes, the words of its parameters, every word that it asks the vocabulary for when it runs,
+    and made-up words up to ``rows``.
+    """
+    words = dict.fromkeys(w for value in check.params.values() for w in getattr(value, "words", ()))
+    for _ in range(_ROUNDS):
+        known = dict.fromkeys([*characters(), *BYTES, *words])
+        made_up = (word for number in count() if (word := filler(number)) not in known)
+        vocabulary = _Vocabulary([*known, *islice(made_up, max(0, rows - len(known)))])
+        table = EmbeddingTable.from_arrays(torch.zeros(len(vocabulary.tokens), width), vocabulary.tokens)
+        stage = Stage(EmbeddingTable(table.vectors, vocabulary, table.provenance))
+        estimate = evaluate(check, stage.noise(0), Settings(probes=2, draws=1)).estimate
+        missing = [word for word in vocabulary.asked if word not in known]
+        if not missing:
+            break
+        words |= dict.fromkeys(missing)
+    if estimate is None:  # two probes are too few for some measures, and enough to ask for words
+        estimate = evaluate(check, stage.noise(0), Settings(probes=100, draws=1, details=False)).estimate
+    return stage if estimate is None else replace(stage, measure=estimate.measure)
 
 
 def plant_of(check: Check, measure: str) -> Plant | None:
@@ -55,11 +113,11 @@ class _Noise:
     given: Any
     rng: np.random.Generator
 
-    def rows(self, words: Sequence[str]) -> NDArray[np.int64]:
+    def rows(self, words: Sequence[str]) -> Ints:
         """Rows of those words that have one."""
         return np.array([row for row in self.table.rows(words) if row is not None], dtype=np.int64)
 
-    def sides(self, pairs: Sequence[tuple[str, str]]) -> list[NDArray[np.int64]]:
+    def sides(self, pairs: Sequence[tuple[str, str]]) -> list[Ints]:
         """Rows of all first words, and of all second ones."""
         return [self.rows([pair[k] for pair in pairs]) for k in (0, 1)]
 

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from embcheck.settings import current, decided
+from embcheck.settings import current, is_decided
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import NDArray
+    from embcheck.stats import Floats, Ints
 
 __all__ = ["LEAST", "MOST", "ConfidenceSequence", "betting_interval", "betting_p_value", "draw"]
 
@@ -34,12 +34,12 @@ class _Stakes:
     After t - 1 draws with sum S out of N the next one has the mean :math:`m_t = (N m - S) / (N - t + 1)` if m is right.
     """
 
-    def __init__(self, means: NDArray[np.float64], population: int | None) -> None:
+    def __init__(self, means: Floats, population: int | None) -> None:
         self._means, self._population = means, population
         self._up, self._down = np.zeros((2, len(means)))
         self.drawn, self.sum = 0, 0.0
 
-    def bet(self, value: float, stake: float) -> NDArray[np.float64]:
+    def bet(self, value: float, stake: float) -> Floats:
         """Take in the next unit; what each candidate said of it: outside [0, 1] where the units before exclude it."""
         said = self._means
         if self._population is not None:
@@ -52,9 +52,9 @@ class _Stakes:
         return said
 
     @property
-    def log_capital(self) -> NDArray[np.float64]:
+    def log_capital(self) -> Floats:
         """Logarithm of what the better half has made of a stake of one."""
-        hedged: NDArray[np.float64] = np.maximum(self._up, self._down) + math.log(0.5)
+        hedged: Floats = np.maximum(self._up, self._down) + math.log(0.5)
         return hedged
 
 
@@ -62,10 +62,7 @@ class _Stakes:
 
 
 def betting_interval(
-    values: NDArray[np.float64],
-    confidence_level: float,
-    population: int | None = None,
-    bounds: tuple[float, float] = (0.0, 1.0),
+    values: Floats, confidence_level: float, population: int | None = None, bounds: tuple[float, float] = (0.0, 1.0)
 ) -> tuple[float, float]:
     """Interval of the mean of bounded values in random order, whatever their shape; never of zero width."""
     (lo, hi), alpha = bounds, 1 - confidence_level
@@ -85,10 +82,7 @@ def betting_interval(
 
 
 def betting_p_value(
-    values: NDArray[np.float64],
-    mean: float,
-    population: int | None = None,
-    bounds: tuple[float, float] = (0.0, 1.0),
+    values: Floats, mean: float, population: int | None = None, bounds: tuple[float, float] = (0.0, 1.0)
 ) -> float:
     """How well bounded values agree with a mean: one over the hedged capital, by Ville's inequality, at most 1."""
     lo, hi = bounds
@@ -102,9 +96,7 @@ def _certain_range(seen: float, drawn: int, population: int | None) -> tuple[flo
     return (0.0, 1.0) if population is None else (seen / population, (seen + population - drawn) / population)
 
 
-def _log_capital(
-    x: NDArray[np.float64], means: NDArray[np.float64], alpha: float, population: int | None
-) -> NDArray[np.float64]:
+def _log_capital(x: Floats, means: Floats, alpha: float, population: int | None) -> Floats:
     """The capital after all values, with stakes that are best for so many of them."""
     n = len(x)
     steps = np.arange(1, n + 1)
@@ -134,7 +126,7 @@ class ConfidenceSequence:
         self._stakes = _Stakes(self._means, population)
         self._deviations, self._variance = 0.0, 0.25
 
-    def extend(self, values: NDArray[np.float64]) -> tuple[float, float]:
+    def extend(self, values: Floats) -> tuple[float, float]:
         """Take in the next values, in the order in which they were drawn; the interval after them."""
         for value in values.tolist():
             self._take(value)
@@ -156,9 +148,7 @@ class ConfidenceSequence:
         self._variance = (0.25 + self._deviations) / (t + 1)
 
 
-def draw(
-    order: NDArray[np.int64], measure: Callable[[NDArray[np.int64]], NDArray[np.float64]]
-) -> tuple[NDArray[np.float64], float, float]:
+def draw(order: Ints, measure: Callable[[Ints], Floats]) -> tuple[Floats, float, float]:
     """Measure units in a random order until the claims in force are decided: values, and the interval of their mean.
 
     ``measure`` gives the values, in [0, 1], of some units. At least 200 are measured, and at most 4,000 or all there
@@ -171,7 +161,7 @@ def draw(
         fresh = measure(order[len(values) : count])
         low, high = sequence.extend(fresh)
         values = np.concatenate([values, fresh])
-        if not decided(low, high):
+        if not is_decided(low, high):
             count = min(2 * count, MOST)
     mean = math.fsum(values) / len(values)
     return values, min(low, mean), max(high, mean)

@@ -16,7 +16,7 @@ from scipy import special
 from embcheck.stats.betting import betting_interval
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from embcheck.stats import Floats, Ints
 
 __all__ = [
     "Interval", "Method", "bounded_jackknife_interval", "jackknife_interval", "logit_jackknife_interval",
@@ -57,14 +57,14 @@ def student_t(level: float, degrees: float) -> float:
     return float(special.stdtrit(degrees, level))
 
 
-def skewness_of(values: NDArray[np.float64]) -> float:
+def skewness_of(values: Floats) -> float:
     r"""Skewness :math:`m_3 / m_2^{3/2}` of the central moments of values; 0 where they are all equal."""
     apart = values - np.mean(values)
     spread = float(np.mean(apart**2))
     return float(np.mean(apart**3)) / spread**1.5 if spread > 0 else 0.0
 
 
-def t_interval(values: NDArray[np.float64], confidence_level: float, population: int | None = None) -> Interval:
+def t_interval(values: Floats, confidence_level: float, population: int | None = None) -> Interval:
     r"""Student t interval of a mean, with the finite-population correction.
 
     :math:`\bar x \pm t_{n-1} \sqrt{(1 - n/N)\, s^2 / n}` for ``n`` of ``N`` units drawn without replacement
@@ -78,11 +78,8 @@ def t_interval(values: NDArray[np.float64], confidence_level: float, population:
 
 
 def jackknife_interval(
-    value: float,
-    replicates: NDArray[np.float64],
-    confidence_level: float,
-    bounds: tuple[float, float] = (-math.inf, math.inf),
-) -> tuple[Interval, NDArray[np.float64]]:
+    value: float, replicates: Floats, confidence_level: float, bounds: tuple[float, float] = (-math.inf, math.inf)
+) -> tuple[Interval, Floats]:
     r"""Delete-one jackknife-t interval around ``value``, inside ``bounds``, and the pseudo-values it comes from.
 
     Pseudo-values :math:`n\hat\theta - (n-1)\hat\theta_{(-i)}`; their standard error with n - 1 degrees of freedom
@@ -96,8 +93,8 @@ def jackknife_interval(
 
 
 def bounded_jackknife_interval(
-    value: float, replicates: NDArray[np.float64], confidence_level: float, bounds: tuple[float, float]
-) -> tuple[Interval, NDArray[np.float64]]:
+    value: float, replicates: Floats, confidence_level: float, bounds: tuple[float, float]
+) -> tuple[Interval, Floats]:
     """The same where the value may lie at a ceiling that all units reach.
 
     Where no unit changes the value, the spread says nothing: the interval is then the betting one of as many units that
@@ -111,8 +108,8 @@ def bounded_jackknife_interval(
 
 
 def logit_jackknife_interval(
-    value: float, replicates: NDArray[np.float64], confidence_level: float, resolution: float
-) -> tuple[Interval, NDArray[np.float64]]:
+    value: float, replicates: Floats, confidence_level: float, resolution: float
+) -> tuple[Interval, Floats]:
     """Delete-one jackknife-t interval of a probability near 0 or 1, worked out for its logit and carried back.
 
     There the spread shrinks with the distance to the end, so that intervals of the probability itself cover too little
@@ -120,7 +117,7 @@ def logit_jackknife_interval(
     itself. ``resolution`` is its smallest step: ends are taken half a step inside.
     """
 
-    def logit(p: NDArray[np.float64]) -> NDArray[np.float64]:
+    def logit(p: Floats) -> Floats:
         inside = np.clip(p, resolution / 2, 1 - resolution / 2)
         return np.log(inside) - np.log1p(-inside)
 
@@ -148,13 +145,8 @@ def score_interval(share: float, variance: float, most: int, degrees: int, confi
 
 
 def stratified_jackknife_interval(
-    value: float,
-    replicates: NDArray[np.float64],
-    confidence_level: float,
-    strata: NDArray[np.int64],
-    *,
-    excess: float = 0.0,
-) -> tuple[Interval, NDArray[np.float64]]:
+    value: float, replicates: Floats, confidence_level: float, strata: Ints, *, excess: float = 0.0
+) -> tuple[Interval, Floats]:
     r"""Delete-one jackknife-t interval for units in strata of fixed sizes, and its pseudo-values.
 
     Variance :math:`v = \sum_h v_h`, :math:`v_h = \frac{n_h - 1}{n_h} \sum_i (\hat\theta_{(-hi)} -
@@ -182,7 +174,7 @@ def stratified_jackknife_interval(
 
 
 def mean_interval(
-    values: NDArray[np.float64],
+    values: Floats,
     confidence_level: float,
     population: int | None = None,
     bounds: tuple[float, float] | None = None,

@@ -1,4 +1,4 @@
-"""Permutation tests: draws under a null, their p-values, and Holm's adjustment of several."""
+"""Areas under ROC curves; permutation tests: draws under a null, their p-values, and Holm's adjustment of several."""
 
 from __future__ import annotations
 
@@ -13,29 +13,41 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["draw", "holm", "orders", "p_value"]
+    from embcheck.stats import Floats, Ints
+
+__all__ = ["area_over", "draw", "holm", "orders", "p_value"]
 
 PERMUTATIONS = 9_999
 CHUNK = 1_000
 
 
-def p_value(draws: NDArray[np.float64], value: float) -> float:
+def area_over(own: Floats, other: Floats) -> float:
+    r"""Share of pairs in which the value of the first sample is larger, equal ones counting as half.
+
+    It is Mann and Whitney's :math:`U / n m`, for samples of n and m values.
+    """
+    ordered = np.sort(other)
+    wins = np.searchsorted(ordered, own, "left").sum() + np.searchsorted(ordered, own, "right").sum()
+    return float(wins) / (2 * len(own) * len(other))
+
+
+def p_value(draws: Floats, value: float) -> float:
     """One-sided p-value (r + 1)/(B + 1): r of the B draws reach the value, which counts as one of them."""
     return (int((draws >= value).sum()) + 1) / (len(draws) + 1)
 
 
-def orders(size: int, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+def orders(size: int, count: int, rng: np.random.Generator) -> Ints:
     """(count, size) uniform permutations of 0, 1, ..., fixed points allowed: derangements are no group."""
     return rng.permuted(np.broadcast_to(np.arange(size), (count, size)), axis=1)
 
 
 def draw(
-    statistic: Callable[[NDArray[np.int64]], NDArray[Any]],
-    sample: Callable[[int], NDArray[np.int64]],
+    statistic: Callable[[Ints], NDArray[Any]],
+    sample: Callable[[int], Ints],
     *,
     most: int | None = None,
     chunk: int | None = None,
-) -> NDArray[np.float64]:
+) -> Floats:
     """(B,) values of a statistic under a null, B = ``most`` (9,999), or fewer where the settings say so.
 
     ``sample(count)`` draws so many relabellings, ``statistic`` gives the value of each, at most ``chunk`` at a time.

@@ -5,22 +5,24 @@ two letters and more, then the other tokens (vocabularies put alphabets and byte
 by ascending row id. Row ids stand in for frequency, as vocabularies are ordered by it; nothing is counted.
 
 Strategies without a ``table`` draw from the one in force when they are drawn: that of the fixture ``embcheck_table``,
-or of ``using``. Where a table has nothing to draw, the test is skipped. Needs hypothesis, which the extra
-``hypothesis`` installs and nothing imports before a strategy is made.
+or of ``using``. Where a table has nothing to draw, the test is skipped. They raise `UsageError` where an argument makes
+no sense (an unknown kind, both a kind and a relation, an empty range), ``table`` is no table, or hypothesis is missing:
+the extra ``hypothesis`` installs it, and nothing imports it before a strategy is made.
 """
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 from unittest import SkipTest
 
 from embcheck.errors import NotMeasurable, UsageError
+from embcheck.settings import in_force
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator, Sequence
+    from collections.abc import Callable, Hashable, Sequence
+    from contextlib import AbstractContextManager
 
     import numpy as np
     from hypothesis.strategies import DrawFn, SearchStrategy
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from embcheck.lexicons import Relation
+    from embcheck.stats import Ints
     from embcheck.table import EmbeddingTable
 
 __all__ = ["Kind", "Token", "pairs", "tables", "tokens", "using", "variants", "vectors", "words"]
@@ -55,14 +58,9 @@ class Token:
     id: int
 
 
-@contextmanager
-def using(table: EmbeddingTable) -> Iterator[EmbeddingTable]:
+def using(table: EmbeddingTable) -> AbstractContextManager[EmbeddingTable]:
     """Let strategies draw from ``table`` for the ``with`` block, as the fixture ``embcheck_table`` does for a test."""
-    token = _in_force.set(table)
-    try:
-        yield table
-    finally:
-        _in_force.reset(token)
+    return in_force(_in_force, table)
 
 
 def tokens(table: EmbeddingTable | None = None, *, kind: Kind | None = None) -> SearchStrategy[Token]:
@@ -70,19 +68,12 @@ def tokens(table: EmbeddingTable | None = None, *, kind: Kind | None = None) -> 
 
     Parameters
     ----------
-    table
-        To draw from; by default the one in force.
     kind
         Only ``word`` (letters that begin a word), ``inside`` (letters that continue one), ``ascii`` (one visible ASCII
         character), ``byte``, ``control`` or ``other``.
-
-    Raises
-    ------
-    UsageError
-        The kind is unknown, ``table`` is no table, or hypothesis is not installed.
     """
     _check_kind(kind)
-    return _drawn(table, lambda draw, here: _token(here, _pick(draw, _rows_of(here, kind))))
+    return _strategy(table, lambda draw, here: _token(here, _pick(draw, _rows_of(here, kind))))
 
 
 def words(table: EmbeddingTable | None = None, *, among: Sequence[str] | None = None) -> SearchStrategy[str]:
@@ -90,20 +81,13 @@ def words(table: EmbeddingTable | None = None, *, among: Sequence[str] | None = 
 
     Parameters
     ----------
-    table
-        To draw from; by default the one in force.
     among
         Words to choose among, simplest first; by default the tokens that begin a word.
-
-    Raises
-    ------
-    UsageError
-        ``table`` is no table, ``among`` is one text instead of several, or hypothesis is not installed.
     """
     if isinstance(among, str):
         raise UsageError(f"strategies.words(): among must be a list of words, got {among!r}")
     listed = None if among is None else tuple(among)
-    return _drawn(
+    return _strategy(
         table, lambda draw, here: _word(draw, here) if listed is None else _pick(draw, _listed_words(here, listed))
     )
 
@@ -115,40 +99,22 @@ def pairs(
 
     Parameters
     ----------
-    table
-        To draw from; by default the one in force.
     kind
         Both are of this kind, as in ``tokens``.
     relation
         Word pairs such as ``lexicons.relations("plural")[0]``, simplest first.
-
-    Raises
-    ------
-    UsageError
-        As ``tokens``; or both ``kind`` and ``relation`` are given.
     """
     _check_kind(kind)
     if relation is not None and kind is not None:
         raise UsageError("strategies.pairs() takes a kind or a relation, not both")
     if relation is not None:
-        return _drawn(table, lambda draw, here: _pair(here, _pick(draw, _related(here, relation))))
-    return _drawn(table, lambda draw, here: _pair(here, _different(draw, _rows_of(here, kind))))
+        return _strategy(table, lambda draw, here: _pair(here, _pick(draw, _related(here, relation))))
+    return _strategy(table, lambda draw, here: _pair(here, _different(draw, _rows_of(here, kind))))
 
 
 def variants(table: EmbeddingTable | None = None) -> SearchStrategy[tuple[Token, Token]]:
-    """Two different tokens that write one word: its case and space variants, as ``vocabulary.word_key`` folds them.
-
-    Parameters
-    ----------
-    table
-        To draw from; by default the one in force.
-
-    Raises
-    ------
-    UsageError
-        ``table`` is no table, or hypothesis is not installed.
-    """
-    return _drawn(table, lambda draw, here: _pair(here, _different(draw, _pick(draw, _rows_of_variants(here)))))
+    """Two different tokens that write one word: its case and space variants, as ``vocabulary.word_key`` folds them."""
+    return _strategy(table, lambda draw, here: _pair(here, _different(draw, _pick(draw, _rows_of_variants(here)))))
 
 
 def vectors(table: EmbeddingTable | None = None, *, width: int | None = None) -> SearchStrategy[Tensor]:
@@ -160,14 +126,9 @@ def vectors(table: EmbeddingTable | None = None, *, width: int | None = None) ->
         Its width d and its device are taken; by default the table in force.
     width
         d, where no table is needed; then on the CPU.
-
-    Raises
-    ------
-    UsageError
-        Both are given, the width is not positive, ``table`` is no table, or hypothesis is not installed.
     """
     if width is None:
-        return _drawn(table, lambda draw, here: draw(_vectors(here.width)).to(here.vectors.device))
+        return _strategy(table, lambda draw, here: draw(_vectors(here.width)).to(here.vectors.device))
     if table is not None or width < 1:
         raise UsageError(f"strategies.vectors() takes a table or a width of 1 or more, got width {width}")
     _require_hypothesis()
@@ -182,14 +143,9 @@ def tables(*, rows: tuple[int, int] = (2, 12), width: tuple[int, int] = (1, 6)) 
     Parameters
     ----------
     rows
-        The fewest and the most rows.
+        The fewest and the most rows, from 2 up to as many as the lexicons have words.
     width
-        The fewest and the most columns.
-
-    Raises
-    ------
-    UsageError
-        A range is empty, has fewer than 2 rows or 1 column, or more rows than there are words.
+        The fewest and the most columns, from 1.
     """
     from embcheck import lexicons
 
@@ -210,7 +166,7 @@ def tables(*, rows: tuple[int, int] = (2, 12), width: tuple[int, int] = (1, 6)) 
 # --- drawing ----------------------------------------------------------------------------------------------------
 
 
-def _drawn(table: EmbeddingTable | None, draw_from: Callable[[DrawFn, EmbeddingTable], T]) -> SearchStrategy[T]:
+def _strategy(table: EmbeddingTable | None, draw_from: Callable[[DrawFn, EmbeddingTable], T]) -> SearchStrategy[T]:
     """A strategy that asks for its table when it is drawn: the one in force changes from test to test."""
     if table is not None and not hasattr(type(table), "population"):
         raise UsageError(f"a strategy draws from an EmbeddingTable, got {table!r}; give kind and the like by name")
@@ -243,12 +199,12 @@ def _index(draw: DrawFn, count: int) -> int:
     return draw(st.sampled_from(range(min(count, _SIMPLE))) | st.sampled_from(range(count)))
 
 
-def _pick(draw: DrawFn, choices: Sequence[T] | NDArray[np.int64]) -> T:
+def _pick(draw: DrawFn, choices: Sequence[T] | Ints) -> T:
     """A choice, shrunk towards the first."""
     return cast("T", choices[_index(draw, len(choices))])
 
 
-def _different(draw: DrawFn, rows: NDArray[np.int64]) -> tuple[int, int]:
+def _different(draw: DrawFn, rows: Ints) -> tuple[int, int]:
     """Two different rows, in any order."""
     if len(rows) < 2:
         raise Absent(f"only one such token is here (#{rows[0]}): a pair needs two")
@@ -303,7 +259,7 @@ def _check_kind(kind: str | None) -> None:
         raise UsageError(f"unknown kind of token {kind!r}; choose one of {', '.join(_KINDS)}")
 
 
-def _kept(table: EmbeddingTable, key: Hashable, find: Callable[[], T], lacking: str) -> T:
+def _look_up(table: EmbeddingTable, key: Hashable, find: Callable[[], T], lacking: str) -> T:
     """What ``find`` finds in a table, kept there; `Absent` where that is nothing."""
     memo = ("strategies", key)
     if memo not in table.memo:
@@ -314,17 +270,17 @@ def _kept(table: EmbeddingTable, key: Hashable, find: Callable[[], T], lacking: 
     return kept
 
 
-def _rows_of(table: EmbeddingTable, kind: Kind | None) -> NDArray[np.int64]:
+def _rows_of(table: EmbeddingTable, kind: Kind | None) -> Ints:
     """Rows of a kind, simplest first."""
     from embcheck.table.vocabulary import TokenKind
 
-    def find() -> NDArray[np.int64]:
+    def find() -> Ints:
         return _ordered(table, table.population if kind is None else table.of_kind(TokenKind[_KINDS[kind]]))
 
-    return _kept(table, kind, find, f"token of kind {kind!r}")
+    return _look_up(table, kind, find, f"token of kind {kind!r}")
 
 
-def _ordered(table: EmbeddingTable, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+def _ordered(table: EmbeddingTable, rows: Ints) -> Ints:
     """Words first, single characters last, by row id."""
     import numpy as np
 
@@ -343,13 +299,13 @@ def _related(table: EmbeddingTable, relation: Relation) -> list[tuple[int, int]]
         ends = (table.rows(words) for words in zip(*relation.pairs, strict=True))
         return [(a, b) for a, b in zip(*ends, strict=True) if a is not None and b is not None]
 
-    return _kept(table, ("relation", relation), find, f"pair of {relation.name!r} that is two single tokens")
+    return _look_up(table, ("relation", relation), find, f"pair of {relation.name!r} that is two single tokens")
 
 
-def _rows_of_variants(table: EmbeddingTable) -> list[NDArray[np.int64]]:
+def _rows_of_variants(table: EmbeddingTable) -> list[Ints]:
     """Rows of each word that several tokens write, words simplest first."""
 
-    def find() -> list[NDArray[np.int64]]:
+    def find() -> list[Ints]:
         import numpy as np
 
         from embcheck.table.vocabulary import word_key
@@ -359,7 +315,7 @@ def _rows_of_variants(table: EmbeddingTable) -> list[NDArray[np.int64]]:
             groups.setdefault(word_key(table.token(int(row))), []).append(int(row))
         return [np.array(rows) for rows in groups.values() if len(rows) > 1]
 
-    return _kept(table, "variants", find, "word that two tokens write")
+    return _look_up(table, "variants", find, "word that two tokens write")
 
 
 def _listed_words(table: EmbeddingTable, listed: tuple[str, ...]) -> tuple[str, ...]:
@@ -368,4 +324,4 @@ def _listed_words(table: EmbeddingTable, listed: tuple[str, ...]) -> tuple[str, 
     def find() -> tuple[str, ...]:
         return tuple(word for word, row in zip(listed, table.rows(listed), strict=True) if row is not None)
 
-    return _kept(table, ("words", listed), find, "such word that is a single token")
+    return _look_up(table, ("words", listed), find, "such word that is a single token")

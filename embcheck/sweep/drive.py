@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from embcheck.checks.check import Check
-    from embcheck.run.rows import Row
+    from embcheck.run.document import Row
     from embcheck.run.session import Population
 
 __all__ = ["Swept", "sweep"]
@@ -125,7 +125,7 @@ class _Sweep:
     def give_up(self, job: _Job, error: BaseException) -> None:
         """After its last attempt, a job's checks are errors."""
         from embcheck.checks.check import error_result
-        from embcheck.run.rows import row_of
+        from embcheck.run.document import row_of
 
         why = f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
         message = f"the task died {job.attempts} times: {why}"

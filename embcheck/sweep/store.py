@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from embcheck.run.rows import Row
+    from embcheck.run.document import Row
 
 __all__ = ["SCHEMA", "Store", "read"]
 

@@ -17,7 +17,7 @@ from embcheck.errors import EmbcheckError, UsageError
 
 if TYPE_CHECKING:
     from embcheck.checks.check import Check
-    from embcheck.run.rows import Row
+    from embcheck.run.document import Row
     from embcheck.run.session import Population, Session
     from embcheck.settings import Settings
     from embcheck.spec import ModelSpec
@@ -78,7 +78,7 @@ def measure(task: Task) -> Answer:
     import torch
 
     from embcheck.checks.check import error_result
-    from embcheck.run.rows import row_of
+    from embcheck.run.document import row_of
 
     before = torch.get_num_threads()
     torch.set_num_threads(task.how.threads)

@@ -23,7 +23,7 @@ from embcheck.errors import UsageError
 from embcheck.reports import html as pages
 from embcheck.reports import json_file
 from embcheck.run.budget import Budget
-from embcheck.run.rows import row_of
+from embcheck.run.document import row_of
 from embcheck.run.session import Model, Policy, Session
 from embcheck.settings import DEFAULT_PROBES, Settings
 from embcheck.spec import ModelSpec
@@ -32,10 +32,9 @@ from embcheck.training.ranks import agreed
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from embcheck.baseline.entries import Entry
+    from embcheck.baseline.file import Entry
     from embcheck.checks.record import Change, EstimateRecord, ResultRecord
-    from embcheck.run.document import Run
-    from embcheck.run.rows import Row
+    from embcheck.run.document import Row, Run
     from embcheck.run.session import Population
     from embcheck.table import EmbeddingTable
     from embcheck.table.vocabulary import Vocabulary

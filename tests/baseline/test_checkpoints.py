@@ -34,7 +34,9 @@ BARE = {  # next to no draws and no details: the changes are the same without
     "measures.words.axis_accuracy.RANDOM_AXES": 10,
     "measures.cosines.metric_agreement.PROBES": 200,
     "measures.words.order_agreement.EXACT_UP_TO": 0,
-    **dict.fromkeys(("measures.pairs.comparisons.of_pairs", "measures.pairs.comparisons.beside"), lambda *_: {}),
+    **dict.fromkeys(
+        ("measures.pairs.related_pair_auc.of_pairs", "measures.pairs.related_pair_auc.beside"), lambda *_: {}
+    ),
     **dict.fromkeys((f"measures.words.axis_accuracy.{n}" for n in ("_positions", "_as_source")), lambda *_: {}),
     "measures.pairs.offset_consistency._details": lambda *_: {},
     "measures.words.neighbor_category_share.in_vocabulary": lambda *_: {},

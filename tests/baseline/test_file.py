@@ -16,7 +16,7 @@ import pytest
 
 from embcheck import files
 from embcheck.baseline import file
-from embcheck.baseline.entries import Checkpoint, Entry
+from embcheck.baseline.file import Checkpoint, Entry
 from embcheck.errors import EmbcheckError
 from embcheck.estimate import Part, Snapshot
 

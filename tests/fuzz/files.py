@@ -11,8 +11,7 @@ import numpy as np
 import torch
 
 from embcheck import sources
-from embcheck.baseline.entries import Checkpoint, Entry
-from embcheck.baseline.file import Baseline, load
+from embcheck.baseline.file import Baseline, Checkpoint, Entry, load
 from embcheck.errors import EmbcheckError
 from embcheck.estimate import Snapshot
 from embcheck.reports import json_file

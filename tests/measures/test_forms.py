@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from embcheck.measures.forms import forms_of
+from embcheck.measures.resolve import forms_of
 from embcheck.table import EmbeddingTable
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from embcheck.reports.series import changes, failure, series
-from embcheck.reports.terminal import trends as shown
+from embcheck.reports.series import changes, failure, lines, series
 
 
 def row(step, value, verdict="holds", model="a", label="p", width=0.01, margin=0.05):
@@ -72,7 +71,7 @@ def test_first_failures_name_the_checkpoint_before():
 def test_lines_are_short_and_inert():
     """80 columns, and no escape sequence of a hostile path."""
     rows = [row(i, 0.5, model="runs/\x1b[31mred\u202e" + "x" * 90) for i in range(3)] + [row(9, None, "error", "b")]
-    lines = [line.text for line in shown.lines(rows)]
-    assert all(len(line) <= 80 for line in lines)
-    assert not any(c in "".join(lines) for c in "\x1b\u202e")
-    assert any("fails at step 9, from the first checkpoint" in " ".join(lines) for _ in lines)
+    shown = [line.text for line in lines(rows)]
+    assert all(len(line) <= 80 for line in shown)
+    assert not any(c in "".join(shown) for c in "\x1b\u202e")
+    assert any("fails at step 9, from the first checkpoint" in " ".join(shown) for _ in shown)

@@ -7,9 +7,9 @@ from scipy import stats
 
 from embcheck import lexicons
 from embcheck.estimate import Estimate
-from embcheck.measures.forms import forms_of
 from embcheck.measures.kernels import all_pairs
 from embcheck.measures.pairs import analogy_gain, offset_consistency
+from embcheck.measures.resolve import forms_of
 from embcheck.stats.betting import betting_interval
 from embcheck.stats.intervals import jackknife_interval
 

@@ -7,7 +7,7 @@ import pytest
 
 from embcheck import measures
 from embcheck.measures.cosines import metric_agreement
-from embcheck.selftest.limits import coverage_limits
+from embcheck.selftest.examine import coverage_limits
 from embcheck.settings import Settings, using
 
 pytestmark = pytest.mark.slow

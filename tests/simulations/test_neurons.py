@@ -12,7 +12,7 @@ from embcheck.checks.evaluate import Check, evaluate
 from embcheck.claims import Verdict
 from embcheck.measures.cells import without_each_pair
 from embcheck.measures.neurons import middle_men, profile_agreement
-from embcheck.measures.neurons.profiles import profiles_of_pairs
+from embcheck.measures.neurons.profile_agreement import profiles_of_pairs
 from embcheck.settings import Settings
 from embcheck.stats import permutations
 from embcheck.stats.intervals import jackknife_interval

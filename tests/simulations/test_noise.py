@@ -15,7 +15,7 @@ from embcheck.checks.evaluate import Check, evaluate
 from embcheck.claims import Verdict, above, claim
 from embcheck.estimate import Estimate
 from embcheck.measures.pairs import offset_consistency
-from embcheck.selftest.limits import coverage_limits
+from embcheck.selftest.examine import coverage_limits
 from embcheck.settings import Settings
 from embcheck.stats import permutations
 from embcheck.table import EmbeddingTable

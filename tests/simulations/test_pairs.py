@@ -9,7 +9,7 @@ from scipy import stats
 from embcheck import measures
 from embcheck.checks.evaluate import Check, evaluate
 from embcheck.claims import Verdict
-from embcheck.measures.models import cka, neighbor_overlap
+from embcheck.measures.models import alignment, neighbor_overlap
 from embcheck.settings import Settings, using
 from embcheck.table import EmbeddingTable
 
@@ -48,7 +48,7 @@ def test_false_passes_are_rare_and_p_values_uniform():
 def test_intervals_cover(monkeypatch, demo):
     """Over redrawn probes of real rows the interval covers the overlap of all shared tokens 92 to 98% of the time."""
     monkeypatch.setattr(neighbor_overlap, "DRAWS", 1)
-    monkeypatch.setattr(neighbor_overlap, "linear_cka", lambda *_: cka.Similarity(0.0, 0.0, 0.0))
+    monkeypatch.setattr(neighbor_overlap, "linear_cka", lambda *_: alignment.Similarity(0.0, 0.0, 0.0))
     rows = np.sort(demo.probes(400))
     tokens = [demo.token(int(row)) for row in rows]
     whole = demo.gather(rows).numpy()

@@ -3,7 +3,7 @@ import pytest
 
 from embcheck import above
 from embcheck.claims import decides, within
-from embcheck.settings import Settings, deciding, using
+from embcheck.settings import Settings, using, using_rule
 from embcheck.stats import betting
 from embcheck.stats.betting import ConfidenceSequence, draw
 
@@ -50,7 +50,7 @@ def test_stopping_as_soon_as_the_claim_is_decided_keeps_the_guarantee(monkeypatc
         values = POPULATIONS["narrow"](rng)
         claim = above(values.mean() + (0.0005 if number % 2 else -0.0005))
         order = rng.permutation(len(values))
-        with deciding(lambda low, high, claim=claim: decides([claim], low, high)):
+        with using_rule(lambda low, high, claim=claim: decides([claim], low, high)):
             _, low, high = draw(order, lambda rows, values=values: values[rows])
         wrong += not low <= values.mean() <= high
     assert wrong <= 8
@@ -74,7 +74,7 @@ def test_clear_cases_stop_early_and_close_ones_go_on(rng):
     values = np.clip(rng.normal(0.7, 0.05, 20_000), 0, 1)
     order = rng.permutation(20_000)
     for bound, count in ((0.51, betting.LEAST), (values.mean(), betting.MOST)):
-        with deciding(lambda low, high, bound=bound: decides([above(bound)], low, high)):
+        with using_rule(lambda low, high, bound=bound: decides([above(bound)], low, high)):
             found, low, high = draw(order, lambda rows: values[rows])
         assert len(found) == count
         assert found.tolist() == values[order[:count]].tolist()
@@ -108,7 +108,7 @@ def test_auto_probes_are_a_prefix_of_any_others(gaussian_table, rng):
     from embcheck.estimate import Estimate
 
     table = gaussian_table(2_000, 8, shift=1.0)
-    with using(Settings(probes="auto")), deciding(lambda low, _: low > 0.6):
+    with using(Settings(probes="auto")), using_rule(lambda low, _: low > 0.6):
         found = measures.non_negative_share(table)
     with using(Settings(probes=200)):
         fixed = measures.non_negative_share(table)

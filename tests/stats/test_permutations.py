@@ -1,4 +1,4 @@
-"""Permutation tests: uniform draws, valid p-values, Holm's adjustment."""
+"""Areas against ranks and all pairs; permutation tests: uniform draws, valid p-values, Holm's adjustment."""
 
 import numpy as np
 import pytest
@@ -9,6 +9,7 @@ from scipy import stats
 from embcheck.settings import Settings, using
 from embcheck.stats import permutations
 
+SAMPLE = st.lists(st.integers(-5, 5), min_size=1, max_size=20)
 p_values = st.lists(st.floats(0, 1), max_size=12)
 
 
@@ -57,3 +58,12 @@ def test_holm_keeps_order_and_never_lowers(p):
     assert all(a <= 1 for a in adjusted)
     order = np.argsort(p, kind="stable")
     assert np.all(np.diff(np.array(adjusted)[order]) >= 0)
+
+
+@given(SAMPLE, SAMPLE)
+def test_areas_are_mann_and_whitneys(own, other):
+    """The share of pairs with the larger value in the first sample, equal ones as half; U over n m."""
+    x, y = np.array(own, dtype=float), np.array(other, dtype=float)
+    pairs = (x[:, None] > y).mean() + (x[:, None] == y).mean() / 2
+    assert np.isclose(permutations.area_over(x, y), pairs)
+    assert np.isclose(permutations.area_over(x, y), stats.mannwhitneyu(x, y).statistic / (len(x) * len(y)))

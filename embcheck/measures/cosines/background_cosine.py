@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from embcheck.errors import NotMeasurable
-from embcheck.estimate import KEPT, Estimate
+from embcheck.estimate import KEPT, Details, Estimate, measure
 from embcheck.measures import histograms
 from embcheck.measures.cosines.non_negative_share import rayleigh
 from embcheck.measures.kernels import blocks
-from embcheck.measures.measure import measure
 from embcheck.settings import current
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from torch import Tensor
 
+    from embcheck.stats import Floats, Ints
     from embcheck.table import EmbeddingTable
 
 __all__ = ["against_all", "background_cosine"]
@@ -41,11 +40,6 @@ def background_cosine(table: EmbeddingTable) -> Estimate:
     histogram of the pairs' cosines; quantiles of cosine and Euclidean distance, over the pairs and over 200 probe
     tokens against every other row, and the percentile at which a cosine of 0.2 and one of 0.5 stand. The 5,000 pairs,
     0.2 and 0.5 are those of the notebook "Word Embeddings: From Tokens to Geometry" (2026), section 4.
-
-    Parameters
-    ----------
-    table
-        N population rows of width d.
 
     Raises
     ------
@@ -82,7 +76,7 @@ def background_cosine(table: EmbeddingTable) -> Estimate:
     )
 
 
-def _of_pairs(table: EmbeddingTable, pairs: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _of_pairs(table: EmbeddingTable, pairs: Ints) -> tuple[Floats, Floats]:
     """Cosine and Euclidean distance of each pair of rows."""
     cosines, distances = [], []
     for start in range(0, len(pairs), _CHUNK):
@@ -93,11 +87,11 @@ def _of_pairs(table: EmbeddingTable, pairs: NDArray[np.int64]) -> tuple[NDArray[
     return torch.cat(cosines).cpu().double().numpy(), torch.cat(distances).cpu().double().numpy()
 
 
-def _names(table: EmbeddingTable, pair: NDArray[np.int64]) -> str:
+def _names(table: EmbeddingTable, pair: Ints) -> str:
     return " | ".join(table.token(int(row)) for row in pair)
 
 
-def _spread(values: NDArray[np.float64]) -> dict[str, Any]:
+def _spread(values: Floats) -> Details:
     return {
         "mean": float(values.mean()),
         "sd": float(values.std(ddof=1)),
@@ -105,7 +99,7 @@ def _spread(values: NDArray[np.float64]) -> dict[str, Any]:
     }
 
 
-def against_all(table: EmbeddingTable, probes: NDArray[np.int64]) -> dict[str, Any]:
+def against_all(table: EmbeddingTable, probes: Ints) -> Details:
     """Cosines and distances of probe tokens to every other row: quantiles, and percentiles of two thresholds.
 
     Quantiles are read off histograms of 4,000 bins, interpolated inside a bin.
@@ -130,7 +124,7 @@ def against_all(table: EmbeddingTable, probes: NDArray[np.int64]) -> dict[str, A
     }
 
 
-def _read_off(histogram: Tensor, low: float, high: float) -> dict[str, Any]:
+def _read_off(histogram: Tensor, low: float, high: float) -> Details:
     """Quantiles of a histogram over [low, high]."""
     counts = histogram.cpu().double().numpy()
     edges = np.linspace(low, high, _BINS + 1)
@@ -138,16 +132,7 @@ def _read_off(histogram: Tensor, low: float, high: float) -> dict[str, Any]:
     return {"quantiles": np.interp(LEVELS, cumulative, edges).tolist()}
 
 
-def _farthest_from_orthogonal(
-    table: EmbeddingTable, pairs: NDArray[np.int64], cosines: NDArray[np.float64]
-) -> list[dict[str, Any]]:
+def _farthest_from_orthogonal(table: EmbeddingTable, pairs: Ints, cosines: Floats) -> list[Details]:
     """The pairs that weigh most against the claim: those with the largest cosines, whatever the sign."""
     order = np.argsort(-np.abs(cosines), kind="stable")[:10]
-    return [
-        {
-            "ids": pairs[i].tolist(),
-            "token": _names(table, pairs[i]),
-            "value": float(cosines[i]),
-        }
-        for i in order
-    ]
+    return [{"ids": pairs[i].tolist(), "token": _names(table, pairs[i]), "value": float(cosines[i])} for i in order]

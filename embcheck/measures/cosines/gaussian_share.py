@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from embcheck.estimate import Estimate, Reference
+from embcheck.estimate import Estimate, Reference, measure
 from embcheck.measures.kernels.blocks import full_precision, on_host
 from embcheck.measures.kernels.signs import row_totals
-from embcheck.measures.measure import measure
 from embcheck.progress import track
 from embcheck.settings import current
 
@@ -29,16 +28,10 @@ MAX_PROBES = 1_000
 def gaussian_share(table: EmbeddingTable, *, rng: np.random.Generator) -> Estimate:
     r"""Mean share of non-negative cosines in an iid standard normal matrix of the population's shape.
 
-    The matrix is generated block by block and never held. Its first rows serve as probes (rows are exchangeable); each
-    is compared with every other row. Unit: probe rows; interval as for the share of a model. The reference
-    ``independence`` is one half with the standard error of ``share_standard_error``.
-
-    Parameters
-    ----------
-    table
-        Gives N, d and the device.
-    rng
-        Generates the matrix on the host, so that every device sees the same one.
+    The matrix is generated block by block on the host, so that every device sees the same one, and never held. Its
+    first rows serve as probes (rows are exchangeable); each is compared with every other row. Unit: probe rows;
+    interval as for the share of a model. The reference ``independence`` is one half with the standard error of
+    ``share_standard_error``.
     """
     size, width = len(table.population), table.width
     count = min(current().probe_count(size), MAX_PROBES)

@@ -9,17 +9,16 @@ import numpy as np
 import torch
 
 from embcheck.errors import NotMeasurable
-from embcheck.estimate import Estimate
+from embcheck.estimate import Estimate, measure
 from embcheck.measures.kernels import blocks, spectrum
-from embcheck.measures.measure import measure
 from embcheck.measures.resolve import lowest, tokens_part
 from embcheck.progress import track
 from embcheck.settings import current
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from torch import Tensor
 
+    from embcheck.stats import Floats
     from embcheck.table import EmbeddingTable
 
 __all__ = ["gaussian_mean_cosine", "isoscore", "mean_cosine", "partition_isotropy"]
@@ -40,13 +39,6 @@ def mean_cosine(table: EmbeddingTable, *, rng: np.random.Generator) -> Estimate:
     form (``gaussian_mean_cosine``). The effect is the part that goes with the mean vector. Details: I(W) (Mu and
     Viswanath, "All-but-the-top", 2018), IsoScore (Rudman et al. 2022), which cannot see a shift of the mean, and the
     share of the top component, about the mean and about zero.
-
-    Parameters
-    ----------
-    table
-        N population rows of width d.
-    rng
-        Draws the null.
 
     Raises
     ------
@@ -89,7 +81,7 @@ def _mean_over_pairs(total: Tensor, size: int) -> float:
     return (float((total**2).sum()) - size) / (size * (size - 1))
 
 
-def gaussian_mean_cosine(rows: int, width: int, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
+def gaussian_mean_cosine(rows: int, width: int, count: int, rng: np.random.Generator) -> Floats:
     r"""Draws of the mean cosine of N directions uniform on the sphere in d dimensions.
 
     :math:`d R^2 / N` is close to chi-squared with d degrees of freedom (Mardia and Jupp 2000, section 10.4.1).
@@ -98,7 +90,7 @@ def gaussian_mean_cosine(rows: int, width: int, count: int, rng: np.random.Gener
     return (rng.chisquare(width, size=count) - width) / (width * math.sqrt(rows * (rows - 1)))
 
 
-def isoscore(eigenvalues: NDArray[np.float64]) -> float | None:
+def isoscore(eigenvalues: Floats) -> float | None:
     r"""IsoScore of a covariance with these eigenvalues: 1 where all are equal, 0 where one has everything.
 
     With :math:`\hat\lambda = \sqrt{d} \lambda / |\lambda|` and the defect

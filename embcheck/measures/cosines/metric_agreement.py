@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from scipy import stats
 
 from embcheck.errors import NotMeasurable
-from embcheck.estimate import Estimate
+from embcheck.estimate import Details, Estimate, measure
 from embcheck.measures import histograms
 from embcheck.measures.kernels import blocks
 from embcheck.measures.kernels.nearest import nearest
-from embcheck.measures.measure import measure
 from embcheck.measures.resolve import lowest
 from embcheck.settings import current
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from torch import Tensor
 
+    from embcheck.stats import Floats, Ints
     from embcheck.table import EmbeddingTable
 
 __all__ = ["metric_agreement"]
@@ -41,11 +40,6 @@ def metric_agreement(table: EmbeddingTable) -> Estimate:
     other row's length, the points of the probe whose agreement is the median one, and the overlap of the ten nearest by
     either over the whole population, for 200 probes. The comparison is that of the notebook "Word Embeddings: From
     Tokens to Geometry" (2026), section 8c.
-
-    Parameters
-    ----------
-    table
-        N population rows of width d.
 
     Raises
     ------
@@ -85,7 +79,7 @@ def metric_agreement(table: EmbeddingTable) -> Estimate:
     )
 
 
-def _others(order: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+def _others(order: Ints, count: int) -> Ints:
     """For each of the first ``count`` rows, others to rank: all where there are few, else the next 200 in a ring."""
     size = len(order)
     each = min(OTHERS, size - 1) if size > PROBES else size - 1
@@ -101,7 +95,7 @@ def _parts(count: int, others: int, table: EmbeddingTable) -> list[slice]:
     return [slice(start, min(start + step, count)) for start in range(0, count, step)]
 
 
-def _correlations(table: EmbeddingTable, probes: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.float64]:
+def _correlations(table: EmbeddingTable, probes: Ints, others: Ints) -> Floats:
     """(2, m): Spearman's correlation of cosine with nearness, and of distance with the others' length."""
     a = table.gather(probes).to(table.accumulator)[:, None]
     b = table.gather(others.ravel()).to(table.accumulator).reshape(*others.shape, table.width)
@@ -112,7 +106,7 @@ def _correlations(table: EmbeddingTable, probes: NDArray[np.int64], others: NDAr
     return np.stack([_spearman(cosine, -distance, size), _spearman(distance, length, size)])
 
 
-def _spearman(x: Tensor, y: Tensor, size: int) -> NDArray[np.float64]:
+def _spearman(x: Tensor, y: Tensor, size: int) -> Floats:
     r"""(m,) rank correlation over ``size`` others, of which each row of x and y, (m, n), is a sample.
 
     A sample's correlation r is biased towards Kendall's :math:`\tau`: its mean is
@@ -128,7 +122,7 @@ def _spearman(x: Tensor, y: Tensor, size: int) -> NDArray[np.float64]:
     return np.clip(corrected, -1, 1)
 
 
-def _kendall(x: Tensor, y: Tensor) -> NDArray[np.float64]:
+def _kendall(x: Tensor, y: Tensor) -> Floats:
     """(m,) Kendall's tau of each row: the share of concordant pairs less that of discordant ones."""
     first, second = ((v[:, :, None] - v[:, None]).sign_().float() for v in (x, y))
     n = x.shape[1]
@@ -136,7 +130,7 @@ def _kendall(x: Tensor, y: Tensor) -> NDArray[np.float64]:
     return np.asarray(concordant / (n * (n - 1)))
 
 
-def _at_unit_length(table: EmbeddingTable, probes: NDArray[np.int64], others: NDArray[np.int64]) -> float:
+def _at_unit_length(table: EmbeddingTable, probes: Ints, others: Ints) -> float:
     """Mean correlation of cosine with nearness after scaling all rows to length 1."""
     correlations = []
     for part in _parts(len(probes), others.shape[1], table):
@@ -148,20 +142,18 @@ def _at_unit_length(table: EmbeddingTable, probes: NDArray[np.int64], others: ND
     return float(np.concatenate(correlations).mean())
 
 
-def _ranks(values: Tensor) -> NDArray[np.float64]:
+def _ranks(values: Tensor) -> Floats:
     """Ranks along each row, about their mean."""
     ranks = stats.rankdata(values.cpu().double().numpy(), axis=1)
     return np.asarray(ranks - ranks.mean(1, keepdims=True))
 
 
-def _cosine(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+def _cosine(x: Floats, y: Floats) -> Floats:
     spread = np.sqrt((x**2).sum(1) * (y**2).sum(1))
     return np.asarray(np.divide((x * y).sum(1), spread, out=np.full(len(x), np.nan), where=spread > 0))
 
 
-def _scatter(
-    table: EmbeddingTable, probes: NDArray[np.int64], others: NDArray[np.int64], values: NDArray[np.float64]
-) -> dict[str, Any]:
+def _scatter(table: EmbeddingTable, probes: Ints, others: Ints, values: Floats) -> Details:
     """Cosine and distance of the probe with the median correlation to at most 200 of its others, and their lengths."""
     median = int(np.argsort(values, kind="stable")[len(values) // 2])
     chosen = others[median][:OTHERS]
@@ -180,7 +172,7 @@ def _scatter(
     }
 
 
-def _overlap(table: EmbeddingTable, probes: NDArray[np.int64]) -> dict[str, Any]:
+def _overlap(table: EmbeddingTable, probes: Ints) -> Details:
     """How many of a probe's ten nearest by cosine are also among its ten nearest by distance."""
     k = min(TOP, len(table.population) - 1)
     by_cosine, by_distance = (nearest(table, probes, k, by=by) for by in ("cosine", "distance"))

@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from embcheck.errors import NotMeasurable, UsageError
-from embcheck.estimate import Estimate, part
+from embcheck.estimate import Details, Estimate, measure, part
 from embcheck.measures.kernels import probe_cosines
-from embcheck.measures.measure import measure
 from embcheck.measures.resolve import listed, lowest
 from embcheck.settings import current
 from embcheck.stats import permutations
-from embcheck.stats.auc import area_over
 from embcheck.stats.intervals import student_t
+from embcheck.stats.permutations import area_over
 from embcheck.table.vocabulary import CONTINUATION, TokenKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
     from embcheck.estimate import Part
+    from embcheck.stats import Floats, Ints
     from embcheck.table import EmbeddingTable
 
 __all__ = ["Stratum", "class_rows", "comparable", "negative_share_difference", "strata"]
@@ -39,8 +37,8 @@ class Stratum:
     """Class tokens and sampled comparators of one length; ``size`` comparators exist in all."""
 
     length: int
-    members: NDArray[np.int64]
-    comparators: NDArray[np.int64]
+    members: Ints
+    comparators: Ints
     size: int
 
 
@@ -62,8 +60,6 @@ def negative_share_difference(
     ----------
     token_class
         ``"ascii"`` or ``"byte"``, or the rows of a class of one's own.
-    rng
-        Draws the permutations.
 
     Raises
     ------
@@ -84,11 +80,11 @@ def negative_share_difference(
     samples = [(share[part.members], share[part.comparators]) for part in parts]
     value = float(np.dot(_weights(samples), [own.mean() - other.mean() for own, other in samples]))
     weighted = zip(_weights(samples), samples, strict=True)
-    about: dict[str, Any] = {
+    about: Details = {
         "name": f"difference of negative shares, {name} tokens minus others",
         "effect": _effect(samples, len(table.population) - 1),
         "parts": _parts(table, parts, samples),
-        "draws": {"shuffled_labels": sum(w * _permuted(own, other, rng) for w, (own, other) in weighted)},
+        "draws": {"shuffled_labels": sum(w * _permute_labels(own, other, rng) for w, (own, other) in weighted)},
         "details": {
             "class_tokens": len(members),
             "compared": sum(len(part.members) for part in parts),
@@ -103,7 +99,7 @@ def negative_share_difference(
     return _estimate(value, samples, parts, about)
 
 
-def class_rows(table: EmbeddingTable, token_class: str | Sequence[int]) -> NDArray[np.int64]:
+def class_rows(table: EmbeddingTable, token_class: str | Sequence[int]) -> Ints:
     """Population rows of a class given by name or by its rows, ascending."""
     if not isinstance(token_class, str):
         return np.intersect1d(np.asarray(token_class, dtype=np.int64), table.population)
@@ -112,13 +108,13 @@ def class_rows(table: EmbeddingTable, token_class: str | Sequence[int]) -> NDArr
     return table.of_kind(KINDS[token_class])
 
 
-def comparable(table: EmbeddingTable, members: NDArray[np.int64]) -> NDArray[np.int64]:
+def comparable(table: EmbeddingTable, members: Ints) -> Ints:
     """Population rows outside the class that are neither single ASCII characters, bytes nor control characters."""
     apart = [table.of_kind(kind) for kind in (TokenKind.ASCII_CHARACTER, TokenKind.BYTE, TokenKind.CONTROL)]
     return np.setdiff1d(table.population, np.concatenate([members, *apart]))
 
 
-def strata(table: EmbeddingTable, members: NDArray[np.int64], *, by_length: bool) -> list[Stratum]:
+def strata(table: EmbeddingTable, members: Ints, *, by_length: bool) -> list[Stratum]:
     """Class tokens beside sampled comparators, one stratum a length; strata without enough comparators are left out."""
     rest = comparable(table, members)
     own = _lengths(table, members) if by_length else np.zeros(len(members), dtype=np.int64)
@@ -132,7 +128,7 @@ def strata(table: EmbeddingTable, members: NDArray[np.int64], *, by_length: bool
     return kept
 
 
-def _lengths(table: EmbeddingTable, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+def _lengths(table: EmbeddingTable, rows: Ints) -> Ints:
     """Characters of each token, a leading space counted; ``##`` is not where it marks continuations."""
     inside = table.of_kind(TokenKind.WORD_INSIDE)
     mark = CONTINUATION if any(table.token(int(row)).startswith(CONTINUATION) for row in inside) else ""
@@ -140,7 +136,7 @@ def _lengths(table: EmbeddingTable, rows: NDArray[np.int64]) -> NDArray[np.int64
     return np.fromiter((len(s.removeprefix(mark) or s) for s in surfaces), dtype=np.int64, count=len(rows))
 
 
-def _negative_shares(table: EmbeddingTable, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+def _negative_shares(table: EmbeddingTable, rows: Ints) -> Floats:
     """(V,) negative share of the given rows, NaN for the others."""
     distinct = np.unique(rows)
     seen = probe_cosines.probe_statistics(table, distinct)
@@ -149,15 +145,15 @@ def _negative_shares(table: EmbeddingTable, rows: NDArray[np.int64]) -> NDArray[
     return shares
 
 
-_Samples = list[tuple["NDArray[np.float64]", "NDArray[np.float64]"]]
+_Samples = list[tuple["Floats", "Floats"]]
 
 
-def _weights(samples: _Samples) -> NDArray[np.float64]:
+def _weights(samples: _Samples) -> Floats:
     sizes = np.array([len(own) for own, _ in samples], dtype=np.float64)
     return np.asarray(sizes / sizes.sum())
 
 
-def _estimate(value: float, samples: _Samples, parts: list[Stratum], about: dict[str, Any]) -> Estimate:
+def _estimate(value: float, samples: _Samples, parts: list[Stratum], about: Details) -> Estimate:
     """Interval from the sampled comparators; exact where every stratum was enumerated."""
     n = sum(len(p.members) + len(p.comparators) for p in parts)
     variances = np.array(
@@ -190,12 +186,12 @@ def _parts(table: EmbeddingTable, parts: list[Stratum], samples: _Samples) -> tu
     return tuple(units)
 
 
-def _permuted(own: NDArray[np.float64], other: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+def _permute_labels(own: Floats, other: Floats, rng: np.random.Generator) -> Floats:
     """The difference of means under labels permuted within a stratum."""
     pooled, n, m = np.concatenate([own, other]), len(own), len(other)
     total = pooled.sum()
 
-    def difference(orders: NDArray[np.int64]) -> NDArray[np.float64]:
+    def difference(orders: Ints) -> Floats:
         drawn = pooled[orders[:, :n]].sum(1)
         return np.asarray(drawn / n - (total - drawn) / m)
 
@@ -203,7 +199,7 @@ def _permuted(own: NDArray[np.float64], other: NDArray[np.float64], rng: np.rand
     return permutations.draw(difference, lambda count: permutations.orders(len(pooled), count, rng), chunk=chunk)
 
 
-def _effect(samples: _Samples, others: int) -> dict[str, Any]:
+def _effect(samples: _Samples, others: int) -> Details:
     """Cliff's delta, weighted over strata, and the Mantel-Haenszel odds ratio of a negative cosine."""
     deltas, above, below = [], 0.0, 0.0
     for own, other in samples:
@@ -215,7 +211,7 @@ def _effect(samples: _Samples, others: int) -> dict[str, Any]:
     return {"name": "Cliff's delta", "value": float(np.dot(_weights(samples), deltas)), "odds_ratio": odds}
 
 
-def negative_runs(table: EmbeddingTable, count: int) -> list[dict[str, Any]]:
+def negative_runs(table: EmbeddingTable, count: int) -> list[Details]:
     """Contiguous runs of ids among the ``count`` most negative rows, seen from 200 anchors; the longest ten."""
     anchors = table.probes(ANCHORS)
     share = probe_cosines.row_counts(table, anchors) / len(anchors)

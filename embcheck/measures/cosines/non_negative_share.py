@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import special
 
-from embcheck.estimate import KEPT, Estimate, Reference
+from embcheck.estimate import KEPT, Details, Estimate, Reference, measure
 from embcheck.measures import histograms
 from embcheck.measures.kernels import all_pairs, blocks, probe_cosines
-from embcheck.measures.measure import measure
 from embcheck.measures.resolve import lowest
 from embcheck.settings import current
 from embcheck.stats import betting
 from embcheck.stats.intervals import Interval, Method, skewness_of
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from embcheck.measures.kernels.probe_cosines import ProbeStatistics
+    from embcheck.stats import Floats, Ints
     from embcheck.table import EmbeddingTable
 
 __all__ = ["non_negative_share", "rayleigh"]
@@ -38,19 +36,9 @@ def non_negative_share(table: EmbeddingTable) -> Estimate:
     by 200 anchors over the whole population); exact where every row
     is probed, which is the default up to 32,000 rows. With ``--probes auto``, drawn until the claims are decided.
     Details hold a histogram of the cosines of 1,000 probes.
-
-    Parameters
-    ----------
-    table
-        N population rows of width d.
-
-    Raises
-    ------
-    NotMeasurable
-        Fewer than two rows in the population.
     """
     population = table.population
-    probes, shares, interval = _drawn(table)
+    probes, shares, interval = _draw(table)
     sample = probes[: min(len(probes), DETAIL_PROBES)]
     statistics = probe_cosines.probe_statistics(table, sample, levels=(0.5,), histogram=True)
     if shares is None:
@@ -82,7 +70,7 @@ def non_negative_share(table: EmbeddingTable) -> Estimate:
     )
 
 
-def _drawn(table: EmbeddingTable) -> tuple[NDArray[np.int64], NDArray[np.float64] | None, Interval | None]:
+def _draw(table: EmbeddingTable) -> tuple[Ints, Floats | None, Interval | None]:
     """Probe tokens, the share of each, and with ``--probes auto`` the interval that stopped the drawing.
 
     No shares where the probes are few enough for the statistics of the details to give them.
@@ -100,7 +88,7 @@ def _drawn(table: EmbeddingTable) -> tuple[NDArray[np.int64], NDArray[np.float64
     return probes, probe_cosines.probe_statistics(table, probes).share if len(probes) > DETAIL_PROBES else None, None
 
 
-def _skewness(table: EmbeddingTable, anchors: NDArray[np.int64]) -> float:
+def _skewness(table: EmbeddingTable, anchors: Ints) -> float:
     """Skewness over the whole population of each row's share, as some anchors see it.
 
     A few probes may miss the rare rows that skew the shares; a few anchors see them all, from afar.
@@ -109,7 +97,7 @@ def _skewness(table: EmbeddingTable, anchors: NDArray[np.int64]) -> float:
     return skewness_of(seen)
 
 
-def rayleigh(table: EmbeddingTable) -> dict[str, Any]:
+def rayleigh(table: EmbeddingTable) -> Details:
     r"""Exact mean cosine over all pairs, and Rayleigh's test of uniformity on the sphere.
 
     With :math:`R = |\sum_i u_i|`, the mean cosine is :math:`(R^2 - N) / (N (N - 1))`, and under uniformity
@@ -129,7 +117,7 @@ def rayleigh(table: EmbeddingTable) -> dict[str, Any]:
     }
 
 
-def _columns(statistics: ProbeStatistics) -> dict[str, Any]:
+def _columns(statistics: ProbeStatistics) -> Details:
     """The published table's columns: each statistic averaged over the probes."""
     lowest, highest = float(statistics.minimum.mean()), float(statistics.maximum.mean())
     return {

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from scipy import stats
 
 from embcheck.errors import NotMeasurable
-from embcheck.estimate import Estimate
+from embcheck.estimate import Details, Estimate, measure
 from embcheck.measures import histograms
 from embcheck.measures.kernels import blocks
 from embcheck.measures.kernels.nearest import nearest
-from embcheck.measures.measure import measure
 from embcheck.measures.resolve import listed
 from embcheck.progress import track
 from embcheck.settings import current
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from embcheck.stats import Floats, Ints
     from embcheck.table import EmbeddingTable
 
 __all__ = ["count_statistics", "gaussian_directions", "neighbor_count_skewness", "raw_moments", "sampled_skewness"]
@@ -48,13 +48,6 @@ def neighbor_count_skewness(table: EmbeddingTable, *, rng: np.random.Generator) 
     the figures of the whole vocabulary with its largest hubs named, exact up to 8,000 rows or with ``--probes all``,
     otherwise from 1,000 sampled queries (``sampled_skewness``).
 
-    Parameters
-    ----------
-    table
-        N population rows of width d.
-    rng
-        Draws the null.
-
     Raises
     ------
     NotMeasurable
@@ -69,10 +62,10 @@ def neighbor_count_skewness(table: EmbeddingTable, *, rng: np.random.Generator) 
     with blocks.full_precision():
         samples = [order[i * rows : (i + 1) * rows] for i in range(sample_count)]
         counts = [_counts(table.units(sample)) for sample in samples]
-        simulated, noise = _simulated(rows, table.width, table.vectors.device, rng)
+        simulated, noise = _simulate(rows, table.width, table.vectors.device, rng)
     statistics = [count_statistics(n, NEIGHBORS) for n in counts]
     values = [s["skewness"] for s in statistics]
-    about: dict[str, Any] = {
+    about: Details = {
         "name": f"skewness of N_{NEIGHBORS}",
         "draws": {"gaussian": simulated if sample_count == 1 else _means(values, simulated, rng)},
         "details": {
@@ -89,14 +82,14 @@ def neighbor_count_skewness(table: EmbeddingTable, *, rng: np.random.Generator) 
     return Estimate.from_units(values, unit=f"samples of {rows} rows", labels=labels, **about)
 
 
-def _label(table: EmbeddingTable, sample: NDArray[np.int64]) -> str:
+def _label(table: EmbeddingTable, sample: Ints) -> str:
     """A name that another sample, or one of another vocabulary, does not have."""
     tokens = [table.token(int(row)) for row in sample]
     digest = hashlib.sha256("\0".join(tokens).encode("utf-8", "surrogatepass")).hexdigest()[:8]
     return f"{tokens[0]} and {len(tokens) - 1} more ({digest})"
 
 
-def _counts(unit: Tensor) -> NDArray[np.int64]:
+def _counts(unit: Tensor) -> Ints:
     """N_k of each of n unit rows among themselves."""
     cosine = unit @ unit.T
     cosine.fill_diagonal_(-math.inf)
@@ -104,9 +97,7 @@ def _counts(unit: Tensor) -> NDArray[np.int64]:
     return torch.bincount(lists.flatten(), minlength=len(unit)).cpu().numpy()
 
 
-def _simulated(
-    rows: int, width: int, device: torch.device, rng: np.random.Generator
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def _simulate(rows: int, width: int, device: torch.device, rng: np.random.Generator) -> tuple[Floats, Ints]:
     """Skewness of N_k on 199 samples of Gaussian rows, and their N_k."""
     counts = [
         _counts(torch.from_numpy(gaussian_directions(rows, width, rng)).to(device))
@@ -115,7 +106,7 @@ def _simulated(
     return np.array([stats.skew(sample) for sample in counts]), np.concatenate(counts)
 
 
-def _means(values: list[float], simulated: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+def _means(values: list[float], simulated: Floats, rng: np.random.Generator) -> Floats:
     """Means of as many samples as were measured, drawn from measured and simulated ones together.
 
     On noise the two are exchangeable, so the p-value is exact. Means of simulated samples alone would share the error
@@ -125,7 +116,7 @@ def _means(values: list[float], simulated: NDArray[np.float64], rng: np.random.G
     return np.array([rng.choice(pooled, len(values), replace=False).mean() for _ in simulated])
 
 
-def _distribution(counts: NDArray[np.int64], noise: NDArray[np.int64]) -> dict[str, list[float]]:
+def _distribution(counts: Ints, noise: Ints) -> dict[str, list[float]]:
     """Shares of the rows that stand in so many lists; beyond 40 in bins that grow, each named by its first number."""
     top = int(max(counts.max(), noise.max())) + 1
     edges = np.unique(np.concatenate([np.arange(41), np.geomspace(41, max(top, 42), 20).round()])).astype(np.int64)
@@ -152,7 +143,7 @@ def gaussian_directions(rows: int, width: int, rng: np.random.Generator) -> NDAr
     return np.asarray(noise / np.linalg.norm(noise, axis=1, keepdims=True))
 
 
-def count_statistics(counts: NDArray[np.int64], k: int) -> dict[str, float]:
+def count_statistics(counts: Ints, k: int) -> dict[str, float]:
     r"""Skewness of :math:`N_k`, its Robin Hood index and the share of antihubs.
 
     The Robin Hood index :math:`\frac{1}{2} \sum_j |N_k(j) - k| / (n k)` is the share of list places that would have
@@ -165,7 +156,7 @@ def count_statistics(counts: NDArray[np.int64], k: int) -> dict[str, float]:
     }
 
 
-def sampled_skewness(counts: NDArray[np.int64], queries: int, k: int) -> float:
+def sampled_skewness(counts: Ints, queries: int, k: int) -> float:
     r"""Skewness of :math:`N_k` over n rows, from the lists of some of the n queries, drawn without replacement.
 
     Made of the moments that ``raw_moments`` estimates without bias.
@@ -175,7 +166,7 @@ def sampled_skewness(counts: NDArray[np.int64], queries: int, k: int) -> float:
     return (cubes - 3 * k * squares + 2 * k**3) / variance**1.5 if variance > 0 else math.nan
 
 
-def raw_moments(counts: NDArray[np.int64], queries: int, k: int) -> tuple[float, float]:
+def raw_moments(counts: Ints, queries: int, k: int) -> tuple[float, float]:
     r"""Unbiased means of :math:`N_k^2` and :math:`N_k^3` over n rows, from the lists of some of the n queries.
 
     A row's count among m of n lists is hypergeometric, so its factorial moments are those of :math:`N_k` times
@@ -189,7 +180,7 @@ def raw_moments(counts: NDArray[np.int64], queries: int, k: int) -> tuple[float,
     return second + k, third + 3 * second + k
 
 
-def _sampled(lists: NDArray[np.int64], size: int) -> dict[str, float | None]:
+def _from_sample(lists: Ints, size: int) -> dict[str, float | None]:
     """Skewness from sampled queries, with its standard error from leaving out a tenth of them at a time."""
     parts = np.array([np.bincount(part.ravel(), minlength=size) for part in np.array_split(lists, _PARTS)])
     kept = [len(lists) - len(part) for part in np.array_split(lists, _PARTS)]
@@ -202,7 +193,7 @@ def _sampled(lists: NDArray[np.int64], size: int) -> dict[str, float | None]:
     }
 
 
-def _whole(table: EmbeddingTable, order: NDArray[np.int64]) -> dict[str, Any]:
+def _whole(table: EmbeddingTable, order: Ints) -> Details:
     """N_k over all rows: exact, or from sampled queries."""
     size = len(order)
     exact = size <= EXACT_ROWS or current().probes == "all"
@@ -211,7 +202,7 @@ def _whole(table: EmbeddingTable, order: NDArray[np.int64]) -> dict[str, Any]:
     counts = np.bincount(lists.ravel(), minlength=size)
     largest = np.argsort(-counts, kind="stable")[:_NAMED]
     in_lists = size / len(queries) * counts[largest]
-    figures: dict[str, Any] = count_statistics(counts, NEIGHBORS) if exact else _sampled(lists, size)
+    figures: Details = count_statistics(counts, NEIGHBORS) if exact else _from_sample(lists, size)
     return {
         "rows": size,
         "queries": len(queries),

@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,9 +16,8 @@ from scipy import stats
 
 from embcheck import files
 from embcheck.errors import NotMeasurable, UsageError
-from embcheck.estimate import Estimate
+from embcheck.estimate import Details, Estimate, measure
 from embcheck.measures import histograms
-from embcheck.measures.measure import measure
 from embcheck.measures.resolve import listed
 from embcheck.settings import current
 from embcheck.stats.intervals import jackknife_interval
@@ -27,8 +26,7 @@ from embcheck.table.vocabulary import TokenKind
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import NDArray
-
+    from embcheck.stats import Floats, Ints
     from embcheck.table import EmbeddingTable
 
 __all__ = ["norm_frequency_correlation", "spearman_jackknife"]
@@ -64,7 +62,7 @@ def norm_frequency_correlation(table: EmbeddingTable, *, frequency: str = "id") 
     UsageError
         The file can't be read.
     """
-    words = _counted(table, frequency, current().sampled(WORDS))
+    words = _look_up(table, frequency, current().sampled(WORDS))
     n = len(words.rows)
     if n < ENOUGH:
         raise NotMeasurable(f"{n} words have a frequency ({frequency}); at least {ENOUGH} are needed")
@@ -90,7 +88,7 @@ def norm_frequency_correlation(table: EmbeddingTable, *, frequency: str = "id") 
     )
 
 
-def spearman_jackknife(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+def spearman_jackknife(x: Floats, y: Floats) -> tuple[float, Floats]:
     """Spearman's correlation of n pairs (ties share their mean rank), and its n delete-one replicates."""
     ranks = [stats.rankdata(v) for v in (x, y)]
     # without one value, the ranks above it fall by 1 and those tied with it by one half
@@ -108,7 +106,7 @@ def spearman_jackknife(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[
     return value, replicates
 
 
-def _details(table: EmbeddingTable, words: _Counted, norms: NDArray[np.float64]) -> dict[str, Any]:
+def _details(table: EmbeddingTable, words: _Counted, norms: Floats) -> Details:
     order = np.argsort(-words.frequency, kind="stable")
     bands = np.array_split(order, min(_BANDS, len(order)))
     return {
@@ -128,7 +126,7 @@ def _details(table: EmbeddingTable, words: _Counted, norms: NDArray[np.float64])
     }
 
 
-def _frequent_and_short(table: EmbeddingTable, words: _Counted, norms: NDArray[np.float64]) -> list[dict[str, Any]]:
+def _frequent_and_short(table: EmbeddingTable, words: _Counted, norms: Floats) -> list[Details]:
     """The words that weigh most against the claim: frequent and short, or rare and long."""
     length, common = (stats.rankdata(v) / len(norms) for v in (norms, words.frequency))
     order = np.argsort((length - 0.5) * (common - 0.5), kind="stable")[:10]
@@ -144,15 +142,15 @@ def _frequent_and_short(table: EmbeddingTable, words: _Counted, norms: NDArray[n
 class _Counted:
     """Words with their frequency: ``rows`` and ``frequency`` (n,), of ``asked`` words looked up in hash order."""
 
-    rows: NDArray[np.int64]
-    frequency: NDArray[np.float64]
+    rows: Ints
+    frequency: Floats
     source: str
     note: str
     asked: int
     candidates: int
 
 
-def _counted(table: EmbeddingTable, frequency: str, limit: int) -> _Counted:
+def _look_up(table: EmbeddingTable, frequency: str, limit: int) -> _Counted:
     """The first ``limit`` tokens that begin a word, in hash order, that have a frequency above zero."""
     words = table.of_kind(TokenKind.WORD_START)
     order = table.probes(len(words), among=words)

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from embcheck.errors import NotMeasurable
-from embcheck.estimate import Estimate
+from embcheck.estimate import Details, Estimate, measure
 from embcheck.measures import histograms
 from embcheck.measures.kernels import spectrum
-from embcheck.measures.measure import measure
 from embcheck.measures.resolve import listed
 from embcheck.settings import current
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from embcheck.measures.kernels.spectrum import Spectrum
+    from embcheck.stats import Floats
     from embcheck.table import EmbeddingTable
 
 __all__ = ["gaussian_participation", "participation_share"]
@@ -40,13 +38,6 @@ def participation_share(table: EmbeddingTable, *, rng: np.random.Generator) -> E
     d / N)` and is drawn in closed form (``gaussian_participation``). Details: components for 90% of the variance, a
     scree plot's numbers, entropy rank and participation ratio, about the mean and about zero, beside those of Marchenko
     and Pastur's law.
-
-    Parameters
-    ----------
-    table
-        N population rows of width d.
-    rng
-        Draws the null.
 
     Raises
     ------
@@ -80,7 +71,7 @@ def participation_share(table: EmbeddingTable, *, rng: np.random.Generator) -> E
     )
 
 
-def gaussian_participation(rows: int, width: int, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
+def gaussian_participation(rows: int, width: int, count: int, rng: np.random.Generator) -> Floats:
     r"""Draws of the participation ratio of the covariance of N iid standard normal rows of width d.
 
     It is :math:`d / (1 + U)` with John's statistic U, for which :math:`n d U / 2` is close to chi-squared with
@@ -92,7 +83,7 @@ def gaussian_participation(rows: int, width: int, count: int, rng: np.random.Gen
     return np.asarray(width / (1 + 2 * statistic / ((rows - 1) * width + 2)))
 
 
-def _scree(eigenvalues: NDArray[np.float64], rows: int) -> dict[str, list[float]]:
+def _scree(eigenvalues: Floats, rows: int) -> dict[str, list[float]]:
     """Shares of the variance of up to 60 components, and those of noise of the same shape."""
     width = len(eigenvalues)
     spaced = np.geomspace(1, width, _DRAWN).round() if width > _DRAWN else np.arange(1, width + 1)
@@ -105,7 +96,7 @@ def _scree(eigenvalues: NDArray[np.float64], rows: int) -> dict[str, list[float]
     }
 
 
-def _dimensions(eigenvalues: NDArray[np.float64]) -> dict[str, Any]:
+def _dimensions(eigenvalues: Floats) -> Details:
     return {
         "components_90": spectrum.needed_for(eigenvalues, 0.9),
         "participation_ratio": spectrum.participation_ratio(eigenvalues),
@@ -114,7 +105,7 @@ def _dimensions(eigenvalues: NDArray[np.float64]) -> dict[str, Any]:
     }
 
 
-def _poles(table: EmbeddingTable, moments: Spectrum) -> dict[str, list[dict[str, Any]]]:
+def _poles(table: EmbeddingTable, moments: Spectrum) -> dict[str, list[Details]]:
     """Tokens at either end of the leading component, in standard deviations; which end is which is arbitrary."""
     rows, axis = table.population, moments.leading.float().to(table.vectors.device)
     scores = torch.cat([table.gather(rows[part]) @ axis for part in table.slices(len(rows))]).cpu().double().numpy()
@@ -124,7 +115,7 @@ def _poles(table: EmbeddingTable, moments: Spectrum) -> dict[str, list[dict[str,
     return {end: listed(table, rows[chosen], value=scores[chosen]) for end, chosen in ends.items()}
 
 
-def _spreading(table: EmbeddingTable, moments: Spectrum) -> list[dict[str, Any]]:
+def _spreading(table: EmbeddingTable, moments: Spectrum) -> list[Details]:
     r"""Of 1,000 tokens, those that weigh most against the claim: without them the participation ratio would be lower.
 
     To first order a row x about the mean raises its logarithm by

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import stats
 
-from embcheck.estimate import Estimate
+from embcheck.estimate import Details, Estimate, measure
 from embcheck.measures import histograms
 from embcheck.measures.kernels import blocks
-from embcheck.measures.measure import measure
 from embcheck.measures.resolve import listed, tokens_part
 from embcheck.table.vocabulary import RowStatus, TokenKind
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from embcheck.stats import Floats
     from embcheck.table import EmbeddingTable
 
 __all__ = ["chi_departure", "unit_length_share"]
@@ -37,17 +35,10 @@ def unit_length_share(table: EmbeddingTable, *, unit_tolerance: float = 0.01, me
 
     Parameters
     ----------
-    table
-        N population rows of width d.
     unit_tolerance
         How far from 1 a length may be.
     mean_tolerance
         How far from 0 a column's mean may be.
-
-    Raises
-    ------
-    NotMeasurable
-        Fewer than two rows in the population.
     """
     population = table.population
     norms = table.norms.cpu().double().numpy()
@@ -73,26 +64,26 @@ def unit_length_share(table: EmbeddingTable, *, unit_tolerance: float = 0.01, me
     )
 
 
-def _by_class(table: EmbeddingTable, norms: NDArray[np.float64]) -> dict[str, Any]:
+def _by_class(table: EmbeddingTable, norms: Floats) -> Details:
     """Quantiles of the lengths of each token class of the population, and of each reason for being left out."""
     groups = {kind.name.lower(): table.of_kind(kind) for kind in TokenKind}
     outside = np.flatnonzero(~table.in_population)
     for reason in RowStatus:
         if reason not in {RowStatus.KNOWN, RowStatus.NON_FINITE, RowStatus.ZERO}:
             groups[f"left out: {reason.name.lower()}"] = outside[table.status[outside] == reason]
-    quantiles: dict[str, Any] = {"levels": list(LEVELS), "all": _quantiles(norms[table.population])}
+    quantiles: Details = {"levels": list(LEVELS), "all": _quantiles(norms[table.population])}
     for name, rows in groups.items():
         if len(rows):
             quantiles[name] = {"rows": len(rows), **_quantiles(norms[rows])}
     return quantiles
 
 
-def _quantiles(norms: NDArray[np.float64]) -> dict[str, Any]:
+def _quantiles(norms: Floats) -> Details:
     finite = norms[np.isfinite(norms)]
     return {"norms": np.quantile(finite, LEVELS).tolist() if len(finite) else None}
 
 
-def _columns(table: EmbeddingTable, tolerance: float) -> dict[str, Any]:
+def _columns(table: EmbeddingTable, tolerance: float) -> Details:
     means = blocks.mean_vector(table).cpu().double().numpy()
     largest = int(np.abs(means).argmax())
     return {
@@ -105,7 +96,7 @@ def _columns(table: EmbeddingTable, tolerance: float) -> dict[str, Any]:
     }
 
 
-def chi_departure(norms: NDArray[np.float64], width: int) -> dict[str, float]:
+def chi_departure(norms: Floats, width: int) -> dict[str, float]:
     r"""How far lengths are from those of iid Gaussian rows of the same scale.
 
     With :math:`\sigma^2 = \overline{|x|^2} / d`, the lengths of such rows over :math:`\sigma` follow the chi

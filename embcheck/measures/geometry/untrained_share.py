@@ -9,19 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from embcheck.estimate import Estimate
+from embcheck.estimate import Details, Estimate, measure
 from embcheck.measures.kernels import blocks
 from embcheck.measures.kernels.nearest import nearest
-from embcheck.measures.measure import measure
 from embcheck.measures.resolve import listed, tokens_part
 from embcheck.table.vocabulary import RowStatus, TokenKind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from embcheck.stats import Floats, Ints
     from embcheck.table import EmbeddingTable
 
 __all__ = ["Fingerprint", "fingerprints", "round_trip", "untrained_share"]
@@ -50,11 +48,6 @@ def untrained_share(table: EmbeddingTable) -> Estimate:
     ----------
     table
         Its population, and zero rows that the tokenizer names, are the known rows.
-
-    Raises
-    ------
-    NotMeasurable
-        Fewer than two rows in the population.
     """
     zero = np.flatnonzero(table.status == RowStatus.ZERO)
     if table.kind == "known":  # zero rows that would be in the population but for having no direction
@@ -67,7 +60,7 @@ def untrained_share(table: EmbeddingTable) -> Estimate:
     norms = table.norms.cpu().double().numpy()
     flagged = np.flatnonzero(fits)
     flagged = flagged[np.lexsort((norms[flagged], -fits[flagged]))]
-    why = [[fingerprint.name for fingerprint in fitted if row in fingerprint] for row in flagged[:LISTED].tolist()]
+    why = [[fingerprint.name for fingerprint in fitted if row in fingerprint.rows] for row in flagged[:LISTED].tolist()]
     examples = listed(table, flagged[:LISTED], value=norms[flagged])
     examples = [{**example, "why": names} for example, names in zip(examples, why, strict=True)]
     return Estimate.exact(
@@ -86,7 +79,7 @@ def untrained_share(table: EmbeddingTable) -> Estimate:
     )
 
 
-def round_trip(table: EmbeddingTable) -> dict[str, Any]:
+def round_trip(table: EmbeddingTable) -> Details:
     """How many tokens come back from their own text, with examples of those that do not.
 
     Undecodable tokens are bytes that are no text by themselves; unreachable ones are text that the tokenizer never
@@ -122,15 +115,11 @@ class Fingerprint:
     """Rows (ids, ascending) that one fingerprint fits."""
 
     name: str
-    rows: NDArray[np.int64]
-    about: Mapping[str, Any] = field(default_factory=dict)
-
-    def __contains__(self, row: int) -> bool:
-        at = int(np.searchsorted(self.rows, row))
-        return at < len(self.rows) and int(self.rows[at]) == row
+    rows: Ints
+    about: Details = field(default_factory=dict)
 
 
-def fingerprints(table: EmbeddingTable, rows: NDArray[np.int64]) -> list[Fingerprint]:
+def fingerprints(table: EmbeddingTable, rows: Ints) -> list[Fingerprint]:
     """Every fingerprint, on known rows given by ids: those of the population, and zero rows."""
     zero = np.setdiff1d(rows, table.population)
     return [Fingerprint("zero", zero), _short(table), _near_unused(table), _equal(table), _near_another(table)]
@@ -175,7 +164,7 @@ def _near_unused(table: EmbeddingTable) -> Fingerprint:
     return Fingerprint(name, rows[near], about)
 
 
-def _distances(table: EmbeddingTable, rows: NDArray[np.int64], center: Tensor) -> NDArray[np.float64]:
+def _distances(table: EmbeddingTable, rows: Ints, center: Tensor) -> Floats:
     parts = [torch.linalg.vector_norm(table.gather(rows[s]) - center, dim=1) for s in table.slices(len(rows))]
     return np.asarray(torch.cat(parts).cpu().double().numpy())
 
@@ -194,7 +183,7 @@ def _equal(table: EmbeddingTable) -> Fingerprint:
     return Fingerprint("equal", np.sort(np.array(equal, dtype=np.int64)), about)
 
 
-def _hashes(table: EmbeddingTable, rows: NDArray[np.int64]) -> NDArray[np.uint64]:
+def _hashes(table: EmbeddingTable, rows: Ints) -> NDArray[np.uint64]:
     """A 64-bit number a row, the same for rows of the same bits."""
     factors = np.random.default_rng(0).integers(0, 2**64, table.width, dtype=np.uint64) | np.uint64(1)
     hashes = []

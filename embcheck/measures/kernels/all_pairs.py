@@ -21,16 +21,15 @@ import numpy as np
 import torch
 
 from embcheck.measures.kernels import signs
-from embcheck.measures.kernels.blocks import full_precision, moderate, on_host
-from embcheck.measures.kernels.threads import Memory, on_threads
+from embcheck.measures.kernels.blocks import Memory, full_precision, moderate, on_host, on_threads
 from embcheck.table.table import row_index
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import NDArray
     from torch import Tensor
 
+    from embcheck.stats import Ints
     from embcheck.table import EmbeddingTable
 
 __all__ = ["all_pairs_counts", "bfloat16_pays"]
@@ -41,7 +40,7 @@ _PREPARED = 2**17  # numbers split into parts at once: inside the cache
 TERMS = 3  # products of bfloat16 parts that make up one of float32
 
 
-def all_pairs_counts(table: EmbeddingTable) -> NDArray[np.int64]:
+def all_pairs_counts(table: EmbeddingTable) -> Ints:
     """For every population row, how many others it has a cosine of zero or more with. Exact, in half the products.
 
     The product of two tiles of rows serves both: its row sums count for the one, its column sums for the other. Rows
@@ -85,7 +84,7 @@ class _Tiles:
         return signs.stored(self.table, self.ids[first]), signs.stored(self.table, self.ids[second])
 
 
-def _strip(tiles: _Tiles, start: int) -> NDArray[np.int64]:
+def _strip(tiles: _Tiles, start: int) -> Ints:
     """Counts for the rows from ``start`` on, of the products of one tile with itself and all later ones.
 
     Cells near zero are settled all together at the end.
@@ -153,7 +152,7 @@ def _factors(table: EmbeddingTable) -> _Factors:
 
     if kind == torch.float32 and stored.device.type == "cpu" and bfloat16_pays(TERMS):
         return _split_factors(table, make, lengths)
-    rows = make if view else _kept(make, table, kind)
+    rows = make if view else _keep(make, table, kind)
     return _Factors(rows, rows, kind, lengths, error)
 
 
@@ -195,7 +194,7 @@ def _lay_out(rows: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
     return second, rest.sub_(second)
 
 
-def _kept(make: Callable[[slice], Tensor], table: EmbeddingTable, kind: torch.dtype) -> Callable[[slice], Tensor]:
+def _keep(make: Callable[[slice], Tensor], table: EmbeddingTable, kind: torch.dtype) -> Callable[[slice], Tensor]:
     """Rows made once where all of them fit, and again for each tile otherwise."""
     shape = len(table.population), table.width
     if kind.itemsize * math.prod(shape) > COPY_BYTES:

@@ -7,33 +7,78 @@ in doubt are worked out again; sums of unit vectors run in the widest float that
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from threading import local
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
 
-from embcheck.measures.kernels.threads import Memory
 from embcheck.progress import track
 from embcheck.table.table import row_index
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from embcheck.stats import Ints
     from embcheck.table import EmbeddingTable
 
 Tile = tuple[slice, "Tensor"]
 
 __all__ = [
-    "Raw", "Tile", "blocks", "cosines", "full_precision", "lengths", "mean_vector", "moderate", "on_host", "tiles",
-    "unit_sum",
+    "Memory", "Raw", "Tile", "blocks", "cosines", "full_precision", "lengths", "mean_vector", "moderate", "on_host",
+    "on_threads", "tiles", "unit_sum",
 ]  # fmt: skip
 
+_Piece = TypeVar("_Piece")
+_Result = TypeVar("_Result")
 _TILE_CELLS = 2**21  # of a tile: 8 MB, inside the cache of a CPU core
 _MODERATE = 1e12  # lengths up to it, and down to its inverse, whose products stay inside the range of float32
+
+
+def on_threads(
+    work: Callable[[_Piece], _Result], pieces: Sequence[_Piece], device: torch.device, what: str
+) -> Iterator[_Result]:
+    """What ``work`` gives for each piece, in order: on the CPU by as many threads as PyTorch has, elsewhere by one.
+
+    The threads are PyTorch's only while the iterator is read to its end, or closed.
+    """
+
+    def run(piece: _Piece) -> _Result:
+        with torch.inference_mode():  # which holds for a single thread
+            return work(piece)
+
+    threads = torch.get_num_threads() if device.type == "cpu" else 1
+    if threads == 1 or len(pieces) == 1:
+        yield from (run(piece) for piece in track(pieces, what))
+        return
+    pool = ThreadPoolExecutor(threads, "embcheck", initializer=torch.set_num_threads, initargs=(1,))
+    try:
+        yield from track(pool.map(run, pieces), what, total=len(pieces))
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)
+
+
+class Memory(local):
+    """Memory for one block after the other, for every thread its own.
+
+    Freed and asked for again, large blocks leave holes between small ones, and their pages are cleared each time.
+    """
+
+    def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
+        self._kept = torch.empty(0, dtype=dtype, device=device)
+
+    def __call__(self, *shape: int) -> Tensor:
+        """A tensor of a shape, with anything in it; the one before it on this thread is no longer to be used."""
+        cells = math.prod(shape)
+        if self._kept.numel() < cells:
+            self._kept = self._kept.new_empty(cells)
+        return self._kept[:cells].view(shape)
 
 
 @contextmanager
@@ -73,7 +118,7 @@ def blocks(
             yield part, moved.div_(torch.linalg.vector_norm(moved, dim=1, keepdim=True).clamp_min_(1e-30))
 
 
-def _stored(table: EmbeddingTable, rows: NDArray[np.int64], memory: Memory) -> Tensor:
+def _stored(table: EmbeddingTable, rows: Ints, memory: Memory) -> Tensor:
     """(n, d) rows as they are stored: consecutive ones a view of the matrix, others copied to some memory."""
     index = row_index(rows, table.vectors.device)
     if isinstance(index, slice):
@@ -87,7 +132,7 @@ def cosines(table: EmbeddingTable, query: Tensor, what: str | None = None) -> Te
         return torch.cat([query @ unit.T for _, unit in blocks(table, what=what)], dim=1)
 
 
-def mean_vector(table: EmbeddingTable, rows: NDArray[np.int64] | None = None) -> Tensor:
+def mean_vector(table: EmbeddingTable, rows: Ints | None = None) -> Tensor:
     """(d,) mean of the population's raw rows, or of others, float32."""
     total = torch.zeros(table.width, dtype=table.accumulator, device=table.vectors.device)
     rows = table.population if rows is None else rows
@@ -160,7 +205,7 @@ def on_host(array: Any) -> NDArray[Any]:
     return array.cpu().numpy() if isinstance(array, torch.Tensor) else np.asarray(array)
 
 
-def tiles(table: EmbeddingTable, rows: NDArray[np.int64], *, own: float = math.nan) -> Iterator[Tile]:
+def tiles(table: EmbeddingTable, rows: Ints, *, own: float = math.nan) -> Iterator[Tile]:
     """Cosines of rows (ids in the population) with every population row, as slices of the population and (m, n) tiles.
 
     Where a row meets itself the tile holds ``own``. Go through it inside ``full_precision``.
@@ -178,6 +223,6 @@ def tiles(table: EmbeddingTable, rows: NDArray[np.int64], *, own: float = math.n
             yield slice(start, start + cosine.shape[1]), cosine
 
 
-def lengths(table: EmbeddingTable, rows: NDArray[np.int64]) -> Tensor:
+def lengths(table: EmbeddingTable, rows: Ints) -> Tensor:
     """(n,) float32 Euclidean lengths of rows, on the device."""
     return table.norms[torch.from_numpy(np.ascontiguousarray(rows)).to(table.vectors.device)].float()

@@ -13,8 +13,7 @@ import numpy as np
 import torch
 
 from embcheck.measures.kernels import signs
-from embcheck.measures.kernels.blocks import Raw, blocks, full_precision
-from embcheck.measures.kernels.threads import Memory, on_threads
+from embcheck.measures.kernels.blocks import Memory, Raw, blocks, full_precision, on_threads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from embcheck.stats import Floats, Ints
     from embcheck.table import EmbeddingTable
 
 __all__ = ["nearest", "top_k"]
@@ -36,15 +36,15 @@ _WAITING = 8  # hits a query that wait before they are merged
 
 By = Literal["cosine", "distance"]
 
-_Hits = tuple["NDArray[np.int64]", "NDArray[np.int64]", "NDArray[np.float32]"]
+_Hits = tuple["Ints", "Ints", "NDArray[np.float32]"]
 """Cells of a product: queries, columns or positions, and scores."""
 
 
-def top_k(table: EmbeddingTable, queries: Tensor, k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def top_k(table: EmbeddingTable, queries: Tensor, k: int) -> tuple[Ints, Floats]:
     """Row ids and cosines, both (q, k), of the k population rows nearest to each of (q, d) queries, nearest first."""
     queries = queries.to(table.accumulator)
 
-    def search(part: slice) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    def search(part: slice) -> tuple[Ints, Floats]:
         return _search(table, queries[part], k, None, "cosine")
 
     with full_precision():
@@ -53,14 +53,14 @@ def top_k(table: EmbeddingTable, queries: Tensor, k: int) -> tuple[NDArray[np.in
     return table.population[where], cosines
 
 
-def nearest(table: EmbeddingTable, rows: NDArray[np.int64], k: int, by: By = "cosine") -> NDArray[np.int64]:
+def nearest(table: EmbeddingTable, rows: Ints, k: int, by: By = "cosine") -> Ints:
     """Positions in the population of the k rows nearest to each given row, itself left out: (m, k), nearest first.
 
     Nearest is what has the largest cosine, or the smallest Euclidean distance.
     """
     device, position = table.vectors.device, np.searchsorted(table.population, rows)
 
-    def search(part: slice) -> NDArray[np.int64]:
+    def search(part: slice) -> Ints:
         return _search(table, table.gather(rows[part]).to(table.accumulator), k, position[part], by)[0]
 
     with full_precision():
@@ -76,9 +76,7 @@ def _parts(queries: int, device: torch.device) -> list[slice]:
     return [slice(start, start + step) for start in range(0, queries, step)] or [slice(0, 0)]
 
 
-def _search(
-    table: EmbeddingTable, queries: Tensor, k: int, own: NDArray[np.int64] | None, by: By
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _search(table: EmbeddingTable, queries: Tensor, k: int, own: Ints | None, by: By) -> tuple[Ints, Floats]:
     """Positions and cosines, or distances, of the k nearest rows; ``own`` are the queries' places, to leave out."""
     k = min(k, len(table.population) - (own is not None))
     query = torch.nn.functional.normalize(queries, dim=1, eps=1e-300).float()
@@ -93,7 +91,7 @@ def _search(
             inside = np.flatnonzero((own >= part.start) & (own < part.stop))
             score[torch.from_numpy(inside), torch.from_numpy(own[inside] - part.start)] = -math.inf
         best.add(score, part.start)
-    return _refined(table, queries, best.where(), k, own, by)
+    return _refine(table, queries, best.where(), k, own, by)
 
 
 def _tiles(table: EmbeddingTable, query: Tensor) -> Iterator[tuple[slice, Tensor]]:
@@ -139,7 +137,7 @@ class _Best:
         best, columns = score.topk(min(self._k, score.shape[1]), dim=1)
         self._merge(best, columns + start)
 
-    def where(self) -> NDArray[np.int64]:
+    def where(self) -> Ints:
         """(queries, k) positions of the rows with the largest scores, in no particular order."""
         self._take_in()
         return self._where.cpu().numpy()
@@ -172,9 +170,9 @@ class _Best:
         self._where = places.gather(1, order)
 
 
-def _refined(
-    table: EmbeddingTable, queries: Tensor, where: NDArray[np.int64], k: int, own: NDArray[np.int64] | None, by: By
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _refine(
+    table: EmbeddingTable, queries: Tensor, where: Ints, k: int, own: Ints | None, by: By
+) -> tuple[Ints, Floats]:
     """The k best of the candidates, by what float64 makes of them."""
     step = max(1, _REFINED // (where.shape[1] * table.width))
     exact = np.empty(where.shape)

@@ -11,13 +11,12 @@ import numpy as np
 import torch
 
 from embcheck.measures.kernels import signs
-from embcheck.measures.kernels.blocks import Raw, full_precision, on_host
-from embcheck.measures.kernels.threads import Memory, on_threads
+from embcheck.measures.kernels.blocks import Memory, Raw, full_precision, on_host, on_threads
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from torch import Tensor
 
+    from embcheck.stats import Floats, Ints
     from embcheck.table import EmbeddingTable
 
 __all__ = ["ProbeStatistics", "probe_statistics", "row_counts"]
@@ -40,25 +39,25 @@ class ProbeStatistics:
     All but ``histogram`` are NumPy arrays of shape (probes,), ``quantiles`` of shape (probes, len(levels)).
     """
 
-    non_negative: NDArray[np.int64]
+    non_negative: Ints
     others: int
-    minimum: NDArray[np.float64]
-    maximum: NDArray[np.float64]
-    mean: NDArray[np.float64]
-    quantiles: NDArray[np.float64]
+    minimum: Floats
+    maximum: Floats
+    mean: Floats
+    quantiles: Floats
     levels: tuple[float, ...]
-    histogram: NDArray[np.int64]
+    histogram: Ints
     """(2000,) counts of all probes' cosines in bins over [-1, 1]; empty where it was not asked for."""
 
     @property
-    def share(self) -> NDArray[np.float64]:
+    def share(self) -> Floats:
         """Share of the other rows at a cosine of zero or more."""
         return self.non_negative / self.others
 
 
 def probe_statistics(
     table: EmbeddingTable,
-    probes: NDArray[np.int64],
+    probes: Ints,
     *,
     levels: tuple[float, ...] = (),
     histogram: bool = False,
@@ -89,10 +88,10 @@ def probe_statistics(
 class _Piece(NamedTuple):
     """Figures of some probes over a slice of the population, and cosines of doubtful sign."""
 
-    counts: NDArray[np.int64]
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
-    total: NDArray[np.float64]
+    counts: Ints
+    low: Floats
+    high: Floats
+    total: Floats
     doubts: signs.Cells
 
 
@@ -103,7 +102,7 @@ class _Chunk:
     table: EmbeddingTable
     ids: tuple[Tensor, Tensor]
     """(m,) rows of the probes, and (N,) of the population."""
-    position: NDArray[np.int64]
+    position: Ints
     """(m,) and where in the population they stand."""
     query: Tensor
     """(m, d) float32 of length 1."""
@@ -114,7 +113,7 @@ class _Chunk:
     """(m, N) rounded cosines."""
 
     @classmethod
-    def of(cls, table: EmbeddingTable, probes: NDArray[np.int64], center: Tensor | None, *, keep: bool) -> _Chunk:
+    def of(cls, table: EmbeddingTable, probes: Ints, center: Tensor | None, *, keep: bool) -> _Chunk:
         device, population = table.vectors.device, table.population
         with torch.inference_mode():
             if center is None:
@@ -126,7 +125,7 @@ class _Chunk:
         position, raw, memory = np.searchsorted(population, probes), Raw(table, center), Memory(torch.float32, device)
         return cls(table, _ids(table, probes), position, query, center, raw, memory, kept)
 
-    def figures(self) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    def figures(self) -> tuple[Ints, Floats, Floats, Floats]:
         """(m,) counts of cosines at zero or more, smallest and largest cosines, and means."""
         with full_precision():
             parts = _pieces(self.table, self.raw, len(self.query))
@@ -169,14 +168,14 @@ class _Chunk:
         return signs.tolerance(self.table.width, self.query.device)
 
 
-def row_counts(table: EmbeddingTable, anchors: NDArray[np.int64]) -> NDArray[np.int64]:
+def row_counts(table: EmbeddingTable, anchors: Ints) -> Ints:
     """For every population row, with how many of the anchors (row ids) it has a negative cosine. Exact."""
     device, raw = table.vectors.device, Raw(table)
     ids, memory, limit = _ids(table, anchors), Memory(torch.float32, device), signs.tolerance(table.width, device)
     with full_precision():
         query = table.units(anchors)
 
-        def piece(part: slice) -> tuple[NDArray[np.int64], signs.Cells]:
+        def piece(part: slice) -> tuple[Ints, signs.Cells]:
             rows, scale = raw(part)
             cosine = torch.mm(query, rows.T, out=memory(len(query), len(rows))).mul_(scale)
             stored = partial(_stored, table, (ids[0], ids[1][part]), None)
@@ -186,7 +185,7 @@ def row_counts(table: EmbeddingTable, anchors: NDArray[np.int64]) -> NDArray[np.
         pieces = on_threads(piece, _pieces(table, raw, len(anchors)), device, "negative cosines")
         counts, doubts = zip(*pieces, strict=True)
         _, second = signs.settle(table, signs.together(doubts), ids, limit)
-    negative: NDArray[np.int64] = len(anchors) - np.concatenate(counts)
+    negative: Ints = len(anchors) - np.concatenate(counts)
     return negative - np.bincount(second, minlength=len(negative))
 
 
@@ -198,7 +197,7 @@ def _pieces(table: EmbeddingTable, raw: Raw, probes: int) -> list[slice]:
     return [slice(start, min(start + step, size)) for start in range(0, size, step)]
 
 
-def _ids(table: EmbeddingTable, probes: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+def _ids(table: EmbeddingTable, probes: Ints) -> tuple[Tensor, Tensor]:
     """(m,) and (N,) row ids of the probes and of the population, on the device."""
     device = table.vectors.device
     return torch.from_numpy(probes.astype(np.int64)).to(device), torch.from_numpy(table.population).to(device)
@@ -208,10 +207,10 @@ def _stored(table: EmbeddingTable, ids: tuple[Tensor, Tensor], center: Tensor | 
     return signs.stored(table, ids[0], center), signs.stored(table, ids[1], center)
 
 
-def _histogram(kept: Tensor) -> NDArray[np.int64]:
+def _histogram(kept: Tensor) -> Ints:
     """Counts of rounded cosines, all probes together, in equal bins over [-1, 1]; a probe's own is in none."""
 
-    def count(cosines: Tensor) -> NDArray[np.int64]:
+    def count(cosines: Tensor) -> Ints:
         counts = torch.bincount(cosines.flatten().int().sub_(_OWN), minlength=_STEPS - _OWN + 1)
         return np.asarray(counts.cpu().numpy())
 
@@ -221,7 +220,7 @@ def _histogram(kept: Tensor) -> NDArray[np.int64]:
     return np.bincount(bins, weights=counts[1:], minlength=BINS).astype(np.int64)
 
 
-def _quantiles(kept: Tensor | None, probes: int, levels: tuple[float, ...]) -> NDArray[np.float64]:
+def _quantiles(kept: Tensor | None, probes: int, levels: tuple[float, ...]) -> Floats:
     """Order statistics of (m, N) rounded cosines; a probe's own is the smallest, and none of them."""
     if kept is None or not levels:
         return np.full((probes, 0), np.nan)

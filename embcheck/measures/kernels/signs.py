@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from embcheck.measures.kernels.threads import Memory
+from embcheck.measures.kernels.blocks import Memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from embcheck.stats import Bools, Ints
     from embcheck.table import EmbeddingTable
 
 __all__ = ["Cells", "Tally", "count", "of_pairs", "row_totals", "set_bits", "settle", "stored", "together", "tolerance"]
@@ -84,7 +85,7 @@ def count(
     above = torch.nextafter(above, torch.full_like(above, torch.inf))
     tally = (_count if product.device.type == "cpu" else _count_there)(product, above, columns=columns)
     if bounds is not None and len(tally.near) > _MANY * product.numel():
-        tally = _narrowed(tally, product, bounds)
+        tally = _narrow(tally, product, bounds)
     if len(tally.near) <= DENSE * product.numel():
         return tally
     mask = _dense(*rows()) & (product > -torch.inf)
@@ -94,7 +95,7 @@ def count(
     return Tally(*totals, tally.near[:0])
 
 
-def _narrowed(tally: Tally, product: Tensor, bounds: tuple[Tensor, Tensor]) -> Tally:
+def _narrow(tally: Tally, product: Tensor, bounds: tuple[Tensor, Tensor]) -> Tally:
     """The same with those cells near zero counted that their own bounds leave no doubt of."""
     i, j, values = tally.cells(product, 0, 0)
     unsure = _in_doubt(values, bounds[0][i] * bounds[1][j])
@@ -133,7 +134,7 @@ def _count(product: Tensor, limit: Tensor, *, columns: bool = True) -> Tally:
     return Tally(rows, totals[:n], torch.from_numpy(np.concatenate(near)))
 
 
-def _compare(cells: Tensor, limit: Tensor, above: NDArray[np.bool_], upward: NDArray[np.bool_]) -> None:
+def _compare(cells: Tensor, limit: Tensor, above: Bools, upward: Bools) -> None:
     """Which cells are not below a limit, and which are not below its negative either."""
     if cells.dtype == torch.float32:
         values, bound = cells.numpy(), np.float32(limit)
@@ -163,7 +164,7 @@ def settle(
     ids: tuple[Tensor, Tensor],
     bounds: Tensor | float,
     center: Tensor | None = None,
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+) -> tuple[Ints, Ints]:
     """Places of those cells in doubt that are zero or more: (k,) of the first rows, and (k,) of the second.
 
     ``ids`` say which row of the table is at each place, of the first rows and of the second; ``bounds`` how near to
@@ -211,7 +212,7 @@ def _wide(device: torch.device) -> torch.dtype:
     return torch.float32 if device.type == "mps" else torch.float64
 
 
-def set_bits(words: NDArray[np.uint64]) -> NDArray[np.int64]:
+def set_bits(words: NDArray[np.uint64]) -> Ints:
     """Places of the bits that are set, as `numpy.packbits` packs them; fast where few are."""
     at = np.flatnonzero(words)
     which, bit = np.divmod(np.flatnonzero(np.unpackbits(words[at].view(np.uint8))), _WORD)

@@ -13,9 +13,9 @@ from embcheck.measures.kernels import blocks
 from embcheck.progress import track
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from torch import Tensor
 
+    from embcheck.stats import Floats
     from embcheck.table import EmbeddingTable
 
 __all__ = ["Spectrum", "entropy_rank", "haar", "marchenko_pastur", "needed_for", "participation_ratio", "spectrum_of"]
@@ -27,11 +27,11 @@ _GRID = 20_000
 class Spectrum:
     """Second moments of N rows of width d; both matrices are float64, in the host's memory."""
 
-    mean: NDArray[np.float64]
+    mean: Floats
     covariance: Tensor  # (d, d), divided by N
-    centred: NDArray[np.float64]  # eigenvalues of the covariance, largest first
+    centred: Floats  # eigenvalues of the covariance, largest first
     leading: Tensor  # unit eigenvector to the largest of them, its largest entry positive
-    raw: NDArray[np.float64]  # eigenvalues of the second moments about zero, largest first
+    raw: Floats  # eigenvalues of the second moments about zero, largest first
     axes: Tensor  # (d, d) eigenvectors to them, in columns
 
 
@@ -70,24 +70,24 @@ def _moments(table: EmbeddingTable) -> tuple[Tensor, Tensor]:
     return center.cpu().double() + rest, (covariance + covariance.T) / 2
 
 
-def participation_ratio(eigenvalues: NDArray[np.float64]) -> float:
+def participation_ratio(eigenvalues: Floats) -> float:
     r""":math:`(\sum \lambda)^2 / \sum \lambda^2`: d where all are equal, 1 where one has everything."""
     return float(eigenvalues.sum() ** 2 / (eigenvalues**2).sum())
 
 
-def entropy_rank(eigenvalues: NDArray[np.float64]) -> float:
+def entropy_rank(eigenvalues: Floats) -> float:
     r""":math:`\exp(-\sum p \ln p)` of :math:`p = \lambda / \sum \lambda` (Roy and Vetterli 2007)."""
     p = eigenvalues[eigenvalues > 0] / eigenvalues.sum()
     return float(np.exp(-(p * np.log(p)).sum()))
 
 
-def needed_for(eigenvalues: NDArray[np.float64], share: float) -> int:
+def needed_for(eigenvalues: Floats, share: float) -> int:
     """How many of the largest eigenvalues it takes to reach a share of their sum."""
     reached = np.cumsum(eigenvalues) / eigenvalues.sum()
     return min(int(np.searchsorted(reached, share - 1e-12)) + 1, len(eigenvalues))
 
 
-def marchenko_pastur(rows: int, width: int) -> NDArray[np.float64]:
+def marchenko_pastur(rows: int, width: int) -> Floats:
     r"""(d,) eigenvalues that the covariance of N iid rows with unit variances has for large N and d, largest first.
 
     Quantiles of the Marchenko-Pastur distribution with ratio :math:`\gamma = d / N`: density
@@ -104,7 +104,7 @@ def marchenko_pastur(rows: int, width: int) -> NDArray[np.float64]:
     return np.concatenate([np.interp(levels, mass / mass[-1], x), np.zeros(width - rank)])
 
 
-def haar(rows: int, columns: int, rng: np.random.Generator) -> NDArray[np.float64]:
+def haar(rows: int, columns: int, rng: np.random.Generator) -> Floats:
     """A uniform (rows, columns) frame of orthonormal columns.
 
     It is the Q of a Gaussian matrix, signed by the diagonal of R (Mezzadri 2007).

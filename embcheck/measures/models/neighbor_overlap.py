@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from embcheck.errors import NotMeasurable, UsageError
-from embcheck.estimate import Estimate
+from embcheck.estimate import Details, Estimate, measure
 from embcheck.measures.kernels.nearest import nearest
-from embcheck.measures.measure import measure
-from embcheck.measures.models.alignment import align
-from embcheck.measures.models.cka import linear_cka
+from embcheck.measures.models.alignment import align, linear_cka
 from embcheck.progress import track
 from embcheck.settings import DEFAULT_PROBES, current
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from embcheck.measures.models.alignment import Alignment
+    from embcheck.stats import Floats, Ints
     from embcheck.table import EmbeddingTable
 
 __all__ = ["neighbor_overlap", "shuffled_overlaps"]
@@ -44,12 +41,8 @@ def neighbor_overlap(tables: tuple[EmbeddingTable, ...], k: int = 20, *, rng: np
 
     Parameters
     ----------
-    tables
-        Two tables.
     k
         Length of a neighbor list.
-    rng
-        Draws the null.
 
     Raises
     ------
@@ -100,12 +93,12 @@ def neighbor_overlap(tables: tuple[EmbeddingTable, ...], k: int = 20, *, rng: np
     )
 
 
-def _keys(lists: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+def _keys(lists: Ints, size: int) -> Ints:
     """Sorted numbers, one for each row of (m, k) numbers below ``size`` and each entry in it."""
     return np.sort((np.arange(len(lists))[:, None] * size + lists).ravel())
 
 
-def _jaccard(keys: NDArray[np.int64], lists: NDArray[np.int64], size: int) -> NDArray[np.float64]:
+def _jaccard(keys: Ints, lists: Ints, size: int) -> Floats:
     """(m,) Jaccard index of each row and the same row of the lists that the keys were made of."""
     wanted = np.arange(len(lists))[:, None] * size + np.sort(lists, axis=1)
     at = np.searchsorted(keys, wanted)
@@ -113,9 +106,7 @@ def _jaccard(keys: NDArray[np.int64], lists: NDArray[np.int64], size: int) -> ND
     return np.asarray(common / (2 * lists.shape[1] - common))
 
 
-def shuffled_overlaps(
-    lists: list[NDArray[np.int64]], probes: NDArray[np.int64], size: int, rng: np.random.Generator
-) -> NDArray[np.float64]:
+def shuffled_overlaps(lists: list[Ints], probes: Ints, size: int, rng: np.random.Generator) -> Floats:
     r"""The mean Jaccard index under 999 shuffled alignments, from the probes' lists alone.
 
     An alignment :math:`\sigma` gives the second table's token :math:`\sigma(i)` the name i. Its list under the new
@@ -138,8 +129,8 @@ def shuffled_overlaps(
 
 
 def _about(
-    tables: tuple[EmbeddingTable, ...], shared: Alignment, position: int, value: float, lists: list[NDArray[np.int64]]
-) -> dict[str, Any]:
+    tables: tuple[EmbeddingTable, ...], shared: Alignment, position: int, value: float, lists: list[Ints]
+) -> Details:
     """A probe, its overlap, and what is nearest to it in either table."""
     first, second = ([tables[0].token(int(shared.first[p])) for p in near[:_NEIGHBORS]] for near in lists)
     row = int(shared.first[position])

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from embcheck import published
 from embcheck.errors import NotMeasurable
-from embcheck.estimate import Estimate
+from embcheck.estimate import Details, Estimate, measure
 from embcheck.measures.kernels import blocks, probe_cosines
-from embcheck.measures.measure import measure
 from embcheck.spec import parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from numpy.typing import NDArray
     from torch import Tensor
 
     from embcheck.published import Entry, Figure
+    from embcheck.stats import Floats, Ints
     from embcheck.table import EmbeddingTable
 
 __all__ = ["published_deviation"]
@@ -49,7 +48,7 @@ class _Compared:
         """How far they lie apart, in tolerances."""
         return abs(self.ours - float(self.printed)) / self.tolerance
 
-    def record(self, source: str) -> dict[str, Any]:
+    def record(self, source: str) -> Details:
         """The comparison as JSON types."""
         return {
             "figure": self.name,
@@ -70,14 +69,8 @@ def published_deviation(table: EmbeddingTable, *, rng: np.random.Generator) -> E
     Means over 50 random tokens have as tolerance the 0.99 quantile of the distance between 50-token means, resampled
     from up to 1,000 probes, and the mean of all of these (the probes' own sampling added in quadrature), plus half a
     unit of the last printed digit; figures without a sample the half unit and the precision of the rows' dtype. All
-    listed figures are compared, so the value is exact; what is random stands in the tolerances.
-
-    Parameters
-    ----------
-    table
-        Its provenance names the model.
-    rng
-        Resamples the 50-token means.
+    listed figures are compared, so the value is exact; what is random stands in the tolerances. The table's provenance
+    names the model.
 
     Raises
     ------
@@ -148,7 +141,7 @@ def _probe_means(table: EmbeddingTable, entry: Entry, rng: np.random.Generator) 
         yield _Compared(figure.name, float(rounded.mean()), str(figure), spread + figure.half_unit)
 
 
-def _sampling(values: NDArray[np.float64], population: int, rng: np.random.Generator) -> float:
+def _sampling(values: Floats, population: int, rng: np.random.Generator) -> float:
     """How far a mean of 50 draws with replacement lies from that of all rows, at most, 99 times in a hundred."""
     means = rng.choice(values, (DRAWS, TOKENS)).mean(1)
     own = TOKENS * (1 / len(values) - 1 / population)
@@ -216,7 +209,7 @@ def _vectors(table: EmbeddingTable, words: list[str]) -> dict[str, Tensor]:
     return dict(zip(known.words, known.vectors, strict=True))
 
 
-def _tokens(table: EmbeddingTable, tokens: list[str]) -> NDArray[np.int64]:
+def _tokens(table: EmbeddingTable, tokens: list[str]) -> Ints:
     """Rows of tokens, exactly as they are written, a leading space included."""
     rows = {table.token(row): row for row in reversed(table.population.tolist())}
     if missing := [token for token in tokens if token not in rows]:

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.linalg import solve_triangular
 
-from embcheck.estimate import Estimate
-from embcheck.measures.cells import centred, enough_pairs, off_diagonal, shuffled_traces, without_each_pair
+from embcheck.estimate import Details, Estimate, measure
+from embcheck.measures.cells import enough_pairs, off_diagonal, shuffled_traces, without_each_pair
 from embcheck.measures.kernels.spectrum import haar
-from embcheck.measures.measure import measure
-from embcheck.measures.neurons.profiles import Profiles, profiles_of_pairs
+from embcheck.measures.neurons.profile_agreement import Profiles, log_effective, profiles_of_pairs, strongest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,13 +18,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from embcheck.lexicons import Relation
+    from embcheck.stats import Floats
     from embcheck.table import EmbeddingTable
 
-__all__ = ["middle_men", "strongest"]
+__all__ = ["middle_men"]
 
 ROTATIONS = 199
 MOST_PAIRS = 40
-_NEURONS_SHOWN = 5
 _TALL = 4
 
 
@@ -48,21 +47,7 @@ def middle_men(
     :math:`P = Q_0 S` is equal in law to U S under rotation, U a uniform frame of as many columns as there are words.
     Asked for by the notes "Size Comparison Congruence", which look for the neuron that is the "middle man".
 
-    Parameters
-    ----------
-    relation
-        Word-disjoint pairs (a, b) of related words.
-    weights
-        A role of `EmbeddingTable.tensor`.
-    layer
-        Number of the layer; -1 is the last.
-    rng
-        Draws both nulls.
-
-    Raises
-    ------
-    NotMeasurable
-        Fewer than 3 pairs resolve to single tokens, or the table has no such weights.
+    It takes, and raises, what ``profile_agreement`` does.
     """
     profiles = _few(table, profiles_of_pairs(table, relation, weights, layer))
     cells = log_effective(profiles.first, profiles.second)
@@ -97,40 +82,7 @@ def middle_men(
     )
 
 
-def strongest(profiles: Profiles, count: int) -> list[dict[str, Any]]:
-    """For some pairs the neurons that contribute most, each with its share of all contributions' sizes."""
-    first, second = centred(profiles.first), centred(profiles.second)
-    effective = np.exp(np.diag(log_effective(profiles.first[:count], profiles.second[:count])))
-    rows = []
-    for i, pair in enumerate(profiles.pairs[:count]):
-        parts = first[i] * second[i]
-        top = np.argsort(-parts, kind="stable")[:_NEURONS_SHOWN]
-        shares = parts / np.abs(parts).sum()
-        rows.append(
-            {
-                "pair": "-".join(pair),
-                "correlation": float(parts.sum()),
-                "effective_neurons": float(effective[i]),
-                "neurons": [
-                    {
-                        "neuron": int(k),
-                        "share": float(shares[k]),
-                        "products": [float(profiles.first[i, k]), float(profiles.second[i, k])],
-                    }
-                    for k in top
-                ],
-            }
-        )
-    return rows
-
-
-def log_effective(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float64]:
-    """(n, n) logarithms of the effective number of neurons, of every first profile with every second."""
-    a, b = centred(first), centred(second)
-    return np.asarray(2 * np.log(np.abs(a) @ np.abs(b).T) - np.log((a * a) @ (b * b).T))
-
-
-def contrast(cells: NDArray[np.float64]) -> float:
+def contrast(cells: Floats) -> float:
     """Mean of the cells off the diagonal less that of those on it."""
     n, trace = len(cells), float(np.trace(cells))
     return (float(cells.sum()) - trace) / (n * (n - 1)) - trace / n
@@ -141,11 +93,11 @@ def rotations(profiles: Profiles, rng: np.random.Generator) -> Iterator[tuple[ND
     n, neurons = profiles.first.shape
     _, small = np.linalg.qr(np.concatenate([profiles.first, profiles.second]).T)
     for _ in range(ROTATIONS):
-        turned = _framed(small, neurons, rng).T
+        turned = _turn_at_random(small, neurons, rng).T
         yield turned[:n], turned[n:]
 
 
-def _framed(small: NDArray[np.float64], rows: int, rng: np.random.Generator) -> NDArray[Any]:
+def _turn_at_random(small: Floats, rows: int, rng: np.random.Generator) -> NDArray[Any]:
     """U S for a uniform (rows, r) frame U; where G of that shape is well-conditioned, as G L^-T S with G'G = LL'."""
     r = len(small)
     if rows < _TALL * r:
@@ -166,7 +118,7 @@ def _few(table: EmbeddingTable, profiles: Profiles) -> Profiles:
     )
 
 
-def _most_neurons(profiles: Profiles, cells: NDArray[np.float64]) -> list[dict[str, Any]]:
+def _most_neurons(profiles: Profiles, cells: Floats) -> list[Details]:
     """The related pairs whose agreement most neurons carry."""
     order = np.argsort(-np.diag(cells), kind="stable")[:10]
     return profiles.words.listed([profiles.pairs[i] for i in order], value=np.exp(np.diag(cells)[order]))

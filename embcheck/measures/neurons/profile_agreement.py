@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
+from scipy import stats
 
 from embcheck.errors import NotMeasurable
-from embcheck.measures.cells import area, area_estimate, areas_left_out, centred, off_diagonal, weakest
-from embcheck.measures.measure import measure
-from embcheck.measures.neurons.middle_men import strongest
-from embcheck.measures.neurons.profiles import agreements, profiles_of, profiles_of_pairs
-from embcheck.measures.resolve import listed, scores, unit
+from embcheck.estimate import Details, measure
+from embcheck.measures.cells import area, area_estimate, areas_left_out, centred, compared, off_diagonal, weakest
+from embcheck.measures.kernels import blocks
+from embcheck.measures.resolve import listed, resolved_pairs, scores, unit, word_rows
 from embcheck.settings import current
 from embcheck.stats.intervals import jackknife_interval
 
@@ -21,12 +22,18 @@ if TYPE_CHECKING:
 
     from embcheck.estimate import Estimate
     from embcheck.lexicons import Relation
-    from embcheck.measures.neurons.profiles import Profiles
+    from embcheck.measures.resolve import Words
+    from embcheck.stats import Floats
     from embcheck.table import EmbeddingTable
 
-__all__ = ["profile_agreement"]
+__all__ = [
+    "Profiles", "agreements", "log_effective", "profile_agreement", "profiles_of", "profiles_of_pairs", "strongest",
+]  # fmt: skip
 
 SHOWN, TOP = 5, 10
+_NEURONS_SHOWN = 5
+RANDOM_PAIRS = 200
+_FLAT = 1e-10  # of a profile's largest number: a spread below it is rounding
 
 
 @measure
@@ -59,8 +66,6 @@ def profile_agreement(
         A role of `EmbeddingTable.tensor`.
     layer
         Number of the layer; -1 is the last.
-    rng
-        Draws the null, and the random words of the details.
 
     Raises
     ------
@@ -91,7 +96,7 @@ def profile_agreement(
     )
 
 
-def _beside_the_embedding(profiles: Profiles, cells: NDArray[np.float64]) -> dict[str, Any]:
+def _beside_the_embedding(profiles: Profiles, cells: Floats) -> Details:
     """The area of the embedding's own cosines, and the profiles' area less it, over the same pairs."""
     first, second = profiles.words.of_pairs(profiles.pairs)
     own = unit(first) @ unit(second).T
@@ -101,7 +106,7 @@ def _beside_the_embedding(profiles: Profiles, cells: NDArray[np.float64]) -> dic
     return {"auc": areas[1], "difference": difference, "low": interval.low, "high": interval.high}
 
 
-def _favoured(table: EmbeddingTable, profiles: Profiles, layer: int) -> dict[str, Any]:
+def _favoured(table: EmbeddingTable, profiles: Profiles, layer: int) -> Details:
     """What attention to one word alone would add to the residual stream, and the tokens of this table nearest to it.
 
     No attention pattern, norm or bias takes part: W_o W_v x for the first words of a few pairs, heads that share values
@@ -111,7 +116,7 @@ def _favoured(table: EmbeddingTable, profiles: Profiles, layer: int) -> dict[str
     vectors = profiles.words.vectors[[profiles.words.index[word] for word in words]]
     try:
         values = profiles_of(table, vectors, "value", layer)
-        carried = _carried(table, values, layer)
+        carried = _carry(table, values, layer)
     except NotMeasurable as why:
         return {"words": None, "reason": str(why)}
     cosines = scores(table, carried).cpu().double().numpy()
@@ -124,7 +129,7 @@ def _favoured(table: EmbeddingTable, profiles: Profiles, layer: int) -> dict[str
     }
 
 
-def _carried(table: EmbeddingTable, values: NDArray[np.float64], layer: int) -> NDArray[np.float64]:
+def _carry(table: EmbeddingTable, values: Floats, layer: int) -> Floats:
     """(n, d) values through the output projection; heads of keys and values serve several of queries, in a row."""
     out = table.tensor("attention_out", layer).cpu().double().numpy()
     if len(out) != values.shape[1]:
@@ -138,7 +143,106 @@ def _carried(table: EmbeddingTable, values: NDArray[np.float64], layer: int) -> 
     return np.asarray(values @ out)
 
 
-def _top(table: EmbeddingTable, values: NDArray[np.float64]) -> list[dict[str, Any]]:
+def _top(table: EmbeddingTable, values: Floats) -> list[Details]:
     """The ten tokens of largest value; values of dot products are up to the length of what is carried."""
     top = np.argsort(-values, kind="stable")[:TOP]
     return listed(table, table.population[top], value=values[top])
+
+
+def strongest(profiles: Profiles, count: int) -> list[Details]:
+    """For some pairs the neurons that contribute most, each with its share of all contributions' sizes."""
+    first, second = centred(profiles.first), centred(profiles.second)
+    effective = np.exp(np.diag(log_effective(profiles.first[:count], profiles.second[:count])))
+    rows = []
+    for i, pair in enumerate(profiles.pairs[:count]):
+        parts = first[i] * second[i]
+        top = np.argsort(-parts, kind="stable")[:_NEURONS_SHOWN]
+        shares = parts / np.abs(parts).sum()
+        rows.append(
+            {
+                "pair": "-".join(pair),
+                "correlation": float(parts.sum()),
+                "effective_neurons": float(effective[i]),
+                "neurons": [
+                    {
+                        "neuron": int(k),
+                        "share": float(shares[k]),
+                        "products": [float(profiles.first[i, k]), float(profiles.second[i, k])],
+                    }
+                    for k in top
+                ],
+            }
+        )
+    return rows
+
+
+def log_effective(first: NDArray[Any], second: NDArray[Any]) -> Floats:
+    """(n, n) logarithms of the effective number of neurons, of every first profile with every second."""
+    a, b = centred(first), centred(second)
+    return np.asarray(2 * np.log(np.abs(a) @ np.abs(b).T) - np.log((a * a) @ (b * b).T))
+
+
+# --- profiles: a word's dot products with the rows of a layer's weights -----------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Profiles:
+    """Profiles of both words of n pairs, (n, m) each, for m rows of weights."""
+
+    words: Words
+    pairs: list[tuple[str, str]]
+    first: Floats
+    second: Floats
+
+
+def profiles_of(table: EmbeddingTable, vectors: Floats, weights: str, layer: int) -> Floats:
+    """(n, m) dot products of (n, d) vectors with the m rows of a layer's weights, a block of rows after the other."""
+    rows = table.tensor(weights, layer)
+    words = torch.from_numpy(vectors).to(table.vectors.device, table.accumulator)
+    with blocks.full_precision():
+        parts = [rows[part].to(table.accumulator) @ words.T for part in table.slices(len(rows))]
+        profiles: Floats = torch.cat(parts).T.cpu().double().numpy()
+    if not np.isfinite(profiles).all():
+        raise NotMeasurable(f"{weights} of layer {layer} holds numbers that are not finite")
+    return profiles
+
+
+def profiles_of_pairs(table: EmbeddingTable, relation: Relation, weights: str, layer: int) -> Profiles:
+    """The profiles of a relation's pairs of single tokens."""
+    words, pairs = resolved_pairs(table, relation)
+    profiles = profiles_of(table, words.vectors, weights, layer)
+    flat = np.ptp(profiles, axis=1) <= _FLAT * np.abs(profiles).max(axis=1)
+    if flat.any():
+        word = words.words[int(np.argmax(flat))]
+        raise NotMeasurable(
+            f"{word!r} has the same product with all {profiles.shape[1]} rows of {weights}, layer {layer}"
+        )
+    first, second = (profiles[[words.index[pair[k]] for pair in pairs]] for k in (0, 1))
+    return Profiles(words, pairs, first, second)
+
+
+def agreements(
+    table: EmbeddingTable, profiles: Profiles, weights: str, layer: int, rng: np.random.Generator
+) -> Details:
+    """Five measures of agreement, for related pairs and for 200 pairs of random words."""
+    rows = word_rows(table)
+    drawn = rng.permutation(rows)[: 2 * min(RANDOM_PAIRS, len(rows) // 2)]
+    vectors = table.gather(drawn).cpu().double().numpy()
+    others = np.split(profiles_of(table, vectors, weights, layer), 2)
+    related, random = _by_measure(profiles.first, profiles.second), _by_measure(others[0], others[1])
+    return {
+        name: compared(values, random[name], nearer_is_less=name == "euclidean") for name, values in related.items()
+    }
+
+
+def _by_measure(first: Floats, second: Floats) -> dict[str, Floats]:
+    """(n,) agreements of row i of one with row i of the other."""
+    ranks = [centred(stats.rankdata(rows, axis=1)) for rows in (first, second)]
+    tau = [stats.kendalltau(a, b).statistic for a, b in zip(first, second, strict=True)]
+    return {
+        "pearson": (centred(first) * centred(second)).sum(1),
+        "spearman": (ranks[0] * ranks[1]).sum(1),
+        "kendall": np.nan_to_num(np.array(tau)),  # a flat profile of a random word has no order
+        "cosine": (unit(first) * unit(second)).sum(1),
+        "euclidean": np.linalg.norm(first - second, axis=1),
+    }

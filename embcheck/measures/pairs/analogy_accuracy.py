@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from embcheck.errors import NotMeasurable, UsageError
-from embcheck.estimate import Estimate
+from embcheck.estimate import Details, Estimate, measure
 from embcheck.measures.kernels import blocks
-from embcheck.measures.measure import measure
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from torch import Tensor
 
     from embcheck.lexicons import Questions
+    from embcheck.stats import Bools, Ints
     from embcheck.table import EmbeddingTable
 
 __all__ = ["analogy_accuracy"]
@@ -34,10 +33,10 @@ _SHOWN = 10
 class _Words:
     """The rows that may be an answer, and the form (0, 1, ...) of each: rows that write one word share it."""
 
-    rows: NDArray[np.int64]
-    form_of: NDArray[np.int64]
+    rows: Ints
+    form_of: Ints
     forms: dict[str, int]
-    first: NDArray[np.int64]
+    first: Ints
     """The row that stands for each form: one with a leading space where there is one, else the first."""
 
 
@@ -46,15 +45,15 @@ class _Asked:
     """The n questions whose words are all known, in the file's order."""
 
     text: list[tuple[str, str, str, str]]
-    section: NDArray[np.int64]
-    forms: NDArray[np.int64]
+    section: Ints
+    forms: Ints
     """(n, 4)."""
     query: Tensor
     """(n, d) unit vectors along b - a + c, in the accumulator's dtype."""
     keep_sources: bool
 
     @property
-    def barred(self) -> NDArray[np.int64]:
+    def barred(self) -> Ints:
         """(n, m) forms that may not be the answer."""
         return self.forms[:, :0] if self.keep_sources else self.forms[:, :3]
 
@@ -163,7 +162,7 @@ def _ask(table: EmbeddingTable, questions: Questions, words: _Words, *, fold_cas
     return _Asked(text, np.array(section, dtype=np.int64), index, query, keep_sources)
 
 
-def _unit(table: EmbeddingTable, rows: NDArray[np.int64]) -> Tensor:
+def _unit(table: EmbeddingTable, rows: Ints) -> Tensor:
     """(n, d) rows of length 1 in the accumulator's dtype."""
     return torch.nn.functional.normalize(table.gather(rows).to(table.accumulator), dim=1, eps=1e-300)
 
@@ -171,7 +170,7 @@ def _unit(table: EmbeddingTable, rows: NDArray[np.int64]) -> Tensor:
 # --- which are right ------------------------------------------------------------------------------------------------
 
 
-def _right(table: EmbeddingTable, asked: _Asked, words: _Words) -> NDArray[np.bool_]:
+def _right(table: EmbeddingTable, asked: _Asked, words: _Words) -> Bools:
     """Whether the target scores above every rival: in float32 first, a question left out once a rival is ahead."""
     query = asked.query.float()
     apart = np.isin(words.form_of, np.unique(asked.forms))
@@ -204,9 +203,7 @@ def _largest(query: Tensor, unit: Tensor) -> Tensor:
     return best
 
 
-def _among_words(
-    table: EmbeddingTable, asked: _Asked, words: _Words, positions: NDArray[np.int64]
-) -> tuple[Tensor, Tensor]:
+def _among_words(table: EmbeddingTable, asked: _Asked, words: _Words, positions: Ints) -> tuple[Tensor, Tensor]:
     """(n,) score of the target, and the largest of a rival, among the rows that write any question's words."""
     unit = table.units(words.rows[positions])
     distinct, column = np.unique(words.form_of[positions], return_inverse=True)
@@ -226,9 +223,7 @@ def _among_words(
     return torch.cat(targets), torch.cat(rivals)
 
 
-def _exactly(
-    table: EmbeddingTable, asked: _Asked, words: _Words, chosen: NDArray[np.int64]
-) -> list[tuple[float, float, int]]:
+def _exactly(table: EmbeddingTable, asked: _Asked, words: _Words, chosen: Ints) -> list[tuple[float, float, int]]:
     """For some questions, in the accumulator's dtype: the target's score, the best rival's, and the rival's row."""
     query = asked.query[torch.from_numpy(chosen).to(asked.query.device)]
     target = query.new_full((len(chosen),), -torch.inf)
@@ -251,7 +246,7 @@ def _exactly(
 # --- what is said of them -------------------------------------------------------------------------------------------
 
 
-def _sections(questions: Questions, asked: _Asked, right: NDArray[np.bool_]) -> list[dict[str, Any]]:
+def _sections(questions: Questions, asked: _Asked, right: Bools) -> list[Details]:
     sections = []
     for number, section in enumerate(questions.sections):
         inside = right[asked.section == number]
@@ -267,7 +262,7 @@ def _sections(questions: Questions, asked: _Asked, right: NDArray[np.bool_]) -> 
     return sections
 
 
-def _wrong(table: EmbeddingTable, asked: _Asked, words: _Words, right: NDArray[np.bool_]) -> list[dict[str, Any]]:
+def _wrong(table: EmbeddingTable, asked: _Asked, words: _Words, right: Bools) -> list[Details]:
     """The first wrong question of up to ten sections, the answer, and how far it is ahead of the target."""
     missed = np.flatnonzero(~right)
     _, first = np.unique(asked.section[missed], return_index=True)

@@ -9,12 +9,10 @@ import numpy as np
 import torch
 
 from embcheck.errors import NotMeasurable
-from embcheck.estimate import Estimate
+from embcheck.estimate import Estimate, measure
 from embcheck.measures.cells import enough_pairs
-from embcheck.measures.forms import forms_of
 from embcheck.measures.kernels import blocks, signs
-from embcheck.measures.measure import measure
-from embcheck.measures.resolve import check_pairs
+from embcheck.measures.resolve import check_pairs, forms_of, lowest_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +21,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from embcheck.lexicons import Relation
-    from embcheck.measures.forms import Forms
+    from embcheck.measures.resolve import Forms
+    from embcheck.stats import Floats, Ints
     from embcheck.table import EmbeddingTable
 
 __all__ = ["METHODS", "analogy_gain", "ranks"]
@@ -45,8 +44,8 @@ class _Words:
     """Rows and forms of the n pairs, first words then second words, and which forms a pair's analogy leaves out."""
 
     pairs: list[tuple[str, str]]
-    rows: NDArray[np.int64]
-    forms: NDArray[np.int64]
+    rows: Ints
+    forms: Ints
 
 
 @measure
@@ -96,7 +95,9 @@ def analogy_gain(table: EmbeddingTable, relation: Relation) -> Estimate:
             "better_control": better,
             "pairs": labels,
         },
-        counterexamples=_weakest(words, reciprocal["3cosadd"] - reciprocal[better]),
+        counterexamples=lowest_pairs(
+            words.rows.reshape(2, n).T, labels, _gains(reciprocal["3cosadd"] - reciprocal[better])
+        ),
         reason=enough_pairs(n),
     )
 
@@ -121,9 +122,7 @@ def _resolve(table: EmbeddingTable, relation: Relation, forms: Forms) -> _Words:
     return _Words([c[0] for c in chosen], rows, forms.of_position[[position[int(row)] for row in rows]])
 
 
-def ranks(
-    table: EmbeddingTable, rows: NDArray[np.int64], word_forms: NDArray[np.int64], forms: Forms
-) -> dict[str, NDArray[np.int64]]:
+def ranks(table: EmbeddingTable, rows: Ints, word_forms: Ints, forms: Forms) -> dict[str, Ints]:
     """Rank of b_j for every analogy (i, j), by method: (n, n) with 1 on the diagonal, which is no analogy.
 
     Scores are sums of the words' own cosine rows, so the matrix is multiplied once by 2n words, not by n^2 queries.
@@ -163,7 +162,7 @@ def _combine(scores: Tensor, weights: tuple[float, float, float]) -> Tensor:
     return own * scores[None, :n] + (minus * scores[:n] + plus * scores[n:])[:, None]
 
 
-def _ahead(block: Tensor, weights: tuple[float, float, float], targets: Any) -> NDArray[np.int64]:
+def _ahead(block: Tensor, weights: tuple[float, float, float], targets: Any) -> Ints:
     """How many forms of a block score at least as high as the target of each analogy: (n, n), or (1, n) as above.
 
     One i at a time: n rows of scores stay in the cache from the sum to the count.
@@ -195,7 +194,7 @@ def _start(best: Tensor, form: Tensor, n: int) -> tuple[Tensor, Tensor]:
     return target, ahead.sum(2, dtype=torch.float32)
 
 
-def _rest(table: EmbeddingTable, query: Tensor, forms: Forms, apart: NDArray[np.int64]) -> Iterator[Tensor]:
+def _rest(table: EmbeddingTable, query: Tensor, forms: Forms, apart: Ints) -> Iterator[Tensor]:
     """(2n, variants, forms) cosines of the words with the other rows: blocks of forms with equally many variants."""
     keep = np.ones(len(table.population), dtype=np.bool_)
     keep[apart] = False
@@ -218,24 +217,14 @@ def _mean(cells: NDArray[Any]) -> float:
     return float((cells.sum() - np.trace(cells)) / (n * (n - 1)))
 
 
-def _leave_one_out(cells: NDArray[np.float64]) -> NDArray[np.float64]:
+def _leave_one_out(cells: Floats) -> Floats:
     """Mean over analogies without each pair in turn: its row and its column are left out."""
     n = len(cells)
     off = cells - np.diag(np.diag(cells))
     return np.asarray((off.sum() - off.sum(0) - off.sum(1)) / ((n - 1) * (n - 2)))
 
 
-def _weakest(words: _Words, difference: NDArray[np.float64]) -> list[dict[str, Any]]:
-    """The pairs on whose analogies the arithmetic does worst against the control."""
-    n = len(difference)
+def _gains(difference: Floats) -> Floats:
+    """(n,) mean difference over the analogies of each pair."""
     off = difference - np.diag(np.diag(difference))
-    mean = (off.sum(0) + off.sum(1)) / (2 * (n - 1))
-    order = np.argsort(mean, kind="stable")[:10]
-    return [
-        {
-            "ids": [int(words.rows[i]), int(words.rows[n + i])],
-            "token": ">".join(words.pairs[i]),
-            "value": float(mean[i]),
-        }
-        for i in order
-    ]
+    return np.asarray((off.sum(0) + off.sum(1)) / (2 * (len(off) - 1)))

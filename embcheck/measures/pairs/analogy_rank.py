@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
-from embcheck.estimate import Estimate
+from embcheck.estimate import Details, Estimate, measure
 from embcheck.measures import histograms
-from embcheck.measures.forms import forms_of
 from embcheck.measures.kernels import blocks
-from embcheck.measures.measure import measure
-from embcheck.measures.resolve import undecided
+from embcheck.measures.resolve import forms_of, undecided
 from embcheck.table.vocabulary import word_key
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from embcheck.lexicons import Analogy
-    from embcheck.measures.forms import Forms
+    from embcheck.measures.resolve import Forms
     from embcheck.table import EmbeddingTable
 
 __all__ = ["analogy_rank"]
@@ -131,7 +129,7 @@ def _angle(first: Tensor, second: Tensor) -> float | None:
     return math.degrees(math.acos(max(-1.0, min(1.0, float(first @ second) / lengths)))) if lengths else None
 
 
-def _among_candidates(main: _Ranking, analogy: Analogy, raw: _Ranking) -> dict[str, Any] | None:
+def _among_candidates(main: _Ranking, analogy: Analogy, raw: _Ranking) -> Details | None:
     """Where the target stands among the analogy's candidates, sources kept as the source document keeps them."""
     if not analogy.candidates:
         return None
@@ -151,13 +149,11 @@ def _summary(analogy: Analogy, ranks: dict[str, int]) -> str:
     return reached if ranks["3cosadd"] < controls[name] else f"{reached}: it adds nothing over that"
 
 
-def _nearest(
-    table: EmbeddingTable, scores: Tensor, ranking: _Ranking, analogy: Analogy
-) -> list[tuple[int, dict[str, Any]]]:
+def _nearest(table: EmbeddingTable, scores: Tensor, ranking: _Ranking, analogy: Analogy) -> list[tuple[int, Details]]:
     """Forms among the 200 nearest rows, nearest first, each with its nearest variant and its role in the analogy."""
     words = {"source": (analogy.a, analogy.b, analogy.c), "target": (analogy.target,)}
     roles = {ranking.forms.find(word): role for role, listed in words.items() for word in listed}
-    entries: dict[int, dict[str, Any]] = {}
+    entries: dict[int, Details] = {}
     for position in torch.argsort(scores, descending=True, stable=True)[:200].tolist():
         form, row = int(ranking.forms.of_position[position]), int(table.population[position])
         entry = {"id": row, "token": table.token(row), "value": float(scores[position]), "role": roles.get(form)}

@@ -8,21 +8,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from embcheck.estimate import Estimate
+from embcheck.estimate import Details, Estimate, measure
 from embcheck.lexicons import relation as relation_of
 from embcheck.measures.cells import enough_pairs
-from embcheck.measures.measure import measure
-from embcheck.measures.pools import matched_pools
-from embcheck.measures.resolve import check_pairs
+from embcheck.measures.resolve import check_pairs, lowest_pairs, matched_pools
 from embcheck.settings import current
 from embcheck.stats import permutations
-from embcheck.stats.auc import area_over
+from embcheck.stats.permutations import area_over
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from torch import Tensor
 
     from embcheck.lexicons import Relation
+    from embcheck.stats import Floats, Ints
     from embcheck.table import Coverage, EmbeddingTable
 
 __all__ = ["offset_consistency"]
@@ -35,7 +33,7 @@ class _Pairs:
     """Pairs whose words both resolved: rows (n, 2), and their vectors, (n, d) each."""
 
     words: list[tuple[str, str]]
-    rows: NDArray[np.int64]
+    rows: Ints
     first: Tensor
     second: Tensor
     coverage: Coverage
@@ -56,8 +54,6 @@ def offset_consistency(table: EmbeddingTable, relation: Relation, *, rng: np.ran
     ----------
     relation
         Word-disjoint pairs (a, b).
-    rng
-        Draws the nulls.
 
     Raises
     ------
@@ -68,13 +64,13 @@ def offset_consistency(table: EmbeddingTable, relation: Relation, *, rng: np.ran
     check_pairs(len(pairs.words), relation)
     units = _unit(pairs.second - pairs.first)
     value, replicates = _consistency(units)
-    cosines = (units @ units.T).cpu().numpy()
+    cosines, names = (units @ units.T).cpu().numpy(), [">".join(pair) for pair in pairs.words]
     return Estimate.jackknife(
         value,
         replicates,
         unit="word pairs",
         over="pairs",
-        labels=[">".join(pair) for pair in pairs.words],
+        labels=names,
         name="offset consistency",
         effect={"name": "pairing consistency (AUC)", "value": _pairing_consistency(pairs, cosines, rng)},
         draws={
@@ -82,7 +78,7 @@ def offset_consistency(table: EmbeddingTable, relation: Relation, *, rng: np.ran
             "frequency_matched_pairs": _frequency_matched(table, pairs, rng),
         },
         details=_details(table, relation, pairs, units, cosines),
-        counterexamples=_weakest(pairs, units),
+        counterexamples=lowest_pairs(pairs.rows, names, _with_mean(units)[1]),
         reason=enough_pairs(len(pairs.words)),
     )
 
@@ -103,7 +99,7 @@ def _unit(vectors: Tensor) -> Tensor:
     return torch.nn.functional.normalize(vectors, dim=-1, eps=1e-300 if vectors.dtype == torch.float64 else 1e-30)
 
 
-def _consistency(units: Tensor) -> tuple[float, NDArray[np.float64]]:
+def _consistency(units: Tensor) -> tuple[float, Floats]:
     """Mean off-diagonal cosine of n unit vectors, and its n delete-one replicates."""
     n = len(units)
     total = units.sum(0)
@@ -112,7 +108,7 @@ def _consistency(units: Tensor) -> tuple[float, NDArray[np.float64]]:
     return (float((total**2).sum()) - n) / (n * (n - 1)), replicates
 
 
-def _shuffled(pairs: _Pairs, rng: np.random.Generator) -> NDArray[np.float64]:
+def _shuffled(pairs: _Pairs, rng: np.random.Generator) -> Floats:
     r"""Consistency under permuted second words, from Gram matrices alone.
 
     For a permutation p, offset i has squared length :math:`|b_{p(i)}|^2 - 2 a_i b_{p(i)} + |a_i|^2`; with weights w its
@@ -125,7 +121,7 @@ def _shuffled(pairs: _Pairs, rng: np.random.Generator) -> NDArray[np.float64]:
     squared = np.maximum(np.diag(bb)[:, None] - 2 * ba + np.diag(aa)[None, :], 1e-30)  # [second, first]
     n = len(a)
 
-    def consistency(orders: NDArray[np.int64]) -> NDArray[np.float64]:
+    def consistency(orders: Ints) -> Floats:
         w = 1 / np.sqrt(squared[orders, np.arange(n)])
         v = np.empty_like(w)
         np.put_along_axis(v, orders, w, axis=1)
@@ -135,14 +131,14 @@ def _shuffled(pairs: _Pairs, rng: np.random.Generator) -> NDArray[np.float64]:
     return permutations.draw(consistency, lambda count: permutations.orders(n, count, rng))
 
 
-def _frequency_matched(table: EmbeddingTable, pairs: _Pairs, rng: np.random.Generator) -> NDArray[np.float64]:
+def _frequency_matched(table: EmbeddingTable, pairs: _Pairs, rng: np.random.Generator) -> Floats:
     """Consistency with each second word drawn from its pool; pools are disjoint, so a draw repeats no word."""
     pools = matched_pools(table, pairs.rows, pairs.words)
     n, m = pools.shape
     others = table.gather(pools.reshape(-1)).to(table.accumulator).view(n, m, -1)
     units = _unit(others - pairs.first[:, None]).float().view(n * m, -1)
 
-    def consistency(picks: NDArray[np.int64]) -> NDArray[np.float64]:
+    def consistency(picks: Ints) -> Floats:
         sums = torch.nn.functional.embedding_bag(torch.from_numpy(picks).to(units.device), units, mode="sum")
         squared = (sums.to(table.accumulator) ** 2).sum(1).cpu().double().numpy()
         return np.asarray((squared - n) / (n * (n - 1)))
@@ -150,7 +146,7 @@ def _frequency_matched(table: EmbeddingTable, pairs: _Pairs, rng: np.random.Gene
     return permutations.draw(consistency, lambda count: rng.integers(0, m, size=(count, n)) + np.arange(n) * m)
 
 
-def _pairing_consistency(pairs: _Pairs, cosines: NDArray[np.float64], rng: np.random.Generator) -> float:
+def _pairing_consistency(pairs: _Pairs, cosines: Floats, rng: np.random.Generator) -> float:
     """Mean over shuffles of the AUC that tells cosines of true offsets from cosines of shuffled ones."""
     upper = np.triu_indices(len(cosines), 1)
     true = cosines[upper]
@@ -163,7 +159,7 @@ def _pairing_consistency(pairs: _Pairs, cosines: NDArray[np.float64], rng: np.ra
     return float(np.mean(areas))
 
 
-def _with_mean(units: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _with_mean(units: Tensor) -> tuple[Floats, Floats]:
     """Cosine of each unit offset with the mean direction, itself included and left out."""
     total = units.sum(0)
     included = units @ _unit(total[None])[0]
@@ -171,9 +167,7 @@ def _with_mean(units: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]
     return included.cpu().double().numpy(), left_out.cpu().double().numpy()
 
 
-def _details(
-    table: EmbeddingTable, relation: Relation, pairs: _Pairs, units: Tensor, cosines: NDArray[np.float64]
-) -> dict[str, Any]:
+def _details(table: EmbeddingTable, relation: Relation, pairs: _Pairs, units: Tensor, cosines: Floats) -> Details:
     included, left_out = _with_mean(units)
     names = [f"{a}>{b}" for a, b in pairs.words]
     index = {pair: i for i, pair in enumerate(pairs.words)}
@@ -209,12 +203,3 @@ def _as_source(table: EmbeddingTable, relation: Relation) -> dict[str, float]:
         return {}
     included, _ = _with_mean(_unit(pairs.second - pairs.first))
     return {f"{a}>{b}": round(float(c), 4) for (a, b), c in zip(pairs.words, included, strict=True)}
-
-
-def _weakest(pairs: _Pairs, units: Tensor) -> list[dict[str, Any]]:
-    """The pairs whose offset agrees least with the others'."""
-    _, left_out = _with_mean(units)
-    order = np.argsort(left_out, kind="stable")[:10]
-    return [
-        {"ids": pairs.rows[i].tolist(), "token": ">".join(pairs.words[i]), "value": float(left_out[i])} for i in order
-    ]

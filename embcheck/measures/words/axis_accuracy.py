@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from embcheck import lexicons
 from embcheck.errors import NotMeasurable
-from embcheck.estimate import Estimate
-from embcheck.measures.measure import measure
-from embcheck.measures.pools import axis_pool
-from embcheck.measures.resolve import resolve, resolved_pairs, undecided, unit
+from embcheck.estimate import Details, Estimate, measure
+from embcheck.measures.resolve import axis_pool, resolve, resolved_pairs, undecided, unit
 from embcheck.settings import current
 from embcheck.stats import permutations
 from embcheck.stats.intervals import score_interval
@@ -20,12 +18,11 @@ from embcheck.stats.intervals import score_interval
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from numpy.typing import NDArray
-
     from embcheck.lexicons import Axis
+    from embcheck.stats import Floats, Ints
     from embcheck.table import Coverage, EmbeddingTable
 
-    Vectors = Mapping[str, NDArray[np.float64]]
+    Vectors = Mapping[str, Floats]
     Pairs = Iterable[tuple[str, str]]
 
 __all__ = ["axis_accuracy"]
@@ -41,9 +38,9 @@ class _Poles:
     """n pairs that resolved; all first poles, then all second ones: rows (2n,), vectors (2n, d) as stored."""
 
     pairs: list[tuple[str, str]]
-    rows: NDArray[np.int64]
-    vectors: NDArray[np.float64]
-    away: NDArray[np.float64] | None
+    rows: Ints
+    vectors: Floats
+    away: Floats | None
     """(d,) unit direction of the axis that this one is orthogonal to."""
     coverage: Coverage
 
@@ -71,8 +68,6 @@ def axis_accuracy(table: EmbeddingTable, axis: Axis, *, rng: np.random.Generator
     ----------
     axis
         Word-disjoint pairs, each read from one pole to the other.
-    rng
-        Draws the random axes.
 
     Raises
     ------
@@ -113,7 +108,7 @@ def _resolve(table: EmbeddingTable, axis: Axis) -> _Poles:
     return _Poles(pairs, words.rows[kept], words.vectors[kept], away, words.coverage)
 
 
-def _direction(table: EmbeddingTable, axis: Axis, other: Axis) -> NDArray[np.float64]:
+def _direction(table: EmbeddingTable, axis: Axis, other: Axis) -> Floats:
     """(d,) unit mean difference of the other axis' pairs that share no word with this one."""
     words = resolve(table, [word for pair in axis.away for word in pair])
     index, units = words.index, words.units
@@ -123,17 +118,17 @@ def _direction(table: EmbeddingTable, axis: Axis, other: Axis) -> NDArray[np.flo
     return unit(np.sum([units[index[b]] - units[index[a]] for a, b in kept], axis=0))
 
 
-def project_out(vectors: NDArray[np.float64], away: NDArray[np.float64] | None) -> NDArray[np.float64]:
+def project_out(vectors: Floats, away: Floats | None) -> Floats:
     """Vectors without what lies along a unit direction."""
     return vectors if away is None else vectors - np.outer(vectors @ away, away)
 
 
-def accuracy(gram: NDArray[np.float64]) -> NDArray[np.float64]:
+def accuracy(gram: Floats) -> Floats:
     """Share of words on their side of the axis of the other pairs, from the (..., 2n, 2n) Gram matrix of the words."""
     return np.asarray((_margins(gram) > 0).mean(-1))
 
 
-def _margins(gram: NDArray[np.float64]) -> NDArray[np.float64]:
+def _margins(gram: Floats) -> Floats:
     """(..., 2n) how far each word lies on its side: products with the axis of the other pairs, from their middle.
 
     With D the sum of all n differences d and M that of all middles m, the axis without pair i is D - d_i and its
@@ -154,14 +149,14 @@ def _margins(gram: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.concatenate([middle - without_own[..., :n], without_own[..., n:] - middle], axis=-1)
 
 
-def _right(gram: NDArray[np.float64]) -> NDArray[np.float64]:
+def _right(gram: Floats) -> Floats:
     """(n,) share of each pair's two words that are on their side."""
     right = _margins(gram) > 0
     n = len(gram) // 2
     return np.asarray((right[:n].astype(np.float64) + right[n:]) / 2)
 
 
-def _variance(gram: NDArray[np.float64]) -> float:
+def _variance(gram: Floats) -> float:
     """Variance of the accuracy: that of a mean of pairs, and more, because all pairs share most of their axis.
 
     The accuracies of single pairs, taken as independent, leave out what they have in common (Bengio and Grandvalet
@@ -176,14 +171,14 @@ def _variance(gram: NDArray[np.float64]) -> float:
     return of_pairs + _FLIPS * max(0.0, jackknifed - of_pairs)
 
 
-def _left_out(gram: NDArray[np.float64]) -> NDArray[np.float64]:
+def _left_out(gram: Floats) -> Floats:
     """The accuracy without each pair in turn."""
     n = len(gram) // 2
     kept = [np.delete(np.arange(2 * n), [i, n + i]) for i in range(n)]
     return np.array([float(accuracy(gram[np.ix_(k, k)])) for k in kept])
 
 
-def _random_axes(table: EmbeddingTable, axis: Axis, poles: _Poles, rng: np.random.Generator) -> NDArray[np.float64]:
+def _random_axes(table: EmbeddingTable, axis: Axis, poles: _Poles, rng: np.random.Generator) -> Floats:
     """The accuracy of as many pairs drawn from the words of all lexicons, this axis' own among them."""
     units = project_out(resolve(table, axis_pool(axis)).units, poles.away)
     gram, size = units @ units.T, 2 * len(poles.pairs)
@@ -195,7 +190,7 @@ def _random_axes(table: EmbeddingTable, axis: Axis, poles: _Poles, rng: np.rando
     )
 
 
-def _farthest_wrong(poles: _Poles, gram: NDArray[np.float64]) -> list[dict[str, Any]]:
+def _farthest_wrong(poles: _Poles, gram: Floats) -> list[Details]:
     """The words farthest on the wrong side, then those nearest to the middle: margins relative to the mean margin."""
     margins = _margins(gram)
     margins = margins / max(float(np.abs(margins).mean()), 1e-300)
@@ -208,7 +203,7 @@ def _farthest_wrong(poles: _Poles, gram: NDArray[np.float64]) -> list[dict[str, 
 # --- where words lie on an axis ---------------------------------------------------------------------------------
 
 
-def _positions(table: EmbeddingTable, axis: Axis, units: NDArray[np.float64], poles: _Poles) -> dict[str, Any]:
+def _positions(table: EmbeddingTable, axis: Axis, units: Floats, poles: _Poles) -> Details:
     """Positions on the axis of all pairs: -1 and 1 are the poles' means. Negative controls should have a cosine near 0.
 
     ``units`` are those of the poles without what lies along ``away``.
@@ -232,7 +227,7 @@ def _positions(table: EmbeddingTable, axis: Axis, units: NDArray[np.float64], po
     }
 
 
-def _as_source(table: EmbeddingTable, axis: Axis) -> dict[str, Any] | None:
+def _as_source(table: EmbeddingTable, axis: Axis) -> Details | None:
     """Projections as the source has them: its own words, pooled where they are several tokens; none where one lacks.
 
     Both axes are differences of raw vectors scaled to length 1; ``raw`` projects vectors as stored, ``unit`` scaled
@@ -258,5 +253,5 @@ def _as_source(table: EmbeddingTable, axis: Axis) -> dict[str, Any] | None:
     }
 
 
-def _difference(vectors: Vectors, pairs: Pairs) -> NDArray[np.float64]:
+def _difference(vectors: Vectors, pairs: Pairs) -> Floats:
     return np.asarray(np.mean([vectors[b] - vectors[a] for a, b in pairs], axis=0))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from embcheck.errors import NotMeasurable
-from embcheck.estimate import Estimate
+from embcheck.estimate import Details, Estimate, measure
 from embcheck.measures.histograms import rounded
-from embcheck.measures.measure import measure
 from embcheck.measures.resolve import resolve, undecided, unit
 from embcheck.stats import permutations
 from embcheck.stats.intervals import stratified_jackknife_interval
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from embcheck.lexicons import Categories
+    from embcheck.stats import Bools, Floats, Ints
     from embcheck.table import EmbeddingTable
 
 __all__ = ["category_separation"]
@@ -45,8 +45,6 @@ def category_separation(table: EmbeddingTable, categories: Categories, *, rng: n
     ----------
     categories
         Groups of words. Those with fewer than 3 single tokens are left out.
-    rng
-        Draws the null.
 
     Raises
     ------
@@ -96,21 +94,21 @@ def _group(categories: Categories, word: str) -> int:
     return next(i for i, group in enumerate(categories.groups) if word in group.words)
 
 
-def _same(labels: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _same(labels: Ints) -> Bools:
     """(n, n) whether two different words are of one category."""
-    same: NDArray[np.bool_] = labels[:, None] == labels[None]
+    same: Bools = labels[:, None] == labels[None]
     np.fill_diagonal(same, val=False)
     return same
 
 
-def separation(cosines: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
+def separation(cosines: Floats, labels: Ints) -> float:
     """Mean of the cells within categories minus mean of those between them."""
     same = _same(labels)
     other = labels[:, None] != labels[None]
     return float(cosines[same].mean() - cosines[other].mean())
 
 
-def _left_out(cosines: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+def _left_out(cosines: Floats, labels: Ints) -> Floats:
     r"""The separation without each word in turn, the weight of every category as it was.
 
     It is :math:`\sum_g m_g (m_g - 1) \bar c_{gg} / S - \sum_{g \ne h} m_g m_h \bar c_{gh} / T`, S and T the numbers of
@@ -127,7 +125,7 @@ def _left_out(cosines: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArra
     return np.asarray(separation(cosines, labels) + change_within / same.sum() - change_between / other.sum())
 
 
-def _excess(cosines: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
+def _excess(cosines: Floats, labels: Ints) -> float:
     r"""What the jackknife's variance counts beyond the variance, in expectation.
 
     The separation is a sum over pairs of words, :math:`\sum_{i<j} 2 w_{ij} u_i \cdot u_j`. Beyond what single words
@@ -149,13 +147,13 @@ def _excess(cosines: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
     return excess
 
 
-def _centred(cosines: NDArray[np.float64], own: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.float64]:
+def _centred(cosines: Floats, own: Ints, other: Ints) -> Floats:
     """Products of the words of two categories, each from the mean of its own."""
     block = cosines[np.ix_(own, other)]
     return np.asarray(block - block.mean(0) - block.mean(1, keepdims=True) + block.mean())
 
 
-def _squared_covariance(gram: NDArray[np.float64]) -> float:
+def _squared_covariance(gram: Floats) -> float:
     r"""Estimate of :math:`\mathrm{tr}\, \Sigma^2` without bias from the centred Gram matrix of m rows, 0 if m < 4.
 
     :math:`\frac{m-1}{m(m-2)(m-3)} ((m-1)(m-2)\, \mathrm{tr}\, S^2 + (\mathrm{tr}\, S)^2 - m Q)` with S the sample
@@ -169,14 +167,14 @@ def _squared_covariance(gram: NDArray[np.float64]) -> float:
     return (m - 1) / (m * (m - 2) * (m - 3)) * ((m - 1) * (m - 2) * squares + trace**2 - m * fourth)
 
 
-def _shuffled(cosines: NDArray[np.float64], labels: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.float64]:
+def _shuffled(cosines: Floats, labels: Ints, rng: np.random.Generator) -> Floats:
     """The separation under permuted labels: only the sum within categories changes."""
     n, same = len(labels), _same(labels)
     total, pairs, inside = float(cosines.sum() - np.trace(cosines)), n * (n - 1), int(same.sum())
     members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
     diagonal = np.diag(cosines)
 
-    def shuffled(orders: NDArray[np.int64]) -> NDArray[np.float64]:
+    def shuffled(orders: Ints) -> Floats:
         within = np.zeros(len(orders))
         for group in members:
             chosen = orders[:, group]
@@ -186,7 +184,7 @@ def _shuffled(cosines: NDArray[np.float64], labels: NDArray[np.int64], rng: np.r
     return permutations.draw(shuffled, lambda count: permutations.orders(n, count, rng))
 
 
-def silhouettes(cosines: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+def silhouettes(cosines: Floats, labels: Ints) -> Floats:
     """(n,) silhouette of each word at the distance 1 - cosine; 0 where both distances are."""
     distance = 1 - cosines
     known = np.unique(labels)
@@ -201,7 +199,7 @@ def silhouettes(cosines: NDArray[np.float64], labels: NDArray[np.int64]) -> NDAr
     return np.where(larger > 0, (nearest - inside) / np.where(larger > 0, larger, 1), 0)
 
 
-def _purity(cosines: NDArray[np.float64], labels: NDArray[np.int64]) -> dict[str, Any]:
+def _purity(cosines: Floats, labels: Ints) -> Details:
     """Share of the nearest words that are of the word's category, and what chance would give."""
     k = min(NEIGHBORS, len(labels) - 1)
     others = cosines - 3 * np.eye(len(labels))
@@ -214,7 +212,7 @@ def _purity(cosines: NDArray[np.float64], labels: NDArray[np.int64]) -> dict[str
     }
 
 
-def _matrix(cosines: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+def _matrix(cosines: Floats, labels: Ints) -> Floats:
     """Mean cosine of the words of each two categories, no word with itself."""
     known = np.unique(labels)
     hot = (labels[:, None] == known[None]).astype(np.float64)
@@ -222,9 +220,7 @@ def _matrix(cosines: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[
     return np.asarray((hot.T @ (cosines - np.diag(np.diag(cosines))) @ hot) / cells)
 
 
-def _by_category(
-    categories: Categories, cosines: NDArray[np.float64], labels: NDArray[np.int64], silhouette: NDArray[np.float64]
-) -> dict[str, Any]:
+def _by_category(categories: Categories, cosines: Floats, labels: Ints, silhouette: Floats) -> Details:
     matrix = _matrix(cosines, labels)
     return {
         categories.groups[label].name: {
@@ -236,9 +232,7 @@ def _by_category(
     }
 
 
-def _projection(
-    categories: Categories, names: NDArray[np.str_], labels: NDArray[np.int64], units: NDArray[np.float64]
-) -> dict[str, Any]:
+def _projection(categories: Categories, names: NDArray[np.str_], labels: Ints, units: Floats) -> Details:
     """The unit vectors on their first two principal components; each points to where its largest entry is positive."""
     left, scale, _ = np.linalg.svd(units - units.mean(0), full_matrices=False)
     places = left[:, :2] * scale[:2]
@@ -252,7 +246,7 @@ def _projection(
     }
 
 
-def _as_source(table: EmbeddingTable, categories: Categories) -> dict[str, Any]:
+def _as_source(table: EmbeddingTable, categories: Categories) -> Details:
     """The matrix as the source has it: words of several tokens pooled, each word with itself among the cells."""
     means = {}
     for group in categories.groups:
@@ -264,12 +258,8 @@ def _as_source(table: EmbeddingTable, categories: Categories) -> dict[str, Any]:
 
 
 def _smallest(
-    categories: Categories,
-    words: NDArray[np.str_],
-    rows: NDArray[np.int64],
-    labels: NDArray[np.int64],
-    silhouette: NDArray[np.float64],
-) -> list[dict[str, Any]]:
+    categories: Categories, words: NDArray[np.str_], rows: Ints, labels: Ints, silhouette: Floats
+) -> list[Details]:
     """The words with the smallest silhouette: those nearest to another category."""
     return [
         {

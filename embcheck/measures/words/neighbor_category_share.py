@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from embcheck.errors import NotMeasurable, UsageError
-from embcheck.estimate import Estimate
-from embcheck.measures.forms import forms_of
+from embcheck.estimate import Details, Estimate, measure
 from embcheck.measures.kernels.nearest import top_k
-from embcheck.measures.measure import measure
-from embcheck.measures.resolve import resolve, undecided
+from embcheck.measures.resolve import forms_of, resolve, undecided
 from embcheck.settings import current
 from embcheck.stats import permutations
 from embcheck.stats.intervals import bounded_jackknife_interval
@@ -21,11 +19,9 @@ from embcheck.stats.intervals import bounded_jackknife_interval
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
     from embcheck.lexicons import Categories, Category
-    from embcheck.measures.forms import Forms
-    from embcheck.measures.resolve import Words
+    from embcheck.measures.resolve import Forms, Words
+    from embcheck.stats import Bools, Floats, Ints
     from embcheck.table import EmbeddingTable
 
 __all__ = ["neighbor_category_share"]
@@ -57,8 +53,6 @@ def neighbor_category_share(
         Groups of words, one of them ``category``.
     category
         The name of the group whose words are the queries.
-    rng
-        Draws the null.
 
     Raises
     ------
@@ -104,7 +98,7 @@ def neighbor_category_share(
     )
 
 
-def nearest(cosines: NDArray[np.float64]) -> NDArray[np.bool_]:
+def nearest(cosines: Floats) -> Bools:
     """(L, L) whether the second word is among the first one's 10 nearest."""
     others = cosines - 3 * np.eye(len(cosines))
     near = np.zeros(cosines.shape, dtype=np.bool_)
@@ -112,7 +106,7 @@ def nearest(cosines: NDArray[np.float64]) -> NDArray[np.bool_]:
     return near
 
 
-def _left_out(cosines: NDArray[np.float64], inside: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _left_out(cosines: Floats, inside: Bools) -> Floats:
     """The excess without each word inside in turn: where it was a neighbor, the eleventh nearest takes its place."""
     m, size = int(inside.sum()), len(inside)
     others = (cosines - 3 * np.eye(size))[inside]
@@ -123,17 +117,17 @@ def _left_out(cosines: NDArray[np.float64], inside: NDArray[np.bool_]) -> NDArra
     return np.asarray(shares - (m - 2) / (size - 2))
 
 
-def _excess(near: NDArray[np.bool_], inside: NDArray[np.bool_]) -> float:
+def _excess(near: Bools, inside: Bools) -> float:
     """Share of the neighbors of words inside that are inside too, minus its expectation."""
     m = int(inside.sum())
     return int(near[np.ix_(inside, inside)].sum()) / (NEIGHBORS * m) - (m - 1) / (len(inside) - 1)
 
 
-def _shuffled(near: NDArray[np.bool_], m: int, rng: np.random.Generator) -> NDArray[np.float64]:
+def _shuffled(near: Bools, m: int, rng: np.random.Generator) -> Floats:
     """The excess of m words drawn at random: permuted labels, with the same neighbors."""
     size, counts = len(near), near.astype(np.float32)
 
-    def excess(members: NDArray[np.int64]) -> NDArray[np.float64]:
+    def excess(members: Ints) -> Floats:
         chosen = np.zeros((len(members), size), dtype=np.float32)
         np.put_along_axis(chosen, members, 1.0, axis=1)
         hits = ((chosen @ counts) * chosen).sum(1).astype(np.int64)  # whole numbers: equal values stay equal
@@ -142,7 +136,7 @@ def _shuffled(near: NDArray[np.bool_], m: int, rng: np.random.Generator) -> NDAr
     return permutations.draw(excess, lambda count: permutations.orders(size, count, rng)[:, :m])
 
 
-def _fewest(words: Words, near: NDArray[np.bool_], inside: NDArray[np.bool_]) -> list[dict[str, Any]]:
+def _fewest(words: Words, near: Bools, inside: Bools) -> list[Details]:
     """The category's words with the fewest neighbors in it, and which words come instead."""
     shares = near[:, inside].sum(1) / NEIGHBORS
     queries = np.flatnonzero(inside & (shares < 1))
@@ -176,13 +170,13 @@ class _Ranked:
         return sorted(first.values())[:NEIGHBORS]
 
 
-def in_vocabulary(table: EmbeddingTable, queries: Sequence[str], category: Category) -> dict[str, Any]:
+def in_vocabulary(table: EmbeddingTable, queries: Sequence[str], category: Category) -> Details:
     """What lies nearest to words, each a single token, among all rows of the population."""
     forms = forms_of(table)
     members = {form for word in category.words if (form := forms.find(word)) is not None}
     seeds = [row for row in table.rows(queries) if row is not None]
     spaceless = _spaceless(table, forms, queries[0], seeds[0])
-    *ranked, first = _ranked(table, forms, [*seeds, spaceless])
+    *ranked, first = _rank(table, forms, [*seeds, spaceless])
     apart = [np.mean([form in members for form in r.forms[:NEIGHBORS]]) for r in ranked]
     merged = [np.mean([r.forms[i] in members for i in r.merged] or [False]) for r in ranked]
     return {
@@ -192,12 +186,12 @@ def in_vocabulary(table: EmbeddingTable, queries: Sequence[str], category: Categ
             "expected_merged": (len(members) - 1) / max(1, forms.count - 1),
         },
         "variants": _variants(forms, queries, ranked),
-        "neighbors": {word: _listed(table, r) for word, r in list(zip(queries, ranked, strict=True))[:LISTED]},
-        "as_source": {"seed": table.token(spaceless), "neighbors": _listed(table, first)["unmerged"]},
+        "neighbors": {word: _list(table, r) for word, r in list(zip(queries, ranked, strict=True))[:LISTED]},
+        "as_source": {"seed": table.token(spaceless), "neighbors": _list(table, first)["unmerged"]},
     }
 
 
-def _ranked(table: EmbeddingTable, forms: Forms, seeds: list[int]) -> list[_Ranked]:
+def _rank(table: EmbeddingTable, forms: Forms, seeds: list[int]) -> list[_Ranked]:
     """The rows nearest to each seed."""
     rows = np.array(seeds, dtype=np.int64)
     near, cosines = top_k(table, table.units(rows), DEPTH + 1)
@@ -218,7 +212,7 @@ def _spaceless(table: EmbeddingTable, forms: Forms, word: str, seed: int) -> int
     return next((int(row) for row in rows if table.token(int(row)) == word), seed)
 
 
-def _variants(forms: Forms, queries: Sequence[str], ranked: list[_Ranked]) -> dict[str, Any]:
+def _variants(forms: Forms, queries: Sequence[str], ranked: list[_Ranked]) -> Details:
     """Of the words with case or space variants: how often one of them, and all of them, come before other words."""
     sizes = {r.form: len(forms.positions([r.form])) - 1 for r in ranked}
     asked = [(word, r) for word, r in zip(queries, ranked, strict=True) if sizes[r.form]]
@@ -232,7 +226,7 @@ def _variants(forms: Forms, queries: Sequence[str], ranked: list[_Ranked]) -> di
     }
 
 
-def _listed(table: EmbeddingTable, ranked: _Ranked) -> dict[str, Any]:
+def _list(table: EmbeddingTable, ranked: _Ranked) -> Details:
     def named(places: Sequence[int]) -> list[list[Any]]:
         return [[table.token(ranked.rows[i]), round(ranked.cosines[i], 4)] for i in places]
 

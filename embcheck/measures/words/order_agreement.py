@@ -5,23 +5,21 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import stats
 
 from embcheck.errors import NotMeasurable
-from embcheck.estimate import Estimate, part
-from embcheck.measures.measure import measure
+from embcheck.estimate import Details, Estimate, measure, part
 from embcheck.measures.resolve import resolve
 from embcheck.settings import current
 from embcheck.stats import permutations
 from embcheck.stats.permutations import p_value
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from embcheck.lexicons import OrderedWords
+    from embcheck.stats import Bools, Floats, Ints
     from embcheck.table import EmbeddingTable
 
 __all__ = ["order_agreement"]
@@ -34,12 +32,12 @@ MIN_WORDS = 6  # of fewer, even the best order and its reverse are more than 1% 
 class _Mantel:
     """Cosines of n words, ranked over the n(n - 1)/2 pairs, and the orders that they are compared under."""
 
-    cosines: NDArray[np.float64]
-    ranks: NDArray[np.int64]
+    cosines: Floats
+    ranks: Ints
     """(n, n) twice the average rank of each cosine, so that sums of products are whole numbers."""
-    orders: NDArray[np.int64]
+    orders: Ints
 
-    def rho(self, closeness: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+    def rho(self, closeness: Floats) -> tuple[float, Floats]:
         """Spearman's correlation of cosine and closeness, and its value under every order."""
         upper = np.triu_indices(len(self.ranks), 1)
         wanted = _twice_ranks(closeness)[upper]
@@ -52,7 +50,7 @@ class _Mantel:
         permuted = self.ranks[self.orders[:, upper[0]], self.orders[:, upper[1]]] - middle
         return float((own * wanted).sum()) / scale, (permuted @ wanted) / scale
 
-    def difference(self, together: NDArray[np.bool_], apart: NDArray[np.bool_]) -> tuple[float, float]:
+    def difference(self, together: Bools, apart: Bools) -> tuple[float, float]:
         """Mean cosine of some pairs minus that of others, and its one-sided p-value."""
         upper = np.triu_indices(len(self.cosines), 1)
         weights = together[upper] / together[upper].sum() - apart[upper] / apart[upper].sum()
@@ -76,8 +74,6 @@ def order_agreement(table: EmbeddingTable, sequence: OrderedWords, *, rng: np.ra
     ----------
     sequence
         Words in their order. Those that are no single token are left out, and the others keep their places.
-    rng
-        Draws the orders.
 
     Raises
     ------
@@ -119,7 +115,7 @@ def order_agreement(table: EmbeddingTable, sequence: OrderedWords, *, rng: np.ra
     )
 
 
-def _twice_ranks(cells: NDArray[np.float64]) -> NDArray[np.int64]:
+def _twice_ranks(cells: Floats) -> Ints:
     """(n, n) twice the average ranks of the cells above the diagonal, mirrored below it; 0 on it."""
     upper = np.triu_indices(len(cells), 1)
     ranks = np.zeros(cells.shape, dtype=np.int64)
@@ -127,23 +123,21 @@ def _twice_ranks(cells: NDArray[np.float64]) -> NDArray[np.int64]:
     return ranks + ranks.T
 
 
-def _orders(n: int, rng: np.random.Generator) -> NDArray[np.int64]:
+def _orders(n: int, rng: np.random.Generator) -> Ints:
     """Orders to compare with: all but the true one, or 9,999 uniform draws."""
     if n <= EXACT_UP_TO:
         return np.array(list(itertools.permutations(range(n)))[1:], dtype=np.int64)
     return permutations.orders(n, current().drawn(permutations.PERMUTATIONS), rng)
 
 
-def _near_and_far(gaps: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def _near_and_far(gaps: Ints) -> tuple[Bools, Bools]:
     """Pairs at the smallest distance, and pairs at half the largest or more."""
     off = ~np.eye(len(gaps), dtype=np.bool_)
     smallest = gaps[off].min()
     return (gaps == smallest) & off, (gaps > smallest) & (2 * gaps >= gaps.max())
 
 
-def _other_closeness(
-    mantel: _Mantel, sequence: OrderedWords, places: NDArray[np.int64], gaps: NDArray[np.int64]
-) -> dict[str, Any]:
+def _other_closeness(mantel: _Mantel, sequence: OrderedWords, places: Ints, gaps: Ints) -> Details:
     """Other measures of closeness, and groupings: each with the p-value of the same orders."""
     logs = np.log(places + 1.0)
     closeness = {"linear": -gaps.astype(np.float64), "log": -np.abs(logs[:, None] - logs[None])}
@@ -168,9 +162,7 @@ def _other_closeness(
     }
 
 
-def _farthest(
-    words: tuple[str, ...], rows: NDArray[np.int64], cosines: NDArray[np.float64], gaps: NDArray[np.int64]
-) -> list[dict[str, Any]]:
+def _farthest(words: tuple[str, ...], rows: Ints, cosines: Floats, gaps: Ints) -> list[Details]:
     """The pairs whose rank by cosine, minus their rank by closeness, is farthest from zero."""
     upper = np.triu_indices(len(words), 1)
     gap = stats.rankdata(cosines[upper]) - stats.rankdata(-gaps[upper])

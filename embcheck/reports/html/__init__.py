@@ -6,16 +6,16 @@
 from __future__ import annotations
 
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from embcheck import files
 from embcheck.reports import json_file
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from embcheck.checks.record import Report
+    from embcheck.checks.record import Json, Report
 
 __all__ = ["asset", "check_ready", "render", "write", "write_trends"]
 
@@ -41,7 +41,7 @@ def write(report: Report, path: Path) -> None:
     files.write(path, render(report))
 
 
-def write_trends(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+def write_trends(rows: Sequence[Json], path: Path) -> None:
     """Write the page of a sweep's rows: each check over steps. Raises as ``write`` does."""
     from embcheck.reports.html import trends
 

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from embcheck.reports.html.vega import Spec
 
-__all__ = ["draw", "heat", "need_library"]
-
 _SVG = "{http://www.w3.org/2000/svg}"
 _DROPPED = ("role", "aria-roledescription", "aria-hidden", "class", "stroke-miterlimit")
 _NUMBERS = frozenset({"d", "transform", "x", "y", "x1", "y1", "x2", "y2", "width", "height"})

@@ -12,8 +12,7 @@ from embcheck.claims import Verdict
 from embcheck.errors import UsageError
 from embcheck.reports.html import asset, images, pictures
 from embcheck.reports.html.page import environment
-from embcheck.reports.html.ranges import axis_of
-from embcheck.reports.html.rows import describe
+from embcheck.reports.html.rows import axis_of, describe
 from embcheck.reports.wording import counts
 
 if TYPE_CHECKING:
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
         def report(self) -> Report:
             """What it found."""
 
-
-__all__ = ["estimate", "result", "run"]
 
 _DRAWN = 6  # results of a run that are drawn at once; the page of a larger one is run.save_html
 
@@ -67,20 +64,17 @@ def result(value: Result) -> str:
 
 
 def run(value: HasReport) -> str:
-    """A row a result; with pictures where it holds few."""
+    """A row a result, on an axis that those of one property share; with pictures where it holds few."""
     report = value.report
     figures = list(_pictures(report)) if len(report.results) <= _DRAWN else []
-    rows = list(_rows(report))
-    return _fragment(rows, models=len(report.models), caption=counts(report.results).text, figures=figures)
-
-
-def _rows(report: Report) -> Iterator[Row]:
-    """A row for each result, on an axis that those of one property share."""
     ids = {result.id for result in report.results}
     axes = {name: axis_of(result for result in report.results if result.id == name) for name in ids}
-    for index, model in enumerate(report.models):
-        for result in model.results:
-            yield describe(result, axes[result.id], alias=model.alias, model=index)
+    rows = [
+        describe(result, axes[result.id], alias=model.alias, model=index)
+        for index, model in enumerate(report.models)
+        for result in model.results
+    ]
+    return _fragment(rows, models=len(report.models), caption=counts(report.results).text, figures=figures)
 
 
 def _fragment(rows: Sequence[Row], *, models: int = 1, caption: str, figures: Iterable[Figure] = ()) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from embcheck.reports.html import page, vega
 from embcheck.reports.html.pictures.registry import figure
@@ -13,17 +13,16 @@ from embcheck.reports.series import changes, failure, series
 from embcheck.reports.text import number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
+    from embcheck.checks.record import Json
     from embcheck.reports.html.pictures import Figure
     from embcheck.reports.series import Point, Series
-
-__all__ = ["render"]
 
 WIDTH, HEIGHT = 620, 240
 
 
-def render(rows: Sequence[Mapping[str, Any]]) -> str:
+def render(rows: Sequence[Json]) -> str:
     """The page of a sweep's rows."""
     lines = series(rows)
     models = sorted({line.model for line in lines})

@@ -10,29 +10,9 @@ from embcheck.reports.html import asset
 from embcheck.reports.text import cut, inert, number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
-__all__ = [
-    "COLOUR",
-    "HEIGHT",
-    "SHAPE",
-    "WIDTH",
-    "Spec",
-    "band",
-    "bars",
-    "chart",
-    "labels",
-    "layer",
-    "named",
-    "noise_curve",
-    "points",
-    "rule",
-    "text",
-    "token",
-    "tone",
-    "x",
-    "y",
-]
+    from embcheck.checks.record import Json
 
 Spec = dict[str, Any]
 """A specification, a part of one, or a row of the data inside it."""
@@ -123,7 +103,7 @@ def rule(value: float, said: str, *, colour: str = "var(--bound)", axis: str = "
     return layer(mark, [{"v": value, "tip": said}], **{axis: {"field": "v", "type": "quantitative"}})
 
 
-def bars(histogram: Mapping[str, Any], colour: str, title: str, what: str = "share of them") -> list[Spec]:
+def bars(histogram: Json, colour: str, title: str, what: str = "share of them") -> list[Spec]:
     """The bars of a histogram of ``details``, as shares of all counted."""
     counts = [int(count) for count in histogram["counts"]]
     low, high = float(histogram["low"]), float(histogram["high"])
@@ -143,7 +123,7 @@ def bars(histogram: Mapping[str, Any], colour: str, title: str, what: str = "sha
     return [layer(mark, rows, x=x("a", title), x2={"field": "b"}, y=up, y2={"datum": 0})]
 
 
-def noise_curve(histogram: Mapping[str, Any], mean: float, sd: float, said: str) -> Spec:
+def noise_curve(histogram: Json, mean: float, sd: float, said: str) -> Spec:
     """The normal density with that mean and spread, as shares of the histogram's bins."""
     low, high, width = float(histogram["low"]), float(histogram["high"]), len(histogram["counts"])
     step = (high - low) / width

@@ -24,7 +24,7 @@ from embcheck.reports.wording import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from embcheck.checks.record import Change, EstimateRecord, ModelRecord, NullResult, Report, ResultRecord
+    from embcheck.checks.record import EstimateRecord, ModelRecord, NullResult, Report, ResultRecord
     from embcheck.reports.wording import Style
 
 __all__ = ["describe", "lines"]
@@ -36,11 +36,7 @@ _WORST = 5
 
 
 def lines(report: Report, *, show: Literal["fail", "all", "none"] = "fail", encoding: str = "utf-8") -> list[Line]:
-    """The report, line by line.
-
-    ``show`` says how much: ``fail`` gives details of what does not hold and one line for each check that does, ``all``
-    details of everything, ``none`` only the counts. Characters that the terminal's ``encoding`` lacks are escaped.
-    """
+    """The report: details of what fails and a line for each other check, of ``all`` or ``none``, and the counts."""
     shown: list[Line] = []
     for model in report.models if show != "none" else ():
         shown += _header(model, encoding)
@@ -149,7 +145,8 @@ def _details(result: ResultRecord, estimate: EstimateRecord, seed: int, encoding
     level = f"{number(100 * estimate.confidence_level)}% interval by {estimate.method}"
     yield _block("how", [*([] if estimate.exact else [level]), f"seed {seed}"])
     if (change := result.change) and change.value is not None:
-        yield _block("change", _change(change))
+        chance = [] if change.p_adjusted is None else [f"p = {change.p_adjusted:.2g} of {change.family} compared"]
+        yield _block("change", [f"{change.state}: {change.method}", *chance])
         if moved := [_counterexample(entry, encoding) for entry in change.moved[:_WORST]]:
             yield _block("moved", moved)
     if result.nulls:
@@ -162,11 +159,6 @@ def _details(result: ResultRecord, estimate: EstimateRecord, seed: int, encoding
         yield published.lines(figures, indent=_INDENT, encoding=encoding)
     if isinstance(summary := result.details.get("summary"), str):
         yield _prose("note", summary, encoding)
-
-
-def _change(change: Change) -> list[str]:
-    chance = [] if change.p_adjusted is None else [f"p = {change.p_adjusted:.2g} of {change.family} compared"]
-    return [f"{change.state}: {change.method}", *chance]
 
 
 def _block(name: str, pieces: Sequence[str], gap: str = "  ") -> list[str]:

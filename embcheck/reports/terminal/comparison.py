@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from embcheck.reports.text import number, safe, wrap
 from embcheck.reports.wording import WIDTH, Line, change_text
@@ -11,10 +11,8 @@ from embcheck.reports.wording import WIDTH, Line, change_text
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from embcheck.checks.record import Change
+    from embcheck.checks.record import Change, Json
     from embcheck.reports.wording import Style
-
-__all__ = ["Compared", "Comparison", "lines"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +33,7 @@ class Comparison:
     models: tuple[str, str]
     same_tokens: bool | None
     """None where that is not known: of two reports."""
-    drift: dict[str, Any]
+    drift: Json
     """Statistics of how far tokens moved, or the reason why there are none."""
     changes: tuple[Compared, ...]
 
@@ -60,7 +58,7 @@ def lines(comparison: Comparison, encoding: str = "utf-8") -> Iterator[Line]:
     yield from (Line(text) for text in wrap(pieces, width=WIDTH, first="  ", indent="  "))
 
 
-def _drift(drift: dict[str, Any], encoding: str) -> Iterator[str]:
+def _drift(drift: Json, encoding: str) -> Iterator[str]:
     for key, value in drift.items():
         name = key.replace("_", " ")
         if isinstance(value, dict):

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from embcheck.reports.text import columns, number, safe, wrap
 from embcheck.reports.wording import WIDTH, Line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
-__all__ = ["analogy", "answers", "described", "inspect", "neighbors", "probe"]
+    from embcheck.checks.record import Json
 
 _TOKEN = 30
 _QUESTION = 60
@@ -18,7 +18,7 @@ _MOST_RUNS = 40
 _MOST_TOKENS = 60
 
 
-def described(alias: str, source: Mapping[str, Any], *, encoding: str = "utf-8") -> list[Line]:
+def described(alias: str, source: Json, *, encoding: str = "utf-8") -> list[Line]:
     """What would be read of a spec, said before anything large is."""
     size, whole = (f"{value:,}" if value is not None else "?" for value in (source["bytes"], source["bytes_total"]))
     files = ", ".join(safe(name, 60, encoding=encoding) for name in source["files"])
@@ -30,7 +30,7 @@ def described(alias: str, source: Mapping[str, Any], *, encoding: str = "utf-8")
     ]
 
 
-def inspect(document: Mapping[str, Any], *, encoding: str = "utf-8") -> list[Line]:
+def inspect(document: Json, *, encoding: str = "utf-8") -> list[Line]:
     """What a spec holds."""
     rows, width = document["shape"]
     scale, lengths = document["scale"], document["norms"]
@@ -48,7 +48,7 @@ def inspect(document: Mapping[str, Any], *, encoding: str = "utf-8") -> list[Lin
     ]
 
 
-def probe(document: Mapping[str, Any], *, encoding: str = "utf-8") -> list[Line]:
+def probe(document: Json, *, encoding: str = "utf-8") -> list[Line]:
     """One token against all others."""
     anchor, negative = document["anchor"], document["negative_tokens"]
     outside = "" if anchor["in_population"] else " (itself outside the population)"
@@ -65,18 +65,19 @@ def probe(document: Mapping[str, Any], *, encoding: str = "utf-8") -> list[Line]
     ]
 
 
-def neighbors(document: Mapping[str, Any], *, encoding: str = "utf-8") -> list[Line]:
+def neighbors(document: Json, *, encoding: str = "utf-8") -> list[Line]:
     """The rows nearest to a word."""
     variants = ", variants counted once" if document["merged"] else ""
     title = f"nearest to {_word(document['word'], encoding)} by cosine{variants}"
     return [*_titled(title), *_ranked(document["neighbors"], encoding)]
 
 
-def analogy(document: Mapping[str, Any], *, encoding: str = "utf-8") -> list[Line]:
+def analogy(document: Json, *, encoding: str = "utf-8") -> list[Line]:
     """The rows nearest to a - b + c, and where the words themselves rank."""
     a, b, c, *target = (_word(word, encoding) for word in document["words"])
     ranks = [
-        f"{safe(text, _TOKEN, encoding=encoding)}: {_rank(rank['sources_kept'])} with sources kept"
+        f"{safe(text, _TOKEN, encoding=encoding)}: "
+        f"{rank['sources_kept'] or 'not a word of this vocabulary'} with sources kept"
         + (f", {rank['sources_excluded']} excluded" if rank["sources_excluded"] else "")
         for text, rank in document["ranks"].items()
     ]
@@ -90,7 +91,7 @@ def analogy(document: Mapping[str, Any], *, encoding: str = "utf-8") -> list[Lin
     ]
 
 
-def answers(document: Mapping[str, Any], *, encoding: str = "utf-8") -> list[Line]:
+def answers(document: Json, *, encoding: str = "utf-8") -> list[Line]:
     """How many questions are answered rightly, by section."""
     rules = document["rules"]
     notes = [
@@ -113,13 +114,13 @@ def answers(document: Mapping[str, Any], *, encoding: str = "utf-8") -> list[Lin
     ]
 
 
-def _section(section: Mapping[str, Any], encoding: str) -> Line:
+def _section(section: Json, encoding: str) -> Line:
     name = safe(section["section"], _TOKEN, encoding=encoding)
     counts = f"{section['questions']:>12}{section['asked']:>10}{section['correct']:>10}"
     return Line(f"{name}{' ' * (32 - columns(name))}{counts}{number(section['accuracy']):>12}")
 
 
-def _wrong(entry: Mapping[str, Any], encoding: str) -> str:
+def _wrong(entry: Json, encoding: str) -> str:
     answer = "none" if entry["answer"] is None else f"'{safe(entry['answer'], _TOKEN, encoding=encoding)}'"
     return f"{safe(entry['token'], _QUESTION, encoding=encoding)}, not {answer}"
 
@@ -128,7 +129,7 @@ def _titled(text: str) -> list[Line]:
     return [Line(line, "title") for line in wrap([text], width=WIDTH, indent="  ")]
 
 
-def _ranked(entries: Sequence[Mapping[str, Any]], encoding: str) -> list[Line]:
+def _ranked(entries: Sequence[Json], encoding: str) -> list[Line]:
     rows = []
     for rank, entry in enumerate(entries, 1):
         token = _token(entry, encoding)
@@ -148,21 +149,17 @@ def _first(pieces: Sequence[str], most: int, what: str) -> list[str]:
     return [*pieces[:most], f"and {more} more {what} (--json has all)"] if more > 0 else list(pieces) or ["none"]
 
 
-def _token(entry: Mapping[str, Any], encoding: str) -> str:
+def _token(entry: Json, encoding: str) -> str:
     return f"'{safe(entry['token'], _TOKEN, encoding=encoding)}'"
 
 
-def _word(word: Mapping[str, Any], encoding: str) -> str:
+def _word(word: Json, encoding: str) -> str:
     text = safe(word["text"], _TOKEN, encoding=encoding)
     if len(word["ids"]) > 1:
         return f"{text} (mean of {len(word['ids'])} tokens)"
     if text.startswith("#"):  # asked for by its row
         return f"{text} ('{safe(word['tokens'][0], _TOKEN, encoding=encoding)}')"
     return f"{text} (#{word['ids'][0]})"
-
-
-def _rank(rank: int | None) -> str:
-    return "not a word of this vocabulary" if rank is None else str(rank)
 
 
 def _level(level: str) -> str:

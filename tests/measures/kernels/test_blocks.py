@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from embcheck.measures.kernels import all_pairs, blocks, probe_cosines
-from embcheck.measures.kernels.threads import on_threads
+from embcheck.measures.kernels.blocks import on_threads
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
 

@@ -13,8 +13,7 @@ from embcheck.checks.evaluate import Check, evaluate
 from embcheck.claims import Verdict
 from embcheck.errors import NotMeasurable, UsageError
 from embcheck.measures.models import neighbor_overlap
-from embcheck.measures.models.alignment import align
-from embcheck.measures.models.cka import linear_cka
+from embcheck.measures.models.alignment import align, linear_cka
 from embcheck.settings import Settings, using
 from embcheck.table import EmbeddingTable
 

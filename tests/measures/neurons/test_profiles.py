@@ -13,7 +13,7 @@ from embcheck import lexicons, measures, nulls
 from embcheck.checks.evaluate import Check, evaluate
 from embcheck.claims import Verdict
 from embcheck.errors import NotMeasurable
-from embcheck.measures.neurons import middle_men, profile_agreement, profiles
+from embcheck.measures.neurons import middle_men, profile_agreement
 from embcheck.settings import Settings
 from embcheck.stats import permutations
 from embcheck.table import EmbeddingTable
@@ -28,7 +28,7 @@ def few_draws():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(permutations, "PERMUTATIONS", 199)
         patch.setattr(middle_men, "ROTATIONS", 99)
-        patch.setattr(profiles, "RANDOM_PAIRS", 30)
+        patch.setattr(profile_agreement, "RANDOM_PAIRS", 30)
         yield
 
 
@@ -128,10 +128,10 @@ def test_weights_are_multiplied_block_by_block(build, monkeypatch, block):
     """Profiles are the same whatever the size of the blocks that weights are read in, in half precision too."""
     table, relation = build(0.5)
     monkeypatch.setattr(EmbeddingTable, "slices", lambda _, n: (slice(i, i + block) for i in range(0, n, block)))
-    found = profiles.profiles_of_pairs(table, relation, "mlp_in", 0)
+    found = profile_agreement.profiles_of_pairs(table, relation, "mlp_in", 0)
     np.testing.assert_allclose([found.first, found.second], sides(table, relation), atol=1e-12)
     half = table.with_tensors({("mlp_in", 0): table.tensor("mlp_in", 0).bfloat16()})
-    found = profiles.profiles_of_pairs(half, relation, "mlp_in", 0)
+    found = profile_agreement.profiles_of_pairs(half, relation, "mlp_in", 0)
     np.testing.assert_allclose(found.first, sides(half, relation)[0], atol=1e-12)
 
 
@@ -201,10 +201,10 @@ def test_rotations_of_profiles_are_those_of_weights(build, monkeypatch, neurons)
     for _ in range(60):
         turned, same = nulls.rotated_neurons(table, parameters, r)
         assert same is parameters
-        one = profiles.profiles_of_pairs(turned, relation, "mlp_in", 0)
+        one = profile_agreement.profiles_of_pairs(turned, relation, "mlp_in", 0)
         first, second = one.first, one.second
         slow.append(middle_men.contrast(middle_men.log_effective(first, second)))
-    found = profiles.profiles_of_pairs(table, relation, "mlp_in", 0)
+    found = profile_agreement.profiles_of_pairs(table, relation, "mlp_in", 0)
     np.testing.assert_allclose(first @ second.T, found.first @ found.second.T, atol=1e-8)
     for p, q in itertools.islice(middle_men.rotations(found, r), 3):
         np.testing.assert_allclose(p @ q.T, found.first @ found.second.T, rtol=2e-4, atol=2e-3)

@@ -6,8 +6,8 @@ from scipy import stats
 
 from embcheck import lexicons, measures
 from embcheck.errors import NotMeasurable
-from embcheck.measures.forms import forms_of
 from embcheck.measures.pairs import analogy_gain
+from embcheck.measures.resolve import forms_of
 from embcheck.table import EmbeddingTable
 
 CONTROLS = ("nearest_to_a", "nearest_to_c", "a_plus_c")

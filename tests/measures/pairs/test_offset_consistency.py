@@ -8,7 +8,7 @@ from scipy import stats
 from embcheck import lexicons, measures, nulls
 from embcheck.errors import NotMeasurable
 from embcheck.measures.pairs import offset_consistency
-from embcheck.measures.pools import STEM, matched_pools
+from embcheck.measures.resolve import STEM, matched_pools
 from embcheck.stats import permutations
 from embcheck.table import EmbeddingTable
 

@@ -10,7 +10,7 @@ from embcheck.checks.evaluate import Check, evaluate
 from embcheck.claims import Verdict
 from embcheck.errors import NotMeasurable
 from embcheck.measures import cells as measured
-from embcheck.measures.pairs import comparisons
+from embcheck.measures.pairs import related_pair_auc as beside
 from embcheck.settings import Settings
 from embcheck.stats import permutations
 from embcheck.table import EmbeddingTable
@@ -144,7 +144,7 @@ def test_other_comparisons_are_those_of_scipy(words):
     """Pearson, Spearman, Kendall and Euclid between the vectors of a pair are scipy's, averaged over pairs."""
     table, relation = build(words, strength=0.5)
     first, second = vectors_of(table, relation)
-    found = comparisons.of_pairs(relation, list(relation.pairs), first, second)["comparisons"]
+    found = beside.of_pairs(relation, list(relation.pairs), first, second)["comparisons"]
     references = {
         "pearson": lambda x, y: stats.pearsonr(x, y).statistic,
         "spearman": lambda x, y: stats.spearmanr(x, y).statistic,
@@ -206,8 +206,8 @@ def test_rank_comparisons_depend_on_the_coordinates(words):
     table, relation = build(words, strength=0.5)
     turn = np.linalg.qr(np.random.default_rng(1).standard_normal((12, 12)))[0]
     pairs, (first, second) = list(relation.pairs), vectors_of(table, relation)
-    before = comparisons.of_pairs(relation, pairs, first, second)["comparisons"]
-    after = comparisons.of_pairs(relation, pairs, first @ turn, second @ turn)["comparisons"]
+    before = beside.of_pairs(relation, pairs, first, second)["comparisons"]
+    after = beside.of_pairs(relation, pairs, first @ turn, second @ turn)["comparisons"]
     assert after["cosine"]["related"] == pytest.approx(before["cosine"]["related"], abs=1e-9)
     assert abs(after["spearman"]["related"] - before["spearman"]["related"]) > 1e-3
 

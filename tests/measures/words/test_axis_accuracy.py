@@ -9,7 +9,7 @@ from embcheck import lexicons, measures, nulls
 from embcheck.checks.evaluate import Check, evaluate
 from embcheck.claims import Verdict
 from embcheck.errors import NotMeasurable
-from embcheck.measures.pools import axis_pool
+from embcheck.measures.resolve import axis_pool
 from embcheck.measures.words import axis_accuracy as module
 from embcheck.settings import Settings
 from embcheck.table import EmbeddingTable

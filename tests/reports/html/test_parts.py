@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from records import claim, estimate, model, report, result
 
 from embcheck.errors import UsageError
-from embcheck.reports.html import images, ranges, rows, vega
+from embcheck.reports.html import images, rows, vega
 from embcheck.reports.html.images import heat
 from embcheck.reports.text import inert
 
@@ -31,7 +31,7 @@ def test_a_dot_lies_in_the_shade_where_the_claim_holds(value, half, bound, op):
     low, high = value - half, value + half
     assume(min(abs(low - bound), abs(high - bound)) > 1e-9 + 1e-3 * (abs(bound) + abs(value) + half))
     row = measured(value, low, high, claim(op, bound))
-    place = ranges.range_of(row, ranges.axis_of([row]))
+    place = rows.range_of(row, rows.axis_of([row]))
     ((start, width),) = place.holds
     inside = start - 0.02 <= place.low and place.high <= start + width + 0.02
     assert inside == (low > bound if op == "above" else high < bound)
@@ -41,7 +41,7 @@ def test_a_dot_lies_in_the_shade_where_the_claim_holds(value, half, bound, op):
 @given(numbers=st.lists(FINITE, min_size=2, max_size=8))
 def test_places_keep_the_order_of_numbers(numbers):
     """A larger number lies no further left, on either kind of axis; ticks lie where their numbers do."""
-    line = ranges.axis_of([measured(v, v, v, claim("above", numbers[0])) for v in numbers])
+    line = rows.axis_of([measured(v, v, v, claim("above", numbers[0])) for v in numbers])
     places = [line.place(v) for v in sorted(numbers)]
     assert places == sorted(places)
     assert all(0 <= at <= 100 and abs(line.place(float(text)) - at) < 0.1 for at, text in line.ticks)
@@ -49,16 +49,16 @@ def test_places_keep_the_order_of_numbers(numbers):
 
 def test_ranks_get_a_logarithmic_axis():
     """Numbers of very different size, all above zero, share a logarithmic axis; others a linear one."""
-    assert ranges.axis_of([measured(v, v, v, claim("below", 11)) for v in (1, 20_000)]).is_logarithmic
-    assert not ranges.axis_of([measured(v, v, v, claim("above", 0)) for v in (-1, 20_000)]).is_logarithmic
-    assert ranges.axis_of([result(estimate=None)]) is None
+    assert rows.axis_of([measured(v, v, v, claim("below", 11)) for v in (1, 20_000)]).is_logarithmic
+    assert not rows.axis_of([measured(v, v, v, claim("above", 0)) for v in (-1, 20_000)]).is_logarithmic
+    assert rows.axis_of([result(estimate=None)]) is None
 
 
 def test_two_bounds_shade_what_lies_between():
     """Of several claims on the value, the stretch where all hold is shaded."""
     row = measured(0.5, 0.4, 0.6, claim("above", 0.0), claim("within", 0.2, 0.8))
-    line = ranges.axis_of([row])
-    ((start, width),) = ranges.range_of(row, line).holds
+    line = rows.axis_of([row])
+    ((start, width),) = rows.range_of(row, line).holds
     assert start == line.place(0.2)
     assert start + width == pytest.approx(line.place(0.8), abs=0.02)
 

@@ -12,7 +12,7 @@ from records import claim, estimate, model, null, result
 
 from embcheck.checks.record import Change, ResultRecord
 from embcheck.reports.html import pictures
-from embcheck.reports.html.pictures.changes import moved
+from embcheck.reports.html.pictures.generic import moved
 
 MEASURES = {
     "neighbor_overlap": "neighbor_overlap",

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from embcheck.reports.html.pictures.registry import Figure, Shown
 
-__all__ = ["characters", "cosines", "model_size"]
-
 _ACROSS = 13
 _FEWEST = 3
 

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from embcheck.reports.html.pictures.registry import Figure, Shown
 
-__all__ = ["background", "distances", "frequency", "hubs", "lengths", "scree", "untrained"]
-
 _LOG = {"type": "log", "nice": False}
 _NOISE = "var(--noise)"
 _FINGERPRINTS = {

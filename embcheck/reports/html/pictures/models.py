@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from embcheck.reports.html.pictures.registry import Figure, Shown
 
-__all__ = ["overlap", "published"]
-
 _MOST, _FAR = 60, 5.0
 
 
@@ -35,14 +33,14 @@ def overlap(results: Sequence[Shown]) -> Iterator[Figure]:
         for a, b in ((vega.token(first), vega.token(second)), (vega.token(second), vega.token(first)))
     ]
     plain = {"grid": False, "ticks": False, "domain": False}
-    place = {
+    axes = {
         "x": vega.x("a", kind="nominal", scale={"domain": order}, sort=order, axis={**plain, "labelAngle": -30}),
         "y": vega.y("b", kind="nominal", scale={"domain": order}, sort=order, axis=plain),
     }
     size = {"field": "v", "type": "quantitative", "scale": {"domain": [0, 1], "range": [0.05, 0.8]}, "legend": None}
     layers = [
-        vega.layer({"type": "rect", "color": "var(--hot)"}, rows, opacity=size, **place),
-        vega.text(rows, {}, **place),
+        vega.layer({"type": "rect", "color": "var(--hot)"}, rows, opacity=size, **axes),
+        vega.text(rows, {}, **axes),
     ]
     side = max(120, min(320, 60 * len(order)))
     chart = vega.chart(layers, width=side, height=side)

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from embcheck.reports.html.pictures.registry import Shown
 
-__all__ = ["gains", "landmarks", "nearest", "offsets", "related"]
-
 _ROLES = {"target": ("the target", "var(--s2)"), "source": ("a word of the question", "var(--s1)")}
 _METHODS = {
     "3cosadd": "a - b + c",

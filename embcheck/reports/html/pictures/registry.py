@@ -13,9 +13,7 @@ if TYPE_CHECKING:
 
     from markupsafe import Markup
 
-    from embcheck.checks.record import ResultRecord
-
-__all__ = ["EVERY", "Figure", "Shown", "draw_each", "draw_together", "figure", "picture"]
+    from embcheck.checks.record import Json, ResultRecord
 
 EVERY = ""
 """What a picture of any estimate is registered for."""
@@ -37,7 +35,7 @@ class Shown:
     result: ResultRecord
 
     @property
-    def details(self) -> dict[str, Any]:
+    def details(self) -> Json:
         """What the measure kept."""
         return self.result.details
 

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from embcheck.reports.html.pictures.registry import Figure, Shown
 
-__all__ = ["categories", "neighbors", "order", "plane", "projection"]
-
 _MOST_CELLS = 2_500
 _SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left")
 _CONTROLS = frozenset({"Paris", "banana", "computer", "dog", "happy", "physics"})
