@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from embcheck.baseline.entries import Checkpoint, Entry
+from embcheck.baseline.file import Checkpoint, Entry
 
 from embcheck import sources
 from embcheck.baseline.file import Baseline, load

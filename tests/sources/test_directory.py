@@ -316,7 +316,7 @@ def test_directories_have_no_revisions(save_model, wordpiece, matrix, tmp_path, 
         ("./nowhere", "no such file or directory"),
         ("npy:gone.npy,vocab=gone.txt", "no such file or directory: gone.npy"),
         ("~nobody-here/x", "cannot look at"),
-        ("./" + "x" * 5000, "cannot look at"),
+        ("./" + "x" * 500, "cannot look at"),
         ("glov:x", "did you mean glove:"),
     ],
 )
