@@ -109,7 +109,7 @@ class EmbeddingTable:
         if not matrix.is_floating_point():
             matrix = matrix.float()
         matrix = matrix.to(device) if device != "cpu" or not isinstance(vectors, torch.Tensor) else matrix
-        words = WordVocabulary(tokens)
+        words = WordVocabulary(tokens, may_repeat=True)
         origin = Provenance(
             "memory", "memory", (matrix.shape[0], matrix.shape[1]), dtype_name(matrix), matrix, notes=words.notes
         )

@@ -130,14 +130,23 @@ class WordVocabulary:
     """A vocabulary of whole words, one a row, as word vectors have it.
 
     A vocabulary without any capital letter is uncased: words are looked up in lower case too. Of rows with the same
-    word only the first is that word; nothing leads to the others.
+    word only the first is that word; nothing leads to the others, which are left out unless rows ``may_repeat`` a word,
+    as those of one word in several contexts do.
     """
 
-    def __init__(self, words: Iterable[str], special: Iterable[str] = ("<unk>", "<s>", "</s>", "<pad>")) -> None:
+    def __init__(
+        self,
+        words: Iterable[str],
+        special: Iterable[str] = ("<unk>", "<s>", "</s>", "<pad>"),
+        *,
+        may_repeat: bool = False,
+    ) -> None:
         self.tokens: list[str] = list(words)
         marked = frozenset(special)
         self._rows: dict[str, int] = {}
-        repeats = [row for row, word in enumerate(self.tokens) if self._rows.setdefault(word, row) != row]
+        repeats = [
+            row for row, word in enumerate(self.tokens) if self._rows.setdefault(word, row) != row and not may_repeat
+        ]
         self.notes = (f"{len(repeats)} rows repeat a word, and are left out",) if repeats else ()
         self._uncased = not any(word != word.lower() for word in self.tokens)
         kinds = (TokenKind.SPECIAL if word in marked else classify(word, starts_word=True) for word in self.tokens)

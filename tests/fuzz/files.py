@@ -9,10 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from embcheck.baseline.file import Checkpoint, Entry
 
 from embcheck import sources
-from embcheck.baseline.file import Baseline, load
+from embcheck.baseline.file import Baseline, Checkpoint, Entry, load
 from embcheck.errors import EmbcheckError
 from embcheck.estimate import Snapshot
 from embcheck.reports import json_file

@@ -218,7 +218,11 @@ def read_rows(tokenizer: Tokenizer, prompts: Sequence[str], states: str) -> Rows
             marked = [(own[-1], prompt)] if states == "last" else list(_words(prompt, encoding, own))
         positions += [(at, i) for i, _ in marked]
         names += [name for _, name in marked]
-    vocabulary = WordVocabulary(names, special=()) if states == "last" else ContextVocabulary(names, special=())
+    vocabulary = (
+        WordVocabulary(names, special=(), may_repeat=True)
+        if states == "last"
+        else ContextVocabulary(names, special=(), may_repeat=True)
+    )
     return Rows(tuple(tuple(encoding.ids) for encoding in encodings), tuple(positions), vocabulary)
 
 

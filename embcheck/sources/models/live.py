@@ -121,7 +121,7 @@ def _read_vocabulary(tokens: list[str] | Tokenizer, *, rows: int) -> WordVocabul
             raise UsageError(
                 f"there are {len(tokens)} words but the embedding has only {rows} rows; give one word a row"
             )
-        return WordVocabulary(tokens)
+        return WordVocabulary(tokens, may_repeat=True)
     try:
         with RustErrors("the tokenizer"):  # a copy, since padding is switched off in it
             return TokenizerVocabulary(Tokenizer.from_str(tokens.to_str()), rows=rows)
