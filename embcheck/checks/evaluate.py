@@ -1,4 +1,6 @@
-"""Run checks: property x table, or pair of tables -> estimate -> claims -> verdict. Here is where a verdict is decided.
+"""Run checks: property x table, or pair of tables -> estimate -> claims -> verdict.
+
+Each claim decides for itself (`embcheck.claims`); here the verdicts are combined.
 
 Importing this module imports no numpy, so that properties can be collected cheaply.
 """

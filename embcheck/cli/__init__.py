@@ -1,4 +1,4 @@
-"""The ``embcheck`` program, and the one place where errors become exit codes.
+"""The ``embcheck`` program, where errors become exit codes; what a check found does in `embcheck.cli.check`.
 
 ======  ==========================================================
 0       every check passed

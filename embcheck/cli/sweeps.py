@@ -64,7 +64,10 @@ def sweep(specs: tuple[str, ...], **given: Any) -> int:
     own = {name: given.pop(name) for name in ("globs", "out", "executor", "workers", "group", "memory", "shard")}
     config = resolve(given, root=Path.cwd())
     memory, shard, globs = (own.pop(name) for name in ("memory", "shard", "globs"))
-    planned = [one.spec for one in checkpoints([named(config, spec) for spec in specs], globs, placed=config.placed)]
+    planned = [
+        checkpoint.spec
+        for checkpoint in checkpoints([named(config, spec) for spec in specs], globs, placed=config.placed)
+    ]
     check_names(replace(config, models=tuple(planned)), all_checks(config))
     try:
         swept = run(
@@ -153,15 +156,17 @@ def _seen(one: Checkpoint, result: Result) -> None:
 def _says(result: Result) -> str:
     if result.estimate is None:
         return f"{result.verdict}: {result.reason}"
-    one = result.estimate
-    return f"{result.verdict}, {one.name} {number(one.value)} [{number(one.low)}, {number(one.high)}]"
+    estimate = result.estimate
+    return (
+        f"{result.verdict}, {estimate.name} {number(estimate.value)} [{number(estimate.low)}, {number(estimate.high)}]"
+    )
 
 
 def _broken(broken: Broken, encoding: str) -> Iterator[Line]:
     found = {one.step: result for one, result in broken.evaluated}
-    for word, one in (("last good", broken.last_good), ("first bad", broken.first_bad)):
-        where = safe(one.spec.text, 200, encoding=encoding)
-        yield Line(f"{word}  {where}  {_says(found[one.step])}", "pass" if word == "last good" else "fail")
+    for word, checkpoint in (("last good", broken.last_good), ("first bad", broken.first_bad)):
+        where = safe(checkpoint.spec.text, 200, encoding=encoding)
+        yield Line(f"{word}  {where}  {_says(found[checkpoint.step])}", "pass" if word == "last good" else "fail")
     yield Line(f"{len(broken.evaluated)} checkpoints evaluated", "dim")
 
 

@@ -124,7 +124,8 @@ OPTIONS = (
         "missing_baseline",
         "text",
         None,
-        "What a check that the baseline lacks does; by default it fails in CI and warns elsewhere.",
+        "What a check that the baseline lacks does, and an entry that no check uses; by default they fail in CI and "
+        "warn elsewhere.",
         choices=("fail", "warn", "ignore"),
     ),
     Option(

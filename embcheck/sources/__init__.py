@@ -1,6 +1,6 @@
 """Sources: for each kind of spec the module that reads it (`SCHEMES`).
 
-A source module has two functions, and nothing else needs to know of it:
+A source module has two functions; `SCHEMES` names it, and docs/extend.md says what else may want to know of it:
 
 ``read(spec) -> EmbeddingTable``
     The table on the CPU, in the dtype it was stored in, memory-mapped where the format allows.

@@ -81,7 +81,7 @@ def _dask(address: str, workers: int | None) -> Pool:
         raise EmbcheckError(
             f"no Dask scheduler answers at {address!r} ({type(error).__name__}); start one, and name its HOST:PORT"
         ) from error
-    running = sum(one["nthreads"] for one in client.scheduler_info(n_workers=-1)["workers"].values())
+    running = sum(worker["nthreads"] for worker in client.scheduler_info(n_workers=-1)["workers"].values())
     if not running:
         client.close()
         raise EmbcheckError(f"the Dask scheduler at {address!r} has no workers; start some")

@@ -131,7 +131,7 @@ def _checks(task: Task) -> list[Check]:
     from embcheck.checks import collect
     from embcheck.checks.check import checks_of
 
-    known = {one.label: one for one in checks_of(collect.functions([Path(p) for p in task.how.properties]))}
+    known = {check.label: check for check in checks_of(collect.functions([Path(p) for p in task.how.properties]))}
     lacking = [label for label in task.labels if label not in known]
     if lacking:
         raise UsageError(f"this worker finds no property {lacking[0]!r}; are the same property files there?")

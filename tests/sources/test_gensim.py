@@ -73,7 +73,7 @@ def test_composed_vectors_are_gensims(tmp_path, fasttext, apart):
         assert table.provenance.notes[0].startswith("composed")
 
 
-def test_fasttext_models_are_composed_as_gensim_composes_them(tmp_path, fasttext):
+def test_fasttext_bins_are_composed_as_gensim_composes_them(tmp_path, fasttext):
     """A ``.bin`` model's vectors are those that gensim's reader of fastText files makes of it."""
     path = tmp_path / "a.bin"
     save_facebook_model(fasttext, str(path))

@@ -143,7 +143,7 @@ def test_a_config_that_a_library_refuses_is_one_line(bare_model, config):
 
 
 @pytest.mark.parametrize("cutoff", [False, True])
-def test_a_quantized_fasttext_model_is_named(tmp_path, cutoff):
+def test_a_quantized_fasttext_bin_is_named(tmp_path, cutoff):
     """A .ftz file is called quantized, with a cutoff or without one, and not truncated."""
     header = struct.pack(
         "<2i12id3i2q", 793712314, 12, 16, *[0] * 7, 2_000_000, 3, 6, 0, 1e-4, 2, 2, 0, 9, 2 if cutoff else -1

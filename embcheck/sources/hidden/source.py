@@ -140,7 +140,7 @@ def _request(spec: ModelSpec) -> _Request:
     if layer > layers:
         raise SpecError(f"spec {spec.text!r}: the model has {layers} layers, so that layer is one of 0 to {layers}")
     prompts, named = _prompts(spec)
-    others = (int(one) for one in (spec.option(_KEEP) or "").split("+") if one.isdecimal())
+    others = (int(number) for number in (spec.option(_KEEP) or "").split("+") if number.isdecimal())
     kept = tuple(sorted({layer, *(other for other in others if other <= layers)}))
     return _Request(folder, layers, layer, kept, spec.option("states") or KINDS[0], prompts, named)
 
