@@ -78,6 +78,7 @@ def category_separation(table: EmbeddingTable, categories: Categories, *, rng: n
             "categories": _by_category(categories, cosines, labels, silhouette),
             "neighbors_of_own_category": _purity(cosines, labels),
             "matrix": _matrix(cosines, labels).round(4).tolist(),
+            "matrix_labels": [categories.groups[label].name for label in np.unique(labels)],
             "projection": _projection(categories, names, labels, words.units[kept]),
             "as_source": _as_source(table, categories),
         },

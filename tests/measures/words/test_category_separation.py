@@ -1,15 +1,20 @@
 import importlib
 import itertools
+import re
 
 import numpy as np
 import pytest
 from scipy import stats
 
+import embcheck
 from embcheck import lexicons, measures, nulls
 from embcheck.checks.evaluate import Check, evaluate
 from embcheck.claims import Verdict
 from embcheck.errors import NotMeasurable
 from embcheck.measures.words import category_separation
+from embcheck.reports import json_file
+from embcheck.reports.html import pictures, vega
+from embcheck.reports.text import number
 from embcheck.settings import Settings
 from embcheck.stats import permutations
 from embcheck.table import EmbeddingTable
@@ -248,3 +253,20 @@ def test_planted_categories_hold_and_noise_does_not(lexicon_table):
 
     assert evaluate(check(categories=EIGHT), lexicon_table(plant), Settings()).verdict is Verdict.HOLDS
     assert evaluate(check(categories=EIGHT), lexicon_table(), Settings()).verdict is not Verdict.HOLDS
+
+
+def test_the_drawn_matrix_bears_its_own_labels(tmp_path):
+    """After a report was written and read, each cell of the heatmap has the mean of the categories that it names."""
+    run = embcheck.check("demo", properties="semantic_categories")
+    run.save(tmp_path / "report.json")
+    (result,) = json_file.read(tmp_path / "report.json").results
+    figure, *_ = pictures.draw_each(pictures.Shown("demo", 0, (30522, 384), result))
+    tips = set(re.findall(r'data-tip="([^"]+)"', str(figure.body)))
+    table = embcheck.load("demo")
+    for group in EIGHT.groups:
+        rows = [row for row in table.rows(group.words) if row is not None]
+        unit = table.vectors[rows].double().numpy()
+        unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+        mean = (np.sum(unit @ unit.T) - len(rows)) / (len(rows) * (len(rows) - 1))
+        name = vega.token(group.name, 12)
+        assert f"{name}, {name}: {number(round(mean, 4))}" in tips, (group.name, mean)

@@ -27,7 +27,7 @@ def order(shown: Shown) -> Iterator[Figure]:
 @picture("category_separation")
 def categories(shown: Shown) -> Iterator[Figure]:
     """Mean cosine of the words of each two categories."""
-    names = list(shown.details["categories"])
+    names = shown.details["matrix_labels"]  # keys of a mapping come sorted from a file, rows do not
     yield _cells(shown, names, shown.details["matrix"], "Mean cosine between the words of two categories")
 
 
