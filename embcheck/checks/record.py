@@ -50,6 +50,10 @@ class EstimateRecord(Struct, frozen=True, omit_defaults=True):
     exact: bool
     effect: Json | None
     measure: Annotated[str, Meta(description="That of `embcheck.measures` which made it; pictures hang on it.")] = ""
+    compared_as: Annotated[
+        tuple[str, Number] | None,
+        Meta(description="Scale and value on it, where checkpoints are compared on one."),
+    ] = None
 
 
 class NullResult(Struct, frozen=True):
@@ -206,6 +210,7 @@ def estimate_record(estimate: Estimate) -> EstimateRecord:
         unit=estimate.unit,
         exact=estimate.is_exact,
         measure=estimate.measure,
+        compared_as=estimate.compared_as,
         **{key: plain(getattr(estimate, key)) for key in numbers},
     )
 

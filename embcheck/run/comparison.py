@@ -58,14 +58,23 @@ def _compared(config: Config, check: Check, *results: Result) -> Compared:
 
 
 def of_reports(config: Config, first: Path, second: Path) -> Comparison:
-    """The second report of one model against the first: unpaired, since reports hold no units."""
-    known = {check.key: check for check in checks_for(config, ())}
+    """The second report of one model against the first: unpaired, since reports hold no units.
+
+    A check that has a value in one of them only fails: what is not there can't be compared.
+    """
     old, new = (_snapshots(path) for path in (first, second))
     rows = []
-    for key in sorted(old.keys() & new.keys()):
-        check = known.get(key)
-        if check is not None and check.declaration.margin is not None:
-            rows.append(Compared(check.label, compare(old[key], new[key], check.declaration, config.settings)))
+    for check in sorted(checks_for(config, ()), key=lambda check: check.key):
+        sides = old.get(check.key), new.get(check.key)
+        if check.declaration.margin is None or sides == (None, None):
+            continue
+        then, now = sides
+        if then is None or now is None:
+            rows.append(
+                Compared(check.label, None, f"only {first if now is None else second} has a value", has_failed=True)
+            )
+        else:
+            rows.append(Compared(check.label, compare(then, now, check.declaration, config.settings)))
     if not rows:
         raise UsageError(f"{str(first)!r} and {str(second)!r} have no compared check in common")
     drift = {"reason": "reports hold no rows; compare two specs for the drift"}
@@ -73,16 +82,22 @@ def of_reports(config: Config, first: Path, second: Path) -> Comparison:
 
 
 def _snapshots(path: Path) -> dict[str, Snapshot]:
+    """By check, what a report's estimates are compared by, each on its own scale."""
     models = json_file.read(path).models
     if len(models) != 1:
         raise EmbcheckError(f"{str(path)!r} is a report of {len(models)} models; give one of a single model")
     snapshots = {}
     for result in models[0].results:
         e = result.estimate
-        if e is not None and e.value is not None and e.low is not None and e.high is not None:
-            snapshots[result.key] = Snapshot(
-                e.value, e.low, e.high, e.confidence_level, e.exact, scale=e.name, unit=e.unit, n=e.n
-            )
+        is_open = result.verdict is Verdict.INCONCLUSIVE and result.reason is not None
+        if is_open or e is None or e.value is None or e.low is None or e.high is None:
+            continue
+        about = (e.confidence_level, e.exact)
+        if e.compared_as is not None:
+            scale, value = e.compared_as
+            snapshots[result.key] = Snapshot(value, value, value, *about, scale, e.unit, e.n)
+        else:
+            snapshots[result.key] = Snapshot(e.value, e.low, e.high, *about, e.name, e.unit, e.n)
     return snapshots
 
 

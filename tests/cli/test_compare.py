@@ -76,3 +76,41 @@ def test_compare_specs_and_reports(embcheck, project, vectors):
         embcheck("check", spec, *glob, "--json", f"{name}.json")
     assert embcheck("compare", "a.json", "b.json", *glob).code == 1
     assert embcheck("compare", "a.json", specs[1]).code == 4
+
+
+RANKS = '''
+from embcheck import Estimate, below, claim
+
+
+@claim(below(11), margin=0.05, bad="down", on_noise="any")
+def ranked(table):
+    """The target is near."""
+    rank = float(len(table.vectors))
+    return Estimate.exact(rank, name="rank", compared_as=("reciprocal rank", 1 / rank))
+
+
+@claim(below(1000), margin=1, on_noise="any")
+def only_narrow(table):
+    """There are columns."""
+    from embcheck import NotMeasurable
+
+    if table.width > 4:
+        raise NotMeasurable("too wide")
+    return Estimate.exact(float(table.width), name="width")
+'''
+
+
+def test_reports_are_compared_on_the_scale_of_the_property(embcheck, project):
+    """A rank that rises from 2 to 200 regresses in two reports as in two models; what one of them lacks fails."""
+    (project / "properties" / "ranks.py").write_text(RANKS)
+    for name, spec in (("a", "random:2x4"), ("b", "random:200x4"), ("c", "random:2x8")):
+        embcheck("check", f"m={spec}", "--property", "ranked", "--property", "only_narrow", "--json", f"{name}.json")
+    found = embcheck("compare", "a.json", "b.json", "--property", "ranked")
+    assert (found.code, found.out.splitlines()[1].split()[0]) == (1, "regressed")
+    assert "moved -0.495 from 0.5" in found.out
+    assert embcheck("compare", "b.json", "a.json", "--property", "ranked").out.splitlines()[1].startswith("improved")
+    models = embcheck("compare", "random:2x4", "random:200x4", "--property", "ranked")
+    assert (models.code, models.out.splitlines()[1].split()[0]) == (1, "regressed")
+    lacking = embcheck("compare", "a.json", "c.json", "--property", "only_narrow")
+    assert (lacking.code, "only a.json has a value" in lacking.out) == (1, True)
+    assert embcheck("compare", "a.json", "a.json").code == 0
