@@ -29,6 +29,7 @@ __all__ = ["Stratum", "class_rows", "comparable", "negative_share_difference", "
 
 KINDS = {"ascii": TokenKind.ASCII_CHARACTER, "byte": TokenKind.BYTE}
 MIN_CLASS, MIN_COMPARATORS, MAX_COMPARATORS = 5, 5, 1_000
+_GAP = 2  # ids of other rows inside a run
 ANCHORS = 200
 
 
@@ -92,7 +93,7 @@ def negative_share_difference(
             "class_mean": float(share[members].mean()),
             "unstratified_difference": float(share[members].mean() - share[rest].mean()),
             "by_token": listed(table, members, negative_share=share[members]),
-            "negative_id_runs": negative_runs(table, len(members)),
+            "negative_id_runs": negative_runs(table),
         },
         "counterexamples": lowest(table, members, share[members]),
     }
@@ -211,13 +212,19 @@ def _effect(samples: _Samples, others: int) -> Details:
     return {"name": "Cliff's delta", "value": float(np.dot(_weights(samples), deltas)), "odds_ratio": odds}
 
 
-def negative_runs(table: EmbeddingTable, count: int) -> list[Details]:
-    """Contiguous runs of ids among the ``count`` most negative rows, seen from 200 anchors; the longest ten."""
+def negative_runs(table: EmbeddingTable) -> list[Details]:
+    """Runs of ids whose rows are negative to most others, as 200 anchors see them; the longest ten.
+
+    Most are more than half of the anchors, and five standard errors more than of a median row: on noise that is none.
+    Up to two ids in between may be others, such as reserved ones.
+    """
     anchors = table.probes(ANCHORS)
     share = probe_cosines.row_counts(table, anchors) / len(anchors)
-    chosen = np.argsort(-share, kind="stable")[: max(count, 20)]
-    ids = np.sort(table.population[chosen])
-    runs = np.split(ids, np.flatnonzero(np.diff(ids) > 1) + 1)
+    usual = float(np.median(share))
+    least = max(0.5, usual + 5 * math.sqrt(usual * (1 - usual) / len(anchors)))
+    chosen = np.flatnonzero(share > least)
+    ids = table.population[chosen]
+    runs = np.split(ids, np.flatnonzero(np.diff(ids) > _GAP + 1) + 1)
     runs = sorted((run for run in runs if len(run) >= 3), key=lambda run: (-len(run), int(run[0])))[:10]
     of = {int(row): float(value) for row, value in zip(table.population[chosen], share[chosen], strict=True)}
     return [

@@ -183,10 +183,19 @@ def test_a_run_of_negative_ids_is_found(words):
     """A block of consecutive ids that points away from all others is reported as one run, with its ends."""
     tokens = words(300)
     table = table_of(tokens, width=16, shift=1.5, negate=tokens[40:63])
-    runs = negative_share_difference.negative_runs(table, 23)
+    runs = negative_share_difference.negative_runs(table)
     assert [(run["first"], run["last"]) for run in runs] == [(40, 62)]
     assert runs[0]["tokens"] == tokens[40:52]
     assert runs[0]["mean_negative_share"] > 0.8
+
+
+def test_a_run_is_whole_though_a_class_is_smaller_or_an_id_between_is_not_in_it(words):
+    """All 60 ids that point away are one run, with two others among them; on noise there is none."""
+    tokens = words(400)
+    away = [token for i, token in enumerate(tokens[:62]) if i not in {30, 31}]
+    runs = negative_share_difference.negative_runs(table_of(tokens, width=16, shift=1.5, negate=away))
+    assert [(run["first"], run["last"]) for run in runs] == [(0, 61)]
+    assert negative_share_difference.negative_runs(table_of(tokens, width=16, shift=0.0, negate=[])) == []
 
 
 class Bytes(WordVocabulary):
