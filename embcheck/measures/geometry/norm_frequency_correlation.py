@@ -37,6 +37,7 @@ _PROXY = (
     "Frequency is read off the row id, a proxy: smaller ids are more frequent where a tokenizer was built by frequency."
 )
 _SUFFIXES = frozenset({".json", ".tsv"})
+SPREAD = 0.01  # of the largest length: less is no difference in length
 
 
 @measure
@@ -67,9 +68,8 @@ def norm_frequency_correlation(table: EmbeddingTable, *, frequency: str = "id") 
     if n < ENOUGH:
         raise NotMeasurable(f"{n} words have a frequency ({frequency}); at least {ENOUGH} are needed")
     norms = table.norms[torch.from_numpy(words.rows).to(table.vectors.device)].cpu().double().numpy()
-    rounding = max(torch.finfo(t).eps for t in (table.vectors.dtype, torch.float32))
-    if norms.max() - norms.min() <= rounding * norms.max():
-        raise NotMeasurable(f"all rows have the same length, {norms.mean():.6g}")
+    if np.ptp(norms) <= SPREAD * norms.max():  # rows stored at unit length differ by rounding, whose ranks say nothing
+        raise NotMeasurable(f"all rows have the same length, {norms.mean():.6g} within {SPREAD:.0%}")
     if len(np.unique(words.frequency)) < 2:
         raise NotMeasurable("all words have the same frequency")
     value, replicates = spearman_jackknife(norms, words.frequency)

@@ -138,7 +138,8 @@ def test_counterexamples_are_common_and_short_or_rare_and_long(words):
 def test_what_can_not_be_ranked_is_not_measured(words, gaussian_table, tmp_path):
     """Unit rows, fewer than 20 words, and counts that are all or all but one equal have no correlation."""
     unit = with_lengths(words, np.ones(100))
-    for table in (unit, unit.with_vectors(unit.vectors.float().half())):
+    rounded = with_lengths(words, 1 + np.linspace(3e-3, 0, 100))  # as large as rounding to eight bits makes them
+    for table in (unit, unit.with_vectors(unit.vectors.float().half()), rounded):
         with pytest.raises(NotMeasurable, match="same length"):
             measures.norm_frequency_correlation(table)
     with pytest.raises(NotMeasurable, match="19 words"):
