@@ -45,7 +45,7 @@ def need_library() -> Any:
 
 def draw(specification: Spec, description: str) -> Markup:
     """A specification as an ``svg`` element, described for who can't see it; a mark's ``description`` is its tip."""
-    text = need_library().vegalite_to_svg(specification)
+    text = need_library().vegalite_to_svg(_inert(specification))  # which ends the process on control characters
     try:
         root = ET.fromstring(text)  # noqa: S314 - our own renderer wrote it
     except ET.ParseError as error:
@@ -56,6 +56,15 @@ def draw(specification: Spec, description: str) -> Markup:
     root.attrib.pop("version", None)
     ET.register_namespace("", _SVG.strip("{}"))
     return Markup(ET.tostring(root, encoding="unicode", short_empty_elements=True))  # noqa: S704 - escaped by ElementTree
+
+
+def _inert(value: Any) -> Any:
+    """A specification whose texts are inert, wherever they come from: a report's names, units and sentences too."""
+    if isinstance(value, dict):
+        return {key: _inert(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_inert(item) for item in value]
+    return inert(value) if isinstance(value, str) and not value.isprintable() else value
 
 
 def _tidy(element: ET.Element) -> None:

@@ -68,6 +68,13 @@ def test_page_is_well_formed_and_inert(rows):
     assert len(list(tree.iter("{http://www.w3.org/2000/svg}svg"))) == 1  # of what was measured
 
 
+def test_an_estimate_of_any_name_is_drawn(rows):
+    """A name with control characters, which the library that draws would end the process on, is drawn as escapes."""
+    page = trends.render([{**row, "estimate": "share\x00\x1b[31m", "unit": "\x07"} for row in rows])
+    assert "share" in page
+    assert not any(c in page for c in "\x00\x1b\x07")
+
+
 def test_command_shows_and_draws_a_sweep(rows, tmp_path, capsys):
     """From the Parquet file alone."""
     file, page = tmp_path / "sweep.parquet", tmp_path / "trends.html"
