@@ -32,7 +32,6 @@ def check_of(name, file=None, **parameters):
 def few_draws(monkeypatch):
     """499 permutations in place of 9,999: p-values as valid, and coarser."""
     monkeypatch.setattr(permutations, "PERMUTATIONS", 499)
-    monkeypatch.setattr(permutations, "PERMUTATIONS", 499)
     monkeypatch.setattr(offset_consistency, "SHUFFLES", 1)
 
 

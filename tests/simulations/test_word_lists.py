@@ -29,8 +29,8 @@ def few_draws(monkeypatch):
     """499 draws in place of 9,999 (199 random axes), and no details: p-values as valid, and coarser."""
     monkeypatch.setattr(permutations, "PERMUTATIONS", 499)
     monkeypatch.setattr(axis_accuracy, "RANDOM_AXES", 199)
-    monkeypatch.setattr(related_pair_auc.comparisons, "of_pairs", lambda *_: {})
-    monkeypatch.setattr(related_pair_auc.comparisons, "beside", lambda *_: {})
+    monkeypatch.setattr(related_pair_auc, "of_pairs", lambda *_: {})
+    monkeypatch.setattr(related_pair_auc, "beside", lambda *_: {})
     monkeypatch.setattr(neighbor_category_share, "in_vocabulary", lambda *_: {})
 
 
