@@ -181,13 +181,17 @@ def _clusters(noise: _Noise) -> NDArray[np.float32]:
     return vectors
 
 
-def _along_an_arc(noise: _Noise) -> NDArray[np.float32]:
-    """Words in order lie along half a circle."""
-    vectors, rows = noise.vectors, noise.rows(noise.given.words)
-    angles = np.linspace(0, np.pi, len(rows), dtype=np.float32)[:, None]
-    x, y = noise.directions(2)
-    vectors[rows] = 0.3 * vectors[rows] + np.cos(angles) * x + np.sin(angles) * y
-    return vectors
+def _along_a_circle(turn: float) -> Callable[[_Noise], NDArray[np.float32]]:
+    """Words in order lie along so much of a circle."""
+
+    def change(noise: _Noise) -> NDArray[np.float32]:
+        vectors, rows = noise.vectors, noise.rows(noise.given.words)
+        angles = np.linspace(0, turn * 2 * np.pi, len(rows), endpoint=turn < 1, dtype=np.float32)[:, None]
+        x, y = noise.directions(2)
+        vectors[rows] = 0.3 * vectors[rows] + np.cos(angles) * x + np.sin(angles) * y
+        return vectors
+
+    return change
 
 
 def _poles(noise: _Noise) -> NDArray[np.float32]:
@@ -240,6 +244,7 @@ PLANTED: Mapping[str, tuple[Callable[[_Noise], NDArray[np.float32]], str | None]
         "axis_accuracy": (_poles, "axis"),
         "background_cosine": (_shifted(2.0), None),
         "category_separation": (_clusters, "categories"),
+        "circulant_share": (_along_a_circle(1.0), "sequence"),
         "mean_cosine": (_shifted(0.1), None),
         "metric_agreement": (_uneven_lengths, None),
         "negative_share_difference": (_turned_class, "token_class"),
@@ -248,7 +253,7 @@ PLANTED: Mapping[str, tuple[Callable[[_Noise], NDArray[np.float32]], str | None]
         "non_negative_share": (_shifted(0.3), None),
         "norm_frequency_correlation": (_longer_first, None),
         "offset_consistency": (_offsets, "relation"),
-        "order_agreement": (_along_an_arc, "sequence"),
+        "order_agreement": (_along_a_circle(0.5), "sequence"),
         "participation_share": (_few_directions, None),
         "related_pair_auc": (_near_partners, "relation"),
         "unit_length_share": (_unit_length, None),
