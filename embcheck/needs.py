@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     Need = Callable[[EmbeddingTable, Mapping[str, Any]], str | None]
 
-__all__ = ["groups", "layers", "pairs", "token_class", "words"]
+__all__ = ["groups", "layers", "numbers", "pairs", "token_class", "words"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +97,19 @@ class groups:  # noqa: N801
         if own < self.at_least:
             return f"{own} {name} words"
         return f"{others} other words" if others <= 10 else None
+
+
+@dataclass(frozen=True, slots=True)
+class numbers:  # noqa: N801
+    """Of the numbers from 0 to 999, ``at_least`` so many are single tokens."""
+
+    at_least: int = 100
+
+    def __call__(self, table: EmbeddingTable, parameters: Mapping[str, Any]) -> str | None:  # noqa: ARG002 - a need's
+        """What is lacking."""
+        from embcheck.table.spelling import NUMBERS, numbers
+
+        return _lacking(len(numbers(table)[0]), NUMBERS, self.at_least, "number tokens")
 
 
 def _are_tokens(table: EmbeddingTable, listed: Sequence[str]) -> list[bool]:

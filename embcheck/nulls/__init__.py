@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "column_shuffled", "control_subset", "control_subsets", "frequency_matched_pairs", "gaussian", "gaussian_like",
     "random_axes", "rotated", "rotated_neurons", "row_shuffled", "shuffled_alignment", "shuffled_categories",
-    "shuffled_labels", "shuffled_order", "shuffled_pairs",
+    "shuffled_labels", "shuffled_numbers", "shuffled_order", "shuffled_pairs",
 ]  # fmt: skip
 
 
@@ -229,6 +229,15 @@ def shuffled_order(table: EmbeddingTable, parameters: Parameters, rng: np.random
     for i, other in zip(resolved, rng.permutation(resolved), strict=True):
         words[i] = sequence.words[other]
     return table, {**parameters, "sequence": replace(sequence, words=tuple(words))}
+
+
+def shuffled_numbers(table: EmbeddingTable, parameters: Parameters, rng: np.random.Generator) -> Null:
+    """Permute the vectors of number tokens among the numbers of as many digits."""
+    from embcheck.measures.words.last_digit_accuracy import shuffles
+    from embcheck.table.spelling import numbers
+
+    values, rows = numbers(table)
+    return _move(table, rows, rows[shuffles(values, 1, rng)[0]]), parameters
 
 
 def random_axes(table: EmbeddingTable, parameters: Parameters, rng: np.random.Generator) -> Null:

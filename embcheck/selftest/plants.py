@@ -21,6 +21,7 @@ from embcheck.measures.cosines.negative_share_difference import class_rows
 from embcheck.settings import Settings
 from embcheck.sources.random import characters, filler
 from embcheck.table import EmbeddingTable
+from embcheck.table.spelling import numbers
 from embcheck.table.vocabulary import TokenKind, WordVocabulary
 
 if TYPE_CHECKING:
@@ -194,6 +195,15 @@ def _along_a_circle(turn: float) -> Callable[[_Noise], NDArray[np.float32]]:
     return change
 
 
+def _last_digits(noise: _Noise) -> NDArray[np.float32]:
+    """Numbers that end alike share a part, which lies round a circle."""
+    vectors, (values, rows) = noise.vectors, numbers(noise.table)
+    x, y = noise.directions(2)
+    angles = (2 * np.pi / 10 * values)[:, None].astype(np.float32)
+    vectors[rows] += 0.5 * (np.cos(angles) * x + np.sin(angles) * y)
+    return vectors
+
+
 def _poles(noise: _Noise) -> NDArray[np.float32]:
     """The words of each pole lie on their side."""
     vectors, direction = noise.vectors, 0.5 * noise.directions()[0]
@@ -245,6 +255,7 @@ PLANTED: Mapping[str, tuple[Callable[[_Noise], NDArray[np.float32]], str | None]
         "background_cosine": (_shifted(2.0), None),
         "category_separation": (_clusters, "categories"),
         "circulant_share": (_along_a_circle(1.0), "sequence"),
+        "last_digit_accuracy": (_last_digits, None),
         "mean_cosine": (_shifted(0.1), None),
         "metric_agreement": (_uneven_lengths, None),
         "negative_share_difference": (_turned_class, "token_class"),
@@ -256,6 +267,7 @@ PLANTED: Mapping[str, tuple[Callable[[_Noise], NDArray[np.float32]], str | None]
         "order_agreement": (_along_a_circle(0.5), "sequence"),
         "participation_share": (_few_directions, None),
         "related_pair_auc": (_near_partners, "relation"),
+        "residue_power": (_last_digits, None),
         "unit_length_share": (_unit_length, None),
         "untrained_share": (_short_rows, None),
     }
