@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     Need = Callable[[EmbeddingTable, Mapping[str, Any]], str | None]
 
-__all__ = ["groups", "layers", "numbers", "pairs", "token_class", "words"]
+__all__ = ["groups", "layers", "numbers", "pairs", "stems", "token_class", "words"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +110,20 @@ class numbers:  # noqa: N801
         from embcheck.table.spelling import NUMBERS, numbers
 
         return _lacking(len(numbers(table)[0]), NUMBERS, self.at_least, "number tokens")
+
+
+@dataclass(frozen=True, slots=True)
+class stems:  # noqa: N801
+    """``at_least`` so many words, each a token of ASCII letters that begins a word, no two of one stem."""
+
+    at_least: int = 500
+
+    def __call__(self, table: EmbeddingTable, parameters: Mapping[str, Any]) -> str | None:  # noqa: ARG002 - a need's
+        """What is lacking."""
+        from embcheck.table.spelling import stems
+
+        count = len(stems(table))
+        return f"{count} words of different stems" if count < self.at_least else None
 
 
 def _are_tokens(table: EmbeddingTable, listed: Sequence[str]) -> list[bool]:

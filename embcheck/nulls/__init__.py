@@ -30,6 +30,7 @@ __all__ = [
     "column_shuffled", "control_subset", "control_subsets", "frequency_matched_pairs", "gaussian", "gaussian_like",
     "random_axes", "rotated", "rotated_neurons", "row_shuffled", "shuffled_alignment", "shuffled_categories",
     "shuffled_labels", "shuffled_numbers", "shuffled_order", "shuffled_pairs",
+    "shuffled_spellings",
 ]  # fmt: skip
 
 
@@ -238,6 +239,14 @@ def shuffled_numbers(table: EmbeddingTable, parameters: Parameters, rng: np.rand
 
     values, rows = numbers(table)
     return _move(table, rows, rows[shuffles(values, 1, rng)[0]]), parameters
+
+
+def shuffled_spellings(table: EmbeddingTable, parameters: Parameters, rng: np.random.Generator) -> Null:
+    """Permute the vectors of the words whose first letter is read, not of those that the readout is made of."""
+    from embcheck.measures.words.first_letter_accuracy import made_and_held_out
+
+    rows = made_and_held_out(table)[1]
+    return _move(table, rows, rng.permutation(rows)), parameters
 
 
 def random_axes(table: EmbeddingTable, parameters: Parameters, rng: np.random.Generator) -> Null:

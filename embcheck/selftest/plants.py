@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from embcheck import lexicons
 from embcheck.checks.evaluate import evaluate
 from embcheck.measures.cosines.negative_share_difference import class_rows
 from embcheck.settings import Settings
@@ -68,13 +69,18 @@ class Stage:
         return self.table.with_vectors(torch.from_numpy(vectors))
 
 
-def stage_of(check: Check, *, rows: int = ROWS, width: int = WIDTH) -> Stage:
+def stage_of(check: Check, *, rows: int = ROWS, width: int = WIDTH, is_spelled: bool = False) -> Stage:
     """A stage with the tokens that a check needs.
 
     They are characters, bytes, the words of its parameters, every word that it asks the vocabulary for when it runs,
-    and made-up words up to ``rows``.
+    and made-up words up to ``rows``. For a check that measures nothing there, as made-up words begin alike,
+    ``is_spelled`` adds the words of all lexicons in three spellings.
     """
     words = dict.fromkeys(w for value in check.params.values() for w in getattr(value, "words", ()))
+    if is_spelled:
+        words |= dict.fromkeys(
+            form for word in lexicons.words() for form in (word, word[:1].swapcase() + word[1:], f" {word}")
+        )
     for _ in range(_ROUNDS):
         known = dict.fromkeys([*characters(), *BYTES, *words])
         made_up = (word for number in count() if (word := filler(number)) not in known)
@@ -88,6 +94,8 @@ def stage_of(check: Check, *, rows: int = ROWS, width: int = WIDTH) -> Stage:
         words |= dict.fromkeys(missing)
     if estimate is None:  # two probes are too few for some measures, and enough to ask for words
         estimate = evaluate(check, stage.noise(0), Settings(probes=100, draws=1, details=False)).estimate
+    if estimate is None and not is_spelled:
+        return stage_of(check, rows=rows, width=width, is_spelled=True)
     return stage if estimate is None else replace(stage, measure=estimate.measure)
 
 
@@ -204,6 +212,16 @@ def _last_digits(noise: _Noise) -> NDArray[np.float32]:
     return vectors
 
 
+def _initials(noise: _Noise) -> NDArray[np.float32]:
+    """Words that begin with the same letter share a part."""
+    vectors, tokens = noise.vectors, noise.table.tokens
+    centres = noise.rng.standard_normal((26, noise.table.width), dtype=np.float32)
+    for row, token in enumerate(tokens):
+        if token.strip().isascii() and token.strip().isalpha():
+            vectors[row] += 0.8 * centres[ord(token.strip()[0].lower()) - ord("a")]
+    return vectors
+
+
 def _poles(noise: _Noise) -> NDArray[np.float32]:
     """The words of each pole lie on their side."""
     vectors, direction = noise.vectors, 0.5 * noise.directions()[0]
@@ -255,6 +273,7 @@ PLANTED: Mapping[str, tuple[Callable[[_Noise], NDArray[np.float32]], str | None]
         "background_cosine": (_shifted(2.0), None),
         "category_separation": (_clusters, "categories"),
         "circulant_share": (_along_a_circle(1.0), "sequence"),
+        "first_letter_accuracy": (_initials, None),
         "last_digit_accuracy": (_last_digits, None),
         "mean_cosine": (_shifted(0.1), None),
         "metric_agreement": (_uneven_lengths, None),
