@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     Need = Callable[[EmbeddingTable, Mapping[str, Any]], str | None]
 
-__all__ = ["groups", "layers", "numbers", "pairs", "stems", "token_class", "words"]
+__all__ = ["groups", "layers", "numbers", "pairs", "stems", "token_class", "variants", "words"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +124,21 @@ class stems:  # noqa: N801
 
         count = len(stems(table))
         return f"{count} words of different stems" if count < self.at_least else None
+
+
+@dataclass(frozen=True, slots=True)
+class variants:  # noqa: N801
+    """``at_least`` so many words that two tokens write, which differ by what the parameter ``of`` names."""
+
+    of: str = "variant"
+    at_least: int = 20
+
+    def __call__(self, table: EmbeddingTable, parameters: Mapping[str, Any]) -> str | None:
+        """What is lacking."""
+        from embcheck.table.spelling import variants
+
+        count = len(variants(table, parameters[self.of]))
+        return f"{count} words with {parameters[self.of]} variants" if count < self.at_least else None
 
 
 def _are_tokens(table: EmbeddingTable, listed: Sequence[str]) -> list[bool]:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from embcheck.measures.pairs.analogy_rank import analogy_rank
     from embcheck.measures.pairs.offset_consistency import offset_consistency
     from embcheck.measures.pairs.related_pair_auc import related_pair_auc
+    from embcheck.measures.pairs.surface_variant_auc import surface_variant_auc
     from embcheck.measures.words.axis_accuracy import axis_accuracy
     from embcheck.measures.words.category_separation import category_separation
     from embcheck.measures.words.circulant_share import circulant_share
@@ -46,7 +47,7 @@ __all__ = [
     "mean_cosine", "metric_agreement", "middle_men", "negative_share_difference", "neighbor_category_share",
     "neighbor_count_skewness", "neighbor_overlap", "non_negative_share", "norm_frequency_correlation",
     "offset_consistency", "order_agreement", "participation_share", "profile_agreement", "published_deviation",
-    "related_pair_auc", "residue_power", "unit_length_share", "untrained_share",
+    "related_pair_auc", "residue_power", "surface_variant_auc", "unit_length_share", "untrained_share",
 ]  # fmt: skip
 
 _FAMILIES = ("cosines", "geometry", "models", "neurons", "pairs", "words")

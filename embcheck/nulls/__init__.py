@@ -30,7 +30,7 @@ __all__ = [
     "column_shuffled", "control_subset", "control_subsets", "frequency_matched_pairs", "gaussian", "gaussian_like",
     "random_axes", "rotated", "rotated_neurons", "row_shuffled", "shuffled_alignment", "shuffled_categories",
     "shuffled_labels", "shuffled_numbers", "shuffled_order", "shuffled_pairs",
-    "shuffled_spellings",
+    "shuffled_spellings", "shuffled_variants",
 ]  # fmt: skip
 
 
@@ -246,6 +246,14 @@ def shuffled_spellings(table: EmbeddingTable, parameters: Parameters, rng: np.ra
     from embcheck.measures.words.first_letter_accuracy import made_and_held_out
 
     rows = made_and_held_out(table)[1]
+    return _move(table, rows, rng.permutation(rows)), parameters
+
+
+def shuffled_variants(table: EmbeddingTable, parameters: Parameters, rng: np.random.Generator) -> Null:
+    """Permute the vectors of the second tokens of the words that two write, by ``parameters["variant"]``."""
+    from embcheck.table.spelling import variants
+
+    rows = variants(table, parameters["variant"])[:, 1]
     return _move(table, rows, rng.permutation(rows)), parameters
 
 

@@ -23,7 +23,7 @@ from embcheck.settings import Settings
 from embcheck.sources.random import characters, filler
 from embcheck.table import EmbeddingTable
 from embcheck.table.spelling import numbers
-from embcheck.table.vocabulary import TokenKind, WordVocabulary
+from embcheck.table.vocabulary import TokenKind, WordVocabulary, word_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -182,6 +182,16 @@ def _near_partners(noise: _Noise) -> NDArray[np.float32]:
     return vectors
 
 
+def _near_variants(noise: _Noise) -> NDArray[np.float32]:
+    """Tokens that write one word have a part of the first of them."""
+    vectors, original = noise.vectors, noise.vectors.copy()
+    first: dict[str, int] = {}
+    for row, token in enumerate(noise.table.tokens):
+        if (shared := first.setdefault(word_key(token), row)) != row:
+            vectors[row] += 0.7 * original[shared]
+    return vectors
+
+
 def _clusters(noise: _Noise) -> NDArray[np.float32]:
     """The words of a category lie around a centre of their own."""
     vectors, groups = noise.vectors, noise.given.groups
@@ -287,6 +297,7 @@ PLANTED: Mapping[str, tuple[Callable[[_Noise], NDArray[np.float32]], str | None]
         "participation_share": (_few_directions, None),
         "related_pair_auc": (_near_partners, "relation"),
         "residue_power": (_last_digits, None),
+        "surface_variant_auc": (_near_variants, None),
         "unit_length_share": (_unit_length, None),
         "untrained_share": (_short_rows, None),
     }
