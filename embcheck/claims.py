@@ -254,6 +254,8 @@ class Declaration:
     """Tells of a model's spec whether it has the property's checks at all; every model has them where it is not set."""
     needs: tuple[Need, ...] = ()
     """What a table must have for the property to be asked of it (`embcheck.needs`)."""
+    ladder: tuple[str, ...] | None = None
+    """Rungs on which ``--explain`` measures it; all that make sense where it is not set."""
     planted: Callable[..., Any] | None = None
     """``(table, parameters, rng) -> table`` with the structure that the property looks for."""
 
@@ -289,7 +291,7 @@ def _check_claims(claims: tuple[Bound, ...], on_noise: str) -> None:
         raise UsageError(f"on_noise must be 'fails', 'holds' or 'any', got {on_noise!r}")
 
 
-def claim(
+def claim(  # noqa: PLR0913 - what a property may declare, all by keyword
     *claims: Bound,
     on_noise: Literal["fails", "holds", "any"] = "fails",
     version: int = 1,
@@ -297,6 +299,7 @@ def claim(
     bad: Direction = "both",
     applies: Callable[[ModelSpec], bool] | None = None,
     needs: Need | Sequence[Need] = (),
+    ladder: Sequence[str] | None = None,
     planted: Callable[..., Any] | None = None,
     **parameters: Any,
 ) -> Callable[[Callable[..., Estimate]], Callable[..., Estimate]]:
@@ -325,6 +328,9 @@ def claim(
     needs
         What a table must have for the claim to be about it, one of `embcheck.needs` or several: layers, a class of
         tokens, words of a list. What lacks it is ``not_applicable``: not measured, and no failure.
+    ladder
+        The rungs of `embcheck.nulls.rungs` on which ``--explain`` measures the claim again; none for what no simpler
+        table could explain. By default all, those about tokens only where it matters which token has which row.
     planted
         ``(table, parameters, rng) -> table``: puts the structure that is claimed into a table of noise, for `embcheck
         selftest`. What ``rng`` draws is the same for every table.
@@ -359,6 +365,7 @@ def claim(
             of_pairs=of_pairs,
             applies=applies,
             needs=(needs,) if callable(needs) else tuple(needs),
+            ladder=None if ladder is None else tuple(ladder),
             planted=planted,
         )
         function.__embcheck__ = declaration  # type: ignore[attr-defined]

@@ -21,6 +21,7 @@ from embcheck.baseline.tokens import entry_of
 from embcheck.checks import collect
 from embcheck.checks.check import Result, checks_of, error_result
 from embcheck.checks.evaluate import evaluate
+from embcheck.checks.ladder import climb
 from embcheck.config import models as named_models
 from embcheck.config import per_model
 from embcheck.errors import ConfigError, EmbcheckError, UsageError
@@ -102,13 +103,14 @@ class Session:
         policy: Policy | None = None,
         *,
         control: bool = False,
+        explain: bool = False,
         isolates: bool = True,
         keeps_all: bool = False,
     ) -> None:
         self.models = tuple(models)
         self.settings = settings
         self.policy = policy or Policy()
-        self._control = control
+        self._control, self._explain = control, explain
         self._isolates = isolates
         self._keeps_all = keeps_all
         self._tables: dict[Model, Loaded] = {}
@@ -149,6 +151,8 @@ class Session:
             sources.refuse_changed()
             subject = tables if check.declaration.of_pairs else tables[0]
             result = evaluate(check, subject, settings, control=self._control, expected=expected)
+            if self._explain:
+                result = climb(result, tables[0], settings)
             _ = result.record  # what JSON can't hold is the property's fault, and is to be heard of here
             sources.refuse_changed()
             return result if self.policy.gate is None else self.policy.gate.apply(alias, result, tables[0], settings)
@@ -335,7 +339,7 @@ def run_configured(
             policy, adapt=lambda alias, check: adapt(alias, check) if only in {alias, check.other} else None
         )
     models = [model_of(config, spec) for spec in specs]
-    session = Session(models, config.settings, policy, control=config.control)
+    session = Session(models, config.settings, policy, control=config.control, explain=config.explain)
     run = session.run(checks, device=str(sources.resolve_device(config.device)))
     unused = {spec.alias: unused_entries(config, spec.alias, specs=specs) for spec in specs}
     records = (structs.replace(model, unused=unused[model.alias]) for model in run.report.models)
