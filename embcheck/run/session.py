@@ -28,6 +28,7 @@ from embcheck.errors import ConfigError, EmbcheckError, UsageError
 from embcheck.progress import track
 from embcheck.reports import outputs
 from embcheck.run.document import Run, model_record, population_of, report
+from embcheck.run.rows import note_of_broken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -64,6 +65,12 @@ class Loaded:
     def record(self) -> ModelRecord:
         """Its place in the report, without results."""
         return model_record(self.spec, self.table)
+
+    @property
+    def note(self) -> str | None:
+        """What is to be said first, of a table with broken rows."""
+        population = population_of(self.table)
+        return note_of_broken(population.rows, population.excluded)
 
     @property
     def timing(self) -> Json:
@@ -223,7 +230,7 @@ class Session:
             results,
             loaded.timing | {"results": {result.check.label: result.seconds for result in results}},
             str(loaded.table.vectors.device),
-            notes=loaded.table.provenance.notes,
+            notes=(*filter(None, [loaded.note]), *loaded.table.provenance.notes),
             entries=tuple(entry for entry in entries if entry is not None),
         )
 

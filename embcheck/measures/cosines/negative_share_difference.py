@@ -231,6 +231,7 @@ def negative_runs(table: EmbeddingTable) -> list[Details]:
         {
             "first": int(run[0]),
             "last": int(run[-1]),
+            "anchors": len(anchors),  # that the share is of; `by_token` has those of all rows
             "mean_negative_share": math.fsum(of[int(row)] for row in run) / len(run),
             "tokens": [table.token(int(row)) for row in run[:12]],
         }
