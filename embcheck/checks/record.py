@@ -77,7 +77,7 @@ class Control(Struct, frozen=True):
 class Rung(Struct, frozen=True):
     """What a property gives on tables that keep one thing more: the mean of some draws, and their range."""
 
-    name: Literal["gaussian", "mean", "covariance", "marginals", "lengths", "frequency", "spelling"]
+    name: Name
     value: Number
     low: Number
     high: Number

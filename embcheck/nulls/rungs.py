@@ -29,6 +29,8 @@ from embcheck.measures.kernels.spectrum import spectrum_of
 from embcheck.table.vocabulary import CONTINUATION
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from embcheck.stats import Floats, Ints
     from embcheck.table import EmbeddingTable
 
@@ -83,7 +85,7 @@ class Surrogates:
         order[own] = own[rng.permutation(len(own))]
         return self.base.with_vectors(self.base.stored(order).clone())
 
-    def _cloud(self, rung: str, normal: Floats) -> Floats:
+    def _cloud(self, rung: str, normal: NDArray[np.float32]) -> NDArray[np.float32]:
         moments, width = spectrum_of(self.whole), self.whole.width
         mean, variance = moments.mean.astype(np.float32), float(moments.covariance.trace()) / width
         if rung == "gaussian":
@@ -102,7 +104,7 @@ class Surrogates:
         return np.asarray(cloud * (own / np.where(lengths > 0, lengths, 1)).astype(np.float32))
 
     @cached_property
-    def _root(self) -> Floats:
+    def _root(self) -> NDArray[np.float32]:
         """Symmetric square root of the shrunk covariance, float32."""
         values, axes = np.linalg.eigh(oas(spectrum_of(self.whole).covariance.numpy(), len(self.whole.population)))
         return np.asarray((axes * np.sqrt(np.clip(values, 0, None))) @ axes.T, dtype=np.float32)
