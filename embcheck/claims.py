@@ -57,6 +57,8 @@ class ClaimOutcome(Struct, frozen=True):
     bound: int | float | UnsetType = UNSET
     low: int | float | UnsetType | None = UNSET
     high: int | float | UnsetType | None = UNSET
+    side: Literal["below"] | UnsetType = UNSET
+    """``below`` where a null is beaten by being smaller."""
 
     def __post_init__(self) -> None:
         """Refuse what no claim states, also in a report that is read."""
@@ -181,14 +183,18 @@ class agrees:  # noqa: N801 - reads as a word in a claim
 class beats:  # noqa: N801 - reads as a word in a claim
     """The estimate is larger than under a null: one-sided permutation p = (r + 1)/(B + 1) <= 0.01.
 
-    Refuted where the value does not even exceed the null's median (p >= 0.5); inconclusive in between.
+    Refuted where the value does not even exceed the null's median (p >= 0.5); inconclusive in between. With
+    ``side="below"`` it is smaller than under the null, and r counts the draws that are as small.
     """
 
     null: Callable[..., Any]
+    side: Literal["above", "below"] = "above"
 
     def __post_init__(self) -> None:
         if not callable(self.null):
             raise UsageError(f"beats() needs a null such as nulls.shuffled_pairs, got {self.null!r}")
+        if self.side not in {"above", "below"}:
+            raise UsageError(f"beats() needs side='above' or 'below', got {self.side!r}")
 
     @property
     def name(self) -> str:
@@ -199,7 +205,7 @@ class beats:  # noqa: N801 - reads as a word in a claim
         """Share of the null's draws, the estimate counted among them, that reach the value."""
         from embcheck.stats.permutations import p_value
 
-        return p_value(estimate.draws[self.name], estimate.value)
+        return p_value(estimate.draws[self.name], estimate.value, self.side)
 
     def verdict(self, estimate: Estimate) -> Verdict:
         """Hold the value against the null's draws."""
@@ -213,7 +219,7 @@ class beats:  # noqa: N801 - reads as a word in a claim
 
     def outcome(self, estimate: Estimate | None, verdict: Verdict) -> ClaimOutcome:  # noqa: ARG002 - the protocol's
         """The largest p-value that holds, with a verdict."""
-        return ClaimOutcome("beats", verdict, self.name, bound=SIGNIFICANCE)
+        return ClaimOutcome("beats", verdict, self.name, SIGNIFICANCE, side="below" if self.side == "below" else UNSET)
 
 
 def combine(verdicts: list[Verdict]) -> Verdict:

@@ -65,7 +65,8 @@ def bound_text(claim: ClaimOutcome) -> str:
     if claim.op == "within":
         return f"within {number(stated[0])} to {number(stated[1])}" + (f" ({claim.null})" if claim.null else "")
     if claim.op == "beats":
-        return f"beats {claim.null} at p <= {number(stated[0])}"
+        how = "lies below" if claim.side == "below" else "beats"
+        return f"{how} {claim.null} at p <= {number(stated[0])}"
     return f"{claim.op} {number(stated[0])}"
 
 
