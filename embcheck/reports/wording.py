@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from embcheck.claims import ends
 from embcheck.reports.text import number
 
 if TYPE_CHECKING:
@@ -50,11 +51,6 @@ def counts(results: Sequence[ResultRecord]) -> Line:
 def is_known_exception(result: ResultRecord) -> bool:
     """Whether a check was configured not to hold, and passes so."""
     return not result.expected and result.passes
-
-
-def ends(claims: Iterable[ClaimOutcome]) -> list[float]:
-    """The numbers that claims state, onto which no estimate may be rounded."""
-    return [end for claim in claims for end in (claim.bound, claim.low, claim.high) if isinstance(end, int | float)]
 
 
 def bound_text(claim: ClaimOutcome) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
-from embcheck.claims import UNMEASURED
+from embcheck.claims import UNMEASURED, ends
 from embcheck.reports import published
 from embcheck.reports.text import number, safe, wrap
 from embcheck.reports.wording import (
@@ -18,7 +18,6 @@ from embcheck.reports.wording import (
     change_text,
     control_text,
     counts,
-    ends,
     in_order,
     is_known_exception,
     ladder_text,
