@@ -107,6 +107,12 @@ OPTIONS = (
         help="Also run each check on 20 random tables; one that holds there is vacuous, and fails.",
     ),
     Option(
+        "family_wise",
+        "flag",
+        default=False,
+        help="Judge the permutation tests of a model as one family: by Holm's adjusted p-values.",
+    ),
+    Option(
         "gate",
         "text",
         None,
