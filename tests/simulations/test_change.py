@@ -70,7 +70,7 @@ def changes(shares, probes):
         yield between(old, new, 0.95)
 
 
-@pytest.mark.parametrize("probes", [200, 700])
+@pytest.mark.parametrize("probes", [200])
 @pytest.mark.parametrize("case", CASES)
 def test_the_interval_of_a_change_covers_it(shares, case, probes):
     """At least 92% of redraws cover the change of all rows; noise passes in all but 5%, what is larger never does."""
