@@ -73,15 +73,15 @@ def changes(shares, probes):
 @pytest.mark.parametrize("probes", [200])
 @pytest.mark.parametrize("case", CASES)
 def test_the_interval_of_a_change_covers_it(shares, case, probes):
-    """At least 92% of redraws cover the change of all rows; noise passes in all but 5%, what is larger never does."""
+    """Redraws cover the change of all rows; noise passes in all but 5%, a change of twice the margin never does."""
     truth = float(shares(case)[1].mean() - shares(case)[0].mean())
     drawn = list(changes(shares(case), probes))
     inside = np.mean([change.low >= -MARGIN and change.high <= MARGIN for change in drawn])
     covered = np.mean([change.low <= truth <= change.high for change in drawn])
     if abs(truth) < 1e-5:  # one row: what it does to itself is hardly ever drawn
         assert np.mean([abs(change.value - truth) < 1e-3 for change in drawn]) == 1
-    else:
-        assert covered >= 0.92
+    else:  # 200 probes miss all of 1% of the rows in 13% of redraws
+        assert covered >= (0.8 if case == "noise on 1%" else 0.92)
     if abs(truth) < MARGIN / 3:
         assert inside >= 0.95
     if abs(truth) > 2 * MARGIN:
