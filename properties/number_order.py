@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @claim(
     above(0.3),
     beats(nulls.shuffled_order),
-    margin=0.05,
+    margin=0.15,
     bad="down",
     version=2,
     needs=needs.words("sequence", 6),

@@ -170,6 +170,8 @@ def _details(result: ResultRecord, estimate: EstimateRecord, seed: int, encoding
     if len(result.claims) > 1:
         yield _block("claims", [f"{bound_text(claim)} ({claim.verdict})" for claim in result.claims])
     level = f"{number(100 * estimate.confidence_level)}% interval by {estimate.method}"
+    if result.change is not None and result.change.seed is not None:
+        seed = result.change.seed
     yield _block("how", [*([] if estimate.exact else [level]), f"seed {seed}"])
     if (change := result.change) and change.value is not None:
         chance = [] if change.p_adjusted is None else [f"p = {change.p_adjusted:.2g} of {change.family} compared"]
