@@ -1,4 +1,4 @@
-"""Word lists: relations of word pairs, analogies, categories, hierarchies, ordered words, axes, related words; questions."""
+"""Word lists: pairs, analogies, categories, hierarchies, ordered words, axes; some in nine languages; questions."""
 
 from __future__ import annotations
 

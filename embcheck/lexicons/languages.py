@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import functools
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from embcheck.errors import UsageError
 from embcheck.lexicons.groups import Categories, Category, OrderedWords, categories, sequences
 from embcheck.lexicons.relations import Relation, load, related, relations
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from embcheck.table import EmbeddingTable
+    from collections.abc import Iterable, Sequence
 
 __all__ = ["LANGUAGES", "enough", "in_languages"]
 
 LANGUAGES = ("de", "fr", "es", "it", "pt", "ru", "zh", "ja")
 _List = TypeVar("_List", Relation, OrderedWords, Categories)
+
+
+class _Table(Protocol):
+    """An ``EmbeddingTable``, which lies no lower than lexicons do."""
+
+    def rows(self, words: Sequence[str]) -> list[int | None]: ...
 
 
 def in_languages(lists: Iterable[_List], *languages: str) -> tuple[_List, ...]:
@@ -40,11 +44,12 @@ def in_languages(lists: Iterable[_List], *languages: str) -> tuple[_List, ...]:
     return tuple(counterparts[entry] for counterparts in chosen for entry in english if entry in counterparts)
 
 
-def enough(table: EmbeddingTable, words: Iterable[str | tuple[str, ...]]) -> int:
+def enough(table: _Table, words: Iterable[str | tuple[str, ...]]) -> int:
     """Count the words, or tuples of words such as pairs, that are single tokens of a table's population.
 
-    No row is counted twice: of words that share one, such as case variants, the first counts. What a measure needs to
-    decide: 20 pairs of a relation, 20 words of a category, 6 words of a sequence.
+    No row is counted twice: of words that share one, such as case variants, the first counts. It says whether a model
+    can be asked about a list at all: a verdict takes 20 pairs of a relation, 20 words of categories (of each kind where
+    each is asked about), and of a sequence in another language every word, for words that languages share are few.
     """
     units = [(unit,) if isinstance(unit, str) else tuple(unit) for unit in words]
     rows = iter(table.rows([word for unit in units for word in unit]))
@@ -70,12 +75,14 @@ def _counterparts(language: str) -> dict[Any, Any]:
     }
 
 
-def _counterpart(english: Any, words: Any, code: str, language: str) -> Relation | OrderedWords | Categories:
+def _counterpart(
+    english: Relation | OrderedWords | Categories, words: Any, code: str, language: str
+) -> Relation | OrderedWords | Categories:
     name, sentence = f"{english.name}_{code}", f"{english.sentence}, in {language}"
     match english:
         case Relation():
             return Relation(name, sentence, words)
         case Categories():
             return Categories(name, sentence, tuple(Category(*group) for group in words.items()))
-        case _:
+        case OrderedWords():
             return replace(english, name=name, sentence=sentence, words=tuple(words))
