@@ -17,6 +17,7 @@ __all__ = ["LANGUAGES", "enough", "in_languages"]
 
 LANGUAGES = ("de", "fr", "es", "it", "pt", "ru", "zh", "ja")
 _List = TypeVar("_List", Relation, OrderedWords, Categories)
+_AnyList = Relation | OrderedWords | Categories
 
 
 class _Table(Protocol):
@@ -67,7 +68,7 @@ def enough(table: _Table, words: Iterable[str | tuple[str, ...]]) -> int:
 def _counterparts(language: str) -> dict[Any, Any]:
     """The lists of one language by the English ones that they stand for."""
     file = load(f"languages/{language}.toml")
-    english = (*relations(), related(), *sequences(), *categories())
+    english: tuple[_AnyList, ...] = (*relations(), related(), *sequences(), *categories())
     return {
         entry: _counterpart(entry, file[entry.name], language, file["language"])
         for entry in english
@@ -75,9 +76,7 @@ def _counterparts(language: str) -> dict[Any, Any]:
     }
 
 
-def _counterpart(
-    english: Relation | OrderedWords | Categories, words: Any, code: str, language: str
-) -> Relation | OrderedWords | Categories:
+def _counterpart(english: _AnyList, words: Any, code: str, language: str) -> _AnyList:
     name, sentence = f"{english.name}_{code}", f"{english.sentence}, in {language}"
     match english:
         case Relation():
