@@ -17,14 +17,16 @@ from msgspec import UNSET, Struct, UnsetType
 from embcheck.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from embcheck.estimate import Estimate
+    from embcheck.needs import Need
     from embcheck.spec import ModelSpec
+    from embcheck.table import EmbeddingTable
 
 __all__ = [
-    "Bound", "ClaimOutcome", "Declaration", "Direction", "Verdict", "above", "agrees", "beats", "below", "check_margin",
-    "claim", "combine", "decides", "within",
+    "UNMEASURED", "Bound", "ClaimOutcome", "Declaration", "Direction", "Verdict", "above", "agrees", "beats", "below",
+    "check_margin", "claim", "combine", "decides", "within",
 ]  # fmt: skip
 
 SIGNIFICANCE = 0.01
@@ -39,7 +41,11 @@ class Verdict(StrEnum):
     REFUTED = "refuted"
     INCONCLUSIVE = "inconclusive"
     SKIPPED = "skipped"
+    NOT_APPLICABLE = "not_applicable"
     ERROR = "error"
+
+
+UNMEASURED = frozenset({Verdict.SKIPPED, Verdict.NOT_APPLICABLE})
 
 
 class ClaimOutcome(Struct, frozen=True):
@@ -246,12 +252,19 @@ class Declaration:
     """Whether it is about two models: it takes ``tables`` instead of ``table``."""
     applies: Callable[[ModelSpec], bool] | None = None
     """Tells of a model's spec whether it has the property's checks at all; every model has them where it is not set."""
+    needs: tuple[Need, ...] = ()
+    """What a table must have for the property to be asked of it (`embcheck.needs`)."""
     planted: Callable[..., Any] | None = None
     """``(table, parameters, rng) -> table`` with the structure that the property looks for."""
 
     def applies_to(self, spec: ModelSpec) -> bool:
         """Whether a model has this property's checks."""
         return self.applies is None or self.applies(spec)
+
+    def lacking(self, tables: Iterable[EmbeddingTable], parameters: Mapping[str, Any]) -> str | None:
+        """What the first of the tables that can't have the property lacks; none where all have what it needs."""
+        reasons = (need(table, parameters) for table in tables for need in self.needs)
+        return next((reason for reason in reasons if reason is not None), None)
 
     def cases(self) -> Iterator[dict[str, Any]]:
         """Every combination of parameter values, the last parameter varying fastest."""
@@ -283,6 +296,7 @@ def claim(
     margin: float | None = None,
     bad: Direction = "both",
     applies: Callable[[ModelSpec], bool] | None = None,
+    needs: Need | Sequence[Need] = (),
     planted: Callable[..., Any] | None = None,
     **parameters: Any,
 ) -> Callable[[Callable[..., Estimate]], Callable[..., Estimate]]:
@@ -308,6 +322,9 @@ def claim(
     applies
         Given a model's spec, whether the property is about that model. The others don't have its checks, rather than
         skipped ones.
+    needs
+        What a table must have for the claim to be about it, one of `embcheck.needs` or several: layers, a class of
+        tokens, words of a list. What lacks it is ``not_applicable``: not measured, and no failure.
     planted
         ``(table, parameters, rng) -> table``: puts the structure that is claimed into a table of noise, for `embcheck
         selftest`. What ``rng`` draws is the same for every table.
@@ -341,6 +358,7 @@ def claim(
             bad=bad,
             of_pairs=of_pairs,
             applies=applies,
+            needs=(needs,) if callable(needs) else tuple(needs),
             planted=planted,
         )
         function.__embcheck__ = declaration  # type: ignore[attr-defined]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from embcheck import above, beats, claim, measures, nulls
+from embcheck import above, beats, claim, measures, needs, nulls
 
 if TYPE_CHECKING:
     import numpy as np
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from embcheck import EmbeddingTable, Estimate
 
 
-@claim(above(0.02), beats(nulls.shuffled_labels), margin=0.02, token_class=("ascii", "byte"))
+@claim(above(0.02), beats(nulls.shuffled_labels), margin=0.02, needs=needs.token_class(), token_class=("ascii", "byte"))
 def ascii_anti_alignment(table: EmbeddingTable, token_class: str, rng: np.random.Generator) -> Estimate:
     """ASCII characters (and raw bytes) have more negative cosines than other tokens of their length.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from embcheck import above, beats, claim, lexicons, measures, nulls
+from embcheck import above, beats, claim, lexicons, measures, needs, nulls
 
 if TYPE_CHECKING:
     import numpy as np
@@ -12,7 +12,14 @@ if TYPE_CHECKING:
     from embcheck import EmbeddingTable, Estimate
 
 
-@claim(above(0.3), beats(nulls.shuffled_order), margin=0.05, bad="down", sequence=lexicons.sequences())
+@claim(
+    above(0.3),
+    beats(nulls.shuffled_order),
+    margin=0.05,
+    bad="down",
+    needs=needs.words("sequence", 6),
+    sequence=lexicons.sequences(),
+)
 def number_order(table: EmbeddingTable, sequence: lexicons.OrderedWords, rng: np.random.Generator) -> Estimate:
     """The closer two words stand in their order, the larger is their cosine.
 

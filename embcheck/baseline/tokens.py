@@ -122,7 +122,8 @@ def checkpoint_of(table: EmbeddingTable, seed: int) -> Checkpoint:
 def entry_of(result: Result, table: EmbeddingTable, settings: Settings) -> tuple[Entry, State] | None:
     """A result as the baseline would keep it, and its state; none where it declares no margin, or failed to run."""
     declaration, estimate = result.check.declaration, result.estimate
-    if declaration.margin is None or result.verdict is Verdict.ERROR:
+    never_applied = result.verdict is Verdict.NOT_APPLICABLE and result.change is None
+    if declaration.margin is None or result.verdict is Verdict.ERROR or never_applied:
         return None
     snapshot = estimate.snapshot() if estimate is not None and result.is_decided else None
     reason = None if snapshot is not None else result.reason or "it could not be decided"

@@ -125,11 +125,14 @@ class Result:
 def judge(verdict: Verdict, *, expected: bool = True, vacuous: bool = False) -> bool:
     """Whether a verdict passes.
 
-    Only HOLDS does. A check that is expected not to hold passes where it does not, and fails where it does (the
-    exception has become wrong); an error never passes. A skipped check passes outside continuous integration only.
+    Only HOLDS does, and what the model cannot have is no failure. A check that is expected not to hold passes where it
+    does not, and fails where it does (the exception has become wrong); an error never passes. A skipped check passes
+    outside continuous integration only.
     """
     if verdict is Verdict.ERROR or vacuous:
         return False
+    if verdict is Verdict.NOT_APPLICABLE:
+        return True
     if not expected:
         return verdict is not Verdict.HOLDS
     return verdict is Verdict.HOLDS or (verdict is Verdict.SKIPPED and not in_ci())
@@ -160,7 +163,7 @@ def error_result(check: Check, message: str, *, expected: bool = True) -> Result
     return Result(check, Verdict.ERROR, claims=claims, reason=message, expected=expected)
 
 
-def skipped_result(check: Check, reason: str, *, expected: bool = True) -> Result:
-    """The result of a check that was not run, or could not be measured."""
-    claims = claim_outcomes(check.declaration.claims, None, Verdict.SKIPPED)
-    return Result(check, Verdict.SKIPPED, claims=claims, reason=reason, expected=expected)
+def skipped_result(check: Check, reason: str, *, expected: bool = True, verdict: Verdict = Verdict.SKIPPED) -> Result:
+    """The result of a check that was not run, could not be measured, or is not about the model."""
+    claims = claim_outcomes(check.declaration.claims, None, verdict)
+    return Result(check, verdict, claims=claims, reason=reason, expected=expected)

@@ -55,11 +55,14 @@ def evaluate(
 
     With ``control`` also on 20 random tables, on which a property that should fail on noise must not hold 3 times.
     ``expected`` is false for a configured exception. Raises `EmbcheckError` where the property was written or called
-    wrongly; what the table lacks makes a skipped result instead.
+    wrongly; what the table lacks makes a skipped result instead, and one not applicable where the property needs it.
     """
     started = time.perf_counter()
+    tables = table if isinstance(table, tuple) else (table,)
     with using(settings), using_rule(lambda low, high: decides(check.declaration.claims, low, high)):
         try:
+            if (lacking := check.declaration.lacking(tables, check.params)) is not None:
+                return skipped_result(check, lacking, expected=expected, verdict=Verdict.NOT_APPLICABLE)
             estimate = _measure(check, table, check.params, rng_for(settings.seed, check))
             estimate = _draw_missing_nulls(check, table, estimate, settings)
         except NotMeasurable as why:

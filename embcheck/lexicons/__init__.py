@@ -14,7 +14,7 @@ from embcheck.lexicons.groups import (
     hierarchies,
     sequences,
 )
-from embcheck.lexicons.languages import LANGUAGES, enough, in_languages
+from embcheck.lexicons.languages import LANGUAGES, enough, in_languages, language_of
 from embcheck.lexicons.relations import (
     Analogy,
     Axis,
@@ -34,7 +34,7 @@ from embcheck.lexicons.relations import (
 __all__ = [
     "LANGUAGES", "Analogy", "Axis", "Categories", "Category", "Comparisons", "Hierarchy", "OrderedWords", "Questions",
     "Relation", "Section", "analogies", "axes", "categories", "comparisons", "enough", "hierarchies", "in_languages",
-    "questions", "related", "relation", "relations", "sequences", "words",
+    "language_of", "questions", "related", "relation", "relations", "sequences", "words",
 ]  # fmt: skip
 
 

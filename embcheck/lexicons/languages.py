@@ -13,7 +13,7 @@ from embcheck.lexicons.relations import Relation, load, related, relations
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["LANGUAGES", "enough", "in_languages"]
+__all__ = ["LANGUAGES", "enough", "in_languages", "language_of"]
 
 LANGUAGES = ("de", "fr", "es", "it", "pt", "ru", "zh", "ja")
 _List = TypeVar("_List", Relation, OrderedWords, Categories)
@@ -48,9 +48,7 @@ def in_languages(lists: Iterable[_List], *languages: str) -> tuple[_List, ...]:
 def enough(table: _Table, words: Iterable[str | tuple[str, ...]]) -> int:
     """Count the words, or tuples of words such as pairs, that are single tokens of a table's population.
 
-    No row is counted twice: of words that share one, such as case variants, the first counts. It says whether a model
-    can be asked about a list at all: a verdict takes 20 pairs of a relation, 20 words of categories (of each kind where
-    each is asked about), and of a sequence in another language every word, for words that languages share are few.
+    No row is counted twice: of words that share one, such as case variants, the first counts.
     """
     units = [(unit,) if isinstance(unit, str) else tuple(unit) for unit in words]
     rows = iter(table.rows([word for unit in units for word in unit]))
@@ -62,6 +60,11 @@ def enough(table: _Table, words: Iterable[str | tuple[str, ...]]) -> int:
             taken |= own
             count += 1
     return count
+
+
+def language_of(entry: Relation | OrderedWords | Categories) -> str:
+    """Return the language of one of ``in_languages``; any other list, of one's own too, counts as English: ``en``."""
+    return next((language for language in LANGUAGES if entry in _counterparts(language).values()), "en")
 
 
 @functools.cache

@@ -31,8 +31,8 @@ class Line:
 def counts(results: Sequence[ResultRecord]) -> Line:
     """How many checks hold, and how many do not."""
     verdicts = Counter(str(result.verdict) for result in results)
-    words = {"holds": "hold", "error": "errors" if verdicts["error"] > 1 else "error"}
-    order = ("holds", "refuted", "inconclusive", "skipped", "error")
+    words = {"holds": "hold", "error": "errors" if verdicts["error"] > 1 else "error", "not_applicable": "n/a"}
+    order = ("holds", "refuted", "inconclusive", "skipped", "error", "not_applicable")
     parts = [f"{verdicts[v]} {words.get(v, v)}" for v in order if verdicts[v]]
     known = sum(map(is_known_exception, results))
     vacuous = sum(result.control is not None and result.control.vacuous for result in results)

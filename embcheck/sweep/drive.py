@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from embcheck import sources
 from embcheck.checks import collect
+from embcheck.claims import UNMEASURED
 from embcheck.errors import EmbcheckError, UsageError
 from embcheck.progress import track
 from embcheck.settings import Settings
@@ -62,7 +63,7 @@ class Swept:
     @property
     def is_empty(self) -> bool:
         """Whether nothing was measured."""
-        return not self.lost and all(row["verdict"] == "skipped" for row in self.own)
+        return not self.lost and all(row["verdict"] in UNMEASURED for row in self.own)
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from embcheck.api import select
 from embcheck.baseline.file import Entry
 from embcheck.baseline.gate import Gate
 from embcheck.checks.record import builtins
-from embcheck.claims import Verdict
+from embcheck.claims import UNMEASURED, Verdict
 from embcheck.errors import EmbcheckError, UsageError
 from embcheck.reports import html as pages
 from embcheck.reports import json_file
@@ -329,7 +329,7 @@ def _has_no_value(result: ResultRecord) -> bool:
     """Whether a check could not be measured, for another reason than want of time."""
     if result.estimate is not None:
         return result.estimate.value is None
-    return result.verdict is Verdict.SKIPPED and not (result.reason or "").startswith("budget:")
+    return result.verdict in UNMEASURED and not (result.reason or "").startswith("budget:")
 
 
 def _step_of(alias: str) -> float:
