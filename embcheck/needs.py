@@ -106,9 +106,9 @@ class groups:  # noqa: N801
 class language:  # noqa: N801
     """The table has the language of the list that the parameter ``of`` holds, English always.
 
-    It has another where half of the list, and at least 20, are single tokens (words; of a relation pairs; where ``only``
-    names the parameter with one category's name, also 20 of its words), or a whole sequence: fewer decide nothing, and
-    every vocabulary has some names, cities and words that languages share.
+    It has another where half of the list's words, or pairs, and at least 20 are single tokens; where ``only`` names the
+    parameter with one category's name, 20 of that one; of a sequence all. Fewer decide nothing, and every vocabulary
+    has some names, cities and words that languages share.
     """
 
     of: str

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from embcheck import lexicons
+from embcheck import lexicons, needs
 from embcheck.checks.evaluate import Check, evaluate
 from embcheck.claims import Verdict
 from embcheck.errors import UsageError
@@ -95,6 +95,8 @@ def test_languages_come_in_their_order_and_only_those_asked_for():
     assert [str(entry) for entry in lexicons.in_languages(PLURALS, "ru", "zh", "de")] == ["plural_ru", "plural_de"]
     own = lexicons.relation("plural", [("a", "b"), ("c", "d")])
     assert lexicons.in_languages([own]) == ()
+    languages = [lexicons.language_of(entry) for entry in (own, *PLURALS, *lexicons.in_languages(PLURALS))]
+    assert languages == ["en", "en", "de", "fr", "es", "it", "pt", "ru"]
     with pytest.raises(UsageError, match="no lists are in 'en'; there are some in de, fr"):
         lexicons.in_languages(PLURALS, "en")
 
@@ -108,6 +110,31 @@ def test_enough_counts_what_is_whole_in_a_table():
     assert lexicons.enough(table, ["Katze", '"Katze"', "Hund"]) == 2
     assert lexicons.enough(table, [("Hund", "Katze"), ("Katze", "Hunde")]) == 1
     assert lexicons.enough(table, []) == 0
+
+
+def test_a_language_is_needed_where_its_list_is_asked_about():
+    """Half of a list, at least 20 pairs or words, all of a sequence; English lists and one's own need no language."""
+    (plural, months, kinds) = lexicons.in_languages([*PLURALS, *lexicons.sequences("months"), KINDS], "de")
+    missing = "few words of its language"
+
+    def lacking(need, words, **parameters):
+        tokens = [*words, "and", "or"]
+        return need(EmbeddingTable.from_arrays(torch.ones(len(tokens), 2), tokens), parameters)
+
+    half = [word for pair in plural.pairs[: len(plural.pairs) // 2] for word in pair]
+    assert lacking(needs.language("relation"), half, relation=plural) is None
+    assert lacking(needs.language("relation"), half[1:], relation=plural) == missing
+    assert lacking(needs.language("sequence"), months.words, sequence=months) is None
+    assert lacking(needs.language("sequence"), months.words[1:], sequence=months) == missing
+    asked = {"categories": kinds, "category": "emotions"}
+    emotions, others = kinds.groups[3].words, [word for group in kinds.groups[:3] for word in group.words]
+    need = needs.language("categories", only="category")
+    assert lacking(need, [*others, *emotions[:20]], **asked) is None
+    assert lacking(need, [*others, *emotions[:19]], **asked) == missing
+    assert lacking(need, emotions, **asked) == missing
+    assert lacking(needs.language("relation"), [], relation=PLURALS[0]) is None
+    own = lexicons.relation("own", [("a", "b"), ("c", "d")])
+    assert lacking(needs.language("relation"), [], relation=own) is None
 
 
 def test_a_table_of_another_language_has_none_of_the_words(lexicon_table):
