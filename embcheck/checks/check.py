@@ -13,7 +13,7 @@ from embcheck.settings import in_ci
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from embcheck.checks.record import Change, Control, Json, NullResult
+    from embcheck.checks.record import Change, Control, Json, Ladder, NullResult
     from embcheck.claims import Bound, ClaimOutcome, Declaration
     from embcheck.estimate import Estimate
 
@@ -76,6 +76,8 @@ class Result:
     reason: str | None = None
     expected: bool = True
     seconds: float = 0.0
+    ladder: Ladder | None = None
+    """The simplest structure with which the claim holds, where that was asked for."""
     change: Change | None = None
     """The change against the baseline."""
     gate: GateMode = "claims"
@@ -118,6 +120,7 @@ class Result:
             details={} if estimate is None else plain(estimate.details),
             counterexamples=() if estimate is None else tuple(plain(estimate.counterexamples)),
             reason=self.reason,
+            ladder=self.ladder,
             expected=self.expected,
         )
 

@@ -21,6 +21,7 @@ from embcheck.reports.wording import (
     ends,
     in_order,
     is_known_exception,
+    ladder_text,
 )
 
 if TYPE_CHECKING:
@@ -106,6 +107,8 @@ def _check(result: ResultRecord, seed: int, said: set[str], *, details: bool, en
     first = f"{_headline(result):<{_WORD}}{name}"
     rows = [Line(text, _style(result)) for text in wrap(pieces, width=WIDTH, first=first, indent=_INDENT)]
     blocks: list[list[str]] = []
+    if result.ladder:
+        blocks.append(_block("rests on", ladder_text(result.ladder).split(" "), gap=" "))
     if result.reason and not (known and estimate):
         blocks.append(_prose("why", result.reason, encoding))
     if change and change.reason and change.state != "match":
