@@ -52,6 +52,15 @@ def is_known_exception(result: ResultRecord) -> bool:
     return not result.expected and result.passes
 
 
+def urgency(result: ResultRecord) -> int:
+    """Where a check stands among others: refuted and regressed first, then errors, what else fails, and what passes."""
+    if result.passes:
+        return 4 if result.verdict == "holds" else 3
+    if result.verdict == "refuted" or (result.change and result.change.state == "regressed"):
+        return 0
+    return 1 if result.verdict == "error" else 2
+
+
 def ends(claims: Iterable[ClaimOutcome]) -> list[float]:
     """The numbers that claims state, onto which no estimate may be rounded."""
     return [end for claim in claims for end in (claim.bound, claim.low, claim.high) if isinstance(end, int | float)]

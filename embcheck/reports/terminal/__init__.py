@@ -19,6 +19,7 @@ from embcheck.reports.wording import (
     ends,
     in_order,
     is_known_exception,
+    urgency,
 )
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def lines(report: Report, *, show: Literal["fail", "all", "none"] = "fail", enco
     for model in report.models if show != "none" else ():
         shown += _header(model, encoding)
         said: set[str] = set()
-        for result in sorted(model.results, key=_urgency):
+        for result in sorted(model.results, key=urgency):
             shown += _check(result, report.run.seed, said, details=show == "all", encoding=encoding)
         shown.append(Line(""))
     return [*shown, counts(report.results)]
@@ -50,12 +51,6 @@ def lines(report: Report, *, show: Literal["fail", "all", "none"] = "fail", enco
 def describe(result: ResultRecord, seed: int, *, encoding: str = "utf-8") -> list[Line]:
     """Everything about one check: the row, then the claim, nulls, worst tokens and reason."""
     return _check(result, seed, set(), details=True, encoding=encoding)
-
-
-def _urgency(result: ResultRecord) -> int:
-    if not result.passes:
-        return 0
-    return 2 if result.verdict == "holds" else 1
 
 
 def _header(model: ModelRecord, encoding: str) -> list[Line]:
