@@ -61,7 +61,7 @@ def annotate(report: Report) -> None:
 
 
 def workflow_commands(report: Report) -> Iterator[str]:
-    """An ``::error`` line for each of the worst checks that fail, a ``::warning`` for the others; only in GitHub Actions."""
+    """An ``::error`` line for each of the worst checks that fail and a ``::warning`` for the others, in GitHub."""
     if os.environ.get("GITHUB_ACTIONS", "").lower() != "true":
         return
     failing = [(model.alias, result) for model in report.models for result in model.results if not result.passes]

@@ -66,7 +66,9 @@ def test_where_failures_do_not_fit_the_refuted_come_first(step):
 def test_ten_errors_are_the_worst_and_the_rest_is_one_line(step):
     """GitHub shows ten errors a step: refuted checks first, and what else failed in one warning."""
     undecided = [failing(number, "inconclusive") for number in range(8)]
-    lines = list(outputs.workflow_commands(report(model(*undecided, result()), model(*map(failing, range(7)), alias="b"))))
+    lines = list(
+        outputs.workflow_commands(report(model(*undecided, result()), model(*map(failing, range(7)), alias="b")))
+    )
     assert [line[:7] for line in lines] == ["::error"] * 10 + ["::warni"]
     assert [line.split("=")[1].split(" on ")[0] for line in lines[:8]] == [
         *(f"refuted_{n}" for n in range(7)), "inconclusive_0",
