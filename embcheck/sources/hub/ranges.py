@@ -78,7 +78,7 @@ class HttpBytes:
             path = self._cache / f"{start}-{length}"
             if not path.is_file() or path.stat().st_size != length:
                 self._download(start, length, path)
-            self._kept[start, length] = LocalBytes(path)
+            self._kept[start, length] = LocalBytes(path, final=True)
         return self._kept[start, length].read(0, length)
 
     def _download(self, start: int, length: int, path: Path) -> None:

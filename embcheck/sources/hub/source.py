@@ -129,7 +129,7 @@ class HubFolder:
         from embcheck.sources.hub.ranges import HttpBytes
 
         if (path := self._find_cached(name)) is not None:
-            return LocalBytes(path)
+            return LocalBytes(path, final=True)
         remote = self._look_up(name)
         return HttpBytes(remote, self._cache.ranges(self.commit, name, remote.etag))
 
