@@ -69,6 +69,9 @@ READERS = {
 }
 
 
+_UNIQUE = {"word2vec binary", "word2vec text", "glove", "gensim"}
+
+
 def compared(kind, path, table):
     """What the format's library makes of a file beside our table: ``equal``, ``refused: why`` or ``differs: how``."""
     if kind not in READERS:
@@ -79,12 +82,16 @@ def compared(kind, path, table):
             vectors, words = READERS[kind](path, table)
     except Exception as error:  # noqa: BLE001 - whatever a library says to a damaged file
         return f"refused: {type(error).__name__}: {str(error)[:200]}"
-    ours = table.vectors.double().numpy()
+    ours, tokens = table.vectors.double().numpy(), list(table.tokens)
+    if kind in _UNIQUE and len(set(tokens)) < len(tokens):  # of a repeated word, gensim leaves out all but the first
+        first = sorted({word: row for row, word in reversed(list(enumerate(tokens)))}.values())
+        ours, tokens = ours[first], [tokens[row] for row in first]
+        vectors, words = vectors[: len(first)], words[: len(first)]
     if ours.shape != vectors.shape:
         return f"differs: {ours.shape}, and {vectors.shape} in the library"
     if not np.array_equal(ours, vectors, equal_nan=True):
         rows = np.flatnonzero(~((ours == vectors) | (np.isnan(ours) & np.isnan(vectors))).all(axis=1))
         return f"differs: row {rows[0]} of {len(rows)}: {ours[rows[0]][:4]}, and {vectors[rows[0]][:4]} in the library"
-    if words is not None and list(table.tokens) != words:
-        return f"differs: tokens {list(table.tokens)!r}, and {words!r} in the library"
+    if words is not None and tokens != words:
+        return f"differs: tokens {tokens!r}, and {words!r} in the library"
     return "equal"

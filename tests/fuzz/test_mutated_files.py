@@ -1,4 +1,7 @@
-"""Mutated files of every kind end in a table or in one line: no traceback, no hang, no blow-up of memory, no code."""
+"""Mutated files of every kind end in a table, which the format's own library reads too, or in one line.
+
+No traceback, no hang, no blow-up of memory, no code.
+"""
 
 from __future__ import annotations
 
@@ -37,6 +40,15 @@ def check(found, count):
     counts = Counter(entry[0] for entry in found)
     assert sum(counts.values()) == count
     assert not [entry for entry in found if entry[0] == "internal"]
+    assert not [entry for entry in found if entry[0] == "another" and not _is_right(entry[1])]
+
+
+def _is_right(told):
+    """Whether what is read is what the format's library reads, if there is one.
+
+    One file is read that gensim's fails at: it takes the lack of an attribute that nothing here needs for an old file.
+    """
+    return told in {"equal", "no library"} or "'NoneType' object has no attribute 'keys'" in told
 
 
 @pytest.mark.parametrize("kind", KINDS)

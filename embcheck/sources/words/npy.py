@@ -79,7 +79,7 @@ def _map(path: Path) -> np.memmap[Any, Any]:
     try:
         with warnings.catch_warnings():  # of headers in the style of old versions, which may be read all the same
             warnings.simplefilter("ignore")
-            matrix = np.load(path, mmap_mode="r", allow_pickle=False)
+            matrix: np.memmap[Any, Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except _BAD_HEADERS as error:
         if "Object arrays" in str(error) or "Python objects" in str(error):
             raise SourceError(
