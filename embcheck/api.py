@@ -87,6 +87,7 @@ def check(  # noqa: PLR0913 - the options of the command line, all by keyword
     population: Population | None = None,
     control: bool = False,
     explain: bool = False,
+    family_wise: bool = False,
     max_seconds: float | None = None,
 ) -> Run:
     """Check properties on a model. Reads no configuration: what is not given has its default.
@@ -116,6 +117,8 @@ def check(  # noqa: PLR0913 - the options of the command line, all by keyword
         Also run each check on 20 random tables, where it must not hold.
     explain
         Also measure each claim that holds on tables that keep more and more of the model's, and say which is enough.
+    family_wise
+        Permutation tests hold only where their p-values do among all those of the model (Holm 1979).
     max_seconds
         How long the checks of each model may take, reading it included. Where that is too short, estimates are over
         fewer probes, with the wider intervals that go with it, and checks that don't fit are skipped. What is left out
@@ -128,7 +131,7 @@ def check(  # noqa: PLR0913 - the options of the command line, all by keyword
     SourceError
         The only model can't be read. One of several gives results with the verdict ``error`` instead.
     """
-    settings = Settings(seed=seed, confidence_level=confidence_level, probes=probes)
+    settings = Settings(seed=seed, confidence_level=confidence_level, probes=probes, family_wise=family_wise)
     given = [single for each in (model if isinstance(model, list | tuple) else [model]) for single in _expanded(each)]
     own = [isinstance(single, ModelSpec | EmbeddingTable) for single in given]
     tokenizers = [None if has_tokens and not all(own) else tokenizer for has_tokens in own]  # at least one is used

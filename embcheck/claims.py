@@ -229,6 +229,11 @@ def combine(verdicts: list[Verdict]) -> Verdict:
     return Verdict.HOLDS if all(v is Verdict.HOLDS for v in verdicts) else Verdict.INCONCLUSIVE
 
 
+def ends(claims: Iterable[ClaimOutcome]) -> list[float]:
+    """The numbers that claims state, onto which no estimate may be rounded."""
+    return [end for claim in claims for end in (claim.bound, claim.low, claim.high) if isinstance(end, int | float)]
+
+
 def decides(claims: Iterable[Bound], low: float, high: float) -> bool:
     """Whether an interval decides all claims that are about an interval."""
     from embcheck.estimate import Estimate

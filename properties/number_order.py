@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 @claim(
     above(0.3),
     beats(nulls.shuffled_order),
-    margin=0.05,
+    margin=0.15,
     bad="down",
     version=2,
-    needs=needs.words("sequence", 6),
-    sequence=lexicons.sequences(),
+    needs=(needs.language("sequence"), needs.words("sequence", 6)),
+    sequence=(*lexicons.sequences(), *lexicons.in_languages(lexicons.sequences())),
 )
 def number_order(table: EmbeddingTable, sequence: lexicons.OrderedWords, rng: np.random.Generator) -> Estimate:
     """The closer two words stand in their order, the larger is their cosine.

@@ -86,11 +86,7 @@ class Result:
     @property
     def passed(self) -> bool:
         """Whether the check passes: it holds, or is a known exception; and it did not regress, where that counts."""
-        vacuous = self.control is not None and self.control.vacuous
-        claims = judge(self.verdict, expected=self.expected, vacuous=vacuous)
-        if self.change is None or self.gate == "claims" or self.verdict is Verdict.ERROR:
-            return claims
-        return self.change.passes and (claims or self.gate == "regressions")
+        return passes(self, self.gate)
 
     @property
     def is_decided(self) -> bool:
@@ -123,6 +119,15 @@ class Result:
             ladder=self.ladder,
             expected=self.expected,
         )
+
+
+def passes(result: Result | ResultRecord, gate: GateMode) -> bool:
+    """Whether a result passes: by its claims, its change, or both."""
+    vacuous = result.control is not None and result.control.vacuous
+    claims = judge(result.verdict, expected=result.expected, vacuous=vacuous)
+    if result.change is None or gate == "claims" or result.verdict is Verdict.ERROR:
+        return claims
+    return result.change.passes and (claims or gate == "regressions")
 
 
 def judge(verdict: Verdict, *, expected: bool = True, vacuous: bool = False) -> bool:

@@ -2,8 +2,8 @@
 
 A claim that holds is measured again on tables that keep more and more of the real one (`embcheck.nulls.rungs`). A rung
 suffices where the claims' bounds hold there too, and the value is that of the real table but for a third of what sets
-it apart from noise, or for what sampling can't tell apart. The lowest such rung is the answer; where there is none,
-the claim rests on more than all of them.
+it apart from noise or from the nearest bound, or for what sampling can't tell apart. The lowest such rung is the
+answer; where there is none, the claim rests on more than all of them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from embcheck.checks.record import Ladder, Rung
-from embcheck.claims import Verdict, beats
+from embcheck.claims import Verdict, beats, ends
 from embcheck.errors import NotMeasurable
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ __all__ = ["climb"]
 
 DRAWS, PROBES = 3, 500
 ENTRIES, LEAST, MOST = 2_000_000, 2_000, 8_000  # of a sampled table: numbers in all, and rows
-CLOSE = 1 / 3  # of the distance from noise
+CLOSE = 1 / 3  # of the distance from noise, or from a bound
 
 
 def climb(result: Result, table: EmbeddingTable, settings: Settings) -> Result:
@@ -96,8 +96,10 @@ class _Climb:
         names = [name for name in RUNGS if declared is None or name in declared]
         if declared is None and self._is_blind(real):
             names = [name for name in names if name not in OF_TOKENS]
-        at = real.snapshot()
-        slack, noise = _half(real), None
+        at, slack = real.snapshot(), _half(real)
+        bounds = [bound for bound in self.check.declaration.claims if not isinstance(bound, beats)]
+        stated = ends(bound.outcome(real, Verdict.HOLDS) for bound in bounds)
+        distances = [abs(real.value - end) for end in stated if at.value == real.value]
         rungs: list[Rung] = []
         for name in names:
             estimates = [e for k in range(DRAWS) if (e := self._measure(self._drawn(name, k))) is not None]
@@ -105,11 +107,10 @@ class _Climb:
                 continue
             values = [estimate.snapshot().value for estimate in estimates]
             value, low, high = float(np.mean(values)), float(min(values)), float(max(values))
-            noise = value if noise is None else noise
-            tolerance = max(CLOSE * abs(at.value - noise), slack, (high - low) / 2)
-            bounds = [b for b in self.check.declaration.claims if not isinstance(b, beats)]
+            noise = rungs[0].value if rungs else value
+            tolerance = max(CLOSE * max(abs(at.value - noise), min(distances, default=0)), slack, (high - low) / 2)
             middle = sorted(estimates, key=lambda estimate: estimate.value)[len(estimates) // 2]
-            holds = all(b.verdict(_point(middle)) is Verdict.HOLDS for b in bounds)
+            holds = all(bound.verdict(_point(middle)) is Verdict.HOLDS for bound in bounds)
             rungs.append(Rung(name, value, low, high, suffices=holds and abs(value - at.value) <= tolerance))
         lowest = next((rung.name for rung in rungs if rung.suffices), None)
         rows = len(self.surrogates.rows if self.rows is None else self.rows)

@@ -120,6 +120,7 @@ class Change(Struct, frozen=True, kw_only=True):
     p_adjusted: Annotated[Probability | None, Meta(description="Holm, over the family.")] = None
     family: Annotated[Positive | None, Meta(description="Entries of the baseline file.")] = None
     moved: Annotated[tuple[Json, ...], Meta(description="The units that moved most.")] = ()
+    seed: Annotated[Count | None, Meta(description="The baseline's, with which both were measured.")] = None
 
 
 class ResultRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -189,13 +190,16 @@ class ModelRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     unused: Annotated[tuple[str, ...], Meta(description="Entries of the model's baseline that no check uses.")] = ()
 
 
-class RunRecord(Struct, frozen=True):
+class RunRecord(Struct, frozen=True, omit_defaults=True):
     """How a report was made: versions, seed, device."""
 
     embcheck: str
     seed: Count
     device: str
     libs: dict[str, str]
+    family_wise: Annotated[
+        bool, Meta(description="True where 'beats' takes p_adjusted; absent where it takes p_value.")
+    ] = False
 
 
 class Report(Struct, frozen=True):

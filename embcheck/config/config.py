@@ -129,7 +129,12 @@ def _resolve(
     asks_for_baselines = values["baseline_dir"] is not None and values["gate"] is None
     values["baseline_dir"] = values["baseline_dir"] or base / BASELINES
     values["gate"] = values["gate"] or ("both" if any(values["baseline_dir"].glob("*.json")) else "claims")
-    settings = Settings(seed=values.pop("seed"), confidence_level=values.pop("confidence"), probes=values.pop("probes"))
+    settings = Settings(
+        seed=values.pop("seed"),
+        confidence_level=values.pop("confidence"),
+        probes=values.pop("probes"),
+        family_wise=values.pop("family_wise"),
+    )
     models, configured_models = values.pop("model"), from_file.get("model", ())
     config = Config(
         models=models,

@@ -113,6 +113,12 @@ OPTIONS = (
         help="Also say what each claim that holds rests on: noise, the mean, the covariance, or more than these.",
     ),
     Option(
+        "family_wise",
+        "flag",
+        default=False,
+        help="Judge the permutation tests of a model as one family: by Holm's adjusted p-values.",
+    ),
+    Option(
         "gate",
         "text",
         None,

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from embcheck.claims import ends
 from embcheck.reports.text import number
 
 if TYPE_CHECKING:
@@ -59,11 +60,6 @@ def urgency(result: ResultRecord) -> int:
     if result.verdict == "refuted" or (result.change and result.change.state == "regressed"):
         return 0
     return 1 if result.verdict == "error" else 2
-
-
-def ends(claims: Iterable[ClaimOutcome]) -> list[float]:
-    """The numbers that claims state, onto which no estimate may be rounded."""
-    return [end for claim in claims for end in (claim.bound, claim.low, claim.high) if isinstance(end, int | float)]
 
 
 def bound_text(claim: ClaimOutcome) -> str:

@@ -88,12 +88,12 @@ def _snapshots(path: Path) -> dict[str, Snapshot]:
         is_open = result.verdict is Verdict.INCONCLUSIVE and result.reason is not None
         if is_open or e is None or e.value is None or e.low is None or e.high is None:
             continue
-        about = (e.confidence_level, e.exact)
+        level = e.confidence_level
         if e.compared_as is not None:
             scale, value = e.compared_as
-            snapshots[result.key] = Snapshot(value, value, value, *about, scale, e.unit, e.n)
+            snapshots[result.key] = Snapshot(value, value, value, level, True, scale, e.unit, e.n)  # noqa: FBT003
         else:
-            snapshots[result.key] = Snapshot(e.value, e.low, e.high, *about, e.name, e.unit, e.n)
+            snapshots[result.key] = Snapshot(e.value, e.low, e.high, level, e.exact, e.name, e.unit, e.n)
     return snapshots
 
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from embcheck.baseline.file import Entry
-    from embcheck.checks.check import Check
+    from embcheck.checks.check import Check, GateMode
     from embcheck.checks.record import Json, ModelRecord, Report, State
     from embcheck.config.config import Config
     from embcheck.run.budget import Budget
@@ -123,6 +123,12 @@ class Session:
         self._tables: dict[Model, Loaded] = {}
         self._failed: dict[Model, EmbcheckError] = {}
 
+    @property
+    def _family_wise(self) -> GateMode | None:
+        """What decides which results pass, where permutation tests are judged as one family."""
+        gate = self.policy.gate
+        return None if not self.settings.family_wise else "claims" if gate is None else gate.mode
+
     def loaded(self, *models: Model) -> tuple[Loaded, ...]:
         """The tables of some models, after all others were let go. One that failed to load is not tried again."""
         for model in models:
@@ -151,7 +157,8 @@ class Session:
         A property that is written wrongly, or whose second model fails to load, gives an error result. So does one that
         raises anything else, unless the session does not isolate: pytest shows that better.
         """
-        alias, settings = models[0].spec.alias, settings or self.settings
+        alias, gate = models[0].spec.alias, self.policy.gate
+        settings = self._settings_for(alias, check, settings or self.settings)
         expected = self.policy.expected(alias, check)
         try:
             tables = tuple(loaded.table for loaded in self.loaded(*models))
@@ -162,7 +169,7 @@ class Session:
                 result = climb(result, tables[0], settings)
             _ = result.record  # what JSON can't hold is the property's fault, and is to be heard of here
             sources.refuse_changed()
-            return result if self.policy.gate is None else self.policy.gate.apply(alias, result, tables[0], settings)
+            return result if gate is None else gate.apply(alias, result, tables[0], settings)
         except EmbcheckError as error:
             return error_result(check, str(error), expected=expected)
         except (Exception, SystemExit) as error:
@@ -175,7 +182,11 @@ class Session:
         loaded = self.known(model)
         if loaded is None or not self.policy.keeps_entries:
             return None
-        return entry_of(result, loaded.table, self.settings)
+        return entry_of(result, loaded.table, self._settings_for(model.spec.alias, result.check, self.settings))
+
+    def _settings_for(self, alias: str, check: Check, settings: Settings) -> Settings:
+        gate = self.policy.gate
+        return settings if gate is None else gate.settings_for(alias, check, settings)
 
     def run(self, checks: Sequence[Check], *, device: str | None = None, budget: Budget | None = None) -> Run:
         """Run every check on every model, and every one of pairs on each pair, as a report.
@@ -224,9 +235,9 @@ class Session:
         else:
             rows = max(2, population_of(loaded.table).rows)
             results = budget.spend(by_place, measured, self.settings, rows=rows, spent=loaded.seconds)
-        entries = (entry_of(r, loaded.table, self.settings) for r in results) if self.policy.keeps_entries else ()
+        entries = (self.entry(result, model) for result in results)
         return _ModelRun(
-            model_record(model.spec, loaded.table, [result.record for result in results]),
+            model_record(model.spec, loaded.table, [r.record for r in results], family_wise=self._family_wise),
             results,
             loaded.timing | {"results": {result.check.label: result.seconds for result in results}},
             str(loaded.table.vectors.device),
@@ -250,7 +261,8 @@ class _ModelRun:
         adjusted = {result.key: result for result in self.record.results}
         for result in self.results:
             record = adjusted[result.check.key]
-            yield replace(result, nulls=record.nulls, change=record.change)
+            about = {name: getattr(record, name) for name in ("nulls", "change", "claims", "verdict", "reason")}
+            yield replace(result, **about)
 
 
 def _blame(error: BaseException, check: Check) -> str:
@@ -291,7 +303,8 @@ def prepare(config: Config, specs: Sequence[ModelSpec]) -> list[str]:
         raise UsageError(
             f"baseline-dir {str(config.baseline_dir)!r}: no such folder; make baselines with: embcheck baseline update"
         )
-    return sources.announce(specs)
+    on_seeds = (gate.on_seeds(spec.alias, config.settings.seed) for spec in specs)
+    return [*sources.announce(specs), *filter(None, on_seeds)]
 
 
 def all_checks(config: Config, specs: Sequence[ModelSpec] = ()) -> list[Check]:

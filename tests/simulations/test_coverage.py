@@ -109,7 +109,7 @@ def test_gain_intervals_cover_when_pairs_are_redrawn(monkeypatch, real):
     Drawn without replacement from about 119 pairs, samples vary less than pairs from an unlimited population, by the
     finite-population correction: what the interval is wide is corrected by it here.
     """
-    monkeypatch.setattr(analogy_gain, "MAX_PAIRS", 1_000)
+    monkeypatch.setattr(analogy_gain, "COST", 1e13)
     (relation,) = lexicons.relations("past_tense")
     forms = forms_of(real)
     words = analogy_gain._resolve(real, relation, forms)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
-from embcheck.claims import UNMEASURED
+from embcheck.claims import UNMEASURED, ends
 from embcheck.reports import published
 from embcheck.reports.text import number, safe, wrap
 from embcheck.reports.wording import (
@@ -18,7 +18,6 @@ from embcheck.reports.wording import (
     change_text,
     control_text,
     counts,
-    ends,
     in_order,
     is_known_exception,
     ladder_text,
@@ -166,6 +165,8 @@ def _details(result: ResultRecord, estimate: EstimateRecord, seed: int, encoding
     if len(result.claims) > 1:
         yield _block("claims", [f"{bound_text(claim)} ({claim.verdict})" for claim in result.claims])
     level = f"{number(100 * estimate.confidence_level)}% interval by {estimate.method}"
+    if result.change is not None and result.change.seed is not None:
+        seed = result.change.seed
     yield _block("how", [*([] if estimate.exact else [level]), f"seed {seed}"])
     if (change := result.change) and change.value is not None:
         chance = [] if change.p_adjusted is None else [f"p = {change.p_adjusted:.2g} of {change.family} compared"]

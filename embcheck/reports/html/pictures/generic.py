@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from embcheck.claims import ends
 from embcheck.reports.html import vega
 from embcheck.reports.html.pictures.registry import EVERY, LADDER, figure, picture
 from embcheck.reports.text import number
-from embcheck.reports.wording import RUNGS, bound_text, ends, ladder_text
+from embcheck.reports.wording import RUNGS, bound_text, ladder_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
