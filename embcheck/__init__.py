@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from embcheck import lexicons, measures, nulls, published, strategies
+    from embcheck import lexicons, measures, needs, nulls, published, strategies
     from embcheck.api import check, load
     from embcheck.claims import Verdict, above, agrees, beats, below, claim, within
     from embcheck.errors import EmbcheckError, NotMeasurable
@@ -34,6 +34,7 @@ __all__ = [
     "lexicons",
     "load",
     "measures",
+    "needs",
     "nulls",
     "published",
     "strategies",
@@ -55,7 +56,7 @@ _HOME = {
     "load": "api",
     "within": "claims",
 }
-_MODULES = frozenset({"lexicons", "measures", "nulls", "published", "strategies"})
+_MODULES = frozenset({"lexicons", "measures", "needs", "nulls", "published", "strategies"})
 
 
 def __getattr__(name: str) -> Any:

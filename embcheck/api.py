@@ -86,6 +86,7 @@ def check(  # noqa: PLR0913 - the options of the command line, all by keyword
     dtype: str | None = None,
     population: Population | None = None,
     control: bool = False,
+    explain: bool = False,
     max_seconds: float | None = None,
 ) -> Run:
     """Check properties on a model. Reads no configuration: what is not given has its default.
@@ -113,6 +114,8 @@ def check(  # noqa: PLR0913 - the options of the command line, all by keyword
         As in ``load``; by default ``known``, or what an ``EmbeddingTable`` has.
     control
         Also run each check on 20 random tables, where it must not hold.
+    explain
+        Also measure each claim that holds on tables that keep more and more of the model's, and say which is enough.
     max_seconds
         How long the checks of each model may take, reading it included. Where that is too short, estimates are over
         fewer probes, with the wider intervals that go with it, and checks that don't fit are skipped. What is left out
@@ -135,7 +138,7 @@ def check(  # noqa: PLR0913 - the options of the command line, all by keyword
     if device != "auto":
         sources.resolve_device(device)
     budget = None if max_seconds is None else Budget(max_seconds)
-    return Session(models, settings, control=control).run(checks, budget=budget)
+    return Session(models, settings, control=control, explain=explain).run(checks, budget=budget)
 
 
 def _expanded(model: Any) -> tuple[Any, ...]:

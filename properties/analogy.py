@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from embcheck import above, below, claim, lexicons, measures
+from embcheck import above, below, claim, lexicons, measures, needs
 
 if TYPE_CHECKING:
     from embcheck import EmbeddingTable, Estimate
 
 
-@claim(below(11), margin=0.05, bad="down", analogy=lexicons.analogies())
+@claim(below(11), margin=0.05, bad="down", needs=needs.words("analogy"), analogy=lexicons.analogies())
 def analogy_rank(table: EmbeddingTable, analogy: lexicons.Analogy) -> Estimate:
     """The target of a - b + c is among the ten nearest words, the three source words left out.
 
@@ -21,7 +21,7 @@ def analogy_rank(table: EmbeddingTable, analogy: lexicons.Analogy) -> Estimate:
     return measures.analogy_rank(table, analogy)
 
 
-@claim(above(0.02), margin=0.05, bad="down", relation=lexicons.relations())
+@claim(above(0.02), margin=0.05, bad="down", needs=needs.pairs("relation"), relation=lexicons.relations())
 def analogy_gain(table: EmbeddingTable, relation: lexicons.Relation) -> Estimate:
     """Analogy arithmetic ranks targets higher than the best of its controls does.
 

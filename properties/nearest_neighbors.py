@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from embcheck import above, beats, claim, lexicons, measures, nulls
+from embcheck import above, beats, claim, lexicons, measures, needs, nulls
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     beats(nulls.shuffled_categories),
     margin=0.05,
     bad="down",
+    needs=needs.groups("categories", only="category"),
     categories=lexicons.categories("kinds"),
     category=lexicons.categories("kinds")[0].names,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from embcheck import above, beats, claim, lexicons, measures, nulls
+from embcheck import above, beats, claim, lexicons, measures, needs, nulls
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     beats(nulls.frequency_matched_pairs),
     margin=0.02,
     bad="down",
+    needs=needs.pairs("relation"),
     relation=lexicons.relations("plural"),
 )
 def plural_direction_consistency(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from embcheck import above, beats, claim, lexicons, measures, nulls
+from embcheck import above, beats, claim, lexicons, measures, needs, nulls
 
 if TYPE_CHECKING:
     import numpy as np
@@ -12,7 +12,14 @@ if TYPE_CHECKING:
     from embcheck import EmbeddingTable, Estimate
 
 
-@claim(above(0.55), beats(nulls.shuffled_pairs), margin=0.02, bad="down", relation=lexicons.related())
+@claim(
+    above(0.55),
+    beats(nulls.shuffled_pairs),
+    margin=0.02,
+    bad="down",
+    needs=needs.pairs("relation"),
+    relation=lexicons.related(),
+)
 def related_word_pairs(table: EmbeddingTable, relation: lexicons.Relation, rng: np.random.Generator) -> Estimate:
     """A word is nearer by cosine to a related word than words of different pairs are to each other.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from embcheck import above, beats, claim, lexicons, measures, nulls
+from embcheck import above, beats, claim, lexicons, measures, needs, nulls
 
 if TYPE_CHECKING:
     import numpy as np
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from embcheck import EmbeddingTable, Estimate
 
 
-@claim(above(0.6), beats(nulls.random_axes), margin=0.1, bad="down", axis=lexicons.axes())
+@claim(above(0.6), beats(nulls.random_axes), margin=0.1, bad="down", needs=needs.pairs("axis"), axis=lexicons.axes())
 def semantic_axes(table: EmbeddingTable, axis: lexicons.Axis, rng: np.random.Generator) -> Estimate:
     """The axis between two poles tells on which side a word lies that it was not built from.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from embcheck import above, beats, claim, lexicons, measures, nulls
+from embcheck import above, beats, claim, lexicons, measures, needs, nulls
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     beats(nulls.shuffled_categories),
     margin=0.02,
     bad="down",
+    needs=needs.groups("categories"),
     categories=lexicons.categories("eight"),
 )
 def semantic_categories(table: EmbeddingTable, categories: lexicons.Categories, rng: np.random.Generator) -> Estimate:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from embcheck import above, beats, claim, lexicons, measures, nulls
+from embcheck import above, beats, claim, lexicons, measures, needs, nulls
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     beats(nulls.shuffled_pairs),
     margin=0.02,
     bad="down",
+    needs=(needs.layers(), needs.pairs("relation")),
     weights=("mlp_in", "mlp_out", "value"),
     layer=0,
     relation=lexicons.related(),
@@ -39,6 +40,7 @@ def token_neuron_profiles(
     beats(nulls.rotated_neurons),
     margin=0.1,
     bad="down",
+    needs=(needs.layers(), needs.pairs("relation")),
     weights=("mlp_in", "mlp_out"),
     layer=0,
     relation=lexicons.related(),

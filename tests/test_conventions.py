@@ -24,6 +24,7 @@ PUBLIC = {
     "lexicons",
     "load",
     "measures",
+    "needs",
     "nulls",
     "published",
     "strategies",

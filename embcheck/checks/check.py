@@ -13,7 +13,7 @@ from embcheck.settings import in_ci
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from embcheck.checks.record import Change, Control, Json, NullResult
+    from embcheck.checks.record import Change, Control, Json, Ladder, NullResult
     from embcheck.claims import Bound, ClaimOutcome, Declaration
     from embcheck.estimate import Estimate
 
@@ -76,6 +76,8 @@ class Result:
     reason: str | None = None
     expected: bool = True
     seconds: float = 0.0
+    ladder: Ladder | None = None
+    """The simplest structure with which the claim holds, where that was asked for."""
     change: Change | None = None
     """The change against the baseline."""
     gate: GateMode = "claims"
@@ -118,6 +120,7 @@ class Result:
             details={} if estimate is None else plain(estimate.details),
             counterexamples=() if estimate is None else tuple(plain(estimate.counterexamples)),
             reason=self.reason,
+            ladder=self.ladder,
             expected=self.expected,
         )
 
@@ -125,11 +128,14 @@ class Result:
 def judge(verdict: Verdict, *, expected: bool = True, vacuous: bool = False) -> bool:
     """Whether a verdict passes.
 
-    Only HOLDS does. A check that is expected not to hold passes where it does not, and fails where it does (the
-    exception has become wrong); an error never passes. A skipped check passes outside continuous integration only.
+    Only HOLDS does, and what the model cannot have is no failure. A check that is expected not to hold passes where it
+    does not, and fails where it does (the exception has become wrong); an error never passes. A skipped check passes
+    outside continuous integration only.
     """
     if verdict is Verdict.ERROR or vacuous:
         return False
+    if verdict is Verdict.NOT_APPLICABLE:
+        return True
     if not expected:
         return verdict is not Verdict.HOLDS
     return verdict is Verdict.HOLDS or (verdict is Verdict.SKIPPED and not in_ci())
@@ -160,7 +166,7 @@ def error_result(check: Check, message: str, *, expected: bool = True) -> Result
     return Result(check, Verdict.ERROR, claims=claims, reason=message, expected=expected)
 
 
-def skipped_result(check: Check, reason: str, *, expected: bool = True) -> Result:
-    """The result of a check that was not run, or could not be measured."""
-    claims = claim_outcomes(check.declaration.claims, None, Verdict.SKIPPED)
-    return Result(check, Verdict.SKIPPED, claims=claims, reason=reason, expected=expected)
+def skipped_result(check: Check, reason: str, *, expected: bool = True, verdict: Verdict = Verdict.SKIPPED) -> Result:
+    """The result of a check that was not run, could not be measured, or is not about the model."""
+    claims = claim_outcomes(check.declaration.claims, None, verdict)
+    return Result(check, verdict, claims=claims, reason=reason, expected=expected)

@@ -74,6 +74,27 @@ class Control(Struct, frozen=True):
     vacuous: bool
 
 
+class Rung(Struct, frozen=True):
+    """What a property gives on tables that keep one thing more: the mean of some draws, and their range."""
+
+    name: Name
+    value: Number
+    low: Number
+    high: Number
+    suffices: bool
+
+
+class Ladder(Struct, frozen=True):
+    """The simplest structure with which a claim holds; null where it takes more than every rung keeps."""
+
+    suffices: str | None
+    value: Annotated[Number, Meta(description="Of the real table, on the rows that were drawn.")]
+    scale: str
+    rows: Count
+    draws: Positive
+    rungs: tuple[Rung, ...]
+
+
 class Change(Struct, frozen=True, kw_only=True):
     """The change against the baseline. Numbers are null where nothing was compared."""
 
@@ -121,6 +142,7 @@ class ResultRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     details: Json
     counterexamples: tuple[Json, ...]
     reason: str | None
+    ladder: Annotated[Ladder | None, Meta(description="With --explain, of a claim that holds.")] = None
     expected: Annotated[bool, Meta(description="False, or absent: for a check that is configured not to hold.")] = True
 
     @property

@@ -81,7 +81,7 @@ def _exceptions(report: Report) -> dict[str, dict[str, str]]:
         for result in model.results:
             if result.verdict is Verdict.ERROR:
                 raise EmbcheckError(f"{result.label} can't be run: {result.reason}; nothing was written")
-            if result.verdict is not Verdict.HOLDS and result.expected:
+            if result.expected and result.verdict not in {Verdict.HOLDS, Verdict.NOT_APPLICABLE}:
                 why = " ".join((result.reason or result.verdict).split())
                 exceptions.setdefault(model.alias, {})[result.label] = why
     return exceptions

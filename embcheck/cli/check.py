@@ -11,7 +11,7 @@ from embcheck import files
 from embcheck.checks import collect
 from embcheck.checks.check import checks_of
 from embcheck.checks.record import version
-from embcheck.claims import Verdict
+from embcheck.claims import UNMEASURED, Verdict
 from embcheck.cli.common import FAILED, NOTHING_RAN, OK, USAGE, notice, options, show_lines
 from embcheck.config.config import resolve
 from embcheck.config.models import needed
@@ -89,7 +89,7 @@ def check_and_deliver(config: Config, models: Sequence[ModelSpec]) -> int:
 def _exit_code(config: Config, run: Run) -> int:
     if run.load_errors:
         return USAGE
-    if all(r.verdict is Verdict.SKIPPED and (r.change is None or r.passed) for r in run.results):
+    if all(r.verdict in UNMEASURED and (r.change is None or r.passed) for r in run.results):
         return NOTHING_RAN
     return OK if run.passed and not session.fails_unused(config, run.report) else FAILED
 

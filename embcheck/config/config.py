@@ -59,6 +59,7 @@ class Config:
     properties: tuple[Path, ...]
     """More property files or folders."""
     control: bool
+    explain: bool
     json: Path | None
     html: Path | None
     show: Literal["fail", "all", "none"]

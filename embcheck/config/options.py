@@ -107,6 +107,12 @@ OPTIONS = (
         help="Also run each check on 20 random tables; one that holds there is vacuous, and fails.",
     ),
     Option(
+        "explain",
+        "flag",
+        default=False,
+        help="Also say what each claim that holds rests on: noise, the mean, the covariance, or more than these.",
+    ),
+    Option(
         "gate",
         "text",
         None,

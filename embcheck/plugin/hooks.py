@@ -73,7 +73,8 @@ class State:
                 self.misconfigured = error
             models = [model_of(self.config, spec) for spec in specs]
             policy = Policy.of(self.config)
-            self.opened = Session(models, self.config.settings, policy, control=self.config.control, isolates=False)
+            asked = {"control": self.config.control, "explain": self.config.explain}
+            self.opened = Session(models, self.config.settings, policy, **asked, isolates=False)
         return self.opened
 
     @property

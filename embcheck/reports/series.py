@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
+from embcheck.claims import UNMEASURED
 from embcheck.reports.text import number, safe, wrap
 from embcheck.reports.wording import WIDTH, Line
 
@@ -136,7 +137,7 @@ def lines(rows: Iterable[Json], *, encoding: str = "utf-8") -> Iterator[Line]:
         failed = failure(line)
         who = safe(f"{line.label}  {line.model}", 200, encoding=encoding)
         pieces = [who, safe(_outcome(line, failed), 300, encoding=encoding)]
-        style: Style = "fail" if failed else "dim" if line.points[-1].verdict == "skipped" else "pass"
+        style: Style = "fail" if failed else "dim" if line.points[-1].verdict in UNMEASURED else "pass"
         word = {"fail": "FAIL", "dim": "skip", "pass": "pass"}[style]
         yield from (Line(text, style) for text in wrap(pieces, width=WIDTH, first=f"{word}  ", indent=" " * 6))
 

@@ -21,12 +21,14 @@ from embcheck.baseline.tokens import entry_of
 from embcheck.checks import collect
 from embcheck.checks.check import Result, checks_of, error_result
 from embcheck.checks.evaluate import evaluate
+from embcheck.checks.ladder import climb
 from embcheck.config import models as named_models
 from embcheck.config import per_model
 from embcheck.errors import ConfigError, EmbcheckError, UsageError
 from embcheck.progress import track
 from embcheck.reports import outputs
 from embcheck.run.document import Run, model_record, population_of, report
+from embcheck.run.rows import note_of_broken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -63,6 +65,12 @@ class Loaded:
     def record(self) -> ModelRecord:
         """Its place in the report, without results."""
         return model_record(self.spec, self.table)
+
+    @property
+    def note(self) -> str | None:
+        """What is to be said first, of a table with broken rows."""
+        population = population_of(self.table)
+        return note_of_broken(population.rows, population.excluded)
 
     @property
     def timing(self) -> Json:
@@ -102,13 +110,14 @@ class Session:
         policy: Policy | None = None,
         *,
         control: bool = False,
+        explain: bool = False,
         isolates: bool = True,
         keeps_all: bool = False,
     ) -> None:
         self.models = tuple(models)
         self.settings = settings
         self.policy = policy or Policy()
-        self._control = control
+        self._control, self._explain = control, explain
         self._isolates = isolates
         self._keeps_all = keeps_all
         self._tables: dict[Model, Loaded] = {}
@@ -149,6 +158,8 @@ class Session:
             sources.refuse_changed()
             subject = tables if check.declaration.of_pairs else tables[0]
             result = evaluate(check, subject, settings, control=self._control, expected=expected)
+            if self._explain:
+                result = climb(result, tables[0], settings)
             _ = result.record  # what JSON can't hold is the property's fault, and is to be heard of here
             sources.refuse_changed()
             return result if self.policy.gate is None else self.policy.gate.apply(alias, result, tables[0], settings)
@@ -219,7 +230,7 @@ class Session:
             results,
             loaded.timing | {"results": {result.check.label: result.seconds for result in results}},
             str(loaded.table.vectors.device),
-            notes=loaded.table.provenance.notes,
+            notes=(*filter(None, [loaded.note]), *loaded.table.provenance.notes),
             entries=tuple(entry for entry in entries if entry is not None),
         )
 
@@ -335,7 +346,7 @@ def run_configured(
             policy, adapt=lambda alias, check: adapt(alias, check) if only in {alias, check.other} else None
         )
     models = [model_of(config, spec) for spec in specs]
-    session = Session(models, config.settings, policy, control=config.control)
+    session = Session(models, config.settings, policy, control=config.control, explain=config.explain)
     run = session.run(checks, device=str(sources.resolve_device(config.device)))
     unused = {spec.alias: unused_entries(config, spec.alias, specs=specs) for spec in specs}
     records = (structs.replace(model, unused=unused[model.alias]) for model in run.report.models)

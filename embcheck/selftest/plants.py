@@ -39,6 +39,7 @@ __all__ = ["PLANTED", "ROWS", "SHAPES", "WIDTH", "Stage", "plant_of", "shaped", 
 ROWS, WIDTH = 1_500, 32
 SHAPES = ("heterogeneous", "heavy lengths", "clustered", "shifted")
 BYTES = tuple(f"<0x{byte:02X}>" for byte in range(0x80, 0xA0))
+CONTROLS = tuple(map(chr, range(0x01, 0x20)))
 _ROUNDS = 20  # of asking: a check may ask for the next words only once it has found the first
 _DECOYS = 3  # rows near what the words of a pair share, so that no word of the question is near enough
 
@@ -106,12 +107,12 @@ def shaped(
 def stage_of(check: Check, *, rows: int = ROWS, width: int = WIDTH) -> Stage:
     """A stage with the tokens that a check needs.
 
-    They are characters, bytes, the words of its parameters, every word that it asks the vocabulary for when it runs,
-    and made-up words up to ``rows``.
+    They are characters, bytes, control characters, the words of its parameters, every word that it asks the
+    vocabulary for when it runs, and made-up words up to ``rows``.
     """
     words = dict.fromkeys(w for value in check.params.values() for w in getattr(value, "words", ()))
     for _ in range(_ROUNDS):
-        known = dict.fromkeys([*characters(), *BYTES, *words])
+        known = dict.fromkeys([*characters(), *BYTES, *CONTROLS, *words])
         made_up = (word for number in count() if (word := filler(number)) not in known)
         vocabulary = _Vocabulary([*known, *islice(made_up, max(0, rows - len(known)))])
         table = EmbeddingTable.from_arrays(torch.zeros(len(vocabulary.tokens), width), vocabulary.tokens)
@@ -218,9 +219,9 @@ def _clusters(noise: _Noise) -> NDArray[np.float32]:
 
 
 def _along_an_arc(noise: _Noise) -> NDArray[np.float32]:
-    """Words in order lie along half a circle."""
-    vectors, rows = noise.vectors, noise.rows(noise.given.words)
-    angles = np.linspace(0, np.pi, len(rows), dtype=np.float32)[:, None]
+    """Words in order lie along half a circle, those of a cyclic order round a whole one."""
+    vectors, rows, cyclic = noise.vectors, noise.rows(noise.given.words), noise.given.cyclic
+    angles = np.linspace(0, (1 + cyclic) * np.pi, len(rows), endpoint=not cyclic, dtype=np.float32)[:, None]
     x, y = noise.directions(2)
     vectors[rows] = 0.3 * vectors[rows] + np.cos(angles) * x + np.sin(angles) * y
     return vectors
@@ -276,6 +277,7 @@ PLANTED: Mapping[str, tuple[Callable[[_Noise], NDArray[np.float32]], str | None]
         "axis_accuracy": (_poles, "axis"),
         "background_cosine": (_shifted(2.0), None),
         "category_separation": (_clusters, "categories"),
+        "constant_length_share": (_unit_length, None),
         "mean_cosine": (_shifted(0.1), None),
         "metric_agreement": (_uneven_lengths, None),
         "negative_share_difference": (_turned_class, "token_class"),
@@ -287,7 +289,6 @@ PLANTED: Mapping[str, tuple[Callable[[_Noise], NDArray[np.float32]], str | None]
         "order_agreement": (_along_an_arc, "sequence"),
         "participation_share": (_few_directions, None),
         "related_pair_auc": (_near_partners, "relation"),
-        "unit_length_share": (_unit_length, None),
         "untrained_share": (_short_rows, None),
     }
 )

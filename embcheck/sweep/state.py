@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from embcheck.checks.check import error_result, judge
-from embcheck.claims import Verdict
+from embcheck.claims import UNMEASURED, Verdict
 from embcheck.config import per_model as adapting
 from embcheck.config.per_model import PerModel
 from embcheck.reports.series import series_of
@@ -183,7 +183,7 @@ class Sweep:
         for row in (*self.store.rows.values(), *rows):
             if has_value(row):
                 first[series_of(row)] = min(row["step"], first.get(series_of(row), row["step"]))
-        lost = [r for r in rows if r["verdict"] == "skipped" and first.get(series_of(r), r["step"]) < r["step"]]
+        lost = [r for r in rows if r["verdict"] in UNMEASURED and first.get(series_of(r), r["step"]) < r["step"]]
         for row in lost:
             row["outcome"] = "fail"
         return rows, len(lost)

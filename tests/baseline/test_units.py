@@ -104,14 +104,20 @@ def test_near_ties_count_in_part():
     assert ranking.soft_rank("target", ("far", "tied")) == pytest.approx(1.25, abs=1e-4)
 
 
+def test_a_broken_row_leaves_its_token_where_it_was(table):
+    """A baseline knows the same tokens of a checkpoint in which a row died: none was added, removed or moved."""
+    vectors = table.vectors.clone()
+    vectors[table.population[7]] = float("nan")
+    old, new = checkpoint_of(table, 0), checkpoint_of(table.with_vectors(vectors), 0)
+    assert (old.tokens_sha256, old.known_rows) == (new.tokens_sha256, new.known_rows)
+
+
 def test_rows_that_became_tokens_are_left_out_of_the_shared_ones(table):
     """Reserved rows stay, for others are compared with them; what has become a token since does not."""
     old = checkpoint_of(table, 0)
     taken = int(np.flatnonzero(table.vocabulary.status == RowStatus.UNUSED)[5])
     grown = table.with_vectors(table.vectors)
-    status = grown.status.copy()
-    status[taken] = RowStatus.KNOWN
-    object.__setattr__(grown, "status", status)
+    object.__setattr__(grown, "ordinary", np.sort(np.append(table.ordinary, taken)))
     shared = _shared(old, grown)
     assert len(shared.vectors) == len(table.vectors) - 1
     assert shared.tokens_sha256 == table.tokens_sha256

@@ -14,7 +14,7 @@ from embcheck.estimate import Estimate
 from embcheck.settings import Settings, current
 from embcheck.table import EmbeddingTable
 
-HOLDS, REFUTED, INCONCLUSIVE, SKIPPED, ERROR = Verdict
+HOLDS, REFUTED, INCONCLUSIVE, SKIPPED, NOT_APPLICABLE, ERROR = Verdict
 
 
 @pytest.fixture
@@ -187,13 +187,14 @@ PASSES = {
     REFUTED: (False, False, True),
     INCONCLUSIVE: (False, False, True),
     SKIPPED: (True, False, True),
+    NOT_APPLICABLE: (True, True, True),
     ERROR: (False, False, False),
 }
 
 
 @pytest.mark.parametrize("verdict", Verdict)
 def test_what_passes(monkeypatch, verdict):
-    """Only HOLDS passes; skipped does outside CI; a known exception must not hold; an error never passes."""
+    """Only HOLDS passes, and what is not about the model; skipped does outside CI, exceptions where they don't hold."""
     outside, inside, excepted = PASSES[verdict]
     for value, expected in (("", outside), ("0", outside), ("false", outside), ("true", inside), ("1", inside)):
         monkeypatch.setenv("CI", value)

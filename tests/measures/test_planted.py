@@ -70,7 +70,7 @@ def test_negated_characters_are_anti_aligned(verdict, noise):
     assert found.verdict is Verdict.HOLDS
     assert [(run["first"], run["last"]) for run in found.estimate.details["negative_id_runs"]] == [(0, 93)]
     assert verdict(shifted, function, token_class="ascii").verdict is not Verdict.HOLDS
-    assert verdict(flipped, function, token_class="byte").verdict is Verdict.SKIPPED
+    assert verdict(flipped, function, token_class="byte").verdict is Verdict.NOT_APPLICABLE
 
 
 def test_a_plural_direction_is_found(verdict, noise, at):

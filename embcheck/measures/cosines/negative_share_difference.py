@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Stratum", "class_rows", "comparable", "negative_share_difference", "strata"]
 
-KINDS = {"ascii": TokenKind.ASCII_CHARACTER, "byte": TokenKind.BYTE}
+KINDS = {"ascii": TokenKind.ASCII_CHARACTER, "byte": TokenKind.BYTE, "control": TokenKind.CONTROL}
 MIN_CLASS, MIN_COMPARATORS = 5, 5
 DETAIL_COMPARATORS = 1_000  # of the difference without strata, a detail
 _GAP = 2  # ids of other rows inside a run
@@ -63,7 +63,8 @@ def negative_share_difference(
     Parameters
     ----------
     token_class
-        ``"ascii"`` or ``"byte"``, or the rows of a class of one's own.
+        ``"ascii"``, ``"byte"`` or ``"control"`` (only white space and control characters), or the rows of
+        a class of one's own.
 
     Raises
     ------
@@ -114,7 +115,7 @@ def class_rows(table: EmbeddingTable, token_class: str | Sequence[int]) -> Ints:
 
 def comparable(table: EmbeddingTable, members: Ints) -> Ints:
     """Population rows outside the class that are neither single ASCII characters, bytes nor control characters."""
-    apart = [table.of_kind(kind) for kind in (TokenKind.ASCII_CHARACTER, TokenKind.BYTE, TokenKind.CONTROL)]
+    apart = [table.of_kind(kind) for kind in KINDS.values()]
     return np.setdiff1d(table.population, np.concatenate([members, *apart]))
 
 
@@ -258,6 +259,7 @@ def negative_runs(table: EmbeddingTable) -> list[Details]:
         {
             "first": int(run[0]),
             "last": int(run[-1]),
+            "anchors": len(anchors),  # that the share is of; `by_token` has those of all rows
             "mean_negative_share": math.fsum(of[int(row)] for row in run) / len(run),
             "tokens": [table.token(int(row)) for row in run[:12]],
         }

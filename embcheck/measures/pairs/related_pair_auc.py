@@ -232,8 +232,8 @@ def _sums(table: EmbeddingTable, lists: Comparisons) -> list[Details]:
     for query, row, (a, b, target) in zip(unit(queries), best, asked, strict=True):
         single = len(targets.rows[index[target]]) == 1
         own = forms.find(target) if single else None
-        cosine = float(query @ goals[index[target]]) if own is None else float(row[own])
-        ahead = row >= cosine
+        cosine = float(query @ goals[index[target]])
+        ahead = row >= (cosine if own is None else row[own])
         ahead[[form for word in (a, b) if (form := forms.find(word)) is not None]] = False
         if own is not None:
             ahead[own] = False

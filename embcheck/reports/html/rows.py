@@ -18,13 +18,21 @@ if TYPE_CHECKING:
     from embcheck.checks.record import ModelRecord, Report, ResultRecord
     from embcheck.claims import ClaimOutcome
 
-GLYPHS = {"holds": "\u2713", "refuted": "\u2717", "inconclusive": "?", "skipped": "\u2013", "error": "!"}
+GLYPHS = {
+    "holds": "\u2713",
+    "refuted": "\u2717",
+    "inconclusive": "?",
+    "skipped": "\u2013",
+    "error": "!",
+    "not_applicable": "\u2205",
+}
 _WORDS = {
     "holds": "the claim holds",
     "refuted": "the claim is refuted",
     "inconclusive": "the claim is undecided",
     "skipped": "not measured",
     "error": "could not be run",
+    "not_applicable": "not about this model",
 }
 _DECIMALS = 9
 _WORST = 10

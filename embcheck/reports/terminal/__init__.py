@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
+from embcheck.claims import UNMEASURED
 from embcheck.reports import published
 from embcheck.reports.text import number, safe, wrap
 from embcheck.reports.wording import (
@@ -19,6 +21,7 @@ from embcheck.reports.wording import (
     ends,
     in_order,
     is_known_exception,
+    ladder_text,
 )
 
 if TYPE_CHECKING:
@@ -41,8 +44,11 @@ def lines(report: Report, *, show: Literal["fail", "all", "none"] = "fail", enco
     for model in report.models if show != "none" else ():
         shown += _header(model, encoding)
         said: set[str] = set()
-        for result in sorted(model.results, key=_urgency):
+        own = model.results if show == "all" else [r for r in model.results if not _is_aside(r)]
+        for result in sorted(own, key=_urgency):
             shown += _check(result, report.run.seed, said, details=show == "all", encoding=encoding)
+        if aside := [result for result in model.results if _is_aside(result)]:
+            shown.append(_not_applicable(aside, encoding))
         shown.append(Line(""))
     return [*shown, counts(report.results)]
 
@@ -56,6 +62,26 @@ def _urgency(result: ResultRecord) -> int:
     if not result.passes:
         return 0
     return 2 if result.verdict == "holds" else 1
+
+
+def _is_aside(result: ResultRecord) -> bool:
+    """Whether the model cannot have what is claimed, and nothing says that it could."""
+    return result.verdict == "not_applicable" and result.passes
+
+
+def _not_applicable(results: Sequence[ResultRecord], encoding: str) -> Line:
+    """One line: which checks are not about the model, and why, as far as there is room."""
+    ids: dict[str, Counter[str]] = {}
+    for result in results:
+        ids.setdefault(str(result.reason), Counter())[result.id] += 1
+    named = [
+        ", ".join(name if n == 1 else f"{name} x{n}" for name, n in names.items()) + f" ({reason})"
+        for reason, names in ids.items()
+    ]
+    text = safe(f"n/a: {'; '.join(named)}", 4 * WIDTH, encoding=encoding)
+    if len(text) >= WIDTH:
+        text = f"n/a: {', '.join(f'{names.total()} ({reason})' for reason, names in ids.items())}"
+    return Line(safe(text, WIDTH - 1, encoding=encoding), "dim")
 
 
 def _header(model: ModelRecord, encoding: str) -> list[Line]:
@@ -81,6 +107,8 @@ def _check(result: ResultRecord, seed: int, said: set[str], *, details: bool, en
     first = f"{_headline(result):<{_WORD}}{name}"
     rows = [Line(text, _style(result)) for text in wrap(pieces, width=WIDTH, first=first, indent=_INDENT)]
     blocks: list[list[str]] = []
+    if result.ladder:
+        blocks.append(_block("rests on", ladder_text(result.ladder).split(" "), gap=" "))
     if result.reason and not (known and estimate):
         blocks.append(_prose("why", result.reason, encoding))
     if change and change.reason and change.state != "match":
@@ -96,14 +124,14 @@ def _check(result: ResultRecord, seed: int, said: set[str], *, details: bool, en
 def _headline(result: ResultRecord) -> str:
     """The verdict, or the change's state where it is the change that fails; in capitals where it fails."""
     if result.passes:
-        return str(result.verdict)
+        return "n/a" if result.verdict == "not_applicable" else str(result.verdict)
     change = result.change
     excused = result.verdict == "holds" or not result.expected
     return (change.state if change and not change.passes and excused else result.verdict).upper()
 
 
 def _style(result: ResultRecord) -> Style:
-    undecided = result.verdict in {"inconclusive", "skipped"}
+    undecided = result.verdict in {"inconclusive", *UNMEASURED}
     if not result.passes:
         return "warn" if undecided else "fail"
     return "dim" if is_known_exception(result) else "warn" if undecided else "pass"

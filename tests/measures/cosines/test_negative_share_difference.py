@@ -216,6 +216,7 @@ def test_a_run_of_negative_ids_is_found(words):
     assert [(run["first"], run["last"]) for run in runs] == [(40, 62)]
     assert runs[0]["tokens"] == tokens[40:52]
     assert runs[0]["mean_negative_share"] > 0.8
+    assert runs[0]["anchors"] == len(table.probes(200))
 
 
 def test_a_run_is_whole_though_a_class_is_smaller_or_an_id_between_is_not_in_it(words):

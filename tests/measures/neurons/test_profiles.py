@@ -400,11 +400,11 @@ def test_weights_that_say_nothing_are_not_measured(build, weights, message):
             measure(broken, relation)
 
 
-def test_tables_without_layers_are_skipped(build):
-    """Noise and word vectors belong to no model: skipped, with the reason, whatever the weights."""
+def test_tables_without_layers_are_not_asked(build):
+    """Noise and word vectors belong to no model: not applicable, whatever the weights."""
     table, relation = build(0.5)
     bare = EmbeddingTable.from_arrays(table.vectors, table.tokens)
-    assert {verdict(name, bare, relation) for name in PROPERTIES} == {Verdict.SKIPPED}
+    assert {verdict(name, bare, relation) for name in PROPERTIES} == {Verdict.NOT_APPLICABLE}
     with pytest.raises(NotMeasurable, match="has no layers"):
         agreement(bare, relation)
 

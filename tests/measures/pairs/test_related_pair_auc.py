@@ -270,6 +270,19 @@ def test_the_rank_of_a_sum_is_counted_over_all_other_forms(few_draws, lexicon_ta
         assert row["rank"] == 1 + int((scores[others] >= scores[place[target]]).sum())
 
 
+def test_the_cosine_of_a_sum_is_that_of_the_targets_own_row(few_draws, lexicon_table, rng):
+    """A variant of the target that is the sum itself lends it its place in the ranks, as any form's best, no cosine."""
+    plain = lexicon_table()
+    unit = plain.vectors.double().numpy() / plain.norms.double().numpy()[:, None]
+    small, dog, target = (unit[plain.tokens.index(word)] for word in ("small", "dog", "Chihuahua"))
+    vectors = np.vstack([plain.vectors.numpy(), small + dog]).astype(np.float32)
+    table = EmbeddingTable.from_arrays(vectors, [*plain.tokens, "CHIHUAHUA"])
+    found = measures.related_pair_auc(table, lexicons.related(), rng=rng).details["compositions"]
+    (row,) = (row for row in found if row["target"] == "Chihuahua")
+    assert row["rank"] == 1
+    assert row["cosine"] == pytest.approx(cosine(small + dog, target), abs=1e-6)
+
+
 def test_worst_pairs_are_those_that_fewest_cross_pairs_lie_below(few_draws, words, rng):
     """Counterexamples are pairs in order of their percentile among cross pairs, with the rows of both words."""
     table, relation = build(words, strength=0.3)

@@ -1,0 +1,107 @@
+"""Needs: what a property asks of a model. Of one that cannot have it the property is not asked, and is no failure.
+
+Given to ``@claim(needs=...)``. A need is called with a table and a check's parameters, and says in a few words what the
+table lacks, or nothing; a function of one's own serves as well. Importing this module imports neither torch nor numpy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from embcheck.table import EmbeddingTable
+
+    Need = Callable[[EmbeddingTable, Mapping[str, Any]], str | None]
+
+__all__ = ["groups", "layers", "pairs", "token_class", "words"]
+
+
+@dataclass(frozen=True, slots=True)
+class layers:  # noqa: N801 - reads as a word in a claim: needs=needs.layers()
+    """The table belongs to a model whose other weights can be read."""
+
+    def __call__(self, table: EmbeddingTable, parameters: Mapping[str, Any]) -> str | None:  # noqa: ARG002 - a need's
+        """What is lacking."""
+        return "no layers" if table.layers is None else None
+
+
+@dataclass(frozen=True, slots=True)
+class token_class:  # noqa: N801
+    """The population has ``at_least`` so many tokens of the class that the parameter ``of`` names."""
+
+    of: str = "token_class"
+    at_least: int = 5
+
+    def __call__(self, table: EmbeddingTable, parameters: Mapping[str, Any]) -> str | None:
+        """What is lacking."""
+        from embcheck.table.vocabulary import TokenKind
+
+        name = str(parameters[self.of])
+        kinds = [kind for kind in TokenKind if kind.name.lower() == name]  # what is no kind is the measure's to refuse
+        count = len(table.of_kind(kinds[0])) if kinds else self.at_least
+        return f"{count} {name} tokens" if count < self.at_least else None
+
+
+@dataclass(frozen=True, slots=True)
+class words:  # noqa: N801
+    """Of the list that the parameter ``of`` holds, ``at_least`` words are single tokens; of an analogy all 4."""
+
+    of: str
+    at_least: int = 4
+
+    def __call__(self, table: EmbeddingTable, parameters: Mapping[str, Any]) -> str | None:
+        """What is lacking."""
+        given = parameters[self.of]
+        listed = given.words[:4] if hasattr(given, "target") else given.words
+        return _lacking(sum(_are_tokens(table, listed)), len(listed), self.at_least, f"{given} words")
+
+
+@dataclass(frozen=True, slots=True)
+class pairs:  # noqa: N801
+    """Of the relation that the parameter ``of`` holds, ``at_least`` so many pairs are two single tokens."""
+
+    of: str
+    at_least: int = 3
+
+    def __call__(self, table: EmbeddingTable, parameters: Mapping[str, Any]) -> str | None:
+        """What is lacking."""
+        given = parameters[self.of]
+        listed = getattr(given, "poles", given).pairs
+        first, second = (_are_tokens(table, [pair[side] for pair in listed]) for side in (0, 1))
+        count = sum(a and b for a, b in zip(first, second, strict=True))
+        return _lacking(count, len(listed), self.at_least, f"{given} pairs")
+
+
+@dataclass(frozen=True, slots=True)
+class groups:  # noqa: N801
+    """Of the categories that the parameter ``of`` holds, two have ``at_least`` so many words that are single tokens.
+
+    Where ``only`` names the parameter with one category's name, that one has, and the others ten words and one.
+    """
+
+    of: str
+    at_least: int = 3
+    only: str | None = None
+
+    def __call__(self, table: EmbeddingTable, parameters: Mapping[str, Any]) -> str | None:
+        """What is lacking."""
+        counts = {group.name: sum(_are_tokens(table, group.words)) for group in parameters[self.of].groups}
+        if self.only is None:
+            enough = sum(count >= self.at_least for count in counts.values())
+            return _lacking(enough, len(counts), 2, f"{parameters[self.of]} categories")
+        name = parameters[self.only]
+        own, others = counts.get(name, self.at_least), sum(n for group, n in counts.items() if group != name)
+        if own < self.at_least:
+            return f"{own} {name} words"
+        return f"{others} other words" if others <= 10 else None
+
+
+def _are_tokens(table: EmbeddingTable, listed: Sequence[str]) -> list[bool]:
+    return [row is not None for row in table.rows(listed)]
+
+
+def _lacking(count: int, of: int, at_least: int, what: str) -> str | None:
+    return f"{count} of {of} {what}" if count < at_least else None
