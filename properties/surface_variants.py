@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from embcheck import EmbeddingTable, Estimate
+    from embcheck.table.spelling import Variant
 
 
 @claim(
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     needs=needs.variants("variant"),
     variant=("case", "space"),
 )
-def surface_variants(table: EmbeddingTable, variant: str, rng: np.random.Generator) -> Estimate:
+def surface_variants(table: EmbeddingTable, variant: Variant, rng: np.random.Generator) -> Estimate:
     """Two tokens of one word, which differ in case or a leading space, are nearer than tokens of different words.
 
     ``embcheck.measures.surface_variant_auc`` gives the formula. That variants of a word are among its nearest neighbors

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from embcheck.measures.cosines.negative_share_difference import negative_share_difference
     from embcheck.measures.cosines.non_negative_share import non_negative_share
     from embcheck.measures.geometry.broken_rows import broken_rows
+    from embcheck.measures.geometry.constant_length_share import constant_length_share
     from embcheck.measures.geometry.neighbor_count_skewness import neighbor_count_skewness
     from embcheck.measures.geometry.norm_frequency_correlation import norm_frequency_correlation
     from embcheck.measures.geometry.participation_share import participation_share
-    from embcheck.measures.geometry.unit_length_share import unit_length_share
     from embcheck.measures.geometry.untrained_share import untrained_share
     from embcheck.measures.models.neighbor_overlap import neighbor_overlap
     from embcheck.measures.models.published_deviation import published_deviation
@@ -43,11 +43,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "analogy_accuracy", "analogy_gain", "analogy_rank", "axis_accuracy", "background_cosine", "broken_rows",
-    "category_separation", "circulant_share", "first_letter_accuracy", "gaussian_share", "last_digit_accuracy",
-    "mean_cosine", "metric_agreement", "middle_men", "negative_share_difference", "neighbor_category_share",
-    "neighbor_count_skewness", "neighbor_overlap", "non_negative_share", "norm_frequency_correlation",
-    "offset_consistency", "order_agreement", "participation_share", "profile_agreement", "published_deviation",
-    "related_pair_auc", "residue_power", "surface_variant_auc", "unit_length_share", "untrained_share",
+    "category_separation", "circulant_share", "constant_length_share", "first_letter_accuracy",
+    "gaussian_share", "last_digit_accuracy", "mean_cosine", "metric_agreement", "middle_men",
+    "negative_share_difference", "neighbor_category_share", "neighbor_count_skewness", "neighbor_overlap",
+    "non_negative_share", "norm_frequency_correlation", "offset_consistency", "order_agreement",
+    "participation_share", "profile_agreement", "published_deviation", "related_pair_auc", "residue_power",
+    "surface_variant_auc", "untrained_share",
 ]  # fmt: skip
 
 _FAMILIES = ("cosines", "geometry", "models", "neurons", "pairs", "words")
