@@ -217,6 +217,14 @@ def _longer_first(noise: _Noise) -> NDArray[np.float32]:
     return np.asarray(noise.vectors * np.linspace(1.2, 0.8, len(noise.vectors), dtype=np.float32)[:, None])
 
 
+def _along_by_frequency(noise: _Noise) -> NDArray[np.float32]:
+    """Words lie along a direction by the logarithm of their rank."""
+    words = noise.table.of_kind(TokenKind.WORD_START)
+    place = np.log(np.arange(1, len(words) + 1, dtype=np.float32))
+    noise.vectors[words] += 0.5 * (place - place.mean())[:, None] * noise.directions()[0]
+    return noise.vectors
+
+
 def _unit_length(noise: _Noise) -> NDArray[np.float32]:
     """All rows have length 1."""
     return np.asarray(noise.vectors / np.linalg.norm(noise.vectors, axis=1, keepdims=True))
@@ -240,6 +248,7 @@ PLANTED: Mapping[str, tuple[Callable[[_Noise], NDArray[np.float32]], str | None]
         "axis_accuracy": (_poles, "axis"),
         "background_cosine": (_shifted(2.0), None),
         "category_separation": (_clusters, "categories"),
+        "frequency_r2": (_along_by_frequency, None),
         "mean_cosine": (_shifted(0.1), None),
         "metric_agreement": (_uneven_lengths, None),
         "negative_share_difference": (_turned_class, "token_class"),
