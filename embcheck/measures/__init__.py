@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from embcheck.measures.cosines.background_cosine import background_cosine
+    from embcheck.measures.cosines.coordinate_share import coordinate_share
     from embcheck.measures.cosines.gaussian_share import gaussian_share
     from embcheck.measures.cosines.mean_cosine import mean_cosine
     from embcheck.measures.cosines.metric_agreement import metric_agreement
@@ -39,9 +40,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "analogy_accuracy", "analogy_gain", "analogy_rank", "axis_accuracy", "background_cosine", "broken_rows",
-    "category_separation", "frequency_r2", "gaussian_share", "mean_cosine", "metric_agreement", "middle_men",
-    "negative_share_difference", "neighbor_category_share", "neighbor_count_skewness", "neighbor_overlap",
-    "non_negative_share", "norm_frequency_correlation", "offset_consistency", "order_agreement",
+    "category_separation", "coordinate_share", "frequency_r2", "gaussian_share", "mean_cosine", "metric_agreement",
+    "middle_men", "negative_share_difference", "neighbor_category_share", "neighbor_count_skewness",
+    "neighbor_overlap", "non_negative_share", "norm_frequency_correlation", "offset_consistency", "order_agreement",
     "participation_share", "profile_agreement", "published_deviation", "related_pair_auc", "unit_length_share",
     "untrained_share",
 ]  # fmt: skip

@@ -212,6 +212,12 @@ def _few_directions(noise: _Noise) -> NDArray[np.float32]:
     return noise.vectors
 
 
+def _loud_coordinates(noise: _Noise) -> NDArray[np.float32]:
+    """Two coordinates are large in every row."""
+    noise.vectors[:, :2] += 2
+    return noise.vectors
+
+
 def _longer_first(noise: _Noise) -> NDArray[np.float32]:
     """Lengths fall with the row, by as much as chance varies them."""
     return np.asarray(noise.vectors * np.linspace(1.2, 0.8, len(noise.vectors), dtype=np.float32)[:, None])
@@ -248,6 +254,7 @@ PLANTED: Mapping[str, tuple[Callable[[_Noise], NDArray[np.float32]], str | None]
         "axis_accuracy": (_poles, "axis"),
         "background_cosine": (_shifted(2.0), None),
         "category_separation": (_clusters, "categories"),
+        "coordinate_share": (_loud_coordinates, None),
         "frequency_r2": (_along_by_frequency, None),
         "mean_cosine": (_shifted(0.1), None),
         "metric_agreement": (_uneven_lengths, None),
