@@ -212,6 +212,12 @@ def _few_directions(noise: _Noise) -> NDArray[np.float32]:
     return noise.vectors
 
 
+def _copied_row(noise: _Noise) -> NDArray[np.float32]:
+    """One row is another's."""
+    noise.vectors[-1] = noise.vectors[0]
+    return noise.vectors
+
+
 def _loud_coordinates(noise: _Noise) -> NDArray[np.float32]:
     """Two coordinates are large in every row."""
     noise.vectors[:, :2] += 2
@@ -255,6 +261,7 @@ PLANTED: Mapping[str, tuple[Callable[[_Noise], NDArray[np.float32]], str | None]
         "background_cosine": (_shifted(2.0), None),
         "category_separation": (_clusters, "categories"),
         "coordinate_share": (_loud_coordinates, None),
+        "equal_rows": (_copied_row, None),
         "frequency_r2": (_along_by_frequency, None),
         "mean_cosine": (_shifted(0.1), None),
         "metric_agreement": (_uneven_lengths, None),
