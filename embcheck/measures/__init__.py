@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from embcheck.measures.geometry.broken_rows import broken_rows
     from embcheck.measures.geometry.equal_rows import equal_rows
     from embcheck.measures.geometry.frequency_r2 import frequency_r2
+    from embcheck.measures.geometry.kept_neighbors import kept_neighbors
     from embcheck.measures.geometry.neighbor_count_skewness import neighbor_count_skewness
     from embcheck.measures.geometry.norm_frequency_correlation import norm_frequency_correlation
     from embcheck.measures.geometry.participation_share import participation_share
@@ -41,8 +42,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "analogy_accuracy", "analogy_gain", "analogy_rank", "axis_accuracy", "background_cosine", "broken_rows",
-    "category_separation", "coordinate_share", "equal_rows", "frequency_r2", "gaussian_share", "mean_cosine",
-    "metric_agreement", "middle_men", "negative_share_difference", "neighbor_category_share",
+    "category_separation", "coordinate_share", "equal_rows", "frequency_r2", "gaussian_share", "kept_neighbors",
+    "mean_cosine", "metric_agreement", "middle_men", "negative_share_difference", "neighbor_category_share",
     "neighbor_count_skewness", "neighbor_overlap", "non_negative_share", "norm_frequency_correlation",
     "offset_consistency", "order_agreement", "participation_share", "profile_agreement", "published_deviation",
     "related_pair_auc", "unit_length_share", "untrained_share",

@@ -224,6 +224,12 @@ def _loud_coordinates(noise: _Noise) -> NDArray[np.float32]:
     return noise.vectors
 
 
+def _one_large_column(noise: _Noise) -> NDArray[np.float32]:
+    """A number so large in every row that beside it bytes leave little of the others."""
+    noise.vectors[:, 0] += 40
+    return noise.vectors
+
+
 def _longer_first(noise: _Noise) -> NDArray[np.float32]:
     """Lengths fall with the row, by as much as chance varies them."""
     return np.asarray(noise.vectors * np.linspace(1.2, 0.8, len(noise.vectors), dtype=np.float32)[:, None])
@@ -263,6 +269,7 @@ PLANTED: Mapping[str, tuple[Callable[[_Noise], NDArray[np.float32]], str | None]
         "coordinate_share": (_loud_coordinates, None),
         "equal_rows": (_copied_row, None),
         "frequency_r2": (_along_by_frequency, None),
+        "kept_neighbors": (_one_large_column, None),
         "mean_cosine": (_shifted(0.1), None),
         "metric_agreement": (_uneven_lengths, None),
         "negative_share_difference": (_turned_class, "token_class"),
