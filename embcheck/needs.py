@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     Need = Callable[[EmbeddingTable, Mapping[str, Any]], str | None]
 
-__all__ = ["groups", "layers", "pairs", "token_class", "words"]
+__all__ = ["groups", "layers", "pairs", "scripts", "token_class", "words"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +97,19 @@ class groups:  # noqa: N801
         if own < self.at_least:
             return f"{own} {name} words"
         return f"{others} other words" if others <= 10 else None
+
+
+@dataclass(frozen=True, slots=True)
+class scripts:  # noqa: N801
+    """``count`` writing systems have ``at_least`` so many tokens each."""
+
+    count: int = 3
+    at_least: int = 50
+
+    def __call__(self, table: EmbeddingTable, parameters: Mapping[str, Any]) -> str | None:  # noqa: ARG002 - a need's
+        """What is lacking."""
+        enough = sum(len(rows) >= self.at_least for rows in table.scripts.values())
+        return f"{enough} scripts of {self.at_least} tokens" if enough < self.count else None
 
 
 def _are_tokens(table: EmbeddingTable, listed: Sequence[str]) -> list[bool]:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from embcheck.measures.words.category_separation import category_separation
     from embcheck.measures.words.neighbor_category_share import neighbor_category_share
     from embcheck.measures.words.order_agreement import order_agreement
+    from embcheck.measures.words.script_accuracy import script_accuracy
 
 __all__ = [
     "analogy_accuracy", "analogy_gain", "analogy_rank", "axis_accuracy", "background_cosine", "broken_rows",
@@ -46,7 +47,7 @@ __all__ = [
     "mean_cosine", "metric_agreement", "middle_men", "negative_share_difference", "neighbor_category_share",
     "neighbor_count_skewness", "neighbor_overlap", "non_negative_share", "norm_frequency_correlation",
     "offset_consistency", "order_agreement", "participation_share", "profile_agreement", "published_deviation",
-    "related_pair_auc", "unit_length_share", "untrained_share",
+    "related_pair_auc", "script_accuracy", "unit_length_share", "untrained_share",
 ]  # fmt: skip
 
 _FAMILIES = ("cosines", "geometry", "models", "neurons", "pairs", "words")

@@ -181,6 +181,14 @@ def _clusters(noise: _Noise) -> NDArray[np.float32]:
     return vectors
 
 
+def _scripts_apart(noise: _Noise) -> NDArray[np.float32]:
+    """Tokens of a script lie around a centre of their own."""
+    scripts = list(noise.table.scripts.values())[: noise.table.width]
+    for rows, centre in zip(scripts, noise.directions(len(scripts)), strict=True):
+        noise.vectors[rows] += 0.35 * centre
+    return noise.vectors
+
+
 def _along_an_arc(noise: _Noise) -> NDArray[np.float32]:
     """Words in order lie along half a circle."""
     vectors, rows = noise.vectors, noise.rows(noise.given.words)
@@ -281,6 +289,7 @@ PLANTED: Mapping[str, tuple[Callable[[_Noise], NDArray[np.float32]], str | None]
         "order_agreement": (_along_an_arc, "sequence"),
         "participation_share": (_few_directions, None),
         "related_pair_auc": (_near_partners, "relation"),
+        "script_accuracy": (_scripts_apart, None),
         "unit_length_share": (_unit_length, None),
         "untrained_share": (_short_rows, None),
     }

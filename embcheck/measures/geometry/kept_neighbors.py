@@ -37,8 +37,9 @@ def kept_neighbors(table: EmbeddingTable, *, by: str = "int8", rng: np.random.Ge
     :math:`127 x / \max |x|` of each row; ``signs`` keeps whether each number is negative; ``prefix`` keeps the first
     quarter of the columns, as Matryoshka embeddings are cut (Kusupati et al. 2022), and ``random columns`` as many
     drawn at random, beside which a prefix means something. Rows that compress to zero are near nothing; equal cosines,
-    as signs have many, go by row id. Unit: probe tokens, 200 in hash order; interval: Student t with the finite-population correction, or betting; exact where all
-    are probed. The details have the other ways, over the first 100 probes, unless the settings say to leave them out.
+    as signs have many, go by row id. Unit: probe tokens, 200 in hash order; interval: Student t with the
+    finite-population correction, or betting; exact where all are probed. The details have the other ways, over the
+    first 100 probes, unless the settings say to leave them out.
 
     Parameters
     ----------
