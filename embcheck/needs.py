@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     Need = Callable[[EmbeddingTable, Mapping[str, Any]], str | None]
 
-__all__ = ["groups", "layers", "pairs", "scripts", "token_class", "words"]
+__all__ = ["groups", "layers", "pairs", "scripts", "tied_output", "token_class", "words"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,15 @@ class layers:  # noqa: N801 - reads as a word in a claim: needs=needs.layers()
     def __call__(self, table: EmbeddingTable, parameters: Mapping[str, Any]) -> str | None:  # noqa: ARG002 - a need's
         """What is lacking."""
         return "no layers" if table.layers is None else None
+
+
+@dataclass(frozen=True, slots=True)
+class tied_output:  # noqa: N801
+    """The table is the input embedding of a model that has an output matrix, and says that it is the same matrix."""
+
+    def __call__(self, table: EmbeddingTable, parameters: Mapping[str, Any]) -> str | None:  # noqa: ARG002 - a need's
+        """What is lacking."""
+        return None if table.layers is not None and table.layers.has_tied_output else "no output matrix that is tied"
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from embcheck.measures.geometry.norm_frequency_correlation import norm_frequency_correlation
     from embcheck.measures.geometry.participation_share import participation_share
     from embcheck.measures.geometry.unit_length_share import unit_length_share
+    from embcheck.measures.geometry.untied_rows import untied_rows
     from embcheck.measures.geometry.untrained_share import untrained_share
     from embcheck.measures.models.neighbor_overlap import neighbor_overlap
     from embcheck.measures.models.published_deviation import published_deviation
@@ -47,7 +48,7 @@ __all__ = [
     "mean_cosine", "metric_agreement", "middle_men", "negative_share_difference", "neighbor_category_share",
     "neighbor_count_skewness", "neighbor_overlap", "non_negative_share", "norm_frequency_correlation",
     "offset_consistency", "order_agreement", "participation_share", "profile_agreement", "published_deviation",
-    "related_pair_auc", "script_accuracy", "unit_length_share", "untrained_share",
+    "related_pair_auc", "script_accuracy", "unit_length_share", "untied_rows", "untrained_share",
 ]  # fmt: skip
 
 _FAMILIES = ("cosines", "geometry", "models", "neurons", "pairs", "words")
