@@ -86,6 +86,8 @@ def check(  # noqa: PLR0913 - the options of the command line, all by keyword
     dtype: str | None = None,
     population: Population | None = None,
     control: bool = False,
+    explain: bool = False,
+    family_wise: bool = False,
     max_seconds: float | None = None,
 ) -> Run:
     """Check properties on a model. Reads no configuration: what is not given has its default.
@@ -113,6 +115,10 @@ def check(  # noqa: PLR0913 - the options of the command line, all by keyword
         As in ``load``; by default ``known``, or what an ``EmbeddingTable`` has.
     control
         Also run each check on 20 random tables, where it must not hold.
+    explain
+        Also measure each claim that holds on tables that keep more and more of the model's, and say which is enough.
+    family_wise
+        Permutation tests hold only where their p-values do among all those of the model (Holm 1979).
     max_seconds
         How long the checks of each model may take, reading it included. Where that is too short, estimates are over
         fewer probes, with the wider intervals that go with it, and checks that don't fit are skipped. What is left out
@@ -125,17 +131,17 @@ def check(  # noqa: PLR0913 - the options of the command line, all by keyword
     SourceError
         The only model can't be read. One of several gives results with the verdict ``error`` instead.
     """
-    settings = Settings(seed=seed, confidence_level=confidence_level, probes=probes)
+    settings = Settings(seed=seed, confidence_level=confidence_level, probes=probes, family_wise=family_wise)
     given = [single for each in (model if isinstance(model, list | tuple) else [model]) for single in _expanded(each)]
     own = [isinstance(single, ModelSpec | EmbeddingTable) for single in given]
     tokenizers = [None if has_tokens and not all(own) else tokenizer for has_tokens in own]  # at least one is used
     models = tuple(_model(single, t, device, dtype, population) for single, t in zip(given, tokenizers, strict=True))
     refuse_equal_aliases([model.spec for model in models])
-    checks = select(properties, [later.spec.alias for later in models[1:]])
+    checks = select(properties, [later.spec.alias for later in models[1:]], [model.spec for model in models])
     if device != "auto":
         sources.resolve_device(device)
     budget = None if max_seconds is None else Budget(max_seconds)
-    return Session(models, settings, control=control).run(checks, budget=budget)
+    return Session(models, settings, control=control, explain=explain).run(checks, budget=budget)
 
 
 def _expanded(model: Any) -> tuple[Any, ...]:
@@ -187,7 +193,9 @@ def _placed(table: EmbeddingTable, device: str, dtype: str | None) -> EmbeddingT
 
 
 def select(
-    properties: str | Callable[..., Any] | Sequence[str | Callable[..., Any]] | None, others: Sequence[str] = ()
+    properties: str | Callable[..., Any] | Sequence[str | Callable[..., Any]] | None,
+    others: Sequence[str] = (),
+    models: Sequence[ModelSpec] = (),
 ) -> list[Check]:
     """The checks of globs and of functions declared with ``@claim``; all that can be found where neither is given."""
     given = [properties] if isinstance(properties, str) or callable(properties) else list(properties or ())
@@ -198,4 +206,4 @@ def select(
             raise UsageError(f"{function!r} is not a property; declare it with @claim")
     checks = checks_of(functions, others)
     collect.refuse_pytest_only(checks)
-    return [*(collect.collect(globs=globs, others=others) if globs or not functions else []), *checks]
+    return [*(collect.collect(globs=globs, others=others, models=models) if globs or not functions else []), *checks]

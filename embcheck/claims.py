@@ -57,6 +57,8 @@ class ClaimOutcome(Struct, frozen=True):
     bound: int | float | UnsetType = UNSET
     low: int | float | UnsetType | None = UNSET
     high: int | float | UnsetType | None = UNSET
+    side: Literal["below"] | UnsetType = UNSET
+    """``below`` where a null is beaten by being smaller."""
 
     def __post_init__(self) -> None:
         """Refuse what no claim states, also in a report that is read."""
@@ -181,14 +183,18 @@ class agrees:  # noqa: N801 - reads as a word in a claim
 class beats:  # noqa: N801 - reads as a word in a claim
     """The estimate is larger than under a null: one-sided permutation p = (r + 1)/(B + 1) <= 0.01.
 
-    Refuted where the value does not even exceed the null's median (p >= 0.5); inconclusive in between.
+    Refuted where the value does not even exceed the null's median (p >= 0.5); inconclusive in between. With
+    ``side="below"`` it is smaller than under the null, and r counts the draws that are as small.
     """
 
     null: Callable[..., Any]
+    side: Literal["above", "below"] = "above"
 
     def __post_init__(self) -> None:
         if not callable(self.null):
             raise UsageError(f"beats() needs a null such as nulls.shuffled_pairs, got {self.null!r}")
+        if self.side not in {"above", "below"}:
+            raise UsageError(f"beats() needs side='above' or 'below', got {self.side!r}")
 
     @property
     def name(self) -> str:
@@ -199,7 +205,7 @@ class beats:  # noqa: N801 - reads as a word in a claim
         """Share of the null's draws, the estimate counted among them, that reach the value."""
         from embcheck.stats.permutations import p_value
 
-        return p_value(estimate.draws[self.name], estimate.value)
+        return p_value(estimate.draws[self.name], estimate.value, self.side)
 
     def verdict(self, estimate: Estimate) -> Verdict:
         """Hold the value against the null's draws."""
@@ -213,7 +219,7 @@ class beats:  # noqa: N801 - reads as a word in a claim
 
     def outcome(self, estimate: Estimate | None, verdict: Verdict) -> ClaimOutcome:  # noqa: ARG002 - the protocol's
         """The largest p-value that holds, with a verdict."""
-        return ClaimOutcome("beats", verdict, self.name, bound=SIGNIFICANCE)
+        return ClaimOutcome("beats", verdict, self.name, SIGNIFICANCE, side="below" if self.side == "below" else UNSET)
 
 
 def combine(verdicts: list[Verdict]) -> Verdict:
@@ -221,6 +227,11 @@ def combine(verdicts: list[Verdict]) -> Verdict:
     if any(v is Verdict.REFUTED for v in verdicts):
         return Verdict.REFUTED
     return Verdict.HOLDS if all(v is Verdict.HOLDS for v in verdicts) else Verdict.INCONCLUSIVE
+
+
+def ends(claims: Iterable[ClaimOutcome]) -> list[float]:
+    """The numbers that claims state, onto which no estimate may be rounded."""
+    return [end for claim in claims for end in (claim.bound, claim.low, claim.high) if isinstance(end, int | float)]
 
 
 def decides(claims: Iterable[Bound], low: float, high: float) -> bool:
@@ -254,6 +265,8 @@ class Declaration:
     """Tells of a model's spec whether it has the property's checks at all; every model has them where it is not set."""
     needs: tuple[Need, ...] = ()
     """What a table must have for the property to be asked of it (`embcheck.needs`)."""
+    ladder: tuple[str, ...] | None = None
+    """Rungs on which ``--explain`` measures it; all that make sense where it is not set."""
     planted: Callable[..., Any] | None = None
     """``(table, parameters, rng) -> table`` with the structure that the property looks for."""
 
@@ -289,7 +302,7 @@ def _check_claims(claims: tuple[Bound, ...], on_noise: str) -> None:
         raise UsageError(f"on_noise must be 'fails', 'holds' or 'any', got {on_noise!r}")
 
 
-def claim(
+def claim(  # noqa: PLR0913 - what a property may declare, all by keyword
     *claims: Bound,
     on_noise: Literal["fails", "holds", "any"] = "fails",
     version: int = 1,
@@ -297,6 +310,7 @@ def claim(
     bad: Direction = "both",
     applies: Callable[[ModelSpec], bool] | None = None,
     needs: Need | Sequence[Need] = (),
+    ladder: Sequence[str] | None = None,
     planted: Callable[..., Any] | None = None,
     **parameters: Any,
 ) -> Callable[[Callable[..., Estimate]], Callable[..., Estimate]]:
@@ -325,6 +339,9 @@ def claim(
     needs
         What a table must have for the claim to be about it, one of `embcheck.needs` or several: layers, a class of
         tokens, words of a list. What lacks it is ``not_applicable``: not measured, and no failure.
+    ladder
+        The rungs of `embcheck.nulls.rungs` on which ``--explain`` measures the claim again; none for what no simpler
+        table could explain. By default all, those about tokens only where it matters which token has which row.
     planted
         ``(table, parameters, rng) -> table``: puts the structure that is claimed into a table of noise, for `embcheck
         selftest`. What ``rng`` draws is the same for every table.
@@ -359,6 +376,7 @@ def claim(
             of_pairs=of_pairs,
             applies=applies,
             needs=(needs,) if callable(needs) else tuple(needs),
+            ladder=None if ladder is None else tuple(ladder),
             planted=planted,
         )
         function.__embcheck__ = declaration  # type: ignore[attr-defined]

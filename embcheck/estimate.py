@@ -82,7 +82,8 @@ class Estimate:
     what it predicts in closed form. ``effect`` is an effect size beside the value. ``details`` and
     ``counterexamples`` say why: plain JSON types only. ``reason`` is set where the value may be read but must not
     decide a claim, and makes the verdict inconclusive. ``parts`` are the labelled units by which a later estimate is
-    compared with this one; ``compared_as`` names the scale, and gives the value on it, where that is not the value's.
+    compared with this one; ``compared_as`` names the scale, and gives the value on it, where another checkpoint's is
+    compared exactly: on a scale of its own, or because all rows or words of a list were measured.
     ``over_probes`` says that fewer probe tokens would do, for a wider interval; ``measure`` is the name of the measure
     of `embcheck.measures` that made it.
     """
@@ -114,12 +115,12 @@ class Estimate:
 
     def snapshot(self) -> Snapshot:
         """What a baseline keeps of it, on the scale on which it is compared."""
-        about = (self.confidence_level, self.is_exact)
+        level = self.confidence_level
         if self.compared_as is not None:
             scale, value = self.compared_as
-            return Snapshot(value, value, value, *about, scale, self.unit, self.n, self.parts)
+            return Snapshot(value, value, value, level, True, scale, self.unit, self.n, self.parts)  # noqa: FBT003
         ends = (float(self.value), float(self.low), float(self.high))
-        return Snapshot(*ends, *about, self.name, self.unit, self.n, self.parts)
+        return Snapshot(*ends, level, self.is_exact, self.name, self.unit, self.n, self.parts)
 
     @classmethod
     def exact(cls, value: float, *, n: int = 1, unit: str = "values", **about: Any) -> Estimate:

@@ -9,14 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from embcheck import lexicons
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from embcheck.table import EmbeddingTable
 
     Need = Callable[[EmbeddingTable, Mapping[str, Any]], str | None]
 
-__all__ = ["groups", "layers", "pairs", "scripts", "tied_output", "token_class", "words"]
+__all__ = ["groups", "language", "layers", "pairs", "scripts", "tied_output", "token_class", "words"]
+
+
+_DECISIVE = 20  # pairs or words that a verdict takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,7 @@ class words:  # noqa: N801
         """What is lacking."""
         given = parameters[self.of]
         listed = given.words[:4] if hasattr(given, "target") else given.words
-        return _lacking(sum(_are_tokens(table, listed)), len(listed), self.at_least, f"{given} words")
+        return _lacking(lexicons.enough(table, listed), len(listed), self.at_least, f"{given} words")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +84,7 @@ class pairs:  # noqa: N801
         """What is lacking."""
         given = parameters[self.of]
         listed = getattr(given, "poles", given).pairs
-        first, second = (_are_tokens(table, [pair[side] for pair in listed]) for side in (0, 1))
-        count = sum(a and b for a, b in zip(first, second, strict=True))
-        return _lacking(count, len(listed), self.at_least, f"{given} pairs")
+        return _lacking(lexicons.enough(table, listed), len(listed), self.at_least, f"{given} pairs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,7 @@ class groups:  # noqa: N801
 
     def __call__(self, table: EmbeddingTable, parameters: Mapping[str, Any]) -> str | None:
         """What is lacking."""
-        counts = {group.name: sum(_are_tokens(table, group.words)) for group in parameters[self.of].groups}
+        counts = {group.name: lexicons.enough(table, group.words) for group in parameters[self.of].groups}
         if self.only is None:
             enough = sum(count >= self.at_least for count in counts.values())
             return _lacking(enough, len(counts), 2, f"{parameters[self.of]} categories")
@@ -121,8 +124,29 @@ class scripts:  # noqa: N801
         return f"{enough} scripts of {self.at_least} tokens" if enough < self.count else None
 
 
-def _are_tokens(table: EmbeddingTable, listed: Sequence[str]) -> list[bool]:
-    return [row is not None for row in table.rows(listed)]
+@dataclass(frozen=True, slots=True)
+class language:  # noqa: N801
+    """The table has the language of the list that the parameter ``of`` holds, English always.
+
+    It has another where half of the list's words, or pairs, and at least 20 are single tokens; where ``only`` names the
+    parameter with one category's name, 20 of that one; of a sequence all. Fewer decide nothing, and every vocabulary
+    has some names, cities and words that languages share.
+    """
+
+    of: str
+    only: str | None = None
+
+    def __call__(self, table: EmbeddingTable, parameters: Mapping[str, Any]) -> str | None:
+        """What is lacking."""
+        given = parameters[self.of]
+        if lexicons.language_of(given) == "en":
+            return None
+        units = getattr(given, "pairs", given.words)
+        least = len(units) if isinstance(given, lexicons.OrderedWords) else max(_DECISIVE, len(units) / 2)
+        asked = [group.words for group in getattr(given, "groups", ()) if group.name == parameters.get(self.only or "")]
+        has_language = lexicons.enough(table, units) >= least
+        has_language &= all(lexicons.enough(table, own) >= _DECISIVE for own in asked)
+        return None if has_language else "few words of its language"
 
 
 def _lacking(count: int, of: int, at_least: int, what: str) -> str | None:

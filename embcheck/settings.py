@@ -33,6 +33,8 @@ class Settings:
     probes: int | Literal["all", "auto"] | None = None
     draws: int | None = None
     details: bool = True
+    family_wise: bool = False
+    """Whether a permutation test is judged among all those of the model's checks."""
 
     def __post_init__(self) -> None:
         if not 0.5 < self.confidence_level < 1:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from embcheck import EmbeddingTable, Estimate
 
 
-@claim(above(0), margin=0.02, frequency="id")
+@claim(above(0), margin=0.02, version=2, ladder=("gaussian", "mean", "covariance", "marginals"), frequency="id")
 def frequency_norm(table: EmbeddingTable, frequency: str) -> Estimate:
     """Frequent words have longer vectors than rare ones.
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from embcheck import EmbeddingTable, Estimate
 
 
-@claim(below(1), on_noise="holds", margin=0.5, bad="up")
+@claim(below(1), on_noise="holds", margin=0.5, bad="up", ladder=())
 def intact_rows(table: EmbeddingTable) -> Estimate:
     """No row of an ordinary token is zero or not finite.
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     beats(nulls.shuffled_categories),
     margin=0.05,
     bad="down",
-    needs=needs.groups("categories", only="category"),
-    categories=lexicons.categories("kinds"),
+    needs=(needs.language("categories", only="category"), needs.groups("categories", only="category")),
+    categories=(*lexicons.categories("kinds"), *lexicons.in_languages(lexicons.categories("kinds"))),
     category=lexicons.categories("kinds")[0].names,
 )
 def nearest_neighbors(

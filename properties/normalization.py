@@ -1,4 +1,4 @@
-"""Are rows of unit length, and columns of mean zero?"""
+"""Are rows of one length, and columns of mean zero?"""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ if TYPE_CHECKING:
     from embcheck import EmbeddingTable, Estimate
 
 
-@claim(below(0.5), on_noise="any", margin=0.01)
+@claim(below(0.5), on_noise="any", margin=0.01, ladder=(), version=2)
 def normalization(table: EmbeddingTable) -> Estimate:
-    """Most rows are not of unit length: an embedding matrix is not stored normalised.
+    """Most rows are not of one length: an embedding matrix is not stored normalised, to 1 or to any other length.
 
-    Column means are reported beside it. ``embcheck.measures.unit_length_share`` gives the formula; the claim and both
-    tolerances are those of the notebook "Word Embeddings: From Tokens to Geometry" (2026), section 3.
+    Column means, and the share of rows of length 1, are reported beside it. ``embcheck.measures.constant_length_share``
+    gives the formula; the claim and both tolerances are those of the notebook "Word Embeddings: From Tokens to
+    Geometry" (2026), section 3.
     """
-    return measures.unit_length_share(table, unit_tolerance=0.01, mean_tolerance=0.05)
+    return measures.constant_length_share(table, tolerance=0.01, mean_tolerance=0.05)

@@ -15,16 +15,18 @@ if TYPE_CHECKING:
 @claim(
     above(0.3),
     beats(nulls.shuffled_order),
-    margin=0.05,
+    margin=0.15,
     bad="down",
-    needs=needs.words("sequence", 6),
-    sequence=lexicons.sequences(),
+    version=2,
+    needs=(needs.language("sequence"), needs.words("sequence", 6)),
+    sequence=(*lexicons.sequences(), *lexicons.in_languages(lexicons.sequences())),
 )
 def number_order(table: EmbeddingTable, sequence: lexicons.OrderedWords, rng: np.random.Generator) -> Estimate:
     """The closer two words stand in their order, the larger is their cosine.
 
-    ``embcheck.measures.order_agreement`` gives the formula (Spearman's correlation, tested as Mantel 1967 does). The
-    number words from one to ten, and whether neighbours among them are more similar than distant ones, are a question
-    of the notebook "Word Embeddings: From Tokens to Geometry" (2026).
+    Numbers and digits lie along a line, months and weekdays round a circle. ``embcheck.measures.order_agreement`` gives
+    the formula (Spearman's correlation, tested as Mantel 1967 does). The number words from one to ten, and whether
+    neighbours among them are more similar than distant ones, are a question of the notebook "Word Embeddings: From
+    Tokens to Geometry" (2026).
     """
     return measures.order_agreement(table, sequence, rng=rng)

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     beats(nulls.frequency_matched_pairs),
     margin=0.02,
     bad="down",
-    needs=needs.pairs("relation"),
-    relation=lexicons.relations("plural"),
+    needs=(needs.language("relation"), needs.pairs("relation")),
+    relation=(*lexicons.relations("plural"), *lexicons.in_languages(lexicons.relations("plural"))),
 )
 def plural_direction_consistency(
     table: EmbeddingTable, relation: lexicons.Relation, rng: np.random.Generator

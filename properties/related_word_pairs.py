@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     beats(nulls.shuffled_pairs),
     margin=0.02,
     bad="down",
-    needs=needs.pairs("relation"),
-    relation=lexicons.related(),
+    needs=(needs.language("relation"), needs.pairs("relation")),
+    relation=(lexicons.related(), *lexicons.in_languages([lexicons.related()])),
 )
 def related_word_pairs(table: EmbeddingTable, relation: lexicons.Relation, rng: np.random.Generator) -> Estimate:
     """A word is nearer by cosine to a related word than words of different pairs are to each other.

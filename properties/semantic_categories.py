@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     beats(nulls.shuffled_categories),
     margin=0.02,
     bad="down",
-    needs=needs.groups("categories"),
-    categories=lexicons.categories("eight"),
+    needs=(needs.language("categories"), needs.groups("categories")),
+    categories=(*lexicons.categories("eight"), *lexicons.in_languages(lexicons.categories("eight"))),
 )
 def semantic_categories(table: EmbeddingTable, categories: lexicons.Categories, rng: np.random.Generator) -> Estimate:
     """Words of one semantic category have a larger cosine with each other than with words of other categories.

@@ -1,5 +1,5 @@
 import math
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
 import pytest
@@ -96,9 +96,10 @@ def test_beats_is_a_one_sided_permutation_test(reached, draws, p, expected):
     found = Estimate(
         1.0, 0.9, 1.1, 0.95, "", 5, "words", draws={"shuffled": np.r_[np.ones(reached), np.zeros(draws - reached)]}
     )
-    bound = beats(shuffled)
-    assert bound.p_value(found) == pytest.approx(p)
-    assert bound.verdict(found) is expected
+    negated = replace(found, value=-1.0, draws={"shuffled": -found.draws["shuffled"]})
+    for bound, measured in ((beats(shuffled), found), (beats(shuffled, side="below"), negated)):
+        assert bound.p_value(measured) == pytest.approx(p)
+        assert bound.verdict(measured) is expected
 
 
 @pytest.mark.parametrize(
@@ -125,6 +126,7 @@ def test_a_property_holds_when_all_its_claims_do(verdicts, expected):
         (below(11), {"op": "below", "bound": 11, "null": None}),
         (within(0.49, 0.51), {"op": "within", "low": 0.49, "high": 0.51, "null": None}),
         (beats(shuffled), {"op": "beats", "bound": 0.01, "null": "shuffled"}),
+        (beats(shuffled, side="below"), {"op": "beats", "bound": 0.01, "null": "shuffled", "side": "below"}),
         (agrees("independence"), {"op": "within", "low": None, "high": None, "null": "independence"}),
     ],
     ids=lambda value: type(value).__name__,

@@ -1,4 +1,4 @@
-"""How two checkpoints of one tokenizer differ row by row: the drift itself, whatever properties say of it."""
+"""How two checkpoints differ row by row, token with token: the drift itself, whatever properties say of it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from embcheck.baseline.pairing import pair_rows
 from embcheck.errors import NotMeasurable
 
 if TYPE_CHECKING:
@@ -19,25 +20,25 @@ PROBES = 500
 
 
 def drift(old: EmbeddingTable, new: EmbeddingTable) -> Json:
-    r"""Rows that are bit-identical, cosines and lengths row by row, neighbours, and what a rotation leaves over.
+    r"""What became of each token, and how far the rows of those that both populations have moved.
 
-    Over rows of both populations. ``procrustes_residual`` is :math:`\min_Q |AQ - B|_F / |B|_F` over orthogonal Q
-    (Schoenemann 1966); ``neighbor_jaccard`` the mean overlap of the ten nearest rows of 500 probes in both.
+    Bit-identical rows, cosines and lengths row by row, neighbours, and what a rotation leaves over, or the reason why
+    there are none. ``procrustes_residual`` is :math:`\min_Q |AQ - B|_F / |B|_F` over orthogonal Q (Schoenemann 1966);
+    ``neighbor_jaccard`` the mean overlap of the ten nearest rows of 500 probes in both.
     """
-    if old.tokens_sha256 != new.tokens_sha256:
-        raise NotMeasurable("the two have other tokens, so no row of one is a row of the other")
-    rows = np.intersect1d(old.population, new.population)
+    pairing = pair_rows(old, new)
+    tokens: Json = {"tokens": pairing.record(old, new)}
+    try:
+        in_both = old.in_population[pairing.first] & new.in_population[pairing.second]
+    except NotMeasurable as why:
+        return tokens | {"reason": str(why)}
+    rows = pairing.first[in_both]
     if len(rows) < 2:
-        raise NotMeasurable(f"the two populations share {len(rows)} rows; at least 2 are needed")
-    a, b = (table.gather(rows).to(table.accumulator).cpu() for table in (old, new))
-    by_row: Json = {}
-    if a.shape[1] == b.shape[1]:
-        by_row = _by_row(old, rows, a, b)
-    return (
-        {"rows": len(rows)}
-        | by_row
-        | {"neighbor_jaccard": _jaccard(old, rows, a, b), "neighbors": min(NEIGHBORS, len(rows) - 1)}
-    )
+        return tokens | {"reason": f"the two populations share {len(rows)} tokens; at least 2 are needed"}
+    a, b = (t.gather(r).to(t.accumulator).cpu() for t, r in ((old, rows), (new, pairing.second[in_both])))
+    by_row = _by_row(old, rows, a, b) if a.shape[1] == b.shape[1] else {}
+    near = {"neighbor_jaccard": _jaccard(old, rows, a, b), "neighbors": min(NEIGHBORS, len(rows) - 1)}
+    return tokens | {"rows": len(rows)} | by_row | near
 
 
 def _by_row(old: EmbeddingTable, rows: Any, a: torch.Tensor, b: torch.Tensor) -> Json:

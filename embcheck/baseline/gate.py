@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from embcheck.baseline.change import Difference
     from embcheck.baseline.file import Entry
-    from embcheck.checks.check import GateMode, Result
+    from embcheck.checks.check import Check, GateMode, Result
     from embcheck.checks.record import State
     from embcheck.claims import Declaration
     from embcheck.estimate import Snapshot
@@ -78,6 +78,25 @@ class Gate:
         if alias not in self._read:
             self._read[alias] = file.load(self.folder, alias)
         return self._read[alias]
+
+    def settings_for(self, alias: str, check: Check, settings: Settings) -> Settings:
+        """The settings with the seed that the check's baseline value was measured with: both are of the same units.
+
+        An update of what has changed keeps the run's own, and so takes the baseline over to it.
+        """
+        entry = self._repeated(alias).get(check.key)
+        return settings if entry is None else replace(settings, seed=entry.checkpoint.seed)
+
+    def on_seeds(self, alias: str, seed: int) -> str | None:
+        """What to say where a model's baseline was measured with a seed that is not the run's."""
+        others = sorted({entry.checkpoint.seed for entry in self._repeated(alias).values()} - {seed})
+        seeds = ", ".join(map(str, others))
+        return f"{alias}: measured with seed {seeds}, as its baseline was, not with {seed}" if others else None
+
+    def _repeated(self, alias: str) -> Mapping[str, Entry]:
+        """The entries whose seed a run takes over."""
+        baseline = None if self.is_open or "changed" in self.update else self.baseline(alias)
+        return baseline.entries if baseline else {}
 
     def apply(self, alias: str, result: Result, table: EmbeddingTable, settings: Settings) -> Result:
         """The result with its change against the baseline."""
@@ -137,7 +156,8 @@ def _change(result: Result, baseline: Baseline | None, table: EmbeddingTable, se
     except NotMeasurable as why:
         return _uncompared(declaration, "stale", str(why))
     family = sum(known.snapshot is not None for known in baseline.entries.values()) if baseline else 1
-    return compare(entry.snapshot, now, declaration, settings, family=family, tokens=tokens)
+    change = compare(entry.snapshot, now, declaration, settings, family=family, tokens=tokens)
+    return structs.replace(change, seed=settings.seed)
 
 
 def _uncompared(declaration: Declaration, state: State, reason: str) -> Change:

@@ -65,7 +65,7 @@ def _shared(old: Checkpoint, table: EmbeddingTable) -> EmbeddingTable | None:
     """
     import numpy as np
 
-    from embcheck.table.vocabulary import RowStatus, tokens_sha256
+    from embcheck.table.vocabulary import tokens_sha256
 
     key = ("shared", old.id)
     if key not in table.memo:
@@ -74,7 +74,7 @@ def _shared(old: Checkpoint, table: EmbeddingTable) -> EmbeddingTable | None:
         known = _expand(old.known_rows if there else ())
         if there and tokens_sha256(table.token(int(row)) for row in known) == old.tokens_sha256:
             rows = np.arange(min(old.shape[0], len(table.vectors)), dtype=np.int64)
-            new = (table.status[rows] == RowStatus.KNOWN) & ~np.isin(rows, known)
+            new = np.isin(rows, table.ordinary) & ~np.isin(rows, known)
             table.memo[key] = table.subset(rows if old.population == "all" else rows[~new])
         else:
             table.memo[key] = None
@@ -96,11 +96,9 @@ def checkpoint_of(table: EmbeddingTable, seed: int) -> Checkpoint:
     """What a baseline keeps of the table that its entries were measured on."""
     import numpy as np
 
-    from embcheck.table.vocabulary import RowStatus
-
     key = ("checkpoint", seed)
     if key not in table.memo:
-        known = np.flatnonzero(table.status == RowStatus.KNOWN)
+        known = table.ordinary
         runs = np.split(known, np.flatnonzero(np.diff(known) > 1) + 1) if len(known) else []
         origin = table.provenance
         table.memo[key] = Checkpoint(

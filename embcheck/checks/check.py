@@ -13,7 +13,7 @@ from embcheck.settings import in_ci
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from embcheck.checks.record import Change, Control, Json, NullResult
+    from embcheck.checks.record import Change, Control, Json, Ladder, NullResult
     from embcheck.claims import Bound, ClaimOutcome, Declaration
     from embcheck.estimate import Estimate
 
@@ -76,6 +76,8 @@ class Result:
     reason: str | None = None
     expected: bool = True
     seconds: float = 0.0
+    ladder: Ladder | None = None
+    """The simplest structure with which the claim holds, where that was asked for."""
     change: Change | None = None
     """The change against the baseline."""
     gate: GateMode = "claims"
@@ -84,11 +86,7 @@ class Result:
     @property
     def passed(self) -> bool:
         """Whether the check passes: it holds, or is a known exception; and it did not regress, where that counts."""
-        vacuous = self.control is not None and self.control.vacuous
-        claims = judge(self.verdict, expected=self.expected, vacuous=vacuous)
-        if self.change is None or self.gate == "claims" or self.verdict is Verdict.ERROR:
-            return claims
-        return self.change.passes and (claims or self.gate == "regressions")
+        return passes(self, self.gate)
 
     @property
     def is_decided(self) -> bool:
@@ -118,8 +116,18 @@ class Result:
             details={} if estimate is None else plain(estimate.details),
             counterexamples=() if estimate is None else tuple(plain(estimate.counterexamples)),
             reason=self.reason,
+            ladder=self.ladder,
             expected=self.expected,
         )
+
+
+def passes(result: Result | ResultRecord, gate: GateMode) -> bool:
+    """Whether a result passes: by its claims, its change, or both."""
+    vacuous = result.control is not None and result.control.vacuous
+    claims = judge(result.verdict, expected=result.expected, vacuous=vacuous)
+    if result.change is None or gate == "claims" or result.verdict is Verdict.ERROR:
+        return claims
+    return result.change.passes and (claims or gate == "regressions")
 
 
 def judge(verdict: Verdict, *, expected: bool = True, vacuous: bool = False) -> bool:

@@ -72,7 +72,7 @@ def evaluate(
             if not expected and verdict is Verdict.HOLDS:
                 reason = "it holds, but the configuration expects it not to; remove the exception"
             claims = claim_outcomes(check.declaration.claims, estimate, verdict)
-            result = Result(check, verdict, estimate, claims, _nulls(estimate), reason=reason, expected=expected)
+            result = Result(check, verdict, estimate, claims, _nulls(check, estimate), reason=reason, expected=expected)
             if control and check.declaration.on_noise == "fails":
                 result = _with_control(result, table, settings)
     return replace(result, seconds=time.perf_counter() - started)
@@ -113,12 +113,15 @@ def _verdict(check: Check, estimate: Estimate) -> tuple[Verdict, str | None]:
     return combine([bound.verdict(estimate) for bound in check.declaration.claims]), None
 
 
-def _nulls(estimate: Estimate) -> tuple[NullResult, ...]:
+def _nulls(check: Check, estimate: Estimate) -> tuple[NullResult, ...]:
     """Every null that was measured or stated: its centre, and the p-value where it has draws."""
     from embcheck.stats.permutations import p_value
 
+    sides = {bound.name: bound.side for bound in check.declaration.claims if isinstance(bound, beats)}
     drawn = [
-        NullResult(name, plain(statistics.median(draws.tolist())), p_value(draws, estimate.value))
+        NullResult(
+            name, plain(statistics.median(draws.tolist())), p_value(draws, estimate.value, sides.get(name, "above"))
+        )
         for name, draws in sorted(estimate.draws.items())
     ]
     stated = [NullResult(name, plain(ref.mean), None) for name, ref in sorted(estimate.references.items())]

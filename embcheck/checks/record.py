@@ -74,6 +74,27 @@ class Control(Struct, frozen=True):
     vacuous: bool
 
 
+class Rung(Struct, frozen=True):
+    """What a property gives on tables that keep one thing more: the mean of some draws, and their range."""
+
+    name: Name
+    value: Number
+    low: Number
+    high: Number
+    suffices: bool
+
+
+class Ladder(Struct, frozen=True):
+    """The simplest structure with which a claim holds; null where it takes more than every rung keeps."""
+
+    suffices: str | None
+    value: Annotated[Number, Meta(description="Of the real table, on the rows that were drawn.")]
+    scale: str
+    rows: Count
+    draws: Positive
+    rungs: tuple[Rung, ...]
+
+
 class Change(Struct, frozen=True, kw_only=True):
     """The change against the baseline. Numbers are null where nothing was compared."""
 
@@ -99,6 +120,7 @@ class Change(Struct, frozen=True, kw_only=True):
     p_adjusted: Annotated[Probability | None, Meta(description="Holm, over the family.")] = None
     family: Annotated[Positive | None, Meta(description="Entries of the baseline file.")] = None
     moved: Annotated[tuple[Json, ...], Meta(description="The units that moved most.")] = ()
+    seed: Annotated[Count | None, Meta(description="The baseline's, with which both were measured.")] = None
 
 
 class ResultRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -121,6 +143,7 @@ class ResultRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     details: Json
     counterexamples: tuple[Json, ...]
     reason: str | None
+    ladder: Annotated[Ladder | None, Meta(description="With --explain, of a claim that holds.")] = None
     expected: Annotated[bool, Meta(description="False, or absent: for a check that is configured not to hold.")] = True
 
     @property
@@ -167,13 +190,16 @@ class ModelRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     unused: Annotated[tuple[str, ...], Meta(description="Entries of the model's baseline that no check uses.")] = ()
 
 
-class RunRecord(Struct, frozen=True):
+class RunRecord(Struct, frozen=True, omit_defaults=True):
     """How a report was made: versions, seed, device."""
 
     embcheck: str
     seed: Count
     device: str
     libs: dict[str, str]
+    family_wise: Annotated[
+        bool, Meta(description="True where 'beats' takes p_adjusted; absent where it takes p_value.")
+    ] = False
 
 
 class Report(Struct, frozen=True):

@@ -60,7 +60,9 @@ def _sweep(file: Path, config: Config) -> int:
 @click.argument("second", metavar="B")
 @options(*MEASURING, "json")
 def compare(first: str, second: str, **given: Any) -> int:
-    """Compare B with A: how far each property moved, and for one tokenizer how far each token did.
+    """Compare B with A: how far each property moved, and how far each token that both have did.
+
+    Tokens are paired by their text: which died (zero or not finite in B only), came, went or have another id is told.
 
     A and B are two model specs, or two reports that --json wrote (whose changes are unpaired: they hold no units).
     Exit code 1 where a property regressed or is undecided, or can't be run.

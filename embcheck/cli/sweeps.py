@@ -109,8 +109,8 @@ def _swept(swept: Swept, encoding: str) -> Iterator[Line]:
 
     total = len(swept.own)
     yield Line(f"{total} results, {swept.computed} computed now: {safe(str(swept.path), 200, encoding=encoding)}")
-    yield from series.lines(swept.own, encoding=encoding)
     yield from (Line(safe(note, 300, encoding=encoding), "warn") for note in swept.notes)
+    yield from series.lines(swept.own, encoding=encoding)
 
 
 @click.command(short_help="Find the checkpoint where a claim broke.")
@@ -163,6 +163,7 @@ def _says(result: Result) -> str:
 
 
 def _broken(broken: Broken, encoding: str) -> Iterator[Line]:
+    yield from (Line(safe(note, 300, encoding=encoding), "warn") for note in broken.notes)
     found = {one.step: result for one, result in broken.evaluated}
     for word, checkpoint in (("last good", broken.last_good), ("first bad", broken.first_bad)):
         where = safe(checkpoint.spec.text, 200, encoding=encoding)

@@ -107,6 +107,18 @@ OPTIONS = (
         help="Also run each check on 20 random tables; one that holds there is vacuous, and fails.",
     ),
     Option(
+        "explain",
+        "flag",
+        default=False,
+        help="Also say what each claim that holds rests on: noise, the mean, the covariance, or more than these.",
+    ),
+    Option(
+        "family_wise",
+        "flag",
+        default=False,
+        help="Judge the permutation tests of a model as one family: by Holm's adjusted p-values.",
+    ),
+    Option(
         "gate",
         "text",
         None,

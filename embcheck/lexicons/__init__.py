@@ -1,11 +1,20 @@
-"""Word lists: relations of word pairs, analogies, categories, ordered words, axes, related words; analogy questions."""
+"""Word lists: pairs, analogies, categories, hierarchies, ordered words, axes; some in nine languages; questions."""
 
 from __future__ import annotations
 
 import functools
 from typing import Any
 
-from embcheck.lexicons.groups import Categories, Category, OrderedWords, categories, sequences
+from embcheck.lexicons.groups import (
+    Categories,
+    Category,
+    Hierarchy,
+    OrderedWords,
+    categories,
+    hierarchies,
+    sequences,
+)
+from embcheck.lexicons.languages import LANGUAGES, enough, in_languages, language_of
 from embcheck.lexicons.relations import (
     Analogy,
     Axis,
@@ -23,14 +32,14 @@ from embcheck.lexicons.relations import (
 )
 
 __all__ = [
-    "Analogy", "Axis", "Categories", "Category", "Comparisons", "OrderedWords", "Questions", "Relation", "Section",
-    "analogies", "axes", "categories", "comparisons", "questions", "related", "relation", "relations", "sequences",
-    "words",
+    "LANGUAGES", "Analogy", "Axis", "Categories", "Category", "Comparisons", "Hierarchy", "OrderedWords", "Questions",
+    "Relation", "Section", "analogies", "axes", "categories", "comparisons", "enough", "hierarchies", "in_languages",
+    "language_of", "questions", "related", "relation", "relations", "sequences", "words",
 ]  # fmt: skip
 
 
 @functools.cache
 def words() -> tuple[str, ...]:
-    """Return every distinct word of every list, in file order."""
+    """Return every distinct word of every list but hierarchies and those of other languages, in file order."""
     named: tuple[Any, ...] = (*relations(), *analogies(), *categories(), *sequences(), *axes())
     return tuple(dict.fromkeys(word for entry in (*named, related(), comparisons()) for word in entry.words))

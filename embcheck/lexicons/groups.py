@@ -1,4 +1,4 @@
-"""Words in named groups, and words in order."""
+"""Words in named groups, hierarchies of them, and words in order."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import functools
 from dataclasses import dataclass
 
 from embcheck.errors import UsageError
-from embcheck.lexicons.relations import Named, distinct, load, select
+from embcheck.lexicons.relations import Named, Pair, distinct, load, select
 
-__all__ = ["Categories", "Category", "OrderedWords", "categories", "sequences"]
+__all__ = ["Categories", "Category", "Hierarchy", "OrderedWords", "categories", "hierarchies", "sequences"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,25 @@ class Categories(Named):
 
 
 @dataclass(frozen=True, slots=True)
+class Hierarchy(Categories):
+    """Categories whose names are words too: "animal" over "mammal" and "bird", and these over their members.
+
+    Siblings are the groups, and the words of one group.
+    """
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The word for everything, then that for each group and its members."""
+        return (self.name, *(word for group in self.groups for word in (group.name, *group.words)))
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """Each word but the first with the word one step above it."""
+        members = ((word, group.name) for group in self.groups for word in group.words)
+        return (*((name, self.name) for name in self.names), *members)
+
+
+@dataclass(frozen=True, slots=True)
 class OrderedWords(Named):
     """Words in order; ``first`` is the number that the first of them stands for.
 
@@ -80,6 +99,22 @@ def _categories() -> dict[str, Categories]:
     return {
         name: Categories(name, table["sentence"], tuple(Category(*group) for group in table["groups"].items()))
         for name, table in load("categories.toml").items()
+    }
+
+
+def hierarchies(*names: str) -> tuple[Hierarchy, ...]:
+    """Return the hierarchies of these names, or all of them; `UsageError` for a name not known.
+
+    Their words are none of ``words()``: a random table has those that other lists share, and no others.
+    """
+    return select("hierarchy", _hierarchies(), names)
+
+
+@functools.cache
+def _hierarchies() -> dict[str, Hierarchy]:
+    return {
+        name: Hierarchy(name, f"kinds of {name}", tuple(Category(*group) for group in table.items()))
+        for name, table in load("hierarchy.toml").items()
     }
 
 

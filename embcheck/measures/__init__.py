@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from embcheck.measures.cosines.negative_share_difference import negative_share_difference
     from embcheck.measures.cosines.non_negative_share import non_negative_share
     from embcheck.measures.geometry.broken_rows import broken_rows
+    from embcheck.measures.geometry.constant_length_share import constant_length_share
     from embcheck.measures.geometry.equal_rows import equal_rows
     from embcheck.measures.geometry.frequency_r2 import frequency_r2
     from embcheck.measures.geometry.kept_neighbors import kept_neighbors
     from embcheck.measures.geometry.neighbor_count_skewness import neighbor_count_skewness
     from embcheck.measures.geometry.norm_frequency_correlation import norm_frequency_correlation
     from embcheck.measures.geometry.participation_share import participation_share
-    from embcheck.measures.geometry.unit_length_share import unit_length_share
     from embcheck.measures.geometry.untied_rows import untied_rows
     from embcheck.measures.geometry.untrained_share import untrained_share
     from embcheck.measures.models.neighbor_overlap import neighbor_overlap
@@ -44,11 +44,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "analogy_accuracy", "analogy_gain", "analogy_rank", "axis_accuracy", "background_cosine", "broken_rows",
-    "category_separation", "coordinate_share", "equal_rows", "frequency_r2", "gaussian_share", "kept_neighbors",
-    "mean_cosine", "metric_agreement", "middle_men", "negative_share_difference", "neighbor_category_share",
-    "neighbor_count_skewness", "neighbor_overlap", "non_negative_share", "norm_frequency_correlation",
-    "offset_consistency", "order_agreement", "participation_share", "profile_agreement", "published_deviation",
-    "related_pair_auc", "script_accuracy", "unit_length_share", "untied_rows", "untrained_share",
+    "category_separation", "constant_length_share", "coordinate_share", "equal_rows", "frequency_r2",
+    "gaussian_share", "kept_neighbors", "mean_cosine", "metric_agreement", "middle_men",
+    "negative_share_difference", "neighbor_category_share", "neighbor_count_skewness", "neighbor_overlap",
+    "non_negative_share", "norm_frequency_correlation", "offset_consistency", "order_agreement",
+    "participation_share", "profile_agreement", "published_deviation", "related_pair_auc", "script_accuracy",
+    "untied_rows", "untrained_share",
 ]  # fmt: skip
 
 _FAMILIES = ("cosines", "geometry", "models", "neurons", "pairs", "words")

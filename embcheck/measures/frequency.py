@@ -31,10 +31,9 @@ _SUFFIXES = frozenset({".json", ".tsv"})
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Counted:
-    """Words with their frequency: ``rows`` and ``frequency`` (n,), of ``asked`` words looked up in hash order.
+    """Words with their frequency, in hash order: ``rows`` and ``frequency`` (n,), of ``asked`` words looked up.
 
-    ``logarithm`` is that of the frequency; where the row id stands in, minus that of the rank among all
-    ``candidates`` (Zipf's law).
+    ``logarithm`` is that of the frequency; where the row id stands in, minus that of the rank among all words (Zipf).
     """
 
     rows: Ints
@@ -43,30 +42,20 @@ class Counted:
     source: str
     note: str
     asked: int
-    candidates: int
 
 
-def look_up(table: EmbeddingTable, frequency: str, limit: int) -> Counted:
-    """The first ``limit`` tokens that begin a word, in hash order, that have a frequency above zero."""
+def look_up(table: EmbeddingTable, frequency: str) -> Counted:
+    """All tokens that begin a word and have a frequency above zero."""
     words = table.of_kind(TokenKind.WORD_START)
     order = table.probes(len(words), among=words)
     if frequency == "id":
-        rows = order[:limit]
-        ranks = np.searchsorted(words, rows) + 1.0
-        about = ("row id as a proxy", _PROXY, len(rows), len(words))
-        return Counted(rows, -rows.astype(np.float64), -np.log(ranks), *about)
+        ranks = np.searchsorted(words, order) + 1.0
+        return Counted(order, -order.astype(np.float64), -np.log(ranks), "row id as a proxy", _PROXY, len(order))
     find, source = _lookup(frequency)
-    kept: dict[int, float] = {}
-    asked = 0
-    for row in order:
-        if len(kept) == limit:
-            break
-        asked += 1
-        if (value := find(table.token(int(row)))) > 0:
-            kept[int(row)] = value
-    note = f"Frequency from {source}: {len(kept)} of {asked} words looked up have one."
-    rows, values = np.array(list(kept), dtype=np.int64), np.array(list(kept.values()), dtype=np.float64)
-    return Counted(rows, values, np.log(values), source, note, asked, len(words))
+    values = np.array([find(table.token(int(row))) for row in order], dtype=np.float64)
+    rows, values = order[values > 0], values[values > 0]
+    note = f"Frequency from {source}: {len(rows)} of {len(order)} words looked up have one."
+    return Counted(rows, values, np.log(values), source, note, len(order))
 
 
 def _lookup(frequency: str) -> tuple[Callable[[str], float], str]:

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "column_shuffled", "control_subset", "control_subsets", "frequency_matched_pairs", "gaussian", "gaussian_like",
-    "random_axes", "rotated", "rotated_neurons", "row_shuffled", "shuffled_alignment", "shuffled_categories",
-    "shuffled_labels", "shuffled_order", "shuffled_pairs", "shuffled_scripts",
+    "random_axes", "random_directions", "rotated", "rotated_neurons", "row_shuffled", "shuffled_alignment",
+    "shuffled_categories", "shuffled_labels", "shuffled_order", "shuffled_pairs",
+    "shuffled_scripts",
 ]  # fmt: skip
 
 
@@ -60,6 +61,20 @@ def gaussian_like(table: EmbeddingTable, parameters: Parameters, rng: np.random.
     root = ((axes * np.sqrt(np.clip(values, 0, None))) @ axes.T).astype(np.float32)
     noise = rng.standard_normal(tuple(table.vectors.shape), dtype=np.float32) @ root + moments.mean.astype(np.float32)
     return table.with_vectors(torch.from_numpy(noise).to(table.vectors.device)), parameters
+
+
+def random_directions(table: EmbeddingTable, parameters: Parameters, rng: np.random.Generator) -> Null:
+    """Each row of the population keeps its distance from their mean, in a direction of its own, uniform; float32."""
+    import torch
+
+    from embcheck.measures.kernels import blocks
+
+    center, rows = blocks.mean_vector(table), table.population
+    noise = torch.nn.functional.normalize(torch.from_numpy(rng.standard_normal((len(rows), table.width))))
+    turned = (noise * torch.from_numpy(blocks.distances(table, rows, center))[:, None]).float().to(center.device)
+    vectors = table.vectors.float().clone()
+    vectors[torch.from_numpy(rows).to(center.device)] = center + turned
+    return table.with_vectors(vectors), parameters
 
 
 def row_shuffled(table: EmbeddingTable, parameters: Parameters, rng: np.random.Generator) -> Null:
@@ -131,7 +146,7 @@ def control_subset(
 
     words = [*lexicons.words(), *(w for value in parameters.values() for w in getattr(value, "words", ()))]
     rows = [row for row in table.rows(list(dict.fromkeys(words))) if row is not None]
-    classes = [table.of_kind(kind) for kind in (TokenKind.ASCII_CHARACTER, TokenKind.BYTE)]
+    classes = [table.of_kind(kind) for kind in (TokenKind.ASCII_CHARACTER, TokenKind.BYTE, TokenKind.CONTROL)]
     more = [] if also is None else [also]
     ordered = np.concatenate([np.array(rows, dtype=np.int64), *classes, *more, table.probes(limit)])
     _, first = np.unique(ordered, return_index=True)

@@ -19,7 +19,8 @@ from embcheck.reports import outputs, terminal
 from embcheck.reports.text import safe
 from embcheck.reports.wording import WIDTH, counts
 from embcheck.run.document import model_record, report
-from embcheck.run.session import deliver, fails_unused, unused_entries, write_baseline
+from embcheck.run.session import deliver, fails_unused, gate_of, unused_entries, write_baseline
+from embcheck.text import inert_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -100,7 +101,9 @@ class Results:
             deliver(self._config, written)
         except EmbcheckError as error:
             raise pytest.UsageError(str(error)) from None
-        if exitstatus == pytest.ExitCode.OK and fails_unused(self._config, written):
+        # what tests say of single checks is not the last word on a family of them
+        falls_short = self._config.settings.family_wise and not all(result.passes for result in written.results)
+        if exitstatus == pytest.ExitCode.OK and (falls_short or fails_unused(self._config, written)):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _update(self) -> None:
@@ -136,12 +139,15 @@ class Results:
             return
         terminalreporter.section("embcheck")
         for line in self._lines(written):
-            terminalreporter.write_line(line.text, **_MARKUP[line.style])
+            terminalreporter.write_line(inert_line(line.text), **_MARKUP[line.style])
         for model in written.models:
             if model.unused:
                 labels = safe(", ".join(model.unused), 4 * WIDTH)
                 text = f"{model.alias}: unused baseline entries: {labels}; see embcheck baseline prune"
-                terminalreporter.write_line(text, yellow=True)
+                terminalreporter.write_line(inert_line(text), yellow=True)
+        for model in written.models:
+            if said := gate_of(self._config).on_seeds(model.alias, self._config.settings.seed):
+                terminalreporter.write_line(inert_line(said), yellow=True)
         for text in outputs.workflow_commands(written):
             terminalreporter.write_line(text)
 
@@ -163,7 +169,8 @@ class Results:
                 continue
             ran = [item.result.key for item in items]
             unused = unused_entries(self._config, spec.alias, ran) if self._is_whole() else ()
-            results = model_record(spec, None, [item.result for item in items]).results
+            family_wise = self._config.gate if self._config.settings.family_wise else None
+            results = model_record(spec, None, [i.result for i in items], family_wise=family_wise).results
             record = model_record(spec, None) if loaded is None else loaded.record
             models.append(structs.replace(record, results=results, unused=unused))
             timing[spec.alias] = {}

@@ -6,12 +6,13 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from embcheck.claims import ends
 from embcheck.reports.text import number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from embcheck.checks.record import Change, Control, ResultRecord
+    from embcheck.checks.record import Change, Control, Ladder, ResultRecord
     from embcheck.claims import ClaimOutcome
 
 WIDTH = 80
@@ -52,9 +53,13 @@ def is_known_exception(result: ResultRecord) -> bool:
     return not result.expected and result.passes
 
 
-def ends(claims: Iterable[ClaimOutcome]) -> list[float]:
-    """The numbers that claims state, onto which no estimate may be rounded."""
-    return [end for claim in claims for end in (claim.bound, claim.low, claim.high) if isinstance(end, int | float)]
+def urgency(result: ResultRecord) -> int:
+    """Where a check stands among others: refuted and regressed first, then errors, what else fails, and what passes."""
+    if result.passes:
+        return 4 if result.verdict == "holds" else 3
+    if result.verdict == "refuted" or (result.change and result.change.state == "regressed"):
+        return 0
+    return 1 if result.verdict == "error" else 2
 
 
 def bound_text(claim: ClaimOutcome) -> str:
@@ -65,7 +70,8 @@ def bound_text(claim: ClaimOutcome) -> str:
     if claim.op == "within":
         return f"within {number(stated[0])} to {number(stated[1])}" + (f" ({claim.null})" if claim.null else "")
     if claim.op == "beats":
-        return f"beats {claim.null} at p <= {number(stated[0])}"
+        how = "lies below" if claim.side == "below" else "beats"
+        return f"{how} {claim.null} at p <= {number(stated[0])}"
     return f"{claim.op} {number(stated[0])}"
 
 
@@ -85,6 +91,43 @@ def change_text(change: Change | None) -> str:
 def control_text(control: Control) -> str:
     """What random tables say of the property."""
     return f"holds on {control.holds} of {control.tables} random tables"
+
+
+RUNGS = {
+    "gaussian": "noise of this shape",
+    "mean": "with this mean",
+    "covariance": "and covariance",
+    "marginals": "and column values",
+    "lengths": "and row lengths",
+    "frequency": "rows of equally frequent tokens",
+    "spelling": "rows of tokens spelt alike",
+}
+_CLOUDS = {"mean": "mean", "covariance": "covariance", "marginals": "column values", "lengths": "row lengths"}
+
+
+def ladder_text(ladder: Ladder) -> str:
+    """What a claim rests on, in words and two numbers."""
+    if not ladder.rungs:
+        return "nothing simpler was measured"
+    rungs = {rung.name: rung for rung in ladder.rungs}
+    *_, last = rungs
+    name = ladder.suffices or last
+    reached = f"{number(rungs[name].value)} there, {number(ladder.value)} here" if name in rungs else "unknown"
+    if ladder.suffices is None:
+        return f"more than {_kept(name)} ({reached})"
+    return f"{_kept(name)} {'gives' if name in {'gaussian', *_CLOUDS} else 'give'} the same ({reached})"
+
+
+def _kept(rung: str) -> str:
+    """A table that keeps what the rung says."""
+    if rung == "gaussian":
+        return "noise of this shape"
+    if rung not in _CLOUDS:
+        alike = "of like frequency" if rung == "frequency" else "spelt alike"
+        return f"these rows dealt out among tokens {alike}"
+    *before, last = [name for i, name in enumerate(_CLOUDS.values()) if i <= list(_CLOUDS).index(rung)]
+    listed = f"{', '.join(before)} and {last}" if before else last
+    return f"{'an isotropic' if rung == 'mean' else 'a Gaussian'} cloud with this {listed}"
 
 
 def in_order(keys: Iterable[str]) -> list[str]:

@@ -11,7 +11,7 @@ from embcheck.checks.record import builtins
 from embcheck.claims import Verdict
 from embcheck.config import per_model
 from embcheck.config.models import named
-from embcheck.errors import EmbcheckError, NotMeasurable, UsageError
+from embcheck.errors import EmbcheckError, UsageError
 from embcheck.estimate import Snapshot
 from embcheck.reports import json_file
 from embcheck.reports.terminal.comparison import Compared, Comparison
@@ -39,12 +39,8 @@ def of_models(config: Config, first: str, second: str) -> Comparison:
     adapted = checks if own is None else [c for check in checks if (c := per_model.adapt(own, check)) is not None]
     session = Session([model_of(config, spec) for spec in specs], config.settings, keeps_all=True)
     old, new = (loaded.table for loaded in session.loaded(*session.models))
-    try:
-        moved: Json = drift(old, new)
-    except NotMeasurable as why:
-        moved = {"reason": str(why)}
     rows = [_compared(config, check, *(session.measure(check, model) for model in session.models)) for check in adapted]
-    return _settled(Comparison((first, second), old.tokens_sha256 == new.tokens_sha256, moved, tuple(rows)))
+    return _settled(Comparison((first, second), old.tokens_sha256 == new.tokens_sha256, drift(old, new), tuple(rows)))
 
 
 def _compared(config: Config, check: Check, *results: Result) -> Compared:
@@ -92,12 +88,12 @@ def _snapshots(path: Path) -> dict[str, Snapshot]:
         is_open = result.verdict is Verdict.INCONCLUSIVE and result.reason is not None
         if is_open or e is None or e.value is None or e.low is None or e.high is None:
             continue
-        about = (e.confidence_level, e.exact)
+        level = e.confidence_level
         if e.compared_as is not None:
             scale, value = e.compared_as
-            snapshots[result.key] = Snapshot(value, value, value, *about, scale, e.unit, e.n)
+            snapshots[result.key] = Snapshot(value, value, value, level, True, scale, e.unit, e.n)  # noqa: FBT003
         else:
-            snapshots[result.key] = Snapshot(e.value, e.low, e.high, *about, e.name, e.unit, e.n)
+            snapshots[result.key] = Snapshot(e.value, e.low, e.high, level, e.exact, e.name, e.unit, e.n)
     return snapshots
 
 

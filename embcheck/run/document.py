@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from embcheck.baseline.gate import settle
+from embcheck.checks.check import passes
 from embcheck.checks.record import (
     SCHEMA,
     Json,
@@ -22,6 +23,7 @@ from embcheck.checks.record import (
     builtins,
     version,
 )
+from embcheck.claims import SIGNIFICANCE, Verdict, combine
 from embcheck.errors import NotMeasurable
 from embcheck.estimate import as_html
 from embcheck.reports import html, json_file
@@ -30,8 +32,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from embcheck.baseline.file import Entry
-    from embcheck.checks.check import Result
+    from embcheck.checks.check import GateMode, Result
     from embcheck.checks.record import State
+    from embcheck.claims import ClaimOutcome
     from embcheck.settings import Settings
     from embcheck.spec import ModelSpec
     from embcheck.table import EmbeddingTable
@@ -93,12 +96,22 @@ class Run:
 def report(models: Iterable[ModelRecord], *, settings: Settings, device: str, timing: Mapping[str, Json]) -> Report:
     """The report document, ``embcheck-report/1``."""
     libraries = {name: version(name) for name in ("numpy", "scipy", "tokenizers", "torch")}
-    run = RunRecord(version("embcheck"), settings.seed, device, {"python": platform.python_version(), **libraries})
+    libraries = {"python": platform.python_version(), **libraries}
+    run = RunRecord(version("embcheck"), settings.seed, device, libraries, settings.family_wise)
     return Report(SCHEMA, run, {"models": dict(timing)}, tuple(models))
 
 
-def model_record(spec: ModelSpec, table: EmbeddingTable | None, results: Iterable[ResultRecord] = ()) -> ModelRecord:
-    """A model's place in the report, its results in order of property and parameters."""
+def model_record(
+    spec: ModelSpec,
+    table: EmbeddingTable | None,
+    results: Iterable[ResultRecord] = (),
+    *,
+    family_wise: GateMode | None = None,
+) -> ModelRecord:
+    """A model's place in the report, its results in order of property and parameters.
+
+    ``family_wise`` is what decides which results pass, where permutation tests are judged as one family.
+    """
     ordered = sorted(results, key=lambda result: (result.id, json.dumps(result.params, sort_keys=True)))
     origin = None if table is None else table.provenance
     return ModelRecord(
@@ -110,7 +123,7 @@ def model_record(spec: ModelSpec, table: EmbeddingTable | None, results: Iterabl
         shape=None if origin is None else (int(origin.shape[0]), int(origin.shape[1])),
         dtype=None if origin is None else origin.dtype,
         population=None if table is None else population_of(table),
-        results=tuple(adjusted(ordered)),
+        results=tuple(adjusted(ordered, family_wise)),
     )
 
 
@@ -124,8 +137,11 @@ def population_of(table: EmbeddingTable) -> Population:
     return Population(table.kind, rows, excluded)  # type: ignore[arg-type] # the keys are names of classes of rows
 
 
-def adjusted(results: Sequence[ResultRecord]) -> list[ResultRecord]:
-    """A model's results with Holm's adjustment: of all permutation tests, which gates nothing, and of all changes."""
+def adjusted(results: Sequence[ResultRecord], family_wise: GateMode | None = None) -> list[ResultRecord]:
+    """A model's results with Holm's adjustment: of all permutation tests, and of all changes.
+
+    That of the tests decides nothing, but where they are judged ``family_wise``.
+    """
     from embcheck.stats.permutations import holm
 
     p_values = [null.p_value for result in results for null in result.nulls if null.p_value is not None]
@@ -137,7 +153,26 @@ def adjusted(results: Sequence[ResultRecord]) -> list[ResultRecord]:
         for result in results
     ]
     changes = settle([result.change for result in results])
-    return [
+    records = [
         structs.replace(result, nulls=own, change=change)
         for result, own, change in zip(results, nulls, changes, strict=True)
     ]
+    return records if family_wise is None else [_in_family(record, family_wise) for record in records]
+
+
+def _in_family(result: ResultRecord, gate: GateMode) -> ResultRecord:
+    """The result with its permutation tests judged by their adjusted p-values: what does not hold so is open."""
+    adjusted = {null.name: null.p_adjusted for null in result.nulls if null.p_adjusted is not None}
+
+    def is_open(claim: ClaimOutcome) -> bool:
+        is_test = claim.op == "beats" and claim.verdict is Verdict.HOLDS
+        return is_test and adjusted[claim.null or ""] > SIGNIFICANCE
+
+    if not any(map(is_open, result.claims)):
+        return result
+    claims = tuple(structs.replace(c, verdict=Verdict.INCONCLUSIVE) if is_open(c) else c for c in result.claims)
+    tests = ", ".join(f"{c.null} p = {adjusted[c.null or '']:.3g}" for c in result.claims if is_open(c))
+    reason = f"among all permutation tests of the model (Holm): {tests}, above {SIGNIFICANCE}"
+    verdict = combine([claim.verdict for claim in claims])
+    judged = structs.replace(result, claims=claims, verdict=verdict, reason=reason)
+    return structs.replace(judged, outcome="pass" if passes(judged, gate) else "fail")

@@ -12,12 +12,15 @@ from embcheck.claims import Verdict, above, beats, below, combine, within
 from embcheck.estimate import Estimate
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from embcheck.checks.check import Check, Result
     from embcheck.checks.record import ModelRecord
     from embcheck.claims import Bound
 
-__all__ = ["Row", "has_value", "judged_again", "population_of", "row_of"]
+__all__ = ["Row", "has_value", "judged_again", "note_of_broken", "population_of", "row_of"]
 
+_FEW = 0.01
 Row = dict[str, Any]
 """By the names of `embcheck.sweep.store.SCHEMA`."""
 
@@ -56,6 +59,17 @@ def population_of(model: ModelRecord) -> Row:
     if population is None:
         return {}
     return {"rows": population.rows, "excluded": _text(population.excluded)}
+
+
+def note_of_broken(rows: int, excluded: Mapping[Any, int]) -> str | None:
+    """What to say first of a table with rows that no claim is about for being broken; zero ones, if they are not few.
+
+    A few zero rows are padding's; those of ordinary tokens are counted by the property ``intact_rows``.
+    """
+    not_finite, zero = excluded.get("non_finite", 0), excluded.get("zero", 0)
+    broken = [f"{not_finite} rows are not finite"] if not_finite else []
+    broken += [f"{zero} rows are zero"] if zero > _FEW * (rows + zero) else []
+    return ", ".join([*broken, f"{rows} are measured"]) if broken else None
 
 
 def has_value(row: Row) -> bool:

@@ -21,18 +21,20 @@ from embcheck.baseline.tokens import entry_of
 from embcheck.checks import collect
 from embcheck.checks.check import Result, checks_of, error_result
 from embcheck.checks.evaluate import evaluate
+from embcheck.checks.ladder import climb
 from embcheck.config import models as named_models
 from embcheck.config import per_model
 from embcheck.errors import ConfigError, EmbcheckError, UsageError
 from embcheck.progress import track
 from embcheck.reports import outputs
 from embcheck.run.document import Run, model_record, population_of, report
+from embcheck.run.rows import note_of_broken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from embcheck.baseline.file import Entry
-    from embcheck.checks.check import Check
+    from embcheck.checks.check import Check, GateMode
     from embcheck.checks.record import Json, ModelRecord, Report, State
     from embcheck.config.config import Config
     from embcheck.run.budget import Budget
@@ -63,6 +65,12 @@ class Loaded:
     def record(self) -> ModelRecord:
         """Its place in the report, without results."""
         return model_record(self.spec, self.table)
+
+    @property
+    def note(self) -> str | None:
+        """What is to be said first, of a table with broken rows."""
+        population = population_of(self.table)
+        return note_of_broken(population.rows, population.excluded)
 
     @property
     def timing(self) -> Json:
@@ -102,17 +110,24 @@ class Session:
         policy: Policy | None = None,
         *,
         control: bool = False,
+        explain: bool = False,
         isolates: bool = True,
         keeps_all: bool = False,
     ) -> None:
         self.models = tuple(models)
         self.settings = settings
         self.policy = policy or Policy()
-        self._control = control
+        self._control, self._explain = control, explain
         self._isolates = isolates
         self._keeps_all = keeps_all
         self._tables: dict[Model, Loaded] = {}
         self._failed: dict[Model, EmbcheckError] = {}
+
+    @property
+    def _family_wise(self) -> GateMode | None:
+        """What decides which results pass, where permutation tests are judged as one family."""
+        gate = self.policy.gate
+        return None if not self.settings.family_wise else "claims" if gate is None else gate.mode
 
     def loaded(self, *models: Model) -> tuple[Loaded, ...]:
         """The tables of some models, after all others were let go. One that failed to load is not tried again."""
@@ -142,16 +157,19 @@ class Session:
         A property that is written wrongly, or whose second model fails to load, gives an error result. So does one that
         raises anything else, unless the session does not isolate: pytest shows that better.
         """
-        alias, settings = models[0].spec.alias, settings or self.settings
+        alias, gate = models[0].spec.alias, self.policy.gate
+        settings = self._settings_for(alias, check, settings or self.settings)
         expected = self.policy.expected(alias, check)
         try:
             tables = tuple(loaded.table for loaded in self.loaded(*models))
             sources.refuse_changed()
             subject = tables if check.declaration.of_pairs else tables[0]
             result = evaluate(check, subject, settings, control=self._control, expected=expected)
+            if self._explain:
+                result = climb(result, tables[0], settings)
             _ = result.record  # what JSON can't hold is the property's fault, and is to be heard of here
             sources.refuse_changed()
-            return result if self.policy.gate is None else self.policy.gate.apply(alias, result, tables[0], settings)
+            return result if gate is None else gate.apply(alias, result, tables[0], settings)
         except EmbcheckError as error:
             return error_result(check, str(error), expected=expected)
         except (Exception, SystemExit) as error:
@@ -164,7 +182,11 @@ class Session:
         loaded = self.known(model)
         if loaded is None or not self.policy.keeps_entries:
             return None
-        return entry_of(result, loaded.table, self.settings)
+        return entry_of(result, loaded.table, self._settings_for(model.spec.alias, result.check, self.settings))
+
+    def _settings_for(self, alias: str, check: Check, settings: Settings) -> Settings:
+        gate = self.policy.gate
+        return settings if gate is None else gate.settings_for(alias, check, settings)
 
     def run(self, checks: Sequence[Check], *, device: str | None = None, budget: Budget | None = None) -> Run:
         """Run every check on every model, and every one of pairs on each pair, as a report.
@@ -213,13 +235,13 @@ class Session:
         else:
             rows = max(2, population_of(loaded.table).rows)
             results = budget.spend(by_place, measured, self.settings, rows=rows, spent=loaded.seconds)
-        entries = (entry_of(r, loaded.table, self.settings) for r in results) if self.policy.keeps_entries else ()
+        entries = (self.entry(result, model) for result in results)
         return _ModelRun(
-            model_record(model.spec, loaded.table, [result.record for result in results]),
+            model_record(model.spec, loaded.table, [r.record for r in results], family_wise=self._family_wise),
             results,
             loaded.timing | {"results": {result.check.label: result.seconds for result in results}},
             str(loaded.table.vectors.device),
-            notes=loaded.table.provenance.notes,
+            notes=(*filter(None, [loaded.note]), *loaded.table.provenance.notes),
             entries=tuple(entry for entry in entries if entry is not None),
         )
 
@@ -239,7 +261,8 @@ class _ModelRun:
         adjusted = {result.key: result for result in self.record.results}
         for result in self.results:
             record = adjusted[result.check.key]
-            yield replace(result, nulls=record.nulls, change=record.change)
+            about = {name: getattr(record, name) for name in ("nulls", "change", "claims", "verdict", "reason")}
+            yield replace(result, **about)
 
 
 def _blame(error: BaseException, check: Check) -> str:
@@ -280,13 +303,14 @@ def prepare(config: Config, specs: Sequence[ModelSpec]) -> list[str]:
         raise UsageError(
             f"baseline-dir {str(config.baseline_dir)!r}: no such folder; make baselines with: embcheck baseline update"
         )
-    return sources.announce(specs)
+    on_seeds = (gate.on_seeds(spec.alias, config.settings.seed) for spec in specs)
+    return [*sources.announce(specs), *filter(None, on_seeds)]
 
 
 def all_checks(config: Config, specs: Sequence[ModelSpec] = ()) -> list[Check]:
     """Every check that can be found, whatever is selected, and with whichever model second in a pair."""
     aliases = dict.fromkeys([*config.known_aliases(), *(spec.alias for spec in specs)])
-    return checks_of(collect.functions(config.properties), aliases)
+    return checks_of(collect.functions(config.properties, [*config.models, *specs]), aliases)
 
 
 def check_names(config: Config, checks: Iterable[Check]) -> None:
@@ -335,7 +359,7 @@ def run_configured(
             policy, adapt=lambda alias, check: adapt(alias, check) if only in {alias, check.other} else None
         )
     models = [model_of(config, spec) for spec in specs]
-    session = Session(models, config.settings, policy, control=config.control)
+    session = Session(models, config.settings, policy, control=config.control, explain=config.explain)
     run = session.run(checks, device=str(sources.resolve_device(config.device)))
     unused = {spec.alias: unused_entries(config, spec.alias, specs=specs) for spec in specs}
     records = (structs.replace(model, unused=unused[model.alias]) for model in run.report.models)

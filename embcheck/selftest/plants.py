@@ -32,11 +32,14 @@ if TYPE_CHECKING:
     from embcheck.stats import Ints
 
     Plant = Callable[[EmbeddingTable, Mapping[str, Any], np.random.Generator], EmbeddingTable]
+    Floats32 = NDArray[np.float32]
 
-__all__ = ["PLANTED", "ROWS", "WIDTH", "Stage", "plant_of", "stage_of"]
+__all__ = ["PLANTED", "ROWS", "SHAPES", "WIDTH", "Stage", "plant_of", "shaped", "stage_of"]
 
 ROWS, WIDTH = 1_500, 32
+SHAPES = ("heterogeneous", "heavy lengths", "clustered", "shifted")
 BYTES = tuple(f"<0x{byte:02X}>" for byte in range(0x80, 0xA0))
+CONTROLS = tuple(map(chr, range(0x01, 0x20)))
 _ROUNDS = 20  # of asking: a check may ask for the next words only once it has found the first
 _DECOYS = 3  # rows near what the words of a pair share, so that no word of the question is near enough
 
@@ -67,15 +70,49 @@ class Stage:
         return self.table.with_vectors(torch.from_numpy(vectors))
 
 
+def _clustered(vectors: Floats32, rng: np.random.Generator) -> Floats32:
+    """Rows in clusters of five, drawn at random, that share half of their variance."""
+    centres = rng.standard_normal((len(vectors) // 5, vectors.shape[1]), dtype=np.float32)
+    return np.asarray((vectors + centres[rng.integers(0, len(centres), len(vectors))]) / np.float32(np.sqrt(2)))
+
+
+def _heavy_lengths(vectors: Floats32, rng: np.random.Generator) -> Floats32:
+    """Lengths differ by lognormal factors, of a standard deviation of one."""
+    return np.asarray(vectors * np.exp(rng.standard_normal((len(vectors), 1), dtype=np.float32)))
+
+
+def _with_a_mean(vectors: Floats32, rng: np.random.Generator) -> Floats32:
+    """All rows share a direction, half as long as a row of noise; the same in every table."""
+    return np.asarray(vectors + np.float32(0.5))
+
+
+def shaped(
+    name: str, noise: EmbeddingTable, structure: Callable[[EmbeddingTable], EmbeddingTable], rng: np.random.Generator
+) -> EmbeddingTable:
+    """A table with structure planted in noise, one of ``SHAPES``; ``rng`` is each table's own.
+
+    Rows of clusters are made before the structure is planted, lengths and the mean after it; in a heterogeneous table
+    half of the rows keep their noise, drawn at random, so that half of the words carry the structure.
+    """
+    if name == "clustered":
+        return structure(noise.with_vectors(torch.from_numpy(_clustered(noise.vectors.numpy(), rng))))
+    vectors = structure(noise).vectors.numpy()
+    if name == "heterogeneous":
+        vectors = np.where(rng.random((len(vectors), 1)) < 0.5, vectors, noise.vectors.numpy())
+    else:
+        vectors = {"heavy lengths": _heavy_lengths, "shifted": _with_a_mean}[name](vectors, rng)
+    return noise.with_vectors(torch.from_numpy(vectors))
+
+
 def stage_of(check: Check, *, rows: int = ROWS, width: int = WIDTH) -> Stage:
     """A stage with the tokens that a check needs.
 
-    They are characters, bytes, the words of its parameters, every word that it asks the vocabulary for when it runs,
-    and made-up words up to ``rows``.
+    They are characters, bytes, control characters, the words of its parameters, every word that it asks the
+    vocabulary for when it runs, and made-up words up to ``rows``.
     """
     words = dict.fromkeys(w for value in check.params.values() for w in getattr(value, "words", ()))
     for _ in range(_ROUNDS):
-        known = dict.fromkeys([*characters(), *BYTES, *words])
+        known = dict.fromkeys([*characters(), *BYTES, *CONTROLS, *words])
         made_up = (word for number in count() if (word := filler(number)) not in known)
         vocabulary = _Vocabulary([*known, *islice(made_up, max(0, rows - len(known)))])
         table = EmbeddingTable.from_arrays(torch.zeros(len(vocabulary.tokens), width), vocabulary.tokens)
@@ -190,9 +227,9 @@ def _scripts_apart(noise: _Noise) -> NDArray[np.float32]:
 
 
 def _along_an_arc(noise: _Noise) -> NDArray[np.float32]:
-    """Words in order lie along half a circle."""
-    vectors, rows = noise.vectors, noise.rows(noise.given.words)
-    angles = np.linspace(0, np.pi, len(rows), dtype=np.float32)[:, None]
+    """Words in order lie along half a circle, those of a cyclic order round a whole one."""
+    vectors, rows, cyclic = noise.vectors, noise.rows(noise.given.words), noise.given.cyclic
+    angles = np.linspace(0, (1 + cyclic) * np.pi, len(rows), endpoint=not cyclic, dtype=np.float32)[:, None]
     x, y = noise.directions(2)
     vectors[rows] = 0.3 * vectors[rows] + np.cos(angles) * x + np.sin(angles) * y
     return vectors
@@ -274,6 +311,7 @@ PLANTED: Mapping[str, tuple[Callable[[_Noise], NDArray[np.float32]], str | None]
         "axis_accuracy": (_poles, "axis"),
         "background_cosine": (_shifted(2.0), None),
         "category_separation": (_clusters, "categories"),
+        "constant_length_share": (_unit_length, None),
         "coordinate_share": (_loud_coordinates, None),
         "equal_rows": (_copied_row, None),
         "frequency_r2": (_along_by_frequency, None),
@@ -290,7 +328,6 @@ PLANTED: Mapping[str, tuple[Callable[[_Noise], NDArray[np.float32]], str | None]
         "participation_share": (_few_directions, None),
         "related_pair_auc": (_near_partners, "relation"),
         "script_accuracy": (_scripts_apart, None),
-        "unit_length_share": (_unit_length, None),
         "untrained_share": (_short_rows, None),
     }
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -31,9 +31,13 @@ def area_over(own: Floats, other: Floats) -> float:
     return float(wins) / (2 * len(own) * len(other))
 
 
-def p_value(draws: Floats, value: float) -> float:
-    """One-sided p-value (r + 1)/(B + 1): r of the B draws reach the value, which counts as one of them."""
-    return (int((draws >= value).sum()) + 1) / (len(draws) + 1)
+def p_value(draws: Floats, value: float, side: Literal["above", "below"] = "above") -> float:
+    """One-sided p-value (r + 1)/(B + 1): r of the B draws reach the value from below, or from above where it is below.
+
+    The value counts as one of them.
+    """
+    reach = draws >= value if side == "above" else draws <= value
+    return (int(reach.sum()) + 1) / (len(draws) + 1)
 
 
 def orders(size: int, count: int, rng: np.random.Generator) -> Ints:

@@ -33,6 +33,8 @@ class Broken:
     first_bad: Checkpoint
     evaluated: tuple[tuple[Checkpoint, Result], ...]
     """What was looked at, in order."""
+    notes: tuple[str, ...] = ()
+    """Which of them have broken rows, that no verdict is about."""
 
 
 def between(good: str, bad: str, pattern: str | None = None) -> tuple[Checkpoint, ...]:
@@ -111,13 +113,16 @@ def bisect(
     if len(found) < 2:
         raise UsageError(f"bisecting takes two checkpoints or more, got {len(found)}")
     evaluated: list[tuple[Checkpoint, Result]] = []
+    notes: list[str] = []
 
     def holds(i: int) -> bool:
         checkpoint = found[i]
         load = partial(sources.load, checkpoint.spec, device=device, dtype=dtype, population=population)
         model = Model(checkpoint.spec, load)
         session = Session([model], settings)
-        session.loaded(model)
+        (loaded,) = session.loaded(model)
+        if loaded.note:
+            notes.append(f"step {checkpoint.step}: {loaded.note}")
         result = session.measure(check, model)
         if result.verdict is Verdict.ERROR:
             raise UsageError(f"{check.label} can't be run on {checkpoint.spec.text}: {result.reason}")
@@ -133,4 +138,4 @@ def bisect(
         raise UsageError(f"{check.label} does not hold on {found[low].spec.text}, which was to be the good one")
     if high == len(found) - 1 and holds(high):
         raise UsageError(f"{check.label} holds on {found[high].spec.text}, which was to be the bad one")
-    return Broken(found[low], found[high], tuple(evaluated))
+    return Broken(found[low], found[high], tuple(evaluated), tuple(notes))

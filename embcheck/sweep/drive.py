@@ -15,6 +15,7 @@ from embcheck.checks import collect
 from embcheck.claims import UNMEASURED
 from embcheck.errors import EmbcheckError, UsageError
 from embcheck.progress import track
+from embcheck.run.rows import note_of_broken
 from embcheck.settings import Settings
 from embcheck.sweep.plan import Checkpoint, bundles, checkpoints
 from embcheck.sweep.pools import Pool, UnfinishedError, pool_of
@@ -74,13 +75,12 @@ class Swept:
             where = steps.setdefault((row["model"], row["table"]), [])
             if row["table"] and row["step"] not in where:
                 where.append(row["step"])
-            lacking = json.loads(row["excluded"] or "{}").get("non_finite", 0)
-            if lacking:
-                broken[row["model"], row["step"]] = f"{lacking} rows are not finite, {row['rows']} are measured"
+            if note := note_of_broken(row["rows"] or 0, json.loads(row["excluded"] or "{}")):
+                broken[row["model"], row["step"]] = note
         same = [
             f"{model}: the same table at steps {', '.join(map(str, s))}" for (model, _), s in steps.items() if s[1:]
         ]
-        return (*same, *(f"{model} step {step}: {why}" for (model, step), why in broken.items()))
+        return (*(f"{model} step {step}: {why}" for (model, step), why in broken.items()), *same)
 
 
 def sweep(  # noqa: PLR0913 - the options of the command, all by keyword

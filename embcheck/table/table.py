@@ -158,6 +158,12 @@ class EmbeddingTable:
         return status
 
     @cached_property
+    def ordinary(self) -> NDArray[np.int64]:
+        """Rows of tokens that text can reach, ascending: the known ones, and those of them that are broken."""
+        named = min(len(self.vectors), len(self.tokens))
+        return np.flatnonzero(self.vocabulary.status[:named] == RowStatus.KNOWN)
+
+    @cached_property
     def population(self) -> NDArray[np.int64]:
         """Rows that claims are about, ascending.
 
@@ -413,8 +419,8 @@ class EmbeddingTable:
 
     @cached_property
     def tokens_sha256(self) -> str:
-        """Hash over the surface forms of the known rows in row order."""
-        return tokens_sha256(self.tokens[int(r)] for r in np.flatnonzero(self.status == RowStatus.KNOWN))
+        """Hash over the surface forms of the rows of ordinary tokens in row order, whatever their numbers are."""
+        return tokens_sha256(self.tokens[int(row)] for row in self.ordinary)
 
 
 def row_index(rows: NDArray[np.int64] | Sequence[int] | slice, device: torch.device) -> Tensor | slice:

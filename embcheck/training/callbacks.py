@@ -67,10 +67,15 @@ class EmbcheckCallback(TrainerCallback):
         control: TrainerControl,
         **kwargs: Any,
     ) -> None:
-        """Check the model before its first step: the run's own baseline, or that of the run that is resumed."""
+        """Check the model before its first step: the run's own baseline, or that of the run that is resumed.
+
+        Where that one had stopped, no step is made.
+        """
         if state.global_step and not self.monitor.resume(_beside(args, state) / STATE):
             _logger.warning("no state of embcheck beside checkpoint-%d: its run begins here", state.global_step)
         self._observe(state, control, kwargs)
+        if control.should_training_stop:  # the trainer looks at the mark after a step only: it gets no batch for one
+            vars(self._trainer)["get_batch_samples"] = lambda *_args: ([], None)
 
     def on_save(
         self,
@@ -113,6 +118,7 @@ class EmbcheckCallback(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """Check the model as training leaves it, which may be with the weights of an earlier step; write the report."""
+        vars(self._trainer).pop("get_batch_samples", None)
         best = Path(state.best_model_checkpoint or "").name if args.load_best_model_at_end else ""
         is_earlier = best not in {"", f"checkpoint-{state.global_step}"}
         self._observe(state, control, kwargs, name=f"final-{best}" if is_earlier else None)

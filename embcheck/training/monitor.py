@@ -31,6 +31,7 @@ from embcheck.run.rows import row_of
 from embcheck.run.session import Model, Policy, Session
 from embcheck.settings import DEFAULT_PROBES, Settings
 from embcheck.spec import ModelSpec
+from embcheck.table.vocabulary import RowStatus
 from embcheck.training.ranks import agreed, is_first
 
 if TYPE_CHECKING:
@@ -257,7 +258,7 @@ class Monitor:
             if not Path(path).is_file():
                 return 0
             try:
-                self.load_state_dict(json.loads(Path(path).read_text(encoding="utf-8")))
+                self.load_state_dict(json.loads(files.read(Path(path))))
             except (OSError, ValueError, KeyError, TypeError, AttributeError, MsgspecError) as error:
                 raise UsageError(f"{str(path)!r} is no state of a monitor: {error}") from error
             last = self.observations[-1:]
@@ -277,14 +278,14 @@ class Monitor:
         policy = Policy(gate=gate, keeps_entries=self._first is None)
         run = Session([Model(spec, lambda: table)], self._settings, policy).run(self._checks, budget=self._budget)
         results, (record,) = run.report.results, run.report.models
-        lost = dict(self._lost(record))
+        lost = {**dict(self._broken(table)), **dict(self._lost(record))}
         if self._first is None:
             self._first = tuple(entry for entry, _ in run.entries[alias])
         self._keep_in_mind(run, step, name)
         values = {key: number for result in results for key, number in _numbers(result, is_lost=result.label in lost)}
         values["embcheck/population"] = float(record.population.rows if record.population is not None else 0)
         values["embcheck/seconds"] = time.perf_counter() - started
-        said = {"failed": dict(_failed(results)), "regressed": dict(_regressed(results)), "lost": lost}
+        said = {"lost": lost, "failed": dict(_failed(results)), "regressed": dict(_regressed(results))}
         stop = any(
             self._reactions[kind] == "stop" and (kind != "failed" or label not in self._never_held)
             for kind, lines in said.items()
@@ -299,7 +300,7 @@ class Monitor:
         return Observation(step, stop, values, problems, run)
 
     def _lost(self, model: ModelRecord) -> Iterator[tuple[str, str]]:
-        """By label, what to say of checks that can't be measured any more, of all of them at first, of broken rows."""
+        """By label, what to say of checks that can't be measured any more, or of all of them at first."""
         gone = [result for result in model.results if _has_no_value(result)]
         for result in gone:
             if result.label in self._had_value:
@@ -307,9 +308,15 @@ class Monitor:
                 yield result.label, f"{result.label} had a value, and can't be measured any more: {why}"
         if not self._had_value and gone and len(gone) == len(model.results):
             yield "everything", f"nothing can be measured: {gone[0].reason}"
-        broken = 0 if model.population is None else model.population.excluded.get("non_finite", 0)
+
+    def _broken(self, table: EmbeddingTable) -> Iterator[tuple[str, str]]:
+        """What to say of ordinary tokens' rows that broke; rows that were zero from the start may be meant so."""
+        status = table.status[table.ordinary]
+        zero, broken = int((status == RowStatus.ZERO).sum()), int((status != RowStatus.KNOWN).sum())
+        if not self.observations:
+            self._broken_rows = zero
         if broken > self._broken_rows:
-            yield "rows", f"{broken} rows are not finite, {self._broken_rows} were"
+            yield "rows", f"{broken} rows are zero or not finite, {self._broken_rows} were"
         self._broken_rows = max(broken, self._broken_rows)
 
     def _keep_in_mind(self, run: Run, step: int, name: str | None) -> None:

@@ -36,6 +36,16 @@ def sometimes(table):
 '''
 
 
+SEEDED = '''
+from embcheck import Estimate, above, claim
+
+@claim(above(-99), margin=1e-9)
+def seeded(table, rng):
+    """It is what is drawn."""
+    return Estimate.exact(float(rng.standard_normal()))
+'''
+
+
 @pytest.fixture
 def toys(project, monkeypatch):
     """A project whose only further properties are these toys."""
@@ -104,6 +114,20 @@ def test_gate_chooses_what_decides(ready, embcheck, monkeypatch):
     )
     assert [states(ready, embcheck, "--gate", g)[0] for g in ("claims", "both")] == [1, 1]
     assert states(ready, embcheck, "--gate", "regressions", "--property", "moving")[0] == 0
+
+
+def test_the_gate_repeats_the_seed_of_the_baseline(toys, embcheck):
+    """With another seed a check is measured as its baseline was, in one line said; an update takes the seed over."""
+    (toys / "properties" / "seeded.py").write_text(SEEDED)
+    (toys / "pyproject.toml").write_text('[tool.embcheck]\nproperty = ["seeded"]\n')
+    assert embcheck("init", "m=random:30x4").code == 0
+    done = embcheck("check", "--seed", "1", "--json", "out.json")
+    (result,) = json.loads((toys / "out.json").read_text())["models"][0]["results"]
+    assert (done.code, result["change"]["state"], result["change"]["seed"]) == (0, "match", 0)
+    assert done.err.count("m: measured with seed 0, as its baseline was, not with 1") == 1
+    assert embcheck("check", "--seed", "1", "--update", "changed").code == 0
+    done = embcheck("check", "--seed", "1")
+    assert (done.code, "measured with seed" in done.err) == (0, False)
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import json
+import time
 
 import numpy as np
 import pytest
 
 from embcheck import EmbeddingTable
 from embcheck.baseline.drift import drift
-from embcheck.errors import NotMeasurable
+from embcheck.baseline.pairing import pair_rows
 
 WORDS = [f"w{i}" for i in range(300)]
 
@@ -51,10 +52,77 @@ def test_moved_tokens_are_named(vectors):
     assert shift == pytest.approx(4 / np.linalg.norm(vectors, axis=1).mean(), rel=1e-3)
 
 
-def test_other_tokens_have_no_drift(vectors):
-    """Rows of other tokens are not compared."""
-    with pytest.raises(NotMeasurable, match="other tokens"):
-        drift(made(vectors), made(vectors, WORDS[::-1]))
+def fates(found):
+    return {name: fate["rows"] for name, fate in found["tokens"].items() if name != "paired" and fate["rows"]}
+
+
+def test_a_dead_row_is_named_and_the_others_are_measured(vectors):
+    """One row that is zero, one NaN and one special one that is infinite: all three died, 297 others stand still."""
+    words = ["<pad>", *WORDS[1:]]
+    other = vectors.copy()
+    other[0], other[7], other[9] = np.inf, 0, np.nan
+    old, new = made(vectors, words), made(other, words)
+    found = drift(old, new)
+    assert (found["rows"], found["identical_rows"], found["tokens"]["paired"]) == (297, 297, 300)
+    assert fates(found) == {"died": 3}
+    named = [{"id": 0, "token": "<pad>"}, {"id": 7, "token": "w7"}, {"id": 9, "token": "w9"}]
+    assert found["tokens"]["died"]["first"] == named
+    assert fates(drift(new, new)) == {}
+    assert old.tokens_sha256 == new.tokens_sha256
+
+
+def test_a_table_that_died_whole_says_so(vectors):
+    """Where all rows are broken there is no drift to measure, and every token died."""
+    found = drift(made(vectors), made(np.full_like(vectors, np.nan)))
+    assert fates(found) == {"died": 300}
+    assert "0 of 300 rows" in found["reason"]
+
+
+def test_added_and_removed_tokens_leave_the_others_paired(vectors):
+    """With two tokens put in front and three left off, 297 rows are found under other ids, moved by nothing."""
+    other = np.vstack([vectors[:2] + 1, vectors[:297]])
+    found = drift(made(vectors), made(other, ["new", "newer", *WORDS[:297]]))
+    assert (found["rows"], found["identical_rows"], found["moved"]) == (297, 297, [])
+    assert fates(found) == {"came": 2, "went": 3, "moved_id": 297}
+    assert [token["token"] for token in found["tokens"]["went"]["first"]] == ["w297", "w298", "w299"]
+    assert found["tokens"]["moved_id"]["first"][1] == {"id": 1, "token": "w1", "new_id": 3}
+
+
+def test_permuted_ids_are_paired_by_their_tokens(vectors):
+    """Rows in another order drift as far as in the same one: each is compared with the row of its own token."""
+    order = np.random.default_rng(2).permutation(300)
+    moved = vectors + 0.1 * np.random.default_rng(3).standard_normal(vectors.shape)
+    straight, permuted = (
+        drift(made(vectors), made(moved)),
+        drift(made(vectors), made(moved[order], np.array(WORDS)[order].tolist())),
+    )
+    assert fates(permuted) == {"moved_id": int((order != np.arange(300)).sum())}
+    assert {k: v for k, v in permuted.items() if k != "tokens"} == {k: v for k, v in straight.items() if k != "tokens"}
+
+
+def test_repeated_texts_pair_where_it_is_certain_which_is_which(vectors):
+    """Copies of a text pair by id where both tables have them in the same rows; elsewhere they are left out."""
+    twice = [*WORDS[:298], "same", "same"]
+    assert drift(made(vectors, twice), made(vectors, twice))["rows"] == 300
+    found = drift(made(vectors, twice), made(vectors[1:], twice[1:]))
+    assert (fates(found), found["rows"]) == ({"went": 1, "moved_id": 297, "ambiguous": 2}, 297)
+
+
+def test_tokens_in_common_are_none(vectors):
+    """Two vocabularies without a common token have no drift, and the reason says so."""
+    found = drift(made(vectors), made(vectors, [word.upper() for word in WORDS]))
+    assert found["reason"] == "the two populations share 0 tokens; at least 2 are needed"
+    assert fates(found) == {"came": 300, "went": 300}
+
+
+def test_rows_are_paired_in_time_linear_in_them():
+    """400,000 rows are paired by their tokens in seconds."""
+    words = [f"t{i}" for i in range(400_000)]
+    tables = [made(np.ones((400_000, 1)), w) for w in (words, words[1:] + words[:1])]
+    started = time.perf_counter()
+    pairing = pair_rows(*tables)
+    assert time.perf_counter() - started < 5
+    assert np.array_equal(pairing.second, np.roll(np.arange(400_000), 1))
 
 
 def test_compare_specs_and_reports(embcheck, project, vectors):
@@ -72,6 +140,13 @@ def test_compare_specs_and_reports(embcheck, project, vectors):
     document = json.loads((project / "out.json").read_text())
     assert document["changes"][0]["change"]["state"] == "regressed"
     assert document["drift"]["identical_rows"] == 0
+    vectors[5] = 0
+    np.save(project / "b.npy", vectors.astype(np.float32))
+    died = embcheck("compare", *specs, *glob, "--json", "out.json")
+    assert "1 zero or not finite in the second only:  'w5' #5" in died.out
+    document = json.loads((project / "out.json").read_text())
+    assert (document["same_tokens"], document["drift"]["tokens"]["died"]["rows"]) == (True, 1)
+    np.save(project / "b.npy", (vectors + 2).astype(np.float32))
     for spec, name in zip(specs, "ab", strict=True):
         embcheck("check", spec, *glob, "--json", f"{name}.json")
     assert embcheck("compare", "a.json", "b.json", *glob).code == 1

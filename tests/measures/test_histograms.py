@@ -66,7 +66,7 @@ def test_cosines_of_probes(table, vectors):
 
 def test_lengths(table, vectors):
     """The histogram of lengths is NumPy's."""
-    found = measures.unit_length_share(table).details["norm_histogram"]
+    found = measures.constant_length_share(table).details["norm_histogram"]
     norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
     reference = np.histogram(norms, len(found["counts"]), (found["low"], found["high"]))[0]
     assert np.abs(np.cumsum(reference) - np.cumsum(found["counts"])).max() <= 1

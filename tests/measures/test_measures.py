@@ -20,7 +20,7 @@ def test_an_estimate_carries_its_measure(gaussian_table, rng):
     """So a property of one's own is known by what it calls, whatever its own name."""
     table = gaussian_table(60, 8)
     assert measures.mean_cosine(table, rng=rng).measure == "mean_cosine"
-    assert measures.unit_length_share(table).measure == "unit_length_share"
+    assert measures.constant_length_share(table).measure == "constant_length_share"
 
 
 def test_an_unknown_measure_is_named_with_those_there_are():

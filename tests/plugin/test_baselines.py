@@ -150,3 +150,33 @@ def test_regression_of_an_exception_fails(ready, run, write, monkeypatch):
     assert run(PROPERTIES).ret == 0
     monkeypatch.setenv("TOY", "-2")
     assert run(PROPERTIES).ret == 1
+
+
+def test_the_seed_is_the_baselines(ready, run, report):
+    """With another seed, checks are measured as the baseline's were; the summary says so in one line."""
+    result = run("--embcheck-json=out.json", "--embcheck-seed=1", PROPERTIES)
+    assert result.ret == 0
+    assert set(states(report).values()) == {"match", None}
+    assert str(result.stdout).count("m: measured with seed 0, as its baseline was, not with 1") == 1
+
+
+def test_a_family_of_tests_is_judged_at_the_end(ready, run, write, report):
+    """Two tests of p = 0.009 hold by themselves and not as a family, which the exit code says once all have run."""
+    write(
+        "properties/toys.py",
+        """
+import numpy as np
+from embcheck import Estimate, beats, claim, nulls
+
+@claim(beats(nulls.shuffled_pairs), size=[1, 2])
+def tested(table, size):
+    '''The value is larger than most draws.'''
+    return Estimate.exact(1.0, draws={"shuffled_pairs": np.where(np.arange(999) < 8, 2.0, 0.0)})
+""",
+    )
+    write("pyproject.toml", "[tool.embcheck]\nmodels = ['m=random:30x4']\n")
+    assert run("--embcheck-gate=claims", PROPERTIES).ret == 0
+    result = run("--embcheck-gate=claims", "--embcheck-family-wise", "--embcheck-json=out.json", PROPERTIES)
+    result.assert_outcomes(passed=2)
+    assert result.ret == 1
+    assert {r["outcome"] for r in report()[1].values()} == {"fail"}

@@ -53,6 +53,7 @@ RUNS = {
         "tensor": "other.weight",
         "property": "here",
         "control": None,
+        "family_wise": None,
         "update": "new",
         "baseline_dir": "elsewhere",
     },
@@ -91,6 +92,7 @@ LOOK = {
     "matrix": lambda runs: runs["measuring"].results["how_else"]["details"]["first"] == 2,
     "tensor": lambda runs: runs["writing"].results["here"]["details"]["first"] == 3,
     "control": lambda runs: runs["writing"].results["here"]["control"]["tables"] == 20,
+    "family_wise": lambda runs: runs["writing"].document["run"]["family_wise"],
     "gate": lambda runs: runs["measuring"].results["how_else"]["outcome"] == "fail",  # by its claim, it holds
     "baseline_dir": lambda runs: "here" in runs["writing"].files["elsewhere/t.json"],
     "missing_baseline": lambda runs: not runs["measuring"].results["how_else"]["change"]["passes"],

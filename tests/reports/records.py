@@ -17,10 +17,12 @@ from embcheck.checks.record import (
 from embcheck.claims import ClaimOutcome, Verdict
 
 
-def claim(op: Any, *numbers: float | None, null: str | None = None, verdict: str = "holds") -> ClaimOutcome:
+def claim(
+    op: Any, *numbers: float | None, null: str | None = None, verdict: str = "holds", **about: Any
+) -> ClaimOutcome:
     """A claim with its bound, or its low and high end."""
     ends = dict(zip(("low", "high") if op == "within" else ("bound",), numbers, strict=True))
-    return ClaimOutcome(op, Verdict(verdict), null, **ends)
+    return ClaimOutcome(op, Verdict(verdict), null, **ends, **about)
 
 
 def estimate(value: float | None = 0.75, low: float | None = 0.7, high: float | None = 0.8, **changes: Any) -> Any:

@@ -123,4 +123,5 @@ def test_bounds_in_words():
     assert bound_text(claim("within", 0.49, 0.51, null="independence")) == "within 0.49 to 0.51 (independence)"
     assert bound_text(claim("within", None, None, null="independence")) == "agrees with independence"
     assert bound_text(claim("beats", 0.01, null="shuffled")) == "beats shuffled at p <= 0.01"
+    assert bound_text(claim("beats", 0.01, null="n", side="below")) == "lies below n at p <= 0.01"
     assert bound_text(claim("below", 11)) == "below 11"

@@ -19,7 +19,8 @@ def by_hand(table, sequence):
         for second in words[i + 1 :]:
             x, y = rows[first], rows[second]
             cosines.append(float(x @ y) / math.sqrt(float(x @ x) * float(y @ y)))
-            gaps.append(sequence.words.index(second) - sequence.words.index(first))
+            steps = sequence.words.index(second) - sequence.words.index(first)
+            gaps.append(min(steps, len(sequence.words) - steps) if sequence.cyclic else steps)
     return words, np.array(cosines), np.array(gaps)
 
 

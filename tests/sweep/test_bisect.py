@@ -16,7 +16,7 @@ from embcheck.spec import parse
 from embcheck.sweep.bisect import between, bisect
 from embcheck.sweep.plan import Checkpoint
 
-ROWS, WIDTH = 300, 16
+ROWS, WIDTH, PROPERTY = 300, 16, training_runs.PROPERTY
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def long_run(tmp_path_factory):
 
 def test_names_the_right_one_of_two_hundred(long_run):
     """And looks at no more than eight, for neither end is next to it."""
-    (check,) = collect(globs=[training_runs.PROPERTY])
+    (check,) = collect(globs=[PROPERTY])
     found = between(str(long_run / "checkpoint-0"), str(long_run / "checkpoint-1990"))
     assert len(found) == 200
     broken = bisect(found, check, Settings())
@@ -41,6 +41,7 @@ def test_at_most_nine_looks_wherever_it_breaks(monkeypatch):
     found = [Checkpoint("run", step, parse(f"./{step}")) for step in range(200)]
     how = {"device": "cpu", "dtype": "float64", "population": "all"}
     monkeypatch.setattr("embcheck.sources.load", lambda spec, **given: int(spec.target[2:]) if given == how else None)
+    monkeypatch.setattr("embcheck.run.session.Loaded.note", None)
     for breaks_at in range(1, 200):
         verdicts = ["holds" if step < breaks_at else "refuted" for step in range(200)]
 
@@ -60,16 +61,25 @@ def test_at_most_nine_looks_wherever_it_breaks(monkeypatch):
 def test_every_place_is_found(tmp_path, breaks_at):
     """The first after the good end, the last, and one between."""
     folder = training_runs.write(tmp_path, list(range(0, 120, 10)), breaks_at, rows=ROWS, width=WIDTH)
-    (check,) = collect(globs=[training_runs.PROPERTY])
+    (check,) = collect(globs=[PROPERTY])
     found = between(str(folder / "checkpoint-0"), str(folder / "checkpoint-110"))
     broken = bisect(found, check, Settings())
     assert (broken.last_good.step, broken.first_bad.step) == (breaks_at - 10, breaks_at)
 
 
+def test_a_checkpoint_that_is_nearly_broken_says_so_first(tmp_path, capsys):
+    """Rows without numbers are in no verdict: that the claim holds on the others is said after them."""
+    folder = training_runs.write(tmp_path, [0, 10, 20], 20, rows=ROWS, width=WIDTH, nan_rows={10: 270})
+    assert main(["bisect", str(folder / "checkpoint-0"), str(folder / "checkpoint-20"), "--property", PROPERTY]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "step 10: 270 rows are not finite, 30 are measured"
+    assert said[1].startswith("last good")
+
+
 def test_command_says_where(run, capsys):
     """The two neighbours, with their estimates."""
     ends = [str(run / "checkpoint-0"), str(run / "checkpoint-110")]
-    assert main(["bisect", *ends, "--property", training_runs.PROPERTY]) == 0
+    assert main(["bisect", *ends, "--property", PROPERTY]) == 0
     good, bad, count = capsys.readouterr().out.splitlines()
     assert "last good" in good
     assert "checkpoint-60" in good
@@ -85,7 +95,7 @@ def test_checkpoints_between_are_read_as_the_ends_are(tmp_path, capsys, way, opt
     folder = training_runs.write(tmp_path / "a", [0, 10, 20, 30], 10, rows=ROWS, width=WIDTH, output_breaks_at=30)
     ends = [way.format(folder / f"checkpoint-{step}") for step in (0, 30)]
     options = [option.format(folder) for option in options]
-    assert main(["bisect", *ends, "--property", training_runs.PROPERTY, *options]) == 0
+    assert main(["bisect", *ends, "--property", PROPERTY, *options]) == 0
     good, bad, _ = capsys.readouterr().out.splitlines()
     assert way.format("checkpoint-20") in good
     assert way.format("checkpoint-30") in bad
@@ -105,12 +115,12 @@ def test_other_schemes_are_kept(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("good", "bad", "options", "says"),
     [
-        (110, 0, [training_runs.PROPERTY], "must be an earlier checkpoint"),
-        (80, 110, [training_runs.PROPERTY], "does not hold on"),
-        (0, 50, [training_runs.PROPERTY], "was to be the bad one"),
+        (110, 0, [PROPERTY], "must be an earlier checkpoint"),
+        (80, 110, [PROPERTY], "does not hold on"),
+        (0, 50, [PROPERTY], "was to be the bad one"),
         (0, 110, ["analogy*"], "must select one check"),
-        (0, 110, [training_runs.PROPERTY, "--glob", "nothing-*"], "matches nothing"),
-        (0, 999, [training_runs.PROPERTY], "no such"),
+        (0, 110, [PROPERTY, "--glob", "nothing-*"], "matches nothing"),
+        (0, 999, [PROPERTY], "no such"),
     ],
 )
 def test_wrong_ends_are_refused(run, capsys, good, bad, options, says):

@@ -60,7 +60,22 @@ def test_a_table_of_no_numbers_fails_a_sweep(folder, tmp_path, capsys):
     assert json.loads(rows[20]["excluded"]) == {"non_finite": ROWS - 30}
     said = capsys.readouterr().out
     assert "fails at step 10, after step 0: skipped" in " ".join(said.split())
-    assert "step 20: 270 rows are not finite, 30 are measured" in said
+    assert said.splitlines()[2] == f"{folder} step 20: 270 rows are not finite, 30 are measured"
+
+
+def test_rows_of_zeros_are_told_of_where_they_are_many(tmp_path, capsys):
+    """What is zero is measured as little as what is no number; a single row, as padding has, is no news."""
+    folder = training_runs.write(tmp_path / "a", [0, 10], 99, rows=ROWS, width=16)
+    for step, zeros in ((0, 1), (10, 200)):
+        file = folder / f"checkpoint-{step}/model.safetensors"
+        matrix = load_file(file)["wte.weight"]
+        matrix[:zeros] = 0
+        save_file({"wte.weight": matrix}, file)
+    assert command("--glob", folder / "*", "--property", training_runs.PROPERTY, out=tmp_path / "out.parquet") == 0
+    notes = [line for line in capsys.readouterr().out.splitlines() if "are zero" in line]
+    assert notes == [f"{folder} step 10: 200 rows are zero, 100 are measured"]
+    assert main(["check", str(folder / "checkpoint-10"), "--property", training_runs.PROPERTY]) == 0
+    assert "checkpoint-10: 200 rows are zero, 100 are measured" in capsys.readouterr().err
 
 
 def test_a_sweep_of_nothing_but_skips_exits_5(folder, tmp_path, monkeypatch):

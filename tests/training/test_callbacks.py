@@ -10,7 +10,7 @@ import torch
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 import embcheck
-from embcheck import claim, measures, within
+from embcheck import Estimate, above, claim, measures, within
 from embcheck.errors import UsageError
 from embcheck.training.callbacks import EmbcheckCallback
 
@@ -218,6 +218,28 @@ def test_a_resumed_run_goes_on_with_its_own_baseline(trainer, tmp_path):
     assert change.before == before.observations[0].run.report.results[0].estimate.value
     models = json.loads(report.read_text())["models"]
     assert [model["alias"] for model in models] == ["step-0", "step-2", "step-4", "step-6"]
+
+
+def test_a_run_that_had_stopped_makes_no_step_when_it_is_resumed(trainer, tmp_path):
+    """Its weights and its step are those of the checkpoint; the trainer itself is left as it was."""
+    values = iter([1.0, 1.0, -1.0])
+
+    @claim(above(0))
+    def early(table):
+        """It holds twice."""
+        return Estimate.exact(next(values))
+
+    first = trainer(steps=8, save_strategy="steps", save_steps=2)
+    EmbcheckCallback(every=2, properties=early, on_failed="stop").attach(first)
+    first.train()
+    assert first.state.global_step == 4
+    stopped = {name: weights.clone() for name, weights in first.model.state_dict().items()}
+    second = trainer(steps=8, save_strategy="no")
+    EmbcheckCallback(every=2, properties=early, on_failed="stop").attach(second)
+    second.train(resume_from_checkpoint=str(tmp_path / "run/checkpoint-4"))
+    assert second.state.global_step == 4
+    assert all(torch.equal(weights, stopped[name]) for name, weights in second.model.state_dict().items())
+    assert "get_batch_samples" not in vars(second)
 
 
 def test_the_last_observation_is_of_the_weights_that_are_left(trainer, corpus, tmp_path):

@@ -205,16 +205,28 @@ def test_a_table_of_no_numbers_stops_training(module, reactions, caplog):
     assert "training stops" in caplog.text
 
 
-def test_rows_of_no_numbers_are_a_problem(module):
-    """Where the others still hold what is claimed, too."""
+@pytest.mark.parametrize("value", [float("nan"), 0.0])
+def test_rows_that_break_are_the_first_problem(module, value):
+    """Rows of zeros or of no numbers, where the others still hold what is claimed, too; it is said once."""
     monitor = Monitor(WORDS, properties=TOY.background, on_failed="stop")
     monitor.observe(module, 0)
     with torch.no_grad():
-        module.weight[:360] = float("nan")
+        module.weight[:360] = value
     seen = monitor.observe(module, 1)
     assert seen.stop
-    assert seen.problems[-1] == "step 1: 360 rows are not finite, 0 were"
+    assert seen.problems[0] == "step 1: 360 rows are zero or not finite, 0 were"
     assert not monitor.observe(module, 2).stop  # it was said
+
+
+def test_rows_that_are_zero_from_the_start_are_no_problem(module):
+    """Rows of new tokens may begin so; a row without numbers is a problem at any step."""
+    with torch.no_grad():
+        module.weight[:5] = 0
+    assert Monitor(WORDS, properties=TOY.background).observe(module, 0).problems == ()
+    with torch.no_grad():
+        module.weight[5] = float("nan")
+    problems = Monitor(WORDS, properties=TOY.background).observe(module, 0).problems
+    assert problems == ("step 0: 6 rows are zero or not finite, 5 were",)
 
 
 def test_a_run_of_which_nothing_can_be_measured_says_so(module):

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from embcheck.errors import NotMeasurable
-from embcheck.estimate import KEPT, Details, Estimate, measure
+from embcheck.estimate import Details, Estimate, measure
 from embcheck.measures import histograms
 from embcheck.measures.cosines.non_negative_share import rayleigh
 from embcheck.measures.kernels import blocks
@@ -32,14 +32,16 @@ _CHUNK = 1_000
 
 @measure
 def background_cosine(table: EmbeddingTable) -> Estimate:
-    r"""Mean cosine of random pairs of rows, in units of the spread that random directions have.
+    r"""Root mean square cosine of pairs of rows, in units of what random directions have.
 
-    :math:`\sqrt{d} \, \overline{\cos(x_i, x_j)}`: cosines of directions drawn at random in d dimensions have mean 0 and
-    standard deviation :math:`1 / \sqrt{d}`. Unit: random pairs of rows, 5,000 or as many as there are, no row in two of
-    them, so that the pairs are independent draws; interval: Student t. The effect is the mean cosine itself. Details: a
-    histogram of the pairs' cosines; quantiles of cosine and Euclidean distance, over the pairs and over 200 probe
-    tokens against every other row, and the percentile at which a cosine of 0.2 and one of 0.5 stand. The 5,000 pairs,
-    0.2 and 0.5 are those of the notebook "Word Embeddings: From Tokens to Geometry" (2026), section 4.
+    :math:`\sqrt{d \, \overline{\cos^2(x_i, x_j)}}` over all pairs: 1 for directions drawn at random in d dimensions,
+    whose cosines have mean 0 and standard deviation :math:`1 / \sqrt{d}`, and :math:`\sqrt{d}` where all rows lie on
+    one line, to either side. With the unit rows U it comes from :math:`\sum_{ij} \cos^2 = |U^\top U|^2`, in O(N d^2):
+    every pair counts, exact. The effect is the mean cosine, over all pairs too. Details: of 5,000 random pairs, or as
+    many as there are with no row in two of them, a histogram of cosines; quantiles of cosine and Euclidean distance,
+    over these pairs and over 200 probe tokens against every other row, and the percentile at which a cosine of 0.2 and
+    one of 0.5 stand. The 5,000 pairs, 0.2 and 0.5 are those of the notebook "Word Embeddings: From Tokens to Geometry"
+    (2026), section 4.
 
     Raises
     ------
@@ -52,18 +54,17 @@ def background_cosine(table: EmbeddingTable) -> Estimate:
         raise NotMeasurable(f"{len(drawn)} rows make {count} disjoint pairs; at least 2 are needed")
     pairs = drawn[: 2 * count].reshape(count, 2)
     cosines, distances = _of_pairs(table, pairs)
-    scale = math.sqrt(table.width)
-    return Estimate.from_units(
-        scale * cosines,
-        unit="random pairs of rows",
-        labels=[_names(table, pair) for pair in pairs[:KEPT]],
-        bounds=(-scale, scale),
-        name="mean background cosine, times the square root of the width",
-        effect={"name": "mean cosine", "value": math.fsum(cosines) / count},
+    scale, mean = math.sqrt(table.width), rayleigh(table)["mean_cosine"]
+    return Estimate.exact(
+        scale * math.sqrt(_mean_square(table)),
+        n=len(table.population),
+        unit="rows",
+        name="root mean square cosine, times the square root of the width",
+        effect={"name": "mean cosine", "value": mean},
         details={
             "cosine_of_noise": {"mean": 0.0, "sd": 1 / scale},
             "cosine_histogram": histograms.of_values(cosines),
-            "exact_mean_cosine": rayleigh(table)["mean_cosine"],
+            "exact_mean_cosine": mean,
             "levels": list(LEVELS),
             "pairs": {
                 "cosine": _spread(cosines),
@@ -74,6 +75,15 @@ def background_cosine(table: EmbeddingTable) -> Estimate:
         },
         counterexamples=_farthest_from_orthogonal(table, pairs, cosines),
     )
+
+
+def _mean_square(table: EmbeddingTable) -> float:
+    """Mean squared cosine over all pairs of two rows: each row's own, 1, is left out."""
+    size, gram = len(table.population), torch.zeros((), dtype=table.accumulator, device=table.vectors.device)
+    with blocks.full_precision():
+        for _, unit in blocks.blocks(table):
+            gram = gram + (unit.T @ unit).to(table.accumulator)
+    return max(0.0, float((gram**2).sum()) - size) / (size * (size - 1))
 
 
 def _of_pairs(table: EmbeddingTable, pairs: Ints) -> tuple[Floats, Floats]:

@@ -36,8 +36,7 @@ def broken_rows(table: EmbeddingTable) -> Estimate:
     NotMeasurable
         No row has an ordinary token.
     """
-    named = min(len(table.vectors), len(table.tokens))
-    ordinary = np.flatnonzero(table.vocabulary.status[:named] == RowStatus.KNOWN)
+    ordinary = table.ordinary
     if not len(ordinary):
         raise NotMeasurable("no row has an ordinary token")
     status = table.status[ordinary]

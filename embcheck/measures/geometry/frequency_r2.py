@@ -53,7 +53,7 @@ def frequency_r2(table: EmbeddingTable, *, frequency: str = "id") -> Estimate:
         The file can't be read.
     """
     with using(replace(current(), seed=0)):
-        words = look_up(table, frequency, len(table.vectors))
+        words = look_up(table, frequency)
     first_of_key: dict[str, int] = {}
     for place, row in enumerate(words.rows.tolist()):
         first_of_key.setdefault(word_key(table.token(row)), place)
@@ -89,7 +89,7 @@ def frequency_r2(table: EmbeddingTable, *, frequency: str = "id") -> Estimate:
         details={
             "summary": words.note,
             "source": words.source,
-            "words_of_the_vocabulary": words.candidates,
+            "asked": words.asked,
         },
         counterexamples=listed(table, rows[against], value=actual[against], predicted=predicted[against]),
     )

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from scipy import stats
 
 from embcheck.errors import NotMeasurable
 from embcheck.estimate import Details, Estimate, measure
 from embcheck.measures import histograms
-from embcheck.measures.kernels import spectrum
+from embcheck.measures.kernels import blocks, spectrum
 from embcheck.measures.resolve import listed
 from embcheck.settings import current
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from embcheck.stats import Floats
     from embcheck.table import EmbeddingTable
 
-__all__ = ["gaussian_participation", "participation_share"]
+__all__ = ["isotropic_participation", "participation_share"]
 
 DRAWS = 9_999
 SAMPLE = 1_000  # rows whose weight in the participation ratio is looked at
@@ -30,14 +31,14 @@ _DRAWN = 60  # components of the scree plot, evenly spaced on a logarithmic scal
 
 @measure
 def participation_share(table: EmbeddingTable, *, rng: np.random.Generator) -> Estimate:
-    r"""Participation ratio of the covariance's eigenvalues as a share of the width, negated: larger is narrower.
+    r"""Participation ratio of the covariance's eigenvalues as a share of the width: smaller is narrower.
 
-    :math:`-\frac{1}{d} (\sum \lambda)^2 / \sum \lambda^2`, :math:`\lambda` the eigenvalues of the population's
-    covariance, so a shift of the mean plays no part. Every row is measured: exact. The null ``gaussian`` has iid
-    standard normal rows of the same N and d; its participation ratio depends on nothing else, lies near :math:`d / (1 +
-    d / N)` and is drawn in closed form (``gaussian_participation``). Details: components for 90% of the variance, a
-    scree plot's numbers, entropy rank and participation ratio, about the mean and about zero, beside those of Marchenko
-    and Pastur's law.
+    :math:`\frac{1}{d} (\sum \lambda)^2 / \sum \lambda^2`, :math:`\lambda` the eigenvalues of the population's
+    covariance, so a shift of the mean plays no part. Every row is measured: exact. The null ``random_directions`` has
+    rows as far from their mean, in directions uniform on the sphere: a few long rows have most of the variance and
+    narrow it, though they favour no direction. It is drawn from moments in closed form (``isotropic_participation``).
+    Details: components for 90% of the variance, a scree plot's numbers, entropy rank and participation ratio, about
+    the mean and about zero, beside those of Marchenko and Pastur's law.
 
     Raises
     ------
@@ -48,13 +49,15 @@ def participation_share(table: EmbeddingTable, *, rng: np.random.Generator) -> E
     if width < 2 or moments.centred.sum() <= 1e-10 * moments.raw.sum():
         raise NotMeasurable("the rows spread in no direction" if width > 1 else "one column has one dimension")
     ratio = spectrum.participation_ratio(moments.centred)
+    center = torch.from_numpy(moments.mean).float().to(table.vectors.device)
+    apart = blocks.distances(table, table.population, center)
     return Estimate.exact(
-        -ratio / width,
+        ratio / width,
         n=size,
         unit="rows",
-        name="participation ratio as a share of the width, negated",
+        name="participation ratio as a share of the width",
         effect={"name": "participation ratio", "value": ratio},
-        draws={"gaussian": -gaussian_participation(size, width, current().drawn(DRAWS), rng) / width},
+        draws={"random_directions": isotropic_participation(apart, width, current().drawn(DRAWS), rng) / width},
         details={
             "width": width,
             "centred": _dimensions(moments.centred),
@@ -71,16 +74,29 @@ def participation_share(table: EmbeddingTable, *, rng: np.random.Generator) -> E
     )
 
 
-def gaussian_participation(rows: int, width: int, count: int, rng: np.random.Generator) -> Floats:
-    r"""Draws of the participation ratio of the covariance of N iid standard normal rows of width d.
+def isotropic_participation(lengths: Floats, width: int, count: int, rng: np.random.Generator) -> Floats:
+    r"""Draws of the participation ratio of rows of these lengths in iid directions uniform on the sphere.
 
-    It is :math:`d / (1 + U)` with John's statistic U, for which :math:`n d U / 2` is close to chi-squared with
-    :math:`d (d + 1) / 2 - 1` degrees of freedom, n = N - 1, also where d is not small beside n (Ledoit and Wolf, "Some
-    hypothesis tests for the covariance matrix when the dimension is large compared to the sample size", 2002). Dividing
-    by :math:`n d + 2` instead of :math:`n d` makes the mean of U exact, :math:`(d^2 + d - 2) / (n d + 2)`.
+    With :math:`w_i = r_i^2` it is :math:`(\sum w)^2 / (\sum w^2 + \sum_{i \ne j} w_i w_j \cos^2_{ij})`. Each squared
+    cosine is :math:`\mathrm{Beta}(1/2, (d - 1)/2)`, and any two of them are independent, so that mean, variance and
+    third moment of the sum are exact: a Pearson III variable has these three, and for equal lengths it is the
+    chi-squared variable with :math:`d (d + 1) / 2 - 1` degrees of freedom that John's statistic comes to (Ledoit and
+    Wolf, "Some hypothesis tests for the covariance matrix when the dimension is large compared to the sample size",
+    2002). Rows about their own mean sum to zero: two of them have the product :math:`-(w_i + w_j - \bar w) / N` on
+    average, whose square adds to the sum; it is of weight where N is not large beside d.
     """
-    statistic = rng.chisquare((width**2 + width - 2) / 2, size=count)
-    return np.asarray(width / (1 + 2 * statistic / ((rows - 1) * width + 2)))
+    weights = (lengths / lengths.max()) ** 2
+    first, second, third, fourth, sixth = (float((weights**power).sum()) for power in (1, 2, 3, 4, 6))
+    squared_cosine = stats.beta(0.5, (width - 1) / 2)
+    spread, skewness = float(squared_cosine.var()), float(squared_cosine.stats("s"))
+    freedom, rows = (width**2 + width - 2) / 2, len(lengths)
+    centring = (2 * (rows - 2) * (second - 0.75 * first**2 / rows) + first**2 / 2) / rows**2
+    mean = second + (first**2 - second) / width + centring * 2 * freedom / width**2
+    variance = 2 * (second**2 - fourth)  # in units of spread; the sum has each pair of rows twice
+    of_pairs, of_triples = third**2 - sixth, second**3 - 3 * second * fourth + 2 * sixth
+    cubes = 4 * skewness * of_pairs + 8 / math.sqrt(freedom) * of_triples
+    deviations = stats.pearson3.rvs(cubes / variance**1.5, size=count, random_state=rng)
+    return np.asarray(first**2 / (mean + math.sqrt(variance * spread) * deviations))
 
 
 def _scree(eigenvalues: Floats, rows: int) -> dict[str, list[float]]:

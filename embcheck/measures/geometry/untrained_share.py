@@ -8,18 +8,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from scipy import signal, stats
 
 from embcheck.estimate import Details, Estimate, measure
 from embcheck.measures.kernels import blocks
 from embcheck.measures.kernels.equal import equal_groups
 from embcheck.measures.kernels.nearest import nearest
 from embcheck.measures.resolve import listed, tokens_part
+from embcheck.settings import is_decided
 from embcheck.table.vocabulary import RowStatus, TokenKind
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from collections.abc import Mapping
 
-    from embcheck.stats import Floats, Ints
+    from embcheck.stats import Ints
     from embcheck.table import EmbeddingTable
 
 __all__ = ["Fingerprint", "fingerprints", "round_trip", "untrained_share"]
@@ -27,6 +29,8 @@ __all__ = ["Fingerprint", "fingerprints", "round_trip", "untrained_share"]
 LISTED, EXAMPLES = 100, 20
 SHORT, SHORT_FACTOR = 5.0, 4.0  # robust standard deviations below the median, and how many times shorter at least
 MIN_REFERENCE, OWN_SHARE, APART = 5, 0.99, 0.5
+CUTS = (0.5, 0.9, 0.95, OWN_SHARE, 0.995)  # shares of the unused rows that lie within: those from 0.9 up are sensible
+_GRID, _VALLEY = 512, 0.5  # points of a density; how deep it falls between two kinds, of the lower peak
 NEAR, NEAR_PROBES, NEAR_CENTRES, NEAR_MIN_WIDTH = 0.1, 500, 50, 16
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
@@ -36,10 +40,12 @@ def untrained_share(table: EmbeddingTable) -> Estimate:
     """Share of the known rows that look untouched by training, found without any list of tokens.
 
     A row counts where one of five fingerprints fits: it is zero; it is far shorter than the others; it lies as near to
-    the mean of rows that can't have been trained (reserved by name, or padding past the tokenizer) as those do
-    themselves; it equals another row bit for bit; it lies within a tenth of its length of
-    another row. The last is searched around 500 sampled tokens, so a group of fewer than one row in 100 may be
-    missed; the others see every row, and the share is exact in that sense. After Land and Bartolo, "Fishing for
+    the mean of rows that can't have been trained (reserved by name, or padding past the tokenizer; of two kinds of
+    them, the nearer) as 99% of those do themselves; it equals another row bit for bit; it lies within a tenth of its
+    length of another row. The last is searched around 500 sampled tokens, so a group of fewer than one row in 100 may
+    be missed; the others see every row, and the share is exact in that sense. How near is near is a choice: details
+    state the share at others, and where those from 90% to 99.5% of the unused rows lie on both sides of a bound, the
+    share decides nothing. After Land and Bartolo, "Fishing for
     Magikarp: Automatically Detecting Under-trained Tokens in Large Language Models" (2024). Details list the rows, how
     many each fingerprint fits, and how tokens survive the round trip through text.
 
@@ -56,6 +62,7 @@ def untrained_share(table: EmbeddingTable) -> Estimate:
     fits = np.zeros(len(table.vectors), dtype=np.int64)
     for fingerprint in fitted:
         fits[fingerprint.rows] += 1
+    cuts = _at_other_cuts(fitted, rows)
     norms = table.norms.cpu().double().numpy()
     flagged = np.flatnonzero(fits)
     flagged = flagged[np.lexsort((norms[flagged], -fits[flagged]))]
@@ -71,10 +78,33 @@ def untrained_share(table: EmbeddingTable) -> Estimate:
         effect={"name": "rows that look untrained", "value": len(flagged)},
         details={
             "fingerprints": {f.name: {"rows": len(f.rows), **f.about} for f in fitted},
+            **({"cuts": cuts} if cuts else {}),
             "listed": examples,
             "round_trip": round_trip(table),
         },
         counterexamples=examples[:10],
+        reason=_undecided(cuts),
+    )
+
+
+def _at_other_cuts(fitted: list[Fingerprint], rows: Ints) -> list[Details]:
+    """The share, were ``near_unused`` to reach as far as other shares of the unused rows do."""
+    near = next(fingerprint for fingerprint in fitted if fingerprint.name == "near_unused")
+    others = np.concatenate([fingerprint.rows for fingerprint in fitted if fingerprint is not near])
+    return [
+        {"unused_within": cut, "rows": len(known), "share": len(np.union1d(others, known)) / len(rows)}
+        for cut, known in near.cuts.items()
+    ]
+
+
+def _undecided(cuts: list[Details]) -> str | None:
+    """Why the share must not decide a claim; none where all sensible cuts decide those in force alike."""
+    shares = [cut["share"] for cut in cuts if cut["unused_within"] >= 0.9]
+    if len(set(shares)) < 2 or is_decided(min(shares), max(shares)):
+        return None
+    return (
+        f"{min(shares):.2%} to {max(shares):.2%} of the rows look untrained, as near_unused reaches as far as 90% or "
+        "99.5% of the unused rows do"
     )
 
 
@@ -116,6 +146,8 @@ class Fingerprint:
     name: str
     rows: Ints
     about: Details = field(default_factory=dict)
+    cuts: Mapping[float, Ints] = field(default_factory=dict)
+    """The rows that it would fit if it were judged otherwise."""
 
 
 def fingerprints(table: EmbeddingTable, rows: Ints) -> list[Fingerprint]:
@@ -151,21 +183,47 @@ def _near_unused(table: EmbeddingTable) -> Fingerprint:
     if len(reference) < MIN_REFERENCE:
         note = f"{len(reference)} rows are reserved or padding; at least {MIN_REFERENCE} are needed"
         return Fingerprint(name, rows[:0], {"reference_rows": len(reference), "not_used": note})
-    sums = [table.gather(reference[s]).sum(0, dtype=table.accumulator) for s in table.slices(len(reference))]
-    center = (torch.stack(sums).sum(0) / len(reference)).float()
-    limit = float(np.quantile(_distances(table, reference, center), OWN_SHARE))
-    distances = _distances(table, rows, center)
-    near = distances <= limit
-    about = {"reference_rows": len(reference), "within": limit, "median_distance": float(np.median(distances))}
-    if near.mean() >= APART:
-        note = f"{100 * near.mean():.0f}% of the known rows are as near to the mean of the unused rows as those are"
+    nearer = _nearer_kind(table, reference)
+    center = blocks.mean_vector(table, nearer)
+    own, distances = blocks.distances(table, nearer, center), blocks.distances(table, rows, center)
+    limits = dict(zip(CUTS, np.quantile(own, CUTS).tolist(), strict=True))
+    cuts = {cut: rows[distances <= limit] for cut, limit in limits.items()}
+    about = {
+        "reference_rows": len(nearer),
+        "other_kind": len(reference) - len(nearer),
+        "within": limits[OWN_SHARE],
+        "median_distance": float(np.median(distances)),
+    }
+    if len(cuts[OWN_SHARE]) >= APART * len(rows):
+        share = len(cuts[OWN_SHARE]) / len(rows)
+        note = f"{share:.0%} of the known rows are as near to the mean of the unused rows as those are"
         return Fingerprint(name, rows[:0], {**about, "not_used": note})
-    return Fingerprint(name, rows[near], about)
+    return Fingerprint(name, cuts[OWN_SHARE], about, cuts)
 
 
-def _distances(table: EmbeddingTable, rows: Ints, center: Tensor) -> Floats:
-    parts = [torch.linalg.vector_norm(table.gather(rows[s]) - center, dim=1) for s in table.slices(len(rows))]
-    return np.asarray(torch.cat(parts).cpu().double().numpy())
+def _nearer_kind(table: EmbeddingTable, reference: Ints) -> Ints:
+    """The unused rows up to the first valley of their distances, where these are of two kinds; otherwise all of them.
+
+    Reserved rows that text reached after all, or that were copied from others, lie farther from the rest than it does
+    from itself, and a quantile of all would be theirs. The distance is from the median of each coordinate, which half
+    of the rows can't move far; its logarithm's density is a kernel's with Scott's bandwidth, too wide for two kinds
+    rather than too narrow for one. A valley is no more than half as high as the peaks on either side, and has at least
+    5 rows and 1 in 100 there; where it is, as a place between the kinds, plays no part in what is near.
+    """
+    center = table.gather(reference).median(dim=0).values
+    distances = blocks.distances(table, reference, center)
+    scaled = np.log(np.maximum(distances, 1e-6 * max(float(np.median(distances)), 1e-30)))
+    if np.ptp(scaled) == 0:
+        return reference
+    places = np.linspace(scaled.min(), scaled.max(), _GRID)
+    density = stats.gaussian_kde(scaled)(places)
+    least = max(MIN_REFERENCE, (1 - OWN_SHARE) * len(scaled))
+    for valley in signal.argrelmin(density)[0]:
+        nearer = scaled < places[valley]
+        peak = min(density[:valley].max(), density[valley:].max())
+        if density[valley] <= _VALLEY * peak and least <= nearer.sum() <= len(scaled) - least:
+            return np.asarray(reference[nearer])
+    return reference
 
 
 def _equal(table: EmbeddingTable) -> Fingerprint:

@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from embcheck.stats import Ints
+    from embcheck.stats import Floats, Ints
     from embcheck.table import EmbeddingTable
 
 Tile = tuple[slice, "Tensor"]
 
 __all__ = [
-    "Memory", "Raw", "Tile", "blocks", "cosines", "full_precision", "lengths", "mean_vector", "moderate", "on_host",
-    "on_threads", "tiles", "unit_sum",
+    "Memory", "Raw", "Tile", "blocks", "cosines", "distances", "full_precision", "lengths", "mean_vector", "moderate",
+    "on_host", "on_threads", "tiles", "unit_sum",
 ]  # fmt: skip
 
 _Piece = TypeVar("_Piece")
@@ -139,6 +139,12 @@ def mean_vector(table: EmbeddingTable, rows: Ints | None = None) -> Tensor:
     for part in table.slices(len(rows)):
         total += table.gather(rows[part]).sum(0, dtype=table.accumulator)
     return (total / len(rows)).float()
+
+
+def distances(table: EmbeddingTable, rows: Ints, center: Tensor) -> Floats:
+    """(n,) distances of rows from a vector (d,), worked out in float32."""
+    parts = [torch.linalg.vector_norm(table.gather(rows[part]) - center, dim=1) for part in table.slices(len(rows))]
+    return np.asarray(torch.cat(parts).cpu().double().numpy())
 
 
 def unit_sum(table: EmbeddingTable, center: Tensor | None = None) -> Tensor:

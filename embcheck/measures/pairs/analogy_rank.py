@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from embcheck.estimate import Details, Estimate, measure
@@ -15,6 +16,8 @@ from embcheck.measures.resolve import forms_of, undecided
 from embcheck.table.vocabulary import word_key
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
     from embcheck.lexicons import Analogy
@@ -51,11 +54,6 @@ class _Ranking:
             leads[self.forms.find(left_out)] = -math.inf
         return leads
 
-    def score(self, word: str) -> float | None:
-        """The best variant's score."""
-        form = self.forms.find(word)
-        return None if form is None else float(self.best[form])
-
 
 @measure
 def analogy_rank(table: EmbeddingTable, analogy: Analogy) -> Estimate:
@@ -63,10 +61,11 @@ def analogy_rank(table: EmbeddingTable, analogy: Analogy) -> Estimate:
 
     3CosAdd on unit vectors, :math:`\cos(x, \hat a - \hat b + \hat c)` (Mikolov, Yih and Zweig 2013; Levy and Goldberg
     2014); case and space variants of one word are counted once, at the best of them. Exact: the whole population is
-    ranked. Details give the rank with source words kept, 3CosAdd on raw vectors, 3CosMul, the rank among the
-    candidates, and the controls that Linzen (2016) asks for: nearest to a, nearest to c, and a + c, which ignores b;
-    also the 20 nearest forms, sources kept, and a histogram of the cosines with all forms. Two checkpoints are compared
-    by the reciprocal rank with near ties counted in part, which noise moves little.
+    ranked. Details give the rank with source words kept, 3CosAdd on raw vectors, 3CosMul, and the controls that Linzen
+    (2016) asks for: nearest to a, nearest to c, and a + c, which ignores b; also the 20 nearest forms, sources kept,
+    and a histogram of the cosines with all forms. Words' own cosines, and the rank among the candidates, are those of
+    the rows that the words are, not of their best variants. Two checkpoints are compared by the reciprocal rank with
+    near ties counted in part, which noise moves little.
 
     Parameters
     ----------
@@ -96,7 +95,7 @@ def analogy_rank(table: EmbeddingTable, analogy: Analogy) -> Estimate:
     rankings["3cosmul"] = _Ranking(forms.best(near_a / 2 * near_c / 2 / (near_b / 2 + EPSILON)), forms)
     sources = words[:3]
     ranks = {name: ranking.rank(analogy.target, sources) for name, ranking in rankings.items()}
-    main, main_raw = rankings["3cosadd"], rankings["3cosadd_raw"]
+    main = rankings["3cosadd"]
     nearest = _nearest(table, scores[0], main, analogy)
     excluded = {forms.find(word) for word in sources}
     ahead = [entry for form, entry in nearest if form not in excluded][:10]
@@ -108,12 +107,12 @@ def analogy_rank(table: EmbeddingTable, analogy: Analogy) -> Estimate:
         details={
             "ranks": ranks,
             "rank_with_sources_kept": main.rank(analogy.target),
-            "rank_among_candidates": _among_candidates(main, analogy, main_raw),
+            "rank_among_candidates": _among_candidates(table, analogy, scores),
             "words": list(words),
             "nearest": [entry for _, entry in nearest[:DRAWN]],
             "cosine_histogram": histograms.of_values(main.best.cpu().double().numpy()),
-            "cosines": {w: main.score(w) for w in words},
-            "cosines_raw": {w: main_raw.score(w) for w in words},
+            "cosines": _own(table, words, scores[0]),
+            "cosines_raw": _own(table, words, scores[1]),
             "angle_degrees": _angle(raw[0] - raw[1], raw[3] - raw[2]),
             "summary": _summary(analogy, ranks),
         },
@@ -129,15 +128,22 @@ def _angle(first: Tensor, second: Tensor) -> float | None:
     return math.degrees(math.acos(max(-1.0, min(1.0, float(first @ second) / lengths)))) if lengths else None
 
 
-def _among_candidates(main: _Ranking, analogy: Analogy, raw: _Ranking) -> Details | None:
-    """Where the target stands among the analogy's candidates, sources kept as the source document keeps them."""
+def _own(table: EmbeddingTable, words: Sequence[str], scores: Tensor) -> dict[str, float]:
+    """The score of each word's own row, whatever its variants score; words that are no single token have none."""
+    rows = {word: row for word, row in zip(words, table.rows(words), strict=True) if row is not None}
+    positions = np.searchsorted(table.population, list(rows.values()))
+    return dict(zip(rows, scores[torch.from_numpy(positions).to(scores.device)].tolist(), strict=True))
+
+
+def _among_candidates(table: EmbeddingTable, analogy: Analogy, scores: Tensor) -> Details | None:
+    """Where the target's own row stands among those of the candidates, sources kept as the source document does."""
     if not analogy.candidates:
         return None
     ranks = {}
-    for name, ranking in (("unit", main), ("raw", raw)):
-        scores = {w: s for w in analogy.candidates if (s := ranking.score(w)) is not None}
-        ranks[name] = 1 + sum(s >= scores[analogy.target] for w, s in scores.items() if w != analogy.target)
-    return {**ranks, "candidates": len(scores)}
+    for name, by_position in zip(("unit", "raw"), scores, strict=False):
+        own = _own(table, analogy.candidates, by_position)
+        ranks[name] = 1 + sum(s >= own[analogy.target] for w, s in own.items() if w != analogy.target)
+    return {**ranks, "candidates": len(own)}
 
 
 def _summary(analogy: Analogy, ranks: dict[str, int]) -> str:

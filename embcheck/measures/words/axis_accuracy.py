@@ -59,10 +59,10 @@ def axis_accuracy(table: EmbeddingTable, axis: Axis, *, rng: np.random.Generator
     :math:`(b_i - c_i) \cdot s_i > 0` and :math:`(a_i - c_i) \cdot s_i < 0`. An axis that is orthogonal to another
     one is so by Gram and Schmidt: the direction of those of the other axis' pairs that share no word with this one is
     taken out. Unit: word pairs, of whose words 0, half or all are right; interval: Wilson's score
-    with their variance (``_variance``). Null: ``random_axes``, the same share for as
-    many pairs of words drawn from all lexicons. The effect is the share for vectors as stored. Details give
-    projections of the poles, and, as the notebook "Word Embeddings: From Tokens to Geometry" (2026) draws them, of its
-    own words and negative controls, raw and scaled to length 1.
+    with their variance (``_variance``); checkpoints are compared on the list's own words, exactly. Null:
+    ``random_axes``, the same share for as many pairs of words drawn from all lexicons. The effect is the share for
+    vectors as stored. Details give projections of the poles, and, as the notebook "Word Embeddings: From Tokens to
+    Geometry" (2026) draws them, of its own words and negative controls, raw and scaled to length 1.
 
     Parameters
     ----------
@@ -81,13 +81,15 @@ def axis_accuracy(table: EmbeddingTable, axis: Axis, *, rng: np.random.Generator
     raw = project_out(poles.vectors / np.abs(poles.vectors).max(), poles.away)
     gram = units @ units.T
     level, share = current().confidence_level, float(accuracy(gram))
+    name = f"share of words on their side of the {axis.name} axis"
     return Estimate.from_units(
         _right(gram),
         unit="word pairs",
         labels=[">".join(pair) for pair in poles.pairs],
         bounds=(0.0, 1.0),
         interval=replace(score_interval(share, _variance(gram), 2 * n, n - 1, level), note=" over pairs"),
-        name=f"share of words on their side of the {axis.name} axis",
+        name=name,
+        compared_as=(name, share),
         effect={"name": "the same for vectors as stored", "value": float(accuracy(raw @ raw.T))},
         draws={"random_axes": _random_axes(table, axis, poles, rng)},
         details={

@@ -64,11 +64,12 @@ def order_agreement(table: EmbeddingTable, sequence: OrderedWords, *, rng: np.ra
     r"""Spearman's correlation between the cosine of two words and how close they stand in their order.
 
     Over the n(n - 1)/2 pairs of the n words of a sequence, each one token, cosines :math:`\cos(w_i, w_j)` are ranked
-    against the closeness :math:`-|i - j|`. The words are the whole list, not a sample of one, so the value is exact;
-    whether it says anything is the Mantel test's to tell: ``shuffled_order`` permutes the words, all n! orders for up
-    to 8 words, else 9,999 drawn with fixed points allowed (Mantel 1967). Closeness of logarithms and, for months and
-    weekdays, around the circle, neighbours against distant words, parity and magnitude are reported as details; the
-    notebook "Word Embeddings: From Tokens to Geometry" (2026) asks for them.
+    against the closeness :math:`-|i - j|`, and in a cyclic sequence of m words, whose last is followed by its first,
+    against that round the circle, :math:`-\min(|i - j|, m - |i - j|)`. The words are the whole list, not a
+    sample of one, so the value is exact; whether it says anything is the Mantel test's to tell: ``shuffled_order``
+    permutes the words, all n! orders for up to 8 words, else 9,999 drawn with fixed points allowed (Mantel 1967).
+    Closeness along a line, of a circle too, and of logarithms, neighbours against distant words, parity and magnitude
+    are reported as details; the notebook "Word Embeddings: From Tokens to Geometry" (2026) asks for them.
 
     Parameters
     ----------
@@ -78,13 +79,14 @@ def order_agreement(table: EmbeddingTable, sequence: OrderedWords, *, rng: np.ra
     Raises
     ------
     NotMeasurable
-        Fewer than 6 words are single tokens, or all their cosines are equal.
+        Fewer than 6 words, of a whole circle 7, are single tokens, or all their cosines are equal.
     """
     words = resolve(table, sequence.words)
     n = len(words.words)
-    if n < MIN_WORDS:
+    least = MIN_WORDS + (sequence.cyclic and n == len(sequence.words))  # n turns of it and their reverses are alike
+    if n < least:
         raise NotMeasurable(
-            f"{n} of {len(sequence.words)} {sequence.name} are single tokens here; at least {MIN_WORDS} are needed"
+            f"{n} of {len(sequence.words)} {sequence.name} are single tokens here; at least {least} are needed"
         )
     places = np.array([sequence.words.index(word) for word in words.words], dtype=np.int64)
     cosines = words.units @ words.units.T
@@ -93,6 +95,8 @@ def order_agreement(table: EmbeddingTable, sequence: OrderedWords, *, rng: np.ra
         raise NotMeasurable(f"all {len(upper[0])} cosines between {sequence.name} are equal")
     mantel = _Mantel(cosines, _twice_ranks(cosines), _orders(n, rng))
     gaps = np.abs(places[:, None] - places[None])
+    if sequence.cyclic:
+        gaps = np.minimum(gaps, len(sequence.words) - gaps)
     value, draws = mantel.rho(-gaps.astype(np.float64))
     labels = [f"{words.words[i]}-{words.words[j]}" for i, j in zip(*upper, strict=True)]
     scores = [stats.zscore(stats.rankdata(cells[upper])) for cells in (cosines, -gaps)]  # whose products' mean is rho
@@ -100,13 +104,14 @@ def order_agreement(table: EmbeddingTable, sequence: OrderedWords, *, rng: np.ra
         value,
         n=n,
         unit="words of the list",
-        name="rank correlation of cosine and closeness",
+        name=f"rank correlation of cosine and closeness{' round the circle' if sequence.cyclic else ''}",
         effect={"name": "neighbours minus distant words", "value": mantel.difference(*_near_and_far(gaps))[0]},
         draws={"shuffled_order": draws},
         parts=(part(labels, scores[0] * scores[1], population=len(labels)),),
         details={
             "coverage": words.coverage.record(),
             "words": list(words.words),
+            "shape": "circle" if sequence.cyclic else "line",
             "mantel": {"orders": len(draws) + 1, "exact": n <= EXACT_UP_TO},
             **_other_closeness(mantel, sequence, places, gaps),
             "matrix": cosines.round(3).tolist(),
@@ -139,10 +144,10 @@ def _near_and_far(gaps: Ints) -> tuple[Bools, Bools]:
 
 def _other_closeness(mantel: _Mantel, sequence: OrderedWords, places: Ints, gaps: Ints) -> Details:
     """Other measures of closeness, and groupings: each with the p-value of the same orders."""
-    logs = np.log(places + 1.0)
-    closeness = {"linear": -gaps.astype(np.float64), "log": -np.abs(logs[:, None] - logs[None])}
+    steps, logs = places.astype(np.float64), np.log(places + 1.0)
+    closeness = {name: -np.abs(along[:, None] - along[None]) for name, along in (("linear", steps), ("log", logs))}
     if sequence.cyclic:
-        closeness["cyclic"] = -np.minimum(gaps, len(sequence.words) - gaps).astype(np.float64)
+        closeness["cyclic"] = -gaps.astype(np.float64)
     agreement = {}
     for name, close in closeness.items():
         rho, draws = mantel.rho(close)

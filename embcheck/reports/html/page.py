@@ -77,6 +77,7 @@ def environment() -> Environment:
         "control": wording.control_text,
         "excused": lambda results: sum(map(wording.is_known_exception, results)),
         "facts": facts,
+        "ladder": wording.ladder_text,
         "number": number,
         "parameter": parameter,
         "shape": shape,

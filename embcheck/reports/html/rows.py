@@ -7,9 +7,10 @@ import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from embcheck.claims import ends
 from embcheck.errors import SpecError
 from embcheck.reports.text import number
-from embcheck.reports.wording import bound_text, ends, in_order
+from embcheck.reports.wording import bound_text, in_order
 from embcheck.spec import parse
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
-from embcheck.claims import UNMEASURED
+from embcheck.claims import UNMEASURED, ends
 from embcheck.reports import published
 from embcheck.reports.text import number, safe, wrap
 from embcheck.reports.wording import (
@@ -18,9 +18,10 @@ from embcheck.reports.wording import (
     change_text,
     control_text,
     counts,
-    ends,
     in_order,
     is_known_exception,
+    ladder_text,
+    urgency,
 )
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def lines(report: Report, *, show: Literal["fail", "all", "none"] = "fail", enco
         shown += _header(model, encoding)
         said: set[str] = set()
         own = model.results if show == "all" else [r for r in model.results if not _is_aside(r)]
-        for result in sorted(own, key=_urgency):
+        for result in sorted(own, key=urgency):
             shown += _check(result, report.run.seed, said, details=show == "all", encoding=encoding)
         if aside := [result for result in model.results if _is_aside(result)]:
             shown.append(_not_applicable(aside, encoding))
@@ -55,12 +56,6 @@ def lines(report: Report, *, show: Literal["fail", "all", "none"] = "fail", enco
 def describe(result: ResultRecord, seed: int, *, encoding: str = "utf-8") -> list[Line]:
     """Everything about one check: the row, then the claim, nulls, worst tokens and reason."""
     return _check(result, seed, set(), details=True, encoding=encoding)
-
-
-def _urgency(result: ResultRecord) -> int:
-    if not result.passes:
-        return 0
-    return 2 if result.verdict == "holds" else 1
 
 
 def _is_aside(result: ResultRecord) -> bool:
@@ -106,6 +101,8 @@ def _check(result: ResultRecord, seed: int, said: set[str], *, details: bool, en
     first = f"{_headline(result):<{_WORD}}{name}"
     rows = [Line(text, _style(result)) for text in wrap(pieces, width=WIDTH, first=first, indent=_INDENT)]
     blocks: list[list[str]] = []
+    if result.ladder:
+        blocks.append(_block("rests on", ladder_text(result.ladder).split(" "), gap=" "))
     if result.reason and not (known and estimate):
         blocks.append(_prose("why", result.reason, encoding))
     if change and change.reason and change.state != "match":
@@ -168,6 +165,8 @@ def _details(result: ResultRecord, estimate: EstimateRecord, seed: int, encoding
     if len(result.claims) > 1:
         yield _block("claims", [f"{bound_text(claim)} ({claim.verdict})" for claim in result.claims])
     level = f"{number(100 * estimate.confidence_level)}% interval by {estimate.method}"
+    if result.change is not None and result.change.seed is not None:
+        seed = result.change.seed
     yield _block("how", [*([] if estimate.exact else [level]), f"seed {seed}"])
     if (change := result.change) and change.value is not None:
         chance = [] if change.p_adjusted is None else [f"p = {change.p_adjusted:.2g} of {change.family} compared"]

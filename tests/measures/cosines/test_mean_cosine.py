@@ -119,6 +119,15 @@ def test_a_shared_direction_holds_and_noise_does_not(gaussian_table):
     assert verdict(centred) is not Verdict.HOLDS
 
 
+def test_a_mean_cosine_that_is_hardly_there_does_not_hold(gaussian_table):
+    """A mean cosine of 0.001 among 5,000 rows is beyond chance and too small to be called a shared direction."""
+    table = gaussian_table(5_000, 30, shift=0.0316)
+    found = find(table)
+    assert 5e-4 < found.value < 2e-3
+    assert (found.draws["gaussian"] < found.value).all()
+    assert verdict(table) is Verdict.REFUTED
+
+
 def test_counterexamples_have_the_lowest_mean_cosine(table, cosines):
     """The tokens named are those with the smallest mean cosine to all others."""
     means = np.sort(np.nanmean(cosines(table), axis=1))[:10]

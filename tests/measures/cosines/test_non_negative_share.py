@@ -42,15 +42,33 @@ def test_a_sample_has_the_t_interval_of_its_probes(table, cosines):
     assert (found.n, found.unit, found.is_exact) == (40, "probe tokens", False)
 
 
-def test_probes_past_the_details_are_measured_too(monkeypatch, table, cosines):
-    """Details come from a part of the probes; the share comes from all of them."""
+@pytest.mark.parametrize("probes", ["all", "auto", 60])
+def test_details_are_of_the_probes_that_were_asked_for(monkeypatch, table, cosines, probes):
+    """Share, columns, centred share and effect are all of the probes that were asked for, however many they are."""
     monkeypatch.setattr(non_negative_share, "DETAIL_PROBES", 10)
-    with using(Settings(probes=60)):
+    with using(Settings(probes=probes)):
         found = measures.non_negative_share(table)
-        probes = table.probes()
-    x = row_shares(cosines(table))[np.searchsorted(table.population, probes)]
-    assert found.value == pytest.approx(x.mean(), abs=1e-12)
-    assert found.details["published_columns"]["probes"] == 10
+        rows = np.searchsorted(table.population, table.probes(found.n))
+    columns, others = found.details["published_columns"], len(table.population) - 1
+    cosine, mean = cosines(table)[rows], table.vectors.double().numpy()[table.population].mean(0)
+    share, centred = (((c >= 0).sum(1) / others).mean() for c in (cosine, cosines(table, mean)[rows]))
+    assert (columns["probes"], columns["non_negative"] / others) == (found.n, pytest.approx(found.value, abs=1e-12))
+    assert found.value == pytest.approx(share, abs=1e-12)
+    assert columns["max"] == pytest.approx(np.nanmax(cosine, 1).mean(), abs=1e-6)
+    assert found.details["centred_share"] == pytest.approx(centred, abs=1e-12)
+    assert found.effect["value"] == pytest.approx((share - centred) / (share - 0.5))
+
+
+def test_details_of_the_default_census_are_of_its_first_probes(monkeypatch, table, cosines):
+    """By default the value is of all rows and the details of a prefix, which the effect is of on both sides."""
+    monkeypatch.setattr(non_negative_share, "DETAIL_PROBES", 10)
+    found = measures.non_negative_share(table)
+    rows = np.searchsorted(table.population, table.probes(10))
+    mean = table.vectors.double().numpy()[table.population].mean(0)
+    assert (found.is_exact, found.details["published_columns"]["probes"]) == (True, 10)
+    assert found.value == pytest.approx(row_shares(cosines(table)).mean(), abs=1e-12)
+    share, centred = (row_shares(c)[rows].mean() for c in (cosines(table), cosines(table, mean)))
+    assert found.effect["value"] == pytest.approx((share - centred) / (share - 0.5))
 
 
 def test_published_columns_are_means_over_probes(table, cosines):

@@ -2,9 +2,10 @@ import importlib
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 
-from embcheck import measures
+from embcheck import measures, nulls
 from embcheck.checks.evaluate import Check, evaluate
 from embcheck.claims import Verdict
 from embcheck.errors import NotMeasurable
@@ -57,12 +58,12 @@ def test_a_far_mean_costs_no_precision(gaussian_table):
     assert spectrum.spectrum_of(far).centred == pytest.approx(eigenvalues(rows, center=True), rel=1e-3)
 
 
-def test_the_value_is_the_negated_share(table):
-    """The value is -PR/d of the centred rows, exact; details have both spectra, from the definitions."""
+def test_the_value_is_the_share(table):
+    """The value is PR/d of the centred rows, exact; details have both spectra, from the definitions."""
     rows = table.vectors.double().numpy()[table.population]
     found = find(table)
     values = eigenvalues(rows, center=True)
-    assert (found.value, found.is_exact) == (pytest.approx(-ratio(values) / 12, rel=1e-5), True)
+    assert (found.value, found.is_exact) == (pytest.approx(ratio(values) / 12, rel=1e-5), True)
     raw, p = eigenvalues(rows, center=False), values / values.sum()
     assert found.details["raw"]["participation_ratio"] == pytest.approx(ratio(raw), rel=1e-5)
     assert found.details["raw"]["top_share"] == pytest.approx(raw[0] / raw.sum(), rel=1e-5)
@@ -73,25 +74,82 @@ def test_the_value_is_the_negated_share(table):
 def test_rank_one_and_isotropic_tables_have_closed_forms(words):
     """Along one line PR is 1; on +-e_i it is d, the entropy rank is d, and 9 of 10 components make 90%."""
     line = EmbeddingTable.from_arrays(np.outer(np.arange(40) - 3.0, np.arange(1, 6)), words(40))
-    assert find(line).value == pytest.approx(-1 / 5)
+    assert find(line).value == pytest.approx(1 / 5)
     assert find(line).details["centred"]["components_90"] == 1
     cross = EmbeddingTable.from_arrays(np.concatenate([np.eye(10), -np.eye(10)]), words(20))
     found = find(cross)
-    assert found.value == pytest.approx(-1)
+    assert found.value == pytest.approx(1)
     assert found.details["centred"]["entropy_rank"] == pytest.approx(10)
     assert found.details["centred"]["components_90"] == 9
 
 
-@pytest.mark.parametrize(("rows", "width"), [(60, 5), (40, 60), (900, 30)])
-def test_the_null_in_closed_form_is_that_of_gaussian_tables(rows, width):
-    """Drawn participation ratios have the distribution of simulated ones, also with fewer rows than columns."""
+LENGTHS = {
+    "equal": lambda rows, rng: np.ones(rows),
+    "Gaussian": lambda rows, rng: np.sqrt(rng.chisquare(20, rows)),
+    "lognormal": lambda rows, rng: np.exp(0.35 * rng.standard_normal(rows)),
+    "30 times a few": lambda rows, rng: np.where(np.arange(rows) < max(3, rows // 30), 20.0, 1.0),
+}
+
+
+@pytest.mark.parametrize(("rows", "width"), [(60, 5), (40, 60), (900, 30), (300, 2)])
+@pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
+def test_the_null_in_closed_form_is_that_of_random_directions(lengths, rows, width):
+    """Given their lengths, p-values of rows in uniform directions are uniform, also with fewer rows than columns."""
     rng = np.random.default_rng(4)
-    simulated = [ratio(eigenvalues(rng.standard_normal((rows, width)), center=True)) for _ in range(300)]
-    drawn = participation_share.gaussian_participation(rows, width, 5000, rng)
-    assert stats.ks_2samp(simulated, drawn).pvalue > 0.001
-    # 1/PR = trace(S^2) / trace(S)^2 is independent of trace(S), so its mean is a ratio of Wishart moments
+    p_values = []
+    for _ in range(200):
+        noise = rng.standard_normal((rows, width))
+        noise *= (lengths(rows, rng) / np.linalg.norm(noise, axis=1))[:, None]
+        apart = np.linalg.norm(noise - noise.mean(0), axis=1)
+        drawn = participation_share.isotropic_participation(apart, width, 199, rng)
+        p_values.append((1 + (drawn <= ratio(eigenvalues(noise, center=True))).sum()) / 200)
+    assert stats.kstest(p_values, "uniform").pvalue > 0.001
+    assert np.mean(np.array(p_values) <= 0.05) <= 0.1
+
+
+def test_for_gaussian_rows_the_null_has_wisharts_mean():
+    """1/PR = trace(S^2) / trace(S)^2 is independent of trace(S), so that its mean is a ratio of Wishart moments."""
+    rng, rows, width = np.random.default_rng(4), 900, 30
+    means = [
+        (1 / participation_share.isotropic_participation(np.sqrt(rng.chisquare(width, rows)), width, 500, rng)).mean()
+        for _ in range(200)
+    ]
     n = rows - 1
-    assert (1 / drawn).mean() == pytest.approx((n + width + 1) / (n * width + 2), rel=3e-3)
+    assert np.mean(means) == pytest.approx((n + width + 1) / (n * width + 2), rel=3e-4)
+
+
+def test_the_null_function_is_what_the_measure_draws(gaussian_table):
+    """Tables made by nulls.random_directions keep each distance from the mean, and have the drawn ratios."""
+    table = gaussian_table(300, 8, shift=2.0, gaps=True)
+    stretch = np.exp(0.5 * np.random.default_rng(2).standard_normal((len(table.vectors), 1)))
+    table = table.with_vectors(table.vectors * torch.from_numpy(stretch).float())
+    found, rng, simulated = find(table), np.random.default_rng(3), []
+    before = table.vectors.double().numpy()[table.population]
+    for _ in range(200):
+        after = nulls.random_directions(table, {}, rng)[0].vectors.double().numpy()[table.population]
+        simulated.append(ratio(eigenvalues(after, center=True)) / 8)
+    for rows in (before, after):
+        apart = np.linalg.norm(rows - before.mean(0), axis=1)
+        assert apart == pytest.approx(np.linalg.norm(before - before.mean(0), axis=1), rel=1e-4)
+    assert stats.ks_2samp(simulated, found.draws["random_directions"]).pvalue > 0.001
+
+
+@pytest.mark.parametrize("lengths", ["lognormal", "30 times a few"])
+def test_lengths_alone_do_not_hold(lengths, words):
+    """Isotropic directions do not hold, whatever their lengths: 3,000 rows, lognormal(0.35) or 100 of them 20 times."""
+    rng = np.random.default_rng(1)
+    noise = rng.standard_normal((3_000, 24))
+    noise *= (LENGTHS[lengths](3_000, rng) / np.linalg.norm(noise, axis=1))[:, None]
+    assert verdict(EmbeddingTable.from_arrays(noise, words(3_000))) is Verdict.REFUTED
+
+
+def test_columns_that_hardly_differ_do_not_hold(words):
+    """Columns scaled by 0.98 to 1.02 beat the null and use as many dimensions as there are: too small an effect."""
+    noise = np.random.default_rng(1).standard_normal((20_000, 24)) * np.linspace(0.98, 1.02, 24)
+    table = EmbeddingTable.from_arrays(noise, words(20_000))
+    found = find(table)
+    assert (found.draws["random_directions"] <= found.value).mean() < 0.01
+    assert verdict(table) is Verdict.REFUTED
 
 
 @pytest.mark.parametrize(("rows", "width"), [(2000, 200), (300, 300), (150, 400)])

@@ -107,6 +107,70 @@ def test_rows_like_reserved_ones_are_found(make):
     assert {row["id"] for row in measures.untrained_share(make(change)).details["listed"]} == set(range(30, 37))
 
 
+def two_kinds(words, *, near=80, known=12, varied=0.05, partly=0):
+    """1,000 known rows, of which the first ``known`` are as the first ``near`` of 100 reserved rows, round one vector.
+
+    These lie about 1 from it, the other reserved rows 2.4 and the other known rows 8, give or take a share of
+    ``varied``; but ``partly`` known rows lie near the outer edge of the near kind.
+    """
+    rng = np.random.default_rng(8)
+    vectors = rng.standard_normal((1_000 + 100, 64))
+    common = rng.standard_normal(64)
+    scale = np.ones(1_100)
+    scale[:known], scale[1_000 : 1_000 + near], scale[1_000 + near :] = 0.125, 0.125, 0.3
+    units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors = common + 8 * units * (scale * rng.uniform(1 - varied, 1 + varied, 1_100))[:, None]
+    edge = slice(known, known + partly)
+    vectors[edge] = common + units[edge] * (1 + 0.9 * varied)
+    return EmbeddingTable.from_arrays(vectors, [*words(1_000), *(f"[unused{i}]" for i in range(100))])
+
+
+@pytest.mark.parametrize("near", [60, 80, 94])
+def test_of_two_kinds_of_reserved_rows_the_nearer_is_the_measure(words, near):
+    """Where some reserved rows lie farther out, rows count that are as near as the others: 12, planted, and no more.
+
+    70 known rows lie between the two kinds, where a quantile of all reserved rows would reach.
+    """
+    table = two_kinds(words, near=near)
+    vectors = table.vectors.clone()
+    middle = vectors[1_000 : 1_000 + near].mean(0)
+    vectors[100:170] = middle + 0.2 * (vectors[100:170] - middle)  # at 1.6, where the near kind ends at 1.05
+    about = measures.untrained_share(table.with_vectors(vectors)).details["fingerprints"]["near_unused"]
+    assert 10 <= about["rows"] <= 12
+    assert (about["reference_rows"], about["other_kind"]) == (near, 100 - near)
+
+
+def test_one_kind_of_reserved_rows_is_not_split(words):
+    """Reserved rows of one kind are all the measure, however their distances vary, one far outlier among them."""
+    table = two_kinds(words, near=99)
+    about = measures.untrained_share(table).details["fingerprints"]["near_unused"]
+    assert (about["reference_rows"], about["other_kind"]) == (100, 0)
+
+
+def test_cuts_on_both_sides_of_the_bound_decide_nothing(words):
+    """With 8 rows well inside and 6 at the edge, 0.8% or 1.4% look untrained as one cuts: inconclusive, and said so."""
+    table = two_kinds(words, near=100, known=8, partly=6, varied=0.5)
+    found = measures.untrained_share(table)
+    shares = {cut["unused_within"]: cut["share"] for cut in found.details["cuts"]}
+    assert shares[0.9] < 0.01 < shares[0.995]
+    assert sorted(shares.values()) == list(shares.values())
+    function = importlib.import_module("embcheck.properties.untrained_tokens").untrained_tokens
+    result = evaluate(Check(function), table, Settings())
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert f"{shares[0.9]:.2%} to {shares[0.995]:.2%} of the rows look untrained" in result.reason
+    assert verdict(two_kinds(words, near=100, known=3, partly=3, varied=0.5)) is Verdict.HOLDS
+    assert verdict(two_kinds(words, near=100, known=20, partly=6, varied=0.5)) is Verdict.REFUTED
+
+
+def test_reserved_rows_that_are_all_equal_are_one_kind(words):
+    """Copies of one vector have no spread to be split by; known copies of it are found."""
+    table = two_kinds(words, near=100, known=0)
+    vectors = table.vectors.clone()
+    vectors[1_000:] = vectors[5] = vectors[1_000]
+    about = measures.untrained_share(table.with_vectors(vectors)).details["fingerprints"]["near_unused"]
+    assert (about["reference_rows"], about["other_kind"], about["rows"]) == (100, 0, 1)
+
+
 def test_four_reserved_rows_are_too_few(words):
     """With fewer than five reserved rows their mean is not used, and the result says so."""
     vectors = np.random.default_rng(8).standard_normal((100, WIDTH))

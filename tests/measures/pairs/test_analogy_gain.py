@@ -166,9 +166,13 @@ def test_ties_count_against_the_target(words):
         assert found["3cosadd"][i, j] == 1 + copies[target]
 
 
-def test_at_most_forty_pairs_are_used(words):
-    """Of more than forty pairs, forty are drawn in probe order of their first word, the same on any order of rows."""
+def test_all_pairs_are_used_where_that_is_cheap(monkeypatch, words):
+    """All of fifty pairs, or as many as the cost allows, forty at least, in probe order of their first word."""
     table, relation = build(words, pairs=50, others=50, variants=False)
+    assert measures.analogy_gain(table, relation).n == 50
+    monkeypatch.setattr(analogy_gain, "COST", 45.5**2 * len(table.population))
+    assert measures.analogy_gain(table, relation).n == 45
+    monkeypatch.setattr(analogy_gain, "COST", 1.0)
     found = measures.analogy_gain(table, relation)
     firsts = [name.split(">")[0] for name in found.details["pairs"]]
     order = table.probes(among=np.sort([table.rows([a])[0] for a, _ in relation.pairs]))
@@ -192,14 +196,17 @@ def test_pairs_that_share_a_form_are_used_once(words):
 
 
 def test_a_control_at_the_ceiling_leaves_nothing_to_gain(words):
-    """Where b_j is simply the nearest word to a_j the relation is skipped, and the control is named."""
+    """Where b_j is simply the nearest word to a_j, no gain is what is found, and the control is named."""
     names = words(60)
     r = np.random.default_rng(0)
     first = r.standard_normal((20, 16))
     vectors = np.concatenate([first, first + 0.01 * r.standard_normal((20, 16)), r.standard_normal((20, 16))])
     relation = lexicons.relation("made up", list(zip(names[:20], names[20:40], strict=True)))
-    with pytest.raises(NotMeasurable, match=r"ceiling: the control nearest_to_a .* of 1\.00"):
-        measures.analogy_gain(EmbeddingTable.from_arrays(vectors, names), relation)
+    found = measures.analogy_gain(EmbeddingTable.from_arrays(vectors, names), relation)
+    assert found.details["mean_reciprocal_rank"]["nearest_to_a"] == 1
+    assert found.high <= 0
+    assert found.reason is None
+    assert found.details["summary"].startswith("The control nearest_to_a already has a mean reciprocal rank of 1.00")
 
 
 def test_few_pairs_decide_nothing_and_two_are_not_measured(words):

@@ -22,9 +22,9 @@ def check(**parameters):
     return Check(importlib.import_module("embcheck.properties.number_order").number_order, parameters)
 
 
-def line(sequence, *, noise=0.2, width=8, seed=0, cyclic=False):
-    """A table whose words lie along an arc, or around a circle, in their order."""
-    n = len(sequence.words)
+def line(sequence, *, noise=0.2, width=8, seed=0, cyclic=None):
+    """Words along an arc or, where their order is cyclic unless ``cyclic`` says otherwise, round a circle."""
+    n, cyclic = len(sequence.words), sequence.cyclic if cyclic is None else cyclic
     angle = np.arange(n) * (2 * math.pi / n if cyclic else 1.5 / n)
     vectors = np.random.default_rng(seed).standard_normal((n, width)) * noise
     vectors[:, 0] += np.cos(angle)
@@ -42,6 +42,12 @@ def cells(table, sequence):
     return found
 
 
+def closeness(sequence, i, j):
+    """Closeness of two words of a sequence, counted in steps, the shorter way round where it is cyclic."""
+    steps = abs(i - j)
+    return -min(steps, len(sequence.words) - steps) if sequence.cyclic else -steps
+
+
 def mantel(table, sequence, orders):
     """Reference Mantel test: Spearman's correlation of cosine with closeness, and under every order given."""
     n = len(sequence.words)
@@ -49,19 +55,20 @@ def mantel(table, sequence, orders):
     for i, j, cosine in cells(table, sequence):
         similar[i, j] = similar[j, i] = cosine
     upper = np.triu_indices(n, 1)
-    closeness = [-abs(i - j) for i, j in zip(*upper, strict=True)]
-    own = stats.spearmanr(similar[upper], closeness).statistic
-    return own, [stats.spearmanr(similar[np.ix_(o, o)][upper], closeness).statistic for o in orders]
+    close = [closeness(sequence, i, j) for i, j in zip(*upper, strict=True)]
+    own = stats.spearmanr(similar[upper], close).statistic
+    return own, [stats.spearmanr(similar[np.ix_(o, o)][upper], close).statistic for o in orders]
 
 
 @pytest.mark.parametrize("sequence", lexicons.sequences(), ids=str)
 def test_the_value_is_scipys_spearman(sequence, rng):
-    """The value is scipy's rank correlation between the cosine of two words and -|i - j|, and is exact."""
+    """The value is scipy's rank correlation of cosine and -|i - j|, of a circle the shorter way round, and is exact."""
     table = line(sequence)
     found = measures.order_agreement(table, sequence, rng=rng)
     similar = [c for _, _, c in cells(table, sequence)]
-    closeness = [-abs(i - j) for i, j, _ in cells(table, sequence)]
-    assert found.value == pytest.approx(stats.spearmanr(similar, closeness).statistic, abs=1e-12)
+    close = [closeness(sequence, i, j) for i, j, _ in cells(table, sequence)]
+    assert found.value == pytest.approx(stats.spearmanr(similar, close).statistic, abs=1e-12)
+    assert found.details["shape"] == ("circle" if sequence.name in {"months", "weekdays"} else "line")
     assert (found.is_exact, found.low, found.n) == (True, found.value, len(sequence.words))
 
 
@@ -81,10 +88,23 @@ def test_up_to_eight_words_the_mantel_test_is_exact(words, rng):
 
 
 def test_the_reverse_order_ties_with_the_true_one(rng):
-    """Reversed, the distances are the same: the best that seven words can reach is p = 2 / 7!."""
-    found = measures.order_agreement(line(WEEKDAYS, noise=0), WEEKDAYS, rng=rng)
-    assert found.value > 0.95
-    assert beats(nulls.shuffled_order).p_value(found) == 2 / math.factorial(7)
+    """Reversed, the distances are the same: the best that seven words can reach is p = 2 / 7!, on a circle 14 / 7!."""
+    seven = lexicons.OrderedWords("seven", "", WEEKDAYS.words)
+    for sequence, alike in ((seven, 2), (WEEKDAYS, 14)):
+        found = measures.order_agreement(line(sequence, noise=0), sequence, rng=rng)
+        assert found.value > 0.94
+        assert beats(nulls.shuffled_order).p_value(found) == alike / math.factorial(7)
+
+
+def test_six_words_of_a_circle_are_too_few(rng):
+    """A whole circle of six looks the same from 12 of 720 orders, which no order can beat; six of seven do not."""
+    six = lexicons.OrderedWords("six", "", NUMBERS.words[:6], cyclic=True)
+    with pytest.raises(NotMeasurable, match="6 of 6 six are single tokens here; at least 7 are needed"):
+        measures.order_agreement(line(six), six, rng=rng)
+    whole = line(WEEKDAYS, noise=0)
+    part = EmbeddingTable.from_arrays(whole.vectors[:6], list(WEEKDAYS.words[:6]))
+    found = measures.order_agreement(part, WEEKDAYS, rng=rng)
+    assert beats(nulls.shuffled_order).p_value(found) == 2 / math.factorial(6)
 
 
 def test_beyond_eight_words_orders_are_drawn(rng):
@@ -145,18 +165,30 @@ def test_other_closeness_is_reported(rng):
     for name, closeness in wanted.items():
         rho = stats.spearmanr(similar, closeness).statistic
         assert found.details["closeness"][name]["rho"] == pytest.approx(rho, abs=1e-12)
-    assert found.details["closeness"]["linear"]["p_value"] == beats(nulls.shuffled_order).p_value(found)
+    assert found.details["closeness"]["cyclic"]["p_value"] == beats(nulls.shuffled_order).p_value(found)
+    assert found.details["closeness"]["cyclic"]["rho"] == found.value
     numbers = measures.order_agreement(line(NUMBERS), NUMBERS, rng=rng)
     assert set(numbers.details["closeness"]) == {"linear", "log"}
 
 
-def test_a_circle_is_seen_by_the_cyclic_closeness(rng):
-    """Words around a circle correlate better with the closeness around it than with that along a line."""
-    closeness = measures.order_agreement(line(WEEKDAYS, noise=0.02, cyclic=True), WEEKDAYS, rng=rng).details[
-        "closeness"
-    ]
-    assert closeness["cyclic"]["rho"] > 0.9
-    assert closeness["linear"]["rho"] < 0.6
+def test_a_circle_and_a_line_are_told_apart(rng):
+    """Round a circle the value is near 1 and the line's beside it is not; along an arc it is the other way about."""
+    circle, arc = (
+        measures.order_agreement(line(WEEKDAYS, noise=0.02, cyclic=cyclic), WEEKDAYS, rng=rng)
+        for cyclic in (True, False)
+    )
+    assert (circle.value > 0.9, circle.details["closeness"]["linear"]["rho"] < 0.6) == (True, True)
+    assert (arc.value < 0.8, arc.details["closeness"]["linear"]["rho"] > 0.9) == (True, True)
+
+
+def test_neighbours_round_a_circle_are_the_last_and_the_first_too(rng):
+    """Neighbours minus distant words: seven pairs one step apart, the last and the first among them, and the others."""
+    table = line(WEEKDAYS, noise=0.3)
+    steps = [(-closeness(WEEKDAYS, i, j), c) for i, j, c in cells(table, WEEKDAYS)]
+    near, far = ([c for step, c in steps if step in chosen] for chosen in ({1}, {2, 3}))
+    assert len(near) == 7
+    found = measures.order_agreement(table, WEEKDAYS, rng=rng)
+    assert found.effect["value"] == pytest.approx(np.mean(near) - np.mean(far), abs=1e-9)
 
 
 def test_groupings_are_differences_of_means(rng):

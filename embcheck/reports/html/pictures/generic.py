@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from embcheck.claims import ends
 from embcheck.reports.html import vega
-from embcheck.reports.html.pictures.registry import EVERY, figure, picture
+from embcheck.reports.html.pictures.registry import EVERY, LADDER, figure, picture
 from embcheck.reports.text import number
-from embcheck.reports.wording import bound_text, ends
+from embcheck.reports.wording import RUNGS, bound_text, ladder_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -57,6 +58,28 @@ def estimate(shown: Shown) -> Iterator[Figure]:
     layers += [vega.rule(float(end), bound_text(claim)) for claim in bounds for end in ends([claim])]
     caption = "The measured value with its interval, its nulls, and the bounds of the claim (dashed)."
     yield shown.figure(layers, caption, height=34 * (1 + len(nulls)))
+
+
+@picture(LADDER)
+def ladder(shown: Shown) -> Iterator[Figure]:
+    """The value on each rung, beside the real table's."""
+    if (climbed := shown.result.ladder) is None:
+        return
+    rows = [
+        {"a": rung.low, "b": rung.high, "v": rung.value, "y": RUNGS[rung.name], "tip": f"{number(rung.value)}"}
+        for rung in climbed.rungs
+    ]
+    up = vega.named(rows, grid=False)
+    across = vega.x("a", vega.token(climbed.scale or "value", 60), scale={"padding": 14}, axis={"format": ".3~g"})
+    layers = [
+        vega.layer(
+            {"type": "rule", "strokeWidth": 4, "color": "var(--noise)"}, rows, x=across, x2={"field": "b"}, y=up
+        ),
+        vega.points(rows, 55, "var(--noise)", opacity=None, x=vega.x("v"), y=up),
+        vega.rule(float(climbed.value), "the real table"),
+    ]
+    caption = f"What it rests on: {ladder_text(climbed)}. Range of {climbed.draws} draws of {climbed.rows} rows each."
+    yield shown.figure(layers, caption, height=24 * len(rows))
 
 
 # --- changes ----------------------------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ def background(shown: Shown) -> Iterator[Figure]:
     yield shown.figure(layers, "Bars: random pairs of tokens. Dotted curve: noise of this width.")
 
 
-@picture("unit_length_share")
+@picture("constant_length_share")
 def lengths(shown: Shown) -> Iterator[Figure]:
     """Lengths of the rows, those of Gaussian rows of the same scale, and the unit length."""
     histogram, chi = shown.details["norm_histogram"], shown.details["chi"]

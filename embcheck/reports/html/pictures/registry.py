@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 EVERY = ""
 """What a picture of any estimate is registered for."""
+LADDER = "ladder"
+"""What a picture is registered for that stands beside those of the measure."""
 
 _Function = TypeVar("_Function", bound="Callable[..., Iterable[Figure]]")
 _EACH: dict[str, list[Callable[[Shown], Iterable[Figure]]]] = defaultdict(list)
@@ -80,9 +82,9 @@ def draw_each(shown: Shown) -> list[Figure]:
     """The figures of one result; that of every estimate where its measure has none of its own."""
     measure = shown.result.measure
     figures = [figure for function in _EACH.get(measure, ()) for figure in _try(function, shown)]
-    if figures or measure in _TOGETHER:
-        return figures
-    return [figure for function in _EACH[EVERY] for figure in _try(function, shown)]
+    if not figures and measure not in _TOGETHER:
+        figures = [figure for function in _EACH[EVERY] for figure in _try(function, shown)]
+    return figures + [figure for function in _EACH[LADDER] for figure in _try(function, shown)]
 
 
 def draw_together(shown: Sequence[Shown]) -> list[Figure]:

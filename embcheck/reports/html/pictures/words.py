@@ -21,7 +21,10 @@ _CONTROLS = frozenset({"Paris", "banana", "computer", "dog", "happy", "physics"}
 @picture("order_agreement")
 def order(shown: Shown) -> Iterator[Figure]:
     """Cosines of the words, in their order."""
-    yield _cells(shown, shown.details["words"], shown.details["matrix"], "Cosines of the words, in their order")
+    what = "Cosines of the words, in their order"
+    if shown.details.get("shape") == "circle":
+        what += ", the last of which is followed by the first"
+    yield _cells(shown, shown.details["words"], shown.details["matrix"], what)
 
 
 @picture("category_separation")

@@ -1,4 +1,4 @@
-"""Normalisation: are the rows of unit length, are the column means zero, and how do lengths depart from noise?"""
+"""Normalisation: are the rows of one length, are the column means zero, and how do lengths depart from noise?"""
 
 from __future__ import annotations
 
@@ -18,40 +18,48 @@ if TYPE_CHECKING:
     from embcheck.stats import Floats
     from embcheck.table import EmbeddingTable
 
-__all__ = ["chi_departure", "unit_length_share"]
+__all__ = ["chi_departure", "constant_length_share"]
 
 LEVELS = (0.0, 0.01, 0.25, 0.5, 0.75, 0.99, 1.0)
 _MEAN_KS = math.sqrt(math.pi / 2) * math.log(2)  # mean of Kolmogorov's limiting distribution
 
 
 @measure
-def unit_length_share(table: EmbeddingTable, *, unit_tolerance: float = 0.01, mean_tolerance: float = 0.05) -> Estimate:
-    r"""Share of the population's rows whose length is 1 within a tolerance.
+def constant_length_share(
+    table: EmbeddingTable, *, length: float | None = None, tolerance: float = 0.01, mean_tolerance: float = 0.05
+) -> Estimate:
+    r"""Share of the population's rows that have one length, within a tolerance: that of the median row, or a given one.
 
-    :math:`\#\{i : | |x_i| - 1 | \le \tau\} / N`. Every row is measured: exact. Details: a histogram and quantiles of
-    the lengths by token class and of the rows left out; column means against ``mean_tolerance``; the departure of the
-    lengths from the chi distribution. The tolerances are those of the notebook "Word Embeddings: From Tokens to
-    Geometry" (2026), section 3.
+    :math:`\#\{i : | |x_i| / L - 1 | \le \tau\} / N`. Every row is measured: exact. The effect is the share at length 1,
+    which is what the notebook "Word Embeddings: From Tokens to Geometry" (2026), section 3, asks for, with the same
+    tolerances: a matrix normalised and then scaled has no row there. Details: a histogram and quantiles of the lengths
+    by token class and of the rows left out; column means against ``mean_tolerance``; the departure of the lengths from
+    the chi distribution.
 
     Parameters
     ----------
-    unit_tolerance
-        How far from 1 a length may be.
+    length
+        The length L to count; by default the rows' median.
+    tolerance
+        How far from L a length may be, as a share of it.
     mean_tolerance
         How far from 0 a column's mean may be.
     """
     population = table.population
     norms = table.norms.cpu().double().numpy()
-    distance = np.abs(norms[population] - 1)
-    unit = distance <= unit_tolerance
-    nearest = population[unit][np.argsort(distance[unit], kind="stable")[:10]]
+    counted = float(np.median(norms[population])) if length is None else length
+    distance = np.abs(norms[population] / counted - 1)
+    alike, unit = distance <= tolerance, np.abs(norms[population] - 1) <= tolerance
+    nearest = population[alike][np.argsort(distance[alike], kind="stable")[:10]]
     return Estimate.exact(
-        float(unit.mean()),
+        float(alike.mean()),
         n=len(population),
         unit="rows",
-        name="share of unit-length rows",
-        parts=(tokens_part(table, population, unit),),
+        name=f"share of rows of {'the median' if length is None else 'a given'} length",
+        parts=(tokens_part(table, population, alike),),
+        effect={"name": "share of rows of length 1", "value": float(unit.mean())},
         details={
+            "length": counted,
             "unit_length": bool(unit.all()),
             "mean_norm": float(norms[population].mean()),
             "norm_sd": float(norms[population].std()),

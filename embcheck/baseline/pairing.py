@@ -1,0 +1,96 @@
+"""Rows of two checkpoints beside each other, by their tokens, and what became of every token."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from embcheck.table.vocabulary import RowStatus
+
+if TYPE_CHECKING:
+    from embcheck.checks.record import Json
+    from embcheck.stats import Bools, Ints
+    from embcheck.table import EmbeddingTable
+
+__all__ = ["Pairing", "pair_rows"]
+
+NAMED = 10
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pairing:
+    """Which row of a second table has the token of which row of a first: of all rows, broken and special ones too.
+
+    Rows past the vocabulary have no token, and are in none of these.
+    """
+
+    first: Ints
+    """(n,) row of each paired token in the first table, ascending."""
+    second: Ints
+    """(n,) and in the second."""
+    went: Ints
+    """Rows of the first whose text no row of the second has."""
+    came: Ints
+    """Rows of the second whose text no row of the first has."""
+    ambiguous: Ints
+    """Rows of the first that are left out because several rows have their text, other ones in the second."""
+
+    def record(self, old: EmbeddingTable, new: EmbeddingTable) -> Json:
+        """Of each fate how many tokens met it, and the first ten, as JSON types."""
+        died = _is_broken(new)[self.second] & ~_is_broken(old)[self.first]
+        moved = self.first != self.second
+        new_ids = self.second[moved][:NAMED].tolist()
+        shifted = _named(old, self.first[moved])
+        for entry, new_id in zip(shifted["first"], new_ids, strict=True):
+            entry["new_id"] = new_id
+        return {
+            "paired": len(self.first),
+            "died": _named(old, self.first[died]),
+            "came": _named(new, self.came),
+            "went": _named(old, self.went),
+            "moved_id": shifted,
+            "ambiguous": _named(old, self.ambiguous),
+        }
+
+
+def pair_rows(old: EmbeddingTable, new: EmbeddingTable) -> Pairing:
+    """Pair the rows of two tables by the text of their tokens.
+
+    A text that several rows have, such as that of bytes which are no text, pairs them where both tables have it in the
+    same rows, and leaves them out where they differ: which is which is not to be known then.
+    """
+    numbers: dict[str, int] = {}
+    texts = [
+        np.fromiter((numbers.setdefault(token, len(numbers)) for token in _tokens(table)), dtype=np.int64)
+        for table in (old, new)
+    ]
+    size = len(numbers)
+    in_old, in_new = (np.bincount(text, minlength=size) for text in texts)
+    common = min(map(len, texts))
+    unmoved = np.bincount(texts[0][:common][texts[0][:common] == texts[1][:common]], minlength=size)
+    by_id = (unmoved == in_old) & (unmoved == in_new)
+    is_paired = by_id | ((in_old == 1) & (in_new == 1))
+    row_of_text = np.zeros(size, dtype=np.int64)
+    row_of_text[texts[1]] = np.arange(len(texts[1]))
+    first = np.flatnonzero(is_paired[texts[0]])
+    second = np.where(by_id[texts[0][first]], first, row_of_text[texts[0][first]])
+    went, came = np.flatnonzero(in_new[texts[0]] == 0), np.flatnonzero(in_old[texts[1]] == 0)
+    return Pairing(first, second, went, came, np.flatnonzero(((in_new > 0) & ~is_paired)[texts[0]]))
+
+
+def _tokens(table: EmbeddingTable) -> islice[str]:
+    return islice(table.tokens, len(table.vectors))
+
+
+def _is_broken(table: EmbeddingTable) -> Bools:
+    return np.isin(table.status, (RowStatus.ZERO, RowStatus.NON_FINITE))
+
+
+def _named(table: EmbeddingTable, rows: Ints) -> Json:
+    return {
+        "rows": len(rows),
+        "first": [{"id": row, "token": table.token(row)} for row in rows[:NAMED].tolist()],
+    }

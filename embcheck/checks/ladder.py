@@ -1,0 +1,155 @@
+"""The ladder: the simplest structure of a table that is enough for a claim to hold, rung by rung.
+
+A claim that holds is measured again on tables that keep more and more of the real one (`embcheck.nulls.rungs`). A rung
+suffices where the claims' bounds hold there too, and the value is that of the real table but for a third of what sets
+it apart from noise or from the nearest bound, or for what sampling can't tell apart. The lowest such rung is the
+answer; where there is none, the claim rests on more than all of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from embcheck.checks.record import Ladder, Rung
+from embcheck.claims import Verdict, beats, ends
+from embcheck.errors import NotMeasurable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from embcheck.checks.check import Check, Result
+    from embcheck.estimate import Estimate
+    from embcheck.nulls.rungs import Surrogates
+    from embcheck.settings import Settings
+    from embcheck.stats import Ints
+    from embcheck.table import EmbeddingTable
+
+__all__ = ["climb"]
+
+DRAWS, PROBES = 3, 500
+ENTRIES, LEAST, MOST = 2_000_000, 2_000, 8_000  # of a sampled table: numbers in all, and rows
+CLOSE = 1 / 3  # of the distance from noise, or from a bound
+
+
+def climb(result: Result, table: EmbeddingTable, settings: Settings) -> Result:
+    """The result with its ladder; as it is where the claim doesn't hold, is about two models, or has no rungs."""
+    declaration = result.check.declaration
+    if result.verdict is not Verdict.HOLDS or declaration.of_pairs or declaration.ladder == ():
+        return result
+    quick = replace(settings, draws=1, details=False, probes=PROBES)
+    for surrogates, rows in _samples(result.check, table):
+        try:
+            ladder = _Climb(result.check, surrogates, rows, quick).ladder(declaration.ladder)
+        except NotMeasurable:  # it asks for rows that the sample lacks, or for more of them
+            continue
+        return replace(result, ladder=ladder)
+    return result
+
+
+def _samples(check: Check, table: EmbeddingTable) -> Iterable[tuple[Surrogates, Ints | None]]:
+    """Rows to measure on: as many as are drawn, with all that the check names; then, should those not do, all."""
+    import numpy as np
+
+    from embcheck import lexicons
+    from embcheck.nulls.rungs import Surrogates
+    from embcheck.table.vocabulary import TokenKind
+
+    limit = min(MOST, max(LEAST, ENTRIES // table.width))
+    if len(table.population) > limit:
+        own = tuple(dict.fromkeys(w for value in check.params.values() for w in getattr(value, "words", ())))
+        others = tuple(word for word in own if word not in set(lexicons.words()))
+        key = ("surrogates", others)
+        drawn, classes = table.probes(limit), [table.of_kind(k) for k in (TokenKind.ASCII_CHARACTER, TokenKind.BYTE)]
+        if key not in table.memo:
+            rows = np.unique(np.concatenate([drawn, *classes, _rows(table, (*lexicons.words(), *others))]))
+            table.memo[key] = Surrogates(table, rows)
+        surrogates: Surrogates = table.memo[key]
+        kept = [drawn, _rows(table, own), *(classes if "token_class" in check.params else [])]
+        yield surrogates, np.searchsorted(surrogates.rows, np.unique(np.concatenate(kept)))
+    if "all surrogates" not in table.memo:
+        table.memo["all surrogates"] = Surrogates(table, table.population)
+    yield table.memo["all surrogates"], None
+
+
+def _rows(table: EmbeddingTable, words: Sequence[str]) -> Ints:
+    import numpy as np
+
+    return np.array([row for row in table.rows(words) if row is not None], dtype=np.int64)
+
+
+class _Climb:
+    """One check on the surrogates of some rows."""
+
+    def __init__(self, check: Check, surrogates: Surrogates, rows: Ints | None, settings: Settings) -> None:
+        self.check, self.surrogates, self.rows, self.settings = check, surrogates, rows, settings
+
+    def ladder(self, declared: Sequence[str] | None) -> Ladder:
+        """Every rung that makes sense, from noise up."""
+        import numpy as np
+
+        from embcheck.nulls.rungs import OF_TOKENS, RUNGS
+
+        real = self._measure(self.surrogates.base)
+        if real is None:
+            raise NotMeasurable("the rows that were drawn are too few")
+        names = [name for name in RUNGS if declared is None or name in declared]
+        if declared is None and self._is_blind(real):
+            names = [name for name in names if name not in OF_TOKENS]
+        at, slack = real.snapshot(), _half(real)
+        bounds = [bound for bound in self.check.declaration.claims if not isinstance(bound, beats)]
+        stated = ends(bound.outcome(real, Verdict.HOLDS) for bound in bounds)
+        distances = [abs(real.value - end) for end in stated if at.value == real.value]
+        rungs: list[Rung] = []
+        for name in names:
+            estimates = [e for k in range(DRAWS) if (e := self._measure(self._drawn(name, k))) is not None]
+            if not estimates:
+                continue
+            values = [estimate.snapshot().value for estimate in estimates]
+            value, low, high = float(np.mean(values)), float(min(values)), float(max(values))
+            noise = rungs[0].value if rungs else value
+            tolerance = max(CLOSE * max(abs(at.value - noise), min(distances, default=0)), slack, (high - low) / 2)
+            middle = sorted(estimates, key=lambda estimate: estimate.value)[len(estimates) // 2]
+            holds = all(bound.verdict(_point(middle)) is Verdict.HOLDS for bound in bounds)
+            rungs.append(Rung(name, value, low, high, suffices=holds and abs(value - at.value) <= tolerance))
+        lowest = next((rung.name for rung in rungs if rung.suffices), None)
+        rows = len(self.surrogates.rows if self.rows is None else self.rows)
+        return Ladder(lowest, float(at.value), at.scale, rows, DRAWS, tuple(rungs))
+
+    def _is_blind(self, real: Estimate) -> bool:
+        """Whether the property looks at no token: rows dealt out anew among all of them leave its value."""
+        import numpy as np
+
+        rng = np.random.default_rng([self.settings.seed, 0])
+        other = self._measure(self.surrogates.shuffled(self.rows, rng))
+        if other is None:
+            return False
+        apart = abs(other.snapshot().value - real.snapshot().value)
+        return bool(apart <= max(1.5 * (_half(real) + _half(other)), 1e-3 * abs(real.snapshot().value)))
+
+    def _drawn(self, rung: str, draw: int) -> EmbeddingTable:
+        """One table of a rung, the same for all checks on these rows."""
+        import numpy as np
+
+        memo = self.surrogates.base.memo
+        key = ("rung", self.settings.seed, rung, draw)
+        if key not in memo:
+            memo[key] = self.surrogates.draw(rung, np.random.default_rng([self.settings.seed, draw, *rung.encode()]))
+        table: EmbeddingTable = memo[key]
+        return table
+
+    def _measure(self, table: EmbeddingTable) -> Estimate | None:
+        from embcheck.checks.evaluate import evaluate
+
+        kept = table if self.rows is None else table.among(self.rows)
+        return evaluate(self.check, kept, self.settings).estimate
+
+
+def _half(estimate: Estimate) -> float:
+    snapshot = estimate.snapshot()
+    return float(snapshot.high - snapshot.low) / 2
+
+
+def _point(estimate: Estimate) -> Estimate:
+    """The estimate as a number without an interval."""
+    return replace(estimate, low=estimate.value, high=estimate.value)

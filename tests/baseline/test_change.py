@@ -1,0 +1,100 @@
+"""Changes that are nearly nothing: of a list that is known whole, and of probes of which few differ."""
+
+from __future__ import annotations
+
+import importlib
+
+import numpy as np
+import pytest
+
+from embcheck import lexicons
+from embcheck.baseline.change import between
+from embcheck.baseline.gate import compare
+from embcheck.checks.check import Check
+from embcheck.checks.evaluate import evaluate
+from embcheck.estimate import Estimate
+from embcheck.settings import Settings
+from embcheck.table import EmbeddingTable
+
+PAIRS, ROWS = 33, 40_000
+
+
+def declared(name):
+    return getattr(importlib.import_module(f"embcheck.properties.{name}"), name)
+
+
+@pytest.fixture
+def states(words):
+    """``states(flips)``: of an axis of 33 pairs, the change for each number of words that went to the other side."""
+    names = words(2 * PAIRS + 80)
+    pairs = list(zip(names[:PAIRS], names[PAIRS : 2 * PAIRS], strict=True))
+    axis = lexicons.Axis("made up", "", lexicons.relation("made up", pairs))
+    vectors = np.random.default_rng(0).standard_normal((len(names), 30))
+    vectors[: 2 * PAIRS, 0] = np.repeat([-6.0, 6.0], PAIRS)
+    check, settings = Check(declared("semantic_axes"), {"axis": axis}), Settings(draws=20, details=False)
+
+    def snapshot(flipped):
+        moved = vectors.copy()
+        moved[PAIRS : PAIRS + flipped, 0] *= -1
+        return evaluate(check, EmbeddingTable.from_arrays(moved, names), settings).estimate.snapshot()
+
+    return lambda flips: [compare(snapshot(0), snapshot(k), check.declaration, settings, family=50) for k in flips]
+
+
+def test_fewer_flipped_words_never_fail_where_more_pass(states):
+    """Of 66 words 1 to 6 on the other side, up to 0.091, are inside the margin of 0.1, and from 7 on outside."""
+    changes = states(range(10))
+    assert [change.value for change in changes] == pytest.approx([-k / 66 for k in range(10)], abs=1e-12)
+    assert [change.state for change in changes] == ["match"] * 7 + ["regressed"] * 3
+    assert changes[1].moved[0]["value"] == -0.5
+
+
+def change(differences, population=ROWS):
+    """The change of shares of probes by so much each, with its state."""
+    before = np.random.default_rng(1).uniform(0.4, 0.6, len(differences))
+    about = {"unit": "probes", "labels": [f"t{i}" for i in range(len(differences))], "bounds": (0.0, 1.0)}
+    old, new = (Estimate.from_units(v, population=population, **about) for v in (before, before + differences))
+    declaration = declared("positive_cosine_bias").__embcheck__
+    return compare(old.snapshot(), new.snapshot(), declaration, Settings(), family=50)
+
+
+@pytest.mark.parametrize("probes", [50, 200, 700, 1_000])
+@pytest.mark.parametrize("own", [0.0, 0.02])
+def test_one_row_of_noise_is_a_match(probes, own):
+    """One row that changes sign to some others moves their shares by 1 in 39,999, and its own by 0.02: no change."""
+    differences = np.zeros(probes)
+    differences[:: max(2, probes // 3)] = 1 / (ROWS - 1)
+    differences[7] = own
+    found = change(differences)
+    assert found.state == "match"
+    assert abs(found.value - differences.mean()) < 1e-12
+    assert found.low < found.value < found.high
+
+
+def test_equal_changes_of_all_probes_have_an_interval_of_their_own_size():
+    """A row that turns on all others moves each share by the same: the interval is as small as that, not as a share."""
+    found = change(np.full(200, -1 / (ROWS - 1)))
+    assert found.state == "match"
+    assert 0 < found.high - found.low < 3 / ROWS
+
+
+@pytest.mark.parametrize("probes", [200, 1_000])
+def test_a_change_beyond_the_margin_is_found(probes):
+    """Shares that all fall by about 0.03, or that fall by half in one row of ten, regress or at least do not pass."""
+    rng = np.random.default_rng(2)
+    assert change(rng.normal(-0.03, 0.01, probes)).state == "regressed"
+    few = np.where(np.arange(probes) % 10 == 0, -0.5, 0.0)
+    assert change(rng.permutation(few)).state == "regressed"
+    one = np.zeros(probes)
+    one[3] = -0.9  # a row in so many, that may well be 2%
+    assert change(one).state == ("undecided" if probes == 200 else "match")
+
+
+def test_what_is_known_as_a_whole_is_compared_exactly():
+    """An estimate that states what it is compared as has no interval there, whatever its own is."""
+    old, new = (
+        Estimate(v, v - 0.2, v + 0.2, 0.95, "some", 9, "words", "share", compared_as=("share", v)) for v in (0.5, 0.4)
+    )
+    found = between(old.snapshot(), new.snapshot(), 0.95)
+    assert (found.comparison, found.value) == ("exact", pytest.approx(-0.1))
+    assert found.low == found.value == found.high
