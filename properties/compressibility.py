@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from embcheck import EmbeddingTable, Estimate
 
 
-@claim(above(0.9), on_noise="any", margin=0.02, bad="down", by="int8")
+@claim(above(0.9), on_noise="any", margin=0.02, bad="down", ladder=(), by="int8")
 def compressibility(table: EmbeddingTable, by: str, rng: np.random.Generator) -> Estimate:
     """A token keeps more than nine in ten of its ten nearest rows once every row is rounded to bytes.
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from embcheck import EmbeddingTable, Estimate
 
 
-@claim(below(1), on_noise="holds", margin=0.5, bad="up")
+@claim(below(1), on_noise="holds", margin=0.5, bad="up", ladder=())
 def duplicate_rows(table: EmbeddingTable) -> Estimate:
     """No two tokens that text can reach have the same vector.
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from embcheck import EmbeddingTable, Estimate
 
 
-@claim(below(1), on_noise="any", margin=0.5, bad="up", needs=needs.tied_output())
+@claim(below(1), on_noise="any", margin=0.5, bad="up", ladder=(), needs=needs.tied_output())
 def tied_output(table: EmbeddingTable) -> Estimate:
     """The output matrix equals the input embedding in every row, where the model's config says that they are tied.
 
