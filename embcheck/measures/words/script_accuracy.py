@@ -36,9 +36,9 @@ def script_accuracy(table: EmbeddingTable, *, rng: np.random.Generator) -> Estim
     have length 1, and nearest is by Euclidean distance, so that each two scripts are told apart by a hyperplane:
     :math:`\arg\min_k |x_i - c_k|`, :math:`c_k` the mean of the tokens of script k but i. Unit: tokens; interval:
     Student t, or betting; it takes the means as given, and covers 93% at 50 tokens a script. The null
-    ``shuffled_scripts`` permutes the scripts of the sampled tokens, 499 times. Details: accuracy by script, which scripts are taken for
-    which, and the share of the ten nearest rows of the whole population that are of a token's script, beside the share
-    of the population that is.
+    ``shuffled_scripts`` permutes the scripts of the sampled tokens, 499 times. Details: accuracy by script, which
+    scripts are taken for which, and the share of the ten nearest rows of the whole population that are of a token's
+    script, beside the share of the population that is.
 
     Raises
     ------
