@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     Need = Callable[[EmbeddingTable, Mapping[str, Any]], str | None]
 
 __all__ = [
-    "groups", "language", "layers", "numbers", "pairs", "stems", "token_class", "variants", "words",
+    "groups", "language", "layers", "numbers", "pairs", "scripts", "stems", "tied_output", "token_class", "variants",
+    "words",
 ]  # fmt: skip
 
 
@@ -33,6 +34,15 @@ class layers:  # noqa: N801 - reads as a word in a claim: needs=needs.layers()
     def __call__(self, table: EmbeddingTable, parameters: Mapping[str, Any]) -> str | None:  # noqa: ARG002 - a need's
         """What is lacking."""
         return "no layers" if table.layers is None else None
+
+
+@dataclass(frozen=True, slots=True)
+class tied_output:  # noqa: N801
+    """The table is the input embedding of a model that has an output matrix, and says that it is the same matrix."""
+
+    def __call__(self, table: EmbeddingTable, parameters: Mapping[str, Any]) -> str | None:  # noqa: ARG002 - a need's
+        """What is lacking."""
+        return None if table.layers is not None and table.layers.has_tied_output else "no output matrix that is tied"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +154,19 @@ class variants:  # noqa: N801
 
         count = len(variants(table, parameters[self.of]))
         return f"{count} words with {parameters[self.of]} variants" if count < self.at_least else None
+
+
+@dataclass(frozen=True, slots=True)
+class scripts:  # noqa: N801
+    """``count`` writing systems have ``at_least`` so many tokens each."""
+
+    count: int = 3
+    at_least: int = 50
+
+    def __call__(self, table: EmbeddingTable, parameters: Mapping[str, Any]) -> str | None:  # noqa: ARG002 - a need's
+        """What is lacking."""
+        enough = sum(len(rows) >= self.at_least for rows in table.scripts.values())
+        return f"{enough} scripts of {self.at_least} tokens" if enough < self.count else None
 
 
 @dataclass(frozen=True, slots=True)

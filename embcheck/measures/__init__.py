@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from embcheck.measures.cosines.background_cosine import background_cosine
+    from embcheck.measures.cosines.coordinate_share import coordinate_share
     from embcheck.measures.cosines.gaussian_share import gaussian_share
     from embcheck.measures.cosines.mean_cosine import mean_cosine
     from embcheck.measures.cosines.metric_agreement import metric_agreement
@@ -18,9 +19,13 @@ if TYPE_CHECKING:
     from embcheck.measures.cosines.non_negative_share import non_negative_share
     from embcheck.measures.geometry.broken_rows import broken_rows
     from embcheck.measures.geometry.constant_length_share import constant_length_share
+    from embcheck.measures.geometry.equal_rows import equal_rows
+    from embcheck.measures.geometry.frequency_r2 import frequency_r2
+    from embcheck.measures.geometry.kept_neighbors import kept_neighbors
     from embcheck.measures.geometry.neighbor_count_skewness import neighbor_count_skewness
     from embcheck.measures.geometry.norm_frequency_correlation import norm_frequency_correlation
     from embcheck.measures.geometry.participation_share import participation_share
+    from embcheck.measures.geometry.untied_rows import untied_rows
     from embcheck.measures.geometry.untrained_share import untrained_share
     from embcheck.measures.models.neighbor_overlap import neighbor_overlap
     from embcheck.measures.models.published_deviation import published_deviation
@@ -40,15 +45,16 @@ if TYPE_CHECKING:
     from embcheck.measures.words.neighbor_category_share import neighbor_category_share
     from embcheck.measures.words.order_agreement import order_agreement
     from embcheck.measures.words.residue_power import residue_power
+    from embcheck.measures.words.script_accuracy import script_accuracy
 
 __all__ = [
     "analogy_accuracy", "analogy_gain", "analogy_rank", "axis_accuracy", "background_cosine", "broken_rows",
-    "category_separation", "circulant_share", "constant_length_share", "first_letter_accuracy",
-    "gaussian_share", "last_digit_accuracy", "mean_cosine", "metric_agreement", "middle_men",
-    "negative_share_difference", "neighbor_category_share", "neighbor_count_skewness", "neighbor_overlap",
-    "non_negative_share", "norm_frequency_correlation", "offset_consistency", "order_agreement",
-    "participation_share", "profile_agreement", "published_deviation", "related_pair_auc", "residue_power",
-    "surface_variant_auc", "untrained_share",
+    "category_separation", "circulant_share", "constant_length_share", "coordinate_share", "equal_rows",
+    "first_letter_accuracy", "frequency_r2", "gaussian_share", "kept_neighbors", "last_digit_accuracy",
+    "mean_cosine", "metric_agreement", "middle_men", "negative_share_difference", "neighbor_category_share",
+    "neighbor_count_skewness", "neighbor_overlap", "non_negative_share", "norm_frequency_correlation",
+    "offset_consistency", "order_agreement", "participation_share", "profile_agreement", "published_deviation",
+    "related_pair_auc", "residue_power", "script_accuracy", "surface_variant_auc", "untied_rows", "untrained_share",
 ]  # fmt: skip
 
 _FAMILIES = ("cosines", "geometry", "models", "neurons", "pairs", "words")

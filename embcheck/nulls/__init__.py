@@ -30,7 +30,7 @@ __all__ = [
     "column_shuffled", "control_subset", "control_subsets", "frequency_matched_pairs", "gaussian", "gaussian_like",
     "random_axes", "random_directions", "rotated", "rotated_neurons", "row_shuffled", "shuffled_alignment",
     "shuffled_categories", "shuffled_labels", "shuffled_numbers", "shuffled_order", "shuffled_pairs",
-    "shuffled_spellings", "shuffled_variants",
+    "shuffled_scripts", "shuffled_spellings", "shuffled_variants",
 ]  # fmt: skip
 
 
@@ -234,6 +234,16 @@ def shuffled_categories(table: EmbeddingTable, parameters: Parameters, rng: np.r
         replace(group, words=tuple(next(drawn) for word in group.words if word in known)) for group in categories.groups
     )
     return table, {**parameters, "categories": replace(categories, groups=groups)}
+
+
+def shuffled_scripts(table: EmbeddingTable, parameters: Parameters, rng: np.random.Generator) -> Null:
+    """Permute the rows among the tokens of all writing systems that have enough of them."""
+    import numpy as np
+
+    from embcheck.measures.words.script_accuracy import enough_tokens
+
+    rows = np.concatenate(list(enough_tokens(table).values()))
+    return _move(table, rows, rows[rng.permutation(len(rows))]), parameters
 
 
 def shuffled_order(table: EmbeddingTable, parameters: Parameters, rng: np.random.Generator) -> Null:

@@ -237,6 +237,14 @@ def _clusters(noise: _Noise) -> NDArray[np.float32]:
     return vectors
 
 
+def _scripts_apart(noise: _Noise) -> NDArray[np.float32]:
+    """Tokens of a script lie around a centre of their own."""
+    scripts = list(noise.table.scripts.values())[: noise.table.width]
+    for rows, centre in zip(scripts, noise.directions(len(scripts)), strict=True):
+        noise.vectors[rows] += 0.35 * centre
+    return noise.vectors
+
+
 def _along_an_arc(noise: _Noise) -> NDArray[np.float32]:
     """Words in order lie along half a circle, those of a cyclic order round a whole one."""
     vectors, rows, cyclic = noise.vectors, noise.rows(noise.given.words), noise.given.cyclic
@@ -287,9 +295,35 @@ def _few_directions(noise: _Noise) -> NDArray[np.float32]:
     return noise.vectors
 
 
+def _copied_row(noise: _Noise) -> NDArray[np.float32]:
+    """One row is another's."""
+    noise.vectors[-1] = noise.vectors[0]
+    return noise.vectors
+
+
+def _loud_coordinates(noise: _Noise) -> NDArray[np.float32]:
+    """Two coordinates are large in every row."""
+    noise.vectors[:, :2] += 2
+    return noise.vectors
+
+
+def _one_large_column(noise: _Noise) -> NDArray[np.float32]:
+    """A number so large in every row that beside it bytes leave little of the others."""
+    noise.vectors[:, 0] += 40
+    return noise.vectors
+
+
 def _longer_first(noise: _Noise) -> NDArray[np.float32]:
     """Lengths fall with the row, by as much as chance varies them."""
     return np.asarray(noise.vectors * np.linspace(1.2, 0.8, len(noise.vectors), dtype=np.float32)[:, None])
+
+
+def _along_by_frequency(noise: _Noise) -> NDArray[np.float32]:
+    """Words lie along a direction by the logarithm of their rank."""
+    words = noise.table.of_kind(TokenKind.WORD_START)
+    place = np.log(np.arange(1, len(words) + 1, dtype=np.float32))
+    noise.vectors[words] += 0.5 * (place - place.mean())[:, None] * noise.directions()[0]
+    return noise.vectors
 
 
 def _unit_length(noise: _Noise) -> NDArray[np.float32]:
@@ -319,6 +353,10 @@ PLANTED: Mapping[str, tuple[Callable[[_Noise], NDArray[np.float32]], str | None]
         "first_letter_accuracy": (_initials, None),
         "last_digit_accuracy": (_last_digits, None),
         "constant_length_share": (_unit_length, None),
+        "coordinate_share": (_loud_coordinates, None),
+        "equal_rows": (_copied_row, None),
+        "frequency_r2": (_along_by_frequency, None),
+        "kept_neighbors": (_one_large_column, None),
         "mean_cosine": (_shifted(0.1), None),
         "metric_agreement": (_uneven_lengths, None),
         "negative_share_difference": (_turned_class, "token_class"),
@@ -332,6 +370,7 @@ PLANTED: Mapping[str, tuple[Callable[[_Noise], NDArray[np.float32]], str | None]
         "related_pair_auc": (_near_partners, "relation"),
         "residue_power": (_last_digits, None),
         "surface_variant_auc": (_near_variants, None),
+        "script_accuracy": (_scripts_apart, None),
         "untrained_share": (_short_rows, None),
     }
 )

@@ -169,7 +169,7 @@ class _Layers:
 
     def __getattr__(self, name: str) -> Any:
         """Everything is as the layers have it."""
-        self.were_read |= name == "read"
+        self.were_read |= name in {"read", "tied_output"}
         return getattr(self._layers, name)
 
 

@@ -36,6 +36,15 @@ class Layers(Protocol):
         """Heads that the rows of ``value`` belong to, in equal parts; ``None`` where the model does not say."""
         ...
 
+    @property
+    def has_tied_output(self) -> bool:
+        """Whether the model says that its output matrix is the table, its input embedding."""
+        ...
+
+    def tied_output(self) -> Tensor | None:
+        """That output matrix as it is stored; ``None`` where it is stored as the table alone."""
+        ...
+
     def read(self, role: str, layer: int, width: int) -> Tensor:
         """The (n, width) weights of one layer, as stored; `NotMeasurable` where there are none of that width."""
         ...
@@ -64,6 +73,15 @@ class GivenLayers:
     def kv_heads(self) -> int | None:
         """As the layers behind say."""
         return None if self.behind is None else self.behind.kv_heads
+
+    @property
+    def has_tied_output(self) -> bool:
+        """As the layers behind say."""
+        return self.behind is not None and self.behind.has_tied_output
+
+    def tied_output(self) -> Tensor | None:
+        """As the layers behind have it."""
+        return None if self.behind is None else self.behind.tied_output()
 
     def read(self, role: str, layer: int, width: int) -> Tensor:
         """The weights that were given."""

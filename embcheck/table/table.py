@@ -24,6 +24,7 @@ from embcheck.table.vocabulary import (
     WordVocabulary,
     exact_token,
     refuse_text,
+    script_of,
     tokens_sha256,
     word_key,
 )
@@ -310,6 +311,16 @@ class EmbeddingTable:
     def word_keys(self) -> list[str]:
         """For each population row, the form under which its case and space variants are counted once."""
         return [word_key(self.token(int(row))) for row in self.population]
+
+    @cached_property
+    def scripts(self) -> dict[str, NDArray[np.int64]]:
+        """Population rows by the writing system of all their letters, ascending; the system with most rows first."""
+        rows: dict[str, list[int]] = {}
+        for row in self.population.tolist():
+            if (script := script_of(self.token(row))) is not None:
+                rows.setdefault(script, []).append(row)
+        ordered = sorted(rows, key=lambda script: (-len(rows[script]), script))
+        return {script: np.array(rows[script], dtype=np.int64) for script in ordered}
 
     # --- the model around it ------------------------------------------------------------------------------------
 

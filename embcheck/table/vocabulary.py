@@ -7,6 +7,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -29,6 +30,7 @@ __all__ = [
     "WordVocabulary",
     "classify",
     "is_unused",
+    "script_of",
     "word_key",
 ]
 
@@ -208,6 +210,23 @@ def classify(surface: str, *, starts_word: bool | None = None) -> TokenKind:
     if all(c.isspace() or unicodedata.category(c) in {"Cc", "Cf"} for c in core):
         return TokenKind.CONTROL
     return TokenKind.OTHER
+
+
+def script_of(surface: str) -> str | None:
+    """The writing system that all letters of a token belong to, such as ``CYRILLIC``; none where they are of several.
+
+    It is the first word of the name that Unicode gives a letter in its compatibility form (NFKC), so that ``CJK`` are
+    Chinese characters in whatever language, and kana are ``HIRAGANA`` and ``KATAKANA``.
+    """
+    if surface.isascii():
+        return "LATIN" if any(map(str.isalpha, surface)) else None
+    scripts = {_script_of_character(character) for character in surface if character.isalpha()}
+    return scripts.pop() if len(scripts) == 1 else None
+
+
+@cache
+def _script_of_character(character: str) -> str:
+    return unicodedata.name(unicodedata.normalize("NFKC", character)[0], "").partition(" ")[0]
 
 
 def exact_token(text: str) -> str | None:

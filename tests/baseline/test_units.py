@@ -20,8 +20,10 @@ from embcheck.table.vocabulary import RowStatus
 WITHOUT = {
     "analogy_rank",
     "background_similarity",
+    "duplicate_rows",
     "effective_dimension",
     "intact_rows",
+    "rogue_dimensions",
 }  # numbers of the whole matrix, or of a single query
 JACKKNIFED = {"analogy_gain", "semantic_categories"}
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from embcheck import sources
+from embcheck import measures, sources
 from embcheck.errors import SourceError
 from embcheck.spec import parse
 
@@ -94,6 +94,30 @@ def test_a_tied_config_beside_another_head_is_a_note(save_model, wordpiece, matr
     assert "the config says that lm_head.weight is tied to wte.weight, but the two differ" in notes
     equal = {"wte.weight": matrix(14), "lm_head.weight": matrix(14)}
     assert not load(save_model(equal, wordpiece, config, options=options)).provenance.notes
+
+
+@pytest.mark.parametrize(
+    ("tensors", "config", "options", "value"),
+    [
+        (("wte.weight", "lm_head.weight"), {"tie_word_embeddings": True}, "", 1),
+        (("wte.weight", "cls.predictions.decoder.weight"), {"text_config": {"tie_word_embeddings": True}}, "", 1),
+        (("wte.weight",), {"tie_word_embeddings": True}, "", 0),
+        (("wte.weight",), {"tie_word_embeddings": True, "architectures": ["BertModel"]}, "", None),
+        (("lm_head.weight",), {"tie_word_embeddings": True}, "", 0),
+        (("wte.weight", "lm_head.weight"), {"tie_word_embeddings": False}, "", None),
+        (("wte.weight", "lm_head.weight"), {}, "", None),
+        (("wte.weight", "lm_head.weight"), {"tie_word_embeddings": True}, ",matrix=output", None),
+        (("wte.weight", "wpe.weight"), {"tie_word_embeddings": True}, ",tensor=wpe", None),
+    ],
+)
+def test_what_the_config_ties_is_compared(save_model, wordpiece, matrix, tensors, config, options, value):
+    """Another output matrix than the one that a config says is tied is counted row by row; no other is equal."""
+    made = {name: matrix(14) for name in tensors}
+    made[tensors[-1]][3, 2] += 1
+    table = load(save_model(made, wordpiece, config, options=options))
+    assert table.layers.has_tied_output is (value is not None)
+    if value is not None:
+        assert measures.untied_rows(table).value == value
 
 
 # --- shards -----------------------------------------------------------------------------------------------------

@@ -2,40 +2,30 @@
 
 from __future__ import annotations
 
-import importlib
-import json
 import math
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from scipy import stats
 
-from embcheck import files
-from embcheck.errors import NotMeasurable, UsageError
+from embcheck.errors import NotMeasurable
 from embcheck.estimate import KEPT, Details, Estimate, measure, part
 from embcheck.measures import histograms
+from embcheck.measures.frequency import look_up
 from embcheck.measures.resolve import listed
 from embcheck.stats.intervals import jackknife_interval
-from embcheck.table.vocabulary import TokenKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from embcheck.stats import Floats, Ints
+    from embcheck.measures.frequency import Counted
+    from embcheck.stats import Floats
     from embcheck.table import EmbeddingTable
 
 __all__ = ["norm_frequency_correlation", "spearman_jackknife"]
 
 ENOUGH = 20
 _BANDS, _DRAWN = 10, 300
-_PROXY = (
-    "Frequency is read off the row id, a proxy: smaller ids are more frequent where a tokenizer was built by frequency."
-)
-_SUFFIXES = frozenset({".json", ".tsv"})
 SPREAD = 0.01  # of the largest length: less is no difference in length
 
 
@@ -62,7 +52,7 @@ def norm_frequency_correlation(table: EmbeddingTable, *, frequency: str = "id") 
     UsageError
         The file can't be read.
     """
-    words = _look_up(table, frequency)
+    words = look_up(table, frequency)
     n = len(words.rows)
     if n < ENOUGH:
         raise NotMeasurable(f"{n} words have a frequency ({frequency}); at least {ENOUGH} are needed")
@@ -125,7 +115,7 @@ def _products(x: Floats, y: Floats) -> Floats:
     return np.asarray(a * b)
 
 
-def _details(table: EmbeddingTable, words: _Counted, norms: Floats) -> Details:
+def _details(table: EmbeddingTable, words: Counted, norms: Floats) -> Details:
     order = np.argsort(-words.frequency, kind="stable")
     bands = np.array_split(order, min(_BANDS, len(order)))
     return {
@@ -145,75 +135,10 @@ def _details(table: EmbeddingTable, words: _Counted, norms: Floats) -> Details:
     }
 
 
-def _frequent_and_short(table: EmbeddingTable, words: _Counted, norms: Floats) -> list[Details]:
+def _frequent_and_short(table: EmbeddingTable, words: Counted, norms: Floats) -> list[Details]:
     """The words that weigh most against the claim: frequent and short, or rare and long."""
     length, common = (stats.rankdata(v) / len(norms) for v in (norms, words.frequency))
     order = np.argsort((length - 0.5) * (common - 0.5), kind="stable")[:10]
     percentiles = {"norm_percentile": length, "frequency_percentile": common}
     columns = {name: [round(100 * float(share), 1) for share in shares[order]] for name, shares in percentiles.items()}
     return listed(table, words.rows[order], value=norms[order], **columns)
-
-
-# --- how frequent words are: by a file of counts, the package wordfreq, or the row id as a stand-in -----------------
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Counted:
-    """Words with their frequency, in hash order: ``rows`` and ``frequency`` (n,), of ``asked`` words looked up."""
-
-    rows: Ints
-    frequency: Floats
-    source: str
-    note: str
-    asked: int
-
-
-def _look_up(table: EmbeddingTable, frequency: str) -> _Counted:
-    """All tokens that begin a word and have a frequency above zero."""
-    words = table.of_kind(TokenKind.WORD_START)
-    order = table.probes(len(words), among=words)
-    if frequency == "id":
-        return _Counted(order, -order.astype(np.float64), "row id as a proxy", _PROXY, len(order))
-    find, source = _lookup(frequency)
-    values = np.array([find(table.token(int(row))) for row in order], dtype=np.float64)
-    rows, values = order[values > 0], values[values > 0]
-    note = f"Frequency from {source}: {len(rows)} of {len(order)} words looked up have one."
-    return _Counted(rows, values, source, note, len(order))
-
-
-def _lookup(frequency: str) -> tuple[Callable[[str], float], str]:
-    if frequency == "wordfreq":
-        return _wordfreq(), "wordfreq (en)"
-    path = Path(frequency)
-    if path.suffix.lower() not in _SUFFIXES:
-        raise UsageError(f"frequency must be 'id', 'wordfreq' or a .json or .tsv file of counts, got {frequency!r}")
-    counts = _read(path)
-
-    def find(token: str) -> float:
-        return counts.get(token, counts.get(token.strip(), 0.0))
-
-    return find, path.name
-
-
-def _wordfreq() -> Callable[[str], float]:
-    try:
-        package = importlib.import_module("wordfreq")
-    except ImportError:
-        raise NotMeasurable("frequencies need the package wordfreq: pip install wordfreq, or give a file") from None
-    return lambda token: float(package.word_frequency(token.strip(), "en"))
-
-
-def _read(path: Path) -> dict[str, float]:
-    try:
-        text = files.read(path, most=2**30).decode("utf-8")
-    except (OSError, ValueError) as why:
-        raise UsageError(f"counts file {path}: {why}") from None
-    try:
-        lines = (line.rsplit("\t", 1) for line in text.split("\n") if line)
-        pairs = json.loads(text).items() if path.suffix.lower() == ".json" else lines
-        counts = {str(token): float(count) for token, count in pairs}
-    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as why:
-        raise UsageError(f"counts file {path}: expected one token and one count each; {why}") from None
-    if bad := [token for token, count in counts.items() if not (math.isfinite(count) and count >= 0)]:
-        raise UsageError(f"counts file {path}: the count of {bad[0]!r} is {counts[bad[0]]}; counts are 0 or more")
-    return counts

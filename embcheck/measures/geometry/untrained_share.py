@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from scipy import signal, stats
 
 from embcheck.estimate import Details, Estimate, measure
 from embcheck.measures.kernels import blocks
+from embcheck.measures.kernels.equal import equal_groups
 from embcheck.measures.kernels.nearest import nearest
 from embcheck.measures.resolve import listed, tokens_part
 from embcheck.settings import is_decided
@@ -19,9 +20,6 @@ from embcheck.table.vocabulary import RowStatus, TokenKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from numpy.typing import NDArray
-    from torch import Tensor
 
     from embcheck.stats import Ints
     from embcheck.table import EmbeddingTable
@@ -34,7 +32,6 @@ MIN_REFERENCE, OWN_SHARE, APART = 5, 0.99, 0.5
 CUTS = (0.5, 0.9, 0.95, OWN_SHARE, 0.995)  # shares of the unused rows that lie within: those from 0.9 up are sensible
 _GRID, _VALLEY = 512, 0.5  # points of a density; how deep it falls between two kinds, of the lower peak
 NEAR, NEAR_PROBES, NEAR_CENTRES, NEAR_MIN_WIDTH = 0.1, 500, 50, 16
-_INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
@@ -230,32 +227,10 @@ def _nearer_kind(table: EmbeddingTable, reference: Ints) -> Ints:
 
 
 def _equal(table: EmbeddingTable) -> Fingerprint:
-    """Rows that equal another row of the population bit for bit."""
-    rows = table.population
-    keys = _hashes(table, rows)
-    _, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)
-    candidates = np.flatnonzero(counts[inverse] > 1)
-    groups: dict[bytes, list[int]] = {}
-    for row in rows[candidates]:
-        groups.setdefault(_bits(table.vectors[int(row)]).tobytes(), []).append(int(row))
-    equal = [row for group in groups.values() if len(group) > 1 for row in group]
-    about = {"groups": sum(len(group) > 1 for group in groups.values())}
-    return Fingerprint("equal", np.sort(np.array(equal, dtype=np.int64)), about)
-
-
-def _hashes(table: EmbeddingTable, rows: Ints) -> NDArray[np.uint64]:
-    """A 64-bit number a row, the same for rows of the same bits."""
-    factors = np.random.default_rng(0).integers(0, 2**64, table.width, dtype=np.uint64) | np.uint64(1)
-    hashes = []
-    for part in table.slices(len(rows)):
-        block = table.vectors[torch.from_numpy(rows[part]).to(table.vectors.device)]
-        hashes.append((_bits(block).astype(np.uint64) * factors).sum(1, dtype=np.uint64))
-    return np.concatenate(hashes)
-
-
-def _bits(block: Tensor) -> NDArray[Any]:
-    bits: NDArray[Any] = block.cpu().contiguous().view(_INTEGERS[block.element_size()]).numpy()
-    return bits
+    """Rows that equal another row of the population, number for number."""
+    groups = equal_groups(table, table.population)
+    rows = np.sort(np.concatenate([np.zeros(0, dtype=np.int64), *groups]))
+    return Fingerprint("equal", rows, {"groups": len(groups)})
 
 
 def _near_another(table: EmbeddingTable) -> Fingerprint:

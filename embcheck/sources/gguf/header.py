@@ -233,6 +233,11 @@ class GgufFile:
         return {name: number for name, key in keys.items() if (number := self.number(key)) is not None}
 
     @property
+    def may_drop_copies(self) -> bool:
+        """As llama.cpp does."""
+        return not self.missing
+
+    @property
     def scale(self) -> float | None:
         """As `embedding_scale`."""
         kind = self.string("general.architecture")

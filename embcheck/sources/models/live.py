@@ -56,6 +56,7 @@ class _Parameters:
     """Those of a model in memory, as they are when they are asked for: a `TensorStore`."""
 
     bytes_read = 0
+    may_drop_copies = False
 
     def __init__(self, model: nn.Module) -> None:
         self.origin = type(model).__name__

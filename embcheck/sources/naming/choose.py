@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from embcheck.sources.files import JsonObject
     from embcheck.sources.weights.checkpoint import Checkpoint
-    from embcheck.sources.weights.stored import Stored
+    from embcheck.sources.weights.stored import Stored, TensorStore
     from embcheck.spec import ModelSpec
 
 _LEAVES = frozenset(
@@ -82,6 +82,27 @@ def compare_tied(weights: Checkpoint, stored: Stored) -> tuple[str, ...]:
         if bool((weights.load(head)[rows] == weights.load(table)[rows]).all()):
             return ()
     return (f"the config says that {printable(head.name)} is tied to {printable(table.name)}, but the two differ",)
+
+
+def tied_output(tensors: TensorStore, embedding: str) -> str | None:
+    """Name of the output matrix that a model says is the input embedding: of that itself where no other is stored.
+
+    None where the model does not say so, has no output matrix, as far as the name of its class tells, or several.
+    """
+    heads = [name for name in tensors.names if _is_head(name) and len(tensors.shape(name)) == 2]
+    if not says_tied(tensors.config) or not (_is_table(embedding) or embedding in heads):
+        return None
+    others = [name for name in heads if name != embedding]
+    if others:
+        return others[0] if len(others) == 1 else None
+    is_headless = _HEADLESS.fullmatch(_class_of(tensors.config)) is not None
+    return embedding if tensors.may_drop_copies and not is_headless else None
+
+
+def _class_of(config: JsonObject) -> str:
+    """Name of the model's class by its config, empty where that has none."""
+    wanted = config.get("architectures")
+    return wanted[0] if isinstance(wanted, list) and wanted and isinstance(wanted[0], str) else ""
 
 
 def _refuse_a_part(weights: Checkpoint, stored: Stored, *, is_named: bool) -> None:
@@ -224,8 +245,7 @@ def _guess_output(weights: Checkpoint) -> tuple[Stored, tuple[str, ...]]:
 
 def _refuse_headless(weights: Checkpoint) -> None:
     """Refuse to say "tied" of a model that has no output layer by its code, or by the name of its class."""
-    wanted = weights.config.get("architectures")
-    name = wanted[0] if isinstance(wanted, list) and wanted and isinstance(wanted[0], str) else ""
+    name = _class_of(weights.config)
     if not name:
         return
     from embcheck.sources.naming.model_code import has_output

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from embcheck.errors import NotMeasurable
 from embcheck.sources.files import printable
-from embcheck.sources.naming.choose import OTHER_TABLES
+from embcheck.sources.naming.choose import OTHER_TABLES, tied_output
 from embcheck.sources.naming.config_facts import interleaves, intermediate_size, query_heads, value_heads
 
 if TYPE_CHECKING:
@@ -182,6 +182,24 @@ class NamedLayers:
     def kv_heads(self) -> int | None:
         """Heads that have values of their own, by the config."""
         return value_heads(self._tensors.config)
+
+    @property
+    def has_tied_output(self) -> bool:
+        """Whether the table is the input embedding of a model that says its output matrix is the same."""
+        return self._tied_output is not None
+
+    def tied_output(self) -> Tensor | None:
+        """The output matrix as it is stored; ``None`` where the files hold no other than the table."""
+        name = self._tied_output
+        if name is None or name == self._embedding:
+            return None
+        if (why := self._tensors.refusal(name)) is not None:
+            raise NotMeasurable(why)
+        return self._tensors.read(name)
+
+    @cached_property
+    def _tied_output(self) -> str | None:
+        return None if self._last else tied_output(self._tensors, self._embedding)
 
     def read(self, role: str, layer: int, width: int) -> Tensor:
         """The (n, width) weights of one layer, in the dtype they are stored in."""

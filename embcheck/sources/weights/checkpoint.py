@@ -79,6 +79,11 @@ class Checkpoint:
         return self.file_of.keys()
 
     @property
+    def may_drop_copies(self) -> bool:
+        """As safetensors does; what lies in files that are not there is not known."""
+        return not self.missing
+
+    @property
     def is_local(self) -> bool:
         """Whether any of its tensors can be looked into without moving bytes."""
         return isinstance(self._folder, LocalFolder)

@@ -71,6 +71,11 @@ class TensorStore(Protocol):
         """Bytes of those that `read` has read so far."""
         ...
 
+    @property
+    def may_drop_copies(self) -> bool:
+        """Whether a matrix under two names may be there under one of them only, as in files."""
+        ...
+
     def shape(self, name: str) -> tuple[int, ...]:
         """Rows first."""
         ...
