@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Need = Callable[[EmbeddingTable, Mapping[str, Any]], str | None]
 
-__all__ = ["groups", "language", "layers", "pairs", "token_class", "words"]
+__all__ = ["groups", "kinds", "language", "layers", "output", "pairs", "token_class", "words"]
 
 
 _DECISIVE = 20  # pairs or words that a verdict takes
@@ -31,6 +31,22 @@ class layers:  # noqa: N801 - reads as a word in a claim: needs=needs.layers()
     def __call__(self, table: EmbeddingTable, parameters: Mapping[str, Any]) -> str | None:  # noqa: ARG002 - a need's
         """What is lacking."""
         return "no layers" if table.layers is None else None
+
+
+@dataclass(frozen=True, slots=True)
+class output:  # noqa: N801
+    """The table belongs to a model whose output matrix is another one than the table."""
+
+    def __call__(self, table: EmbeddingTable, parameters: Mapping[str, Any]) -> str | None:  # noqa: ARG002 - a need's
+        """What is lacking."""
+        from embcheck.errors import NotMeasurable
+        from embcheck.measures.models.matrix_alignment import output_of
+
+        try:
+            output_of(table)
+        except NotMeasurable:
+            return "no output matrix of its own"
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +116,21 @@ class groups:  # noqa: N801
         if own < self.at_least:
             return f"{own} {name} words"
         return f"{others} other words" if others <= 10 else None
+
+
+@dataclass(frozen=True, slots=True)
+class kinds:  # noqa: N801
+    """Of the taxonomy that the parameter ``of`` holds, ``at_least`` kinds and a sibling of each have three words."""
+
+    of: str = "taxonomy"
+    at_least: int = 6
+
+    def __call__(self, table: EmbeddingTable, parameters: Mapping[str, Any]) -> str | None:
+        """What is lacking."""
+        trees = parameters[self.of].trees
+        known = [[lexicons.enough(table, group.words) >= 3 for group in tree.groups] for tree in trees]
+        count = sum(sum(siblings) for siblings in known if sum(siblings) > 1)
+        return _lacking(count, sum(map(len, known)), self.at_least, str(parameters[self.of]))
 
 
 @dataclass(frozen=True, slots=True)

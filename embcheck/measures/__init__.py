@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from embcheck.measures.geometry.norm_frequency_correlation import norm_frequency_correlation
     from embcheck.measures.geometry.participation_share import participation_share
     from embcheck.measures.geometry.untrained_share import untrained_share
+    from embcheck.measures.models.matrix_alignment import matrix_alignment
     from embcheck.measures.models.neighbor_overlap import neighbor_overlap
     from embcheck.measures.models.published_deviation import published_deviation
+    from embcheck.measures.models.relative_orientation import relative_orientation
     from embcheck.measures.neurons.middle_men import middle_men
     from embcheck.measures.neurons.profile_agreement import profile_agreement
     from embcheck.measures.pairs.analogy_accuracy import analogy_accuracy
@@ -33,15 +35,17 @@ if TYPE_CHECKING:
     from embcheck.measures.pairs.related_pair_auc import related_pair_auc
     from embcheck.measures.words.axis_accuracy import axis_accuracy
     from embcheck.measures.words.category_separation import category_separation
+    from embcheck.measures.words.hierarchy_orthogonality import hierarchy_orthogonality
     from embcheck.measures.words.neighbor_category_share import neighbor_category_share
     from embcheck.measures.words.order_agreement import order_agreement
 
 __all__ = [
     "analogy_accuracy", "analogy_gain", "analogy_rank", "axis_accuracy", "background_cosine", "broken_rows",
-    "category_separation", "constant_length_share", "gaussian_share", "mean_cosine", "metric_agreement", "middle_men",
-    "negative_share_difference", "neighbor_category_share", "neighbor_count_skewness", "neighbor_overlap",
-    "non_negative_share", "norm_frequency_correlation", "offset_consistency", "order_agreement",
-    "participation_share", "profile_agreement", "published_deviation", "related_pair_auc", "untrained_share",
+    "category_separation", "constant_length_share", "gaussian_share", "hierarchy_orthogonality", "matrix_alignment",
+    "mean_cosine", "metric_agreement", "middle_men", "negative_share_difference", "neighbor_category_share",
+    "neighbor_count_skewness", "neighbor_overlap", "non_negative_share", "norm_frequency_correlation",
+    "offset_consistency", "order_agreement", "participation_share", "profile_agreement", "published_deviation",
+    "related_pair_auc", "relative_orientation", "untrained_share",
 ]  # fmt: skip
 
 _FAMILIES = ("cosines", "geometry", "models", "neurons", "pairs", "words")

@@ -1,4 +1,4 @@
-"""Weights of a model's layers beside its embedding: what may be asked for, and of whom."""
+"""Weights of a model beside its embedding: what may be asked for, and of whom."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from embcheck.errors import NotMeasurable, UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
-__all__ = ["ROLES", "GivenLayers", "Layers", "read"]
+__all__ = ["ROLES", "GivenLayers", "Layers", "SomeRows", "read"]
 
 ROLES = {
     "mlp_in": "what its MLP reads (of a gated one, the up projection): a row a neuron",
@@ -20,6 +22,7 @@ ROLES = {
     "mlp_out": "what its MLP writes: a row a neuron",
     "value": "what the values of its attention read: a row a coordinate of a head",
     "attention_out": "what its attention writes: a row a coordinate of a head",
+    "output": "the model's output matrix (unembedding), of no layer: a row a token, as in the embedding",
 }
 
 
@@ -39,6 +42,33 @@ class Layers(Protocol):
     def read(self, role: str, layer: int, width: int) -> Tensor:
         """The (n, width) weights of one layer, as stored; `NotMeasurable` where there are none of that width."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class SomeRows:
+    """Layers behind a table of some rows only: the output matrix has a row a token, and keeps the same ones."""
+
+    behind: Layers
+    rows: NDArray[np.int64]
+
+    @property
+    def bytes_read(self) -> int:
+        """As the layers behind say."""
+        return self.behind.bytes_read
+
+    @property
+    def kv_heads(self) -> int | None:
+        """As the layers behind say."""
+        return self.behind.kv_heads
+
+    def read(self, role: str, layer: int, width: int) -> Tensor:
+        """The weights of the layers behind; of the output matrix, these rows."""
+        weights = self.behind.read(role, layer, width)
+        if role != "output":
+            return weights
+        if self.rows.max(initial=-1) >= len(weights):
+            raise NotMeasurable(f"the output matrix has {len(weights)} rows, fewer than the embedding")
+        return weights[self.rows.tolist()]
 
 
 @dataclass(frozen=True, slots=True)

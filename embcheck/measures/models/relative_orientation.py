@@ -1,0 +1,153 @@
+"""Relative orientation: do two tables place the same words at the same angles to each other?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from embcheck.errors import NotMeasurable
+from embcheck.estimate import Estimate, measure
+from embcheck.measures.models.alignment import align
+from embcheck.measures.resolve import ENOUGH, unit
+from embcheck.settings import current
+from embcheck.stats import permutations
+from embcheck.stats.intervals import jackknife_interval
+
+if TYPE_CHECKING:
+    from embcheck.estimate import Details
+    from embcheck.measures.models.alignment import Alignment
+    from embcheck.stats import Floats, Ints
+    from embcheck.table import EmbeddingTable
+
+__all__ = ["relative_orientation"]
+
+TOKENS, DRAWS = 1_000, 199
+_NAMED = 10
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pairs:
+    """Cosines of the pairs of n words in either table, (n, n), less their means; the diagonals are zero."""
+
+    first: Floats
+    second: Floats
+
+    @property
+    def correlation(self) -> float:
+        """Pearson's, over all pairs."""
+        return float((self.first * self.second).sum()) / self._scale
+
+    @property
+    def _scale(self) -> float:
+        return float(np.sqrt((self.first**2).sum()) * np.sqrt((self.second**2).sum()))
+
+    def without_each(self) -> Floats:
+        """(n,) the correlation over the pairs that are left without a word: row sums are taken off all sums."""
+        n = len(self.first)
+        left = (n - 1) * (n - 2)
+
+        def kept(cells: Floats) -> Floats:
+            return np.asarray(cells.sum() - 2 * cells.sum(1))
+
+        x, y = kept(self.first), kept(self.second)
+        xy, xx, yy = (kept(a * b) for a, b in ((self.first, self.second), (self.first,) * 2, (self.second,) * 2))
+        return np.asarray((xy - x * y / left) / np.sqrt((xx - x**2 / left) * (yy - y**2 / left)))
+
+    def shuffled(self, rng: np.random.Generator) -> Floats:
+        """The correlation where the second table's words are permuted, which changes neither mean nor spread."""
+        # float32 halves the traffic that the draws consist of; its rounding is far below what they differ by
+        first, second = self.first.astype(np.float32).ravel(), self.second.astype(np.float32)
+        scale = self._scale
+
+        def correlations(orders: Ints) -> Floats:
+            moved = (second.take(order, 0).take(order, 1).ravel() for order in orders)
+            return np.array([float(first @ cells) for cells in moved]) / scale
+
+        size = len(second)
+        return permutations.draw(correlations, lambda count: permutations.orders(size, count, rng), most=DRAWS)
+
+    def of_each(self) -> Floats:
+        """(n,) for each word, the correlation of its own cosines in either table; 0 where they do not vary."""
+        n = len(self.first)
+        rows = [cells - cells.sum(1, keepdims=True) / (n - 1) for cells in (self.first, self.second)]
+        for cells in rows:
+            np.fill_diagonal(cells, 0)
+        return np.asarray((unit(rows[0]) * unit(rows[1])).sum(1))
+
+
+@measure
+def relative_orientation(tables: tuple[EmbeddingTable, ...], *, rng: np.random.Generator) -> Estimate:
+    r"""Correlation between the cosines of the pairs of shared words in one table and in the other.
+
+    For n of the N words that are one token of either population (those that begin a word, with a leading space or
+    without: ``embcheck.measures.models.alignment``), with :math:`A_{ij}` and :math:`B_{ij}` the cosines of words i and
+    j in either table, it is Pearson's correlation of A and B over the n(n - 1)/2 pairs: representational similarity
+    analysis (Kriegeskorte, Mur and Bandettini 2008), of what relative representations with the words as anchors hold
+    (Moschella et al. 2023). 1 for a table and its rotation; widths, dtypes and devices may differ.
+
+    Unit: shared words, the first 1,000 in hash order, or fewer as ``--probes`` says; all of them is exact. Interval:
+    delete-one-word jackknife-t with the finite-population correction, since the pairs of a word are not independent.
+    Null: ``shuffled_words``, 199 times, permutes the words of the sample: the Mantel test (Mantel 1967). Details: how
+    many words are shared, and those whose own cosines agree best and, as counterexamples, least.
+
+    Raises
+    ------
+    NotMeasurable
+        Fewer than 20 words are shared, or all their cosines in one table are equal.
+    """
+    shared = align(tables, words=True)
+    size = len(shared)
+    if size < ENOUGH:
+        raise NotMeasurable(f"{size} shared words are too few to compare their cosines; at least {ENOUGH} are needed")
+    count = min(size, TOKENS, current().sampled(TOKENS))
+    chosen = np.searchsorted(shared.first, tables[0].probes(count, among=shared.first))
+    pairs = _Pairs(*(_cosines(t, rows[chosen]) for t, rows in zip(tables, (shared.first, shared.second), strict=True)))
+    value, draws, own = pairs.correlation, pairs.shuffled(rng), pairs.of_each()
+    order = np.argsort(own, kind="stable")
+    lowest, highest = (
+        _listed(tables[0], shared, chosen[some], own[some]) for some in (order[:_NAMED], order[::-1][:_NAMED])
+    )
+    about: dict[str, Any] = {
+        "unit": "shared words",
+        "name": "correlation of pairwise cosines",
+        "effect": {"name": "correlation above shuffled words", "value": value - float(draws.mean())},
+        "draws": {"shuffled_words": draws},
+        "details": {"words": count, **shared.record, "highest": highest},
+        "counterexamples": lowest,
+    }
+    if count == size:
+        return Estimate.exact(value, n=size, **about)
+    drawn = np.sqrt(1 - count / size)  # the finite-population correction of a variance, on the jackknife's deviations
+    return Estimate.jackknife(
+        value,
+        value + drawn * (pairs.without_each() - value),
+        over="words, finite-population correction",
+        interval=partial(jackknife_interval, bounds=(-1.0, 1.0)),
+        **about,
+    )
+
+
+def _cosines(table: EmbeddingTable, rows: Ints) -> Floats:
+    """(n, n) cosines of some rows, less their mean; 0 on the diagonal."""
+    units = unit(table.gather(rows).cpu().double().numpy())
+    cells, n = units @ units.T, len(rows)
+    off = ~np.eye(n, dtype=np.bool_)
+    if np.ptp(cells[off]) <= np.finfo(np.float32).eps:
+        raise NotMeasurable(f"the cosines of {n} shared words of {table.provenance.spec} are all equal")
+    return np.where(off, cells - cells[off].mean(), 0.0)
+
+
+def _listed(table: EmbeddingTable, shared: Alignment, chosen: Ints, values: Floats) -> list[Details]:
+    """Shared words with the correlation of their own cosines."""
+    return [
+        {
+            "id": int(shared.first[i]),
+            "other_id": int(shared.second[i]),
+            "token": table.token(int(shared.first[i])),
+            "value": float(value),
+        }
+        for i, value in zip(chosen, values, strict=True)
+    ]
