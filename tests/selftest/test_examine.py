@@ -288,4 +288,11 @@ def test_a_property_of_ones_own_has_the_plant_of_its_measure():
     assert plant_of(checks_of([comparatives])[0], "offset_consistency") is declared.planted
 
 
-UNPLANTED = ("neighbor_overlap", "reproduces_published_figures", "token_neuron_middle_men", "token_neuron_profiles")
+UNPLANTED = (
+    "matrix_alignment",
+    "neighbor_overlap",
+    "relative_orientation",
+    "reproduces_published_figures",
+    "token_neuron_middle_men",
+    "token_neuron_profiles",
+)

@@ -14,7 +14,14 @@ from embcheck.selftest import Plan, examine
 
 pytestmark = pytest.mark.slow
 PLAN = Plan(tables=20, redraws=40)
-NEED_MORE = {"neighbor_overlap", "reproduces_published_figures", "token_neuron_middle_men", "token_neuron_profiles"}
+NEED_MORE = {
+    "matrix_alignment",
+    "neighbor_overlap",
+    "relative_orientation",
+    "reproduces_published_figures",
+    "token_neuron_middle_men",
+    "token_neuron_profiles",
+}
 
 
 @pytest.mark.parametrize("function", collect.functions(), ids=lambda function: function.__name__)

@@ -37,7 +37,7 @@ def output_of(table: EmbeddingTable) -> EmbeddingTable:
         weights, rows = table.tensor("output"), len(table.vectors)
         if len(weights) < rows:
             raise NotMeasurable(f"the output matrix has {len(weights)} rows, fewer than the embedding's {rows}")
-        if torch.equal(weights[:rows], table.vectors):
+        if torch.equal(weights[:rows].to(table.vectors.dtype), table.vectors):
             raise NotMeasurable("the output matrix is tied to the input embedding")
         table.memo["output"] = table.with_vectors(weights[:rows])
     return cast("EmbeddingTable", table.memo["output"])
