@@ -64,6 +64,20 @@ class _Pairs:
         spread = np.sqrt(np.clip(xx - x**2 / left, 0, None) * np.clip(yy - y**2 / left, 0, None))
         return np.divide(xy - x * y / left, spread, out=np.zeros(n), where=spread > 0)
 
+    def pair_variance(self) -> float:
+        """What the value varies by beyond the words themselves, pair by pair: what a jackknife over words counts twice.
+
+        The correlation is, but for smaller terms, the mean over pairs of its influence function; of each pair that is a
+        part of either word, and a rest (Hoeffding 1948).
+        """
+        n = len(self.first)
+        x, y = (cells / np.sqrt((cells**2).sum() / (n * (n - 1))) for cells in (self.first, self.second))
+        influence = x * y - self.correlation * (x**2 + y**2) / 2
+        own = influence.sum(1) / (n - 2)
+        rest = influence - own[:, None] - own
+        np.fill_diagonal(rest, 0)
+        return float((rest**2).sum()) / (n * (n - 3)) / (n * (n - 1) / 2)
+
     def shuffled(self, rng: np.random.Generator) -> Floats:
         """The correlation where the second table's words are permuted, which changes neither mean nor spread."""
         # float32 halves the traffic that the draws consist of; its rounding is far below what they differ by
@@ -99,7 +113,8 @@ def relative_orientation(tables: tuple[EmbeddingTable, ...], *, rng: np.random.G
     decides: two language models then agree at 0.63, and one of them with GloVe at -0.19. That value is a detail.
 
     Unit: shared words, the first 1,000 in hash order, or fewer as ``--probes`` says; all of them is exact. Interval:
-    delete-one-word jackknife-t with the finite-population correction, since the pairs of a word are not independent.
+    delete-one-word jackknife-t, since the pairs of a word are not independent, with the finite-population correction
+    and without what it counts twice, the variance of pairs beyond their words (Efron and Stein 1981), half at most.
     Null: ``shuffled_words``, 199 times, permutes the words of the sample: the Mantel test (Mantel 1967). Details: how
     many words are shared, and those whose own cosines agree best and, as counterexamples, least.
 
@@ -134,10 +149,12 @@ def relative_orientation(tables: tuple[EmbeddingTable, ...], *, rng: np.random.G
     }
     if count == size:
         return Estimate.exact(value, n=size, **about)
-    drawn = np.sqrt(1 - count / size)  # the finite-population correction of a variance, on the jackknife's deviations
+    without = pairs.without_each()
+    variance = (count - 1) ** 2 / count * float(np.var(without))
+    kept = max(0.5, 1 - pairs.pair_variance() / variance) if variance > 0 else 1.0
     return Estimate.jackknife(
         value,
-        value + drawn * (pairs.without_each() - value),
+        value + math.sqrt(kept * (1 - count / size)) * (without - value),  # of a variance, put on the deviations
         over="words, finite-population correction",
         interval=partial(jackknife_interval, bounds=(-1.0, 1.0)),
         **about,

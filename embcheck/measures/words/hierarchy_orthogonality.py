@@ -77,8 +77,8 @@ def hierarchy_orthogonality(
     Raises
     ------
     NotMeasurable
-        Fewer than 6 kinds are left; the vocabulary has fewer words than they have; or, for ``causal``, no more rows
-        than columns.
+        Fewer than 6 kinds are left; the vocabulary has fewer words than they have; all rows are equal; or, for
+        ``causal``, there are no more rows than columns.
     UsageError
         There is no such inner product.
     """
@@ -89,7 +89,10 @@ def hierarchy_orthogonality(
     rows, pool = words.rows[used], word_rows(table)
     if len(pool) < len(rows):
         raise NotMeasurable(f"the vocabulary has {len(pool)} words, fewer than the {len(rows)} of the kinds")
-    mean, white = spectrum_of(table).mean, _whitening(table) if inner == "causal" else None
+    spectrum = spectrum_of(table)
+    if spectrum.centred[0] <= FLAT**2 * spectrum.raw[0]:
+        raise NotMeasurable("all rows are equal, or differ by rounding only")
+    mean, white = spectrum.mean, _whitening(table) if inner == "causal" else None
 
     def cosines(drawn: Ints) -> Floats:
         vectors = table.gather(drawn.ravel()).cpu().double().numpy()

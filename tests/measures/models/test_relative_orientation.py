@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from embcheck import measures, nulls
 from embcheck.checks.evaluate import Check, evaluate
@@ -46,8 +47,8 @@ def verdict(tables, **how):
     return evaluate(Check(function, other="b"), tables, Settings(), **how)
 
 
-def naive(tables, chosen=None, *, centred=True):
-    """Pearson's correlation of the cosines of all pairs of shared words, from the definition, pair by pair."""
+def cosines(tables, chosen=None, *, centred=True):
+    """Cosines of the pairs of shared words in either table, pair by pair."""
     sides = []
     for table in tables:
         vectors = dict(zip((t.strip() for t in table.tokens), table.vectors.double().numpy(), strict=True))
@@ -60,7 +61,24 @@ def naive(tables, chosen=None, *, centred=True):
         v = {w: side[w] - mean for w in chosen}
         cosine = lambda p, q: p @ q / math.sqrt((p @ p) * (q @ q))  # noqa: E731
         x.append([cosine(v[p], v[q]) for i, p in enumerate(chosen) for q in chosen[:i]])
-    return np.corrcoef(*x)[0, 1]
+    return np.array(x)
+
+
+def naive(tables, chosen=None, *, centred=True):
+    """Pearson's correlation of them."""
+    return np.corrcoef(cosines(tables, chosen, centred=centred))[0, 1]
+
+
+def pair_variance(tables, chosen):
+    """Mean square of what influences leave beside the best part for either word, over the number of pairs."""
+    pairs = [(i, j) for j in range(len(chosen)) for i in range(j)]
+    x, y = (stats.zscore(cells) for cells in cosines(tables, chosen))
+    influence = x * y - np.mean(x * y) * (x**2 + y**2) / 2
+    design = np.zeros((len(pairs), len(chosen)))
+    for row, pair in enumerate(pairs):
+        design[row, list(pair)] = 1
+    rest = influence - design @ np.linalg.lstsq(design, influence, rcond=None)[0]
+    return rest @ rest / (len(pairs) - len(chosen)) / len(pairs)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -82,8 +100,11 @@ def test_a_sample_is_the_first_words_in_hash_order(pair):
     chosen = [tables[0].token(int(row)) for row in tables[0].probes(30, among=shared.first)]
     assert (found.value, found.n, found.is_exact) == (pytest.approx(naive(tables, chosen), abs=1e-6), 30, False)
     without = np.array([naive(tables, chosen[:i] + chosen[i + 1 :]) for i in range(30)])
-    pseudo = found.value - 29 * math.sqrt(1 - 30 / 80) * (without - found.value)  # of the deviations, corrected
-    assert found.units == pytest.approx(pseudo, abs=1e-4)
+    apart = found.value - found.units
+    assert np.corrcoef(apart, without)[0, 1] == pytest.approx(1, abs=1e-6)
+    share = np.std(apart) ** 2 / (29**2 * np.var(without)) / (1 - 30 / 80)  # of the variance, which is kept
+    assert share == pytest.approx(1 - pair_variance(tables, chosen) / (29**2 / 30 * np.var(without)), abs=1e-3)
+    assert 0.5 < share < 1
     assert found.method == "jackknife-t over words, finite-population correction"
 
 

@@ -183,7 +183,11 @@ def test_what_is_left_out(noise, taxonomy):
 
 
 def test_what_can_not_be_whitened(noise, taxonomy):
-    """With no more rows than columns no covariance can be inverted; another inner product is a mistake."""
+    """No covariance is inverted of no more rows than columns, equal rows have no directions, a typo is an error."""
+    flat = noise().with_vectors(noise().vectors[:1].expand(300, D).clone())
+    for inner in ("euclidean", "causal"):
+        with pytest.raises(NotMeasurable, match="all rows are equal"):
+            find(flat, taxonomy, inner)
     with pytest.raises(NotMeasurable, match="300 rows do not tell the covariance of 300 columns"):
         find(noise(width=300), taxonomy, "causal")
     with pytest.raises(UsageError, match="inner is 'cosine'; choose one of euclidean, causal"):
