@@ -110,7 +110,7 @@ def relative_orientation(tables: tuple[EmbeddingTable, ...], *, rng: np.random.G
     1)/2 pairs: representational similarity analysis (Kriegeskorte, Mur and Bandettini 2008), of what relative
     representations with the words as anchors hold (Moschella et al. 2023). 1 for a table and its rotation; widths,
     dtypes and devices may differ. Of rows as stored the direction that all of them share, and with it frequency,
-    decides: two language models then agree at 0.63, and one of them with GloVe at -0.19. That value is a detail.
+    decides (SmolLM2 and Qwen 0.63, SmolLM2 and GloVe -0.19); that value is a detail.
 
     Unit: shared words, the first 1,000 in hash order, or fewer as ``--probes`` says; all of them is exact. Interval:
     delete-one-word jackknife-t, since the pairs of a word are not independent, with the finite-population correction
