@@ -40,7 +40,7 @@ class output:  # noqa: N801
     def __call__(self, table: EmbeddingTable, parameters: Mapping[str, Any]) -> str | None:  # noqa: ARG002 - a need's
         """What is lacking."""
         from embcheck.errors import NotMeasurable
-        from embcheck.measures.models.matrix_alignment import output_of
+        from embcheck.table.layers import output_of
 
         try:
             output_of(table)

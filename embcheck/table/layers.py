@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from embcheck.errors import NotMeasurable, UsageError
 
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-__all__ = ["ROLES", "GivenLayers", "Layers", "SomeRows", "read"]
+    from embcheck.table.table import EmbeddingTable
+
+__all__ = ["ROLES", "GivenLayers", "Layers", "SomeRows", "output_of", "read"]
 
 ROLES = {
     "mlp_in": "what its MLP reads (of a gated one, the up projection): a row a neuron",
@@ -117,6 +119,24 @@ def read(layers: Layers | None, role: str, layer: int, *, width: int, source: st
             "a model directory, a model on the hub, a GGUF file or a model in memory has"
         )
     return layers.read(role, layer, width)
+
+
+def output_of(table: EmbeddingTable) -> EmbeddingTable:
+    """The table of the model's output matrix, under the same tokens; found once a table.
+
+    Raises
+    ------
+    NotMeasurable
+        The model has none of its own: none at all, one tied to the input embedding, or the table is it itself.
+    """
+    if "output" not in table.memo:
+        weights, rows = table.tensor("output"), len(table.vectors)
+        if len(weights) < rows:
+            raise NotMeasurable(f"the output matrix has {len(weights)} rows, fewer than the embedding's {rows}")
+        if weights[:rows].to(table.vectors.dtype).equal(table.vectors):
+            raise NotMeasurable("the output matrix is tied to the input embedding")
+        table.memo["output"] = table.with_vectors(weights[:rows])
+    return cast("EmbeddingTable", table.memo["output"])
 
 
 def _check_asked(role: str, layer: object) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from embcheck.errors import NotMeasurable
 from embcheck.estimate import Estimate, measure
@@ -14,33 +13,16 @@ from embcheck.measures.resolve import lowest
 from embcheck.progress import track
 from embcheck.settings import current
 from embcheck.stats import permutations
+from embcheck.table.layers import output_of
 
 if TYPE_CHECKING:
     from embcheck.stats import Floats, Ints
     from embcheck.table import EmbeddingTable
 
-__all__ = ["matrix_alignment", "output_of"]
+__all__ = ["matrix_alignment"]
 
 DRAWS = 999
 BLOCK = 1_000  # probe tokens within which output rows are exchanged: their products are held at once
-
-
-def output_of(table: EmbeddingTable) -> EmbeddingTable:
-    """The table of the model's output matrix, under the same tokens; found once a table.
-
-    Raises
-    ------
-    NotMeasurable
-        The model has none of its own: none at all, one tied to the input embedding, or the table is it itself.
-    """
-    if "output" not in table.memo:
-        weights, rows = table.tensor("output"), len(table.vectors)
-        if len(weights) < rows:
-            raise NotMeasurable(f"the output matrix has {len(weights)} rows, fewer than the embedding's {rows}")
-        if torch.equal(weights[:rows].to(table.vectors.dtype), table.vectors):
-            raise NotMeasurable("the output matrix is tied to the input embedding")
-        table.memo["output"] = table.with_vectors(weights[:rows])
-    return cast("EmbeddingTable", table.memo["output"])
 
 
 @measure
