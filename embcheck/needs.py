@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     Need = Callable[[EmbeddingTable, Mapping[str, Any]], str | None]
 
 __all__ = [
-    "groups", "language", "layers", "numbers", "pairs", "scripts", "stems", "tied_output", "token_class", "variants",
-    "words",
+    "groups", "kinds", "language", "layers", "numbers", "output", "pairs", "scripts", "stems", "tied_output",
+    "token_class", "variants", "words",
 ]  # fmt: skip
 
 
@@ -43,6 +43,22 @@ class tied_output:  # noqa: N801
     def __call__(self, table: EmbeddingTable, parameters: Mapping[str, Any]) -> str | None:  # noqa: ARG002 - a need's
         """What is lacking."""
         return None if table.layers is not None and table.layers.has_tied_output else "no output matrix that is tied"
+
+
+@dataclass(frozen=True, slots=True)
+class output:  # noqa: N801
+    """The table belongs to a model whose output matrix is another one than the table."""
+
+    def __call__(self, table: EmbeddingTable, parameters: Mapping[str, Any]) -> str | None:  # noqa: ARG002 - a need's
+        """What is lacking."""
+        from embcheck.errors import NotMeasurable
+        from embcheck.table.layers import output_of
+
+        try:
+            output_of(table)
+        except NotMeasurable:
+            return "no output matrix of its own"
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +183,21 @@ class scripts:  # noqa: N801
         """What is lacking."""
         enough = sum(len(rows) >= self.at_least for rows in table.scripts.values())
         return f"{enough} scripts of {self.at_least} tokens" if enough < self.count else None
+
+
+@dataclass(frozen=True, slots=True)
+class kinds:  # noqa: N801
+    """Of the taxonomy that the parameter ``of`` holds, ``at_least`` kinds and a sibling of each have three words."""
+
+    of: str = "taxonomy"
+    at_least: int = 6
+
+    def __call__(self, table: EmbeddingTable, parameters: Mapping[str, Any]) -> str | None:
+        """What is lacking."""
+        trees = parameters[self.of].trees
+        known = [[lexicons.enough(table, group.words) >= 3 for group in tree.groups] for tree in trees]
+        count = sum(sum(siblings) for siblings in known if sum(siblings) > 1)
+        return _lacking(count, sum(map(len, known)), self.at_least, str(parameters[self.of]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,11 @@ from embcheck.lexicons.groups import (
     Category,
     Hierarchy,
     OrderedWords,
+    Taxonomy,
     categories,
     hierarchies,
     sequences,
+    taxonomy,
 )
 from embcheck.lexicons.languages import LANGUAGES, enough, in_languages, language_of
 from embcheck.lexicons.relations import (
@@ -33,8 +35,8 @@ from embcheck.lexicons.relations import (
 
 __all__ = [
     "LANGUAGES", "Analogy", "Axis", "Categories", "Category", "Comparisons", "Hierarchy", "OrderedWords", "Questions",
-    "Relation", "Section", "analogies", "axes", "categories", "comparisons", "enough", "hierarchies", "in_languages",
-    "language_of", "questions", "related", "relation", "relations", "sequences", "words",
+    "Relation", "Section", "Taxonomy", "analogies", "axes", "categories", "comparisons", "enough", "hierarchies",
+    "in_languages", "language_of", "questions", "related", "relation", "relations", "sequences", "taxonomy", "words",
 ]  # fmt: skip
 
 

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from embcheck.errors import UsageError
 from embcheck.lexicons.relations import Named, Pair, distinct, load, select
 
-__all__ = ["Categories", "Category", "Hierarchy", "OrderedWords", "categories", "hierarchies", "sequences"]
+__all__ = [
+    "Categories", "Category", "Hierarchy", "OrderedWords", "Taxonomy", "categories", "hierarchies", "sequences",
+    "taxonomy",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,19 @@ class Hierarchy(Categories):
 
 
 @dataclass(frozen=True, slots=True)
+class Taxonomy(Named):
+    """Several hierarchies that are asked about together."""
+
+    name: str
+    trees: tuple[Hierarchy, ...]
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The members of all kinds, without the names of kinds and of what they are kinds of."""
+        return tuple(word for tree in self.trees for group in tree.groups for word in group.words)
+
+
+@dataclass(frozen=True, slots=True)
 class OrderedWords(Named):
     """Words in order; ``first`` is the number that the first of them stands for.
 
@@ -116,6 +132,11 @@ def _hierarchies() -> dict[str, Hierarchy]:
         name: Hierarchy(name, f"kinds of {name}", tuple(Category(*group) for group in table.items()))
         for name, table in load("hierarchy.toml").items()
     }
+
+
+def taxonomy() -> Taxonomy:
+    """Return all hierarchies as one."""
+    return Taxonomy("kinds", hierarchies())
 
 
 def sequences(*names: str) -> tuple[OrderedWords, ...]:

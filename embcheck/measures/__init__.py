@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from embcheck.measures.geometry.participation_share import participation_share
     from embcheck.measures.geometry.untied_rows import untied_rows
     from embcheck.measures.geometry.untrained_share import untrained_share
+    from embcheck.measures.models.matrix_alignment import matrix_alignment
     from embcheck.measures.models.neighbor_overlap import neighbor_overlap
     from embcheck.measures.models.published_deviation import published_deviation
+    from embcheck.measures.models.relative_orientation import relative_orientation
     from embcheck.measures.neurons.middle_men import middle_men
     from embcheck.measures.neurons.profile_agreement import profile_agreement
     from embcheck.measures.pairs.analogy_accuracy import analogy_accuracy
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from embcheck.measures.words.category_separation import category_separation
     from embcheck.measures.words.circulant_share import circulant_share
     from embcheck.measures.words.first_letter_accuracy import first_letter_accuracy
+    from embcheck.measures.words.hierarchy_orthogonality import hierarchy_orthogonality
     from embcheck.measures.words.last_digit_accuracy import last_digit_accuracy
     from embcheck.measures.words.neighbor_category_share import neighbor_category_share
     from embcheck.measures.words.order_agreement import order_agreement
@@ -50,11 +53,12 @@ if TYPE_CHECKING:
 __all__ = [
     "analogy_accuracy", "analogy_gain", "analogy_rank", "axis_accuracy", "background_cosine", "broken_rows",
     "category_separation", "circulant_share", "constant_length_share", "coordinate_share", "equal_rows",
-    "first_letter_accuracy", "frequency_r2", "gaussian_share", "kept_neighbors", "last_digit_accuracy",
-    "mean_cosine", "metric_agreement", "middle_men", "negative_share_difference", "neighbor_category_share",
-    "neighbor_count_skewness", "neighbor_overlap", "non_negative_share", "norm_frequency_correlation",
-    "offset_consistency", "order_agreement", "participation_share", "profile_agreement", "published_deviation",
-    "related_pair_auc", "residue_power", "script_accuracy", "surface_variant_auc", "untied_rows", "untrained_share",
+    "first_letter_accuracy", "frequency_r2", "gaussian_share", "hierarchy_orthogonality", "kept_neighbors",
+    "last_digit_accuracy", "matrix_alignment", "mean_cosine", "metric_agreement", "middle_men",
+    "negative_share_difference", "neighbor_category_share", "neighbor_count_skewness", "neighbor_overlap",
+    "non_negative_share", "norm_frequency_correlation", "offset_consistency", "order_agreement",
+    "participation_share", "profile_agreement", "published_deviation", "related_pair_auc", "relative_orientation",
+    "residue_power", "script_accuracy", "surface_variant_auc", "untied_rows", "untrained_share",
 ]  # fmt: skip
 
 _FAMILIES = ("cosines", "geometry", "models", "neurons", "pairs", "words")

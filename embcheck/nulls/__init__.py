@@ -28,9 +28,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "column_shuffled", "control_subset", "control_subsets", "frequency_matched_pairs", "gaussian", "gaussian_like",
-    "random_axes", "random_directions", "rotated", "rotated_neurons", "row_shuffled", "shuffled_alignment",
-    "shuffled_categories", "shuffled_labels", "shuffled_numbers", "shuffled_order", "shuffled_pairs",
-    "shuffled_scripts", "shuffled_spellings", "shuffled_variants",
+    "random_axes", "random_directions", "random_words", "rotated", "rotated_neurons", "row_shuffled",
+    "shuffled_alignment", "shuffled_categories", "shuffled_labels", "shuffled_numbers", "shuffled_order",
+    "shuffled_output", "shuffled_pairs", "shuffled_scripts", "shuffled_spellings", "shuffled_variants",
+    "shuffled_words",
 ]  # fmt: skip
 
 
@@ -135,6 +136,15 @@ def rotated_neurons(table: EmbeddingTable, parameters: Parameters, rng: np.rando
     return table.with_tensors({(role, layer): torch.from_numpy(turned).to(table.accumulator)}), parameters
 
 
+def shuffled_output(table: EmbeddingTable, parameters: Parameters, rng: np.random.Generator) -> Null:
+    """Permute the rows of the model's output matrix among the population's tokens; the input embedding stays."""
+    import torch
+
+    population, output = table.population, table.tensor("output").clone()
+    output[torch.from_numpy(population)] = output[torch.from_numpy(population[rng.permutation(len(population))])]
+    return table.with_tensors({("output", 0): output}), parameters
+
+
 def control_subset(
     table: EmbeddingTable, limit: int, parameters: Parameters, also: Ints | None = None
 ) -> EmbeddingTable:
@@ -161,10 +171,23 @@ def shuffled_alignment(
     tables: tuple[EmbeddingTable, ...], parameters: Parameters, rng: np.random.Generator
 ) -> tuple[tuple[EmbeddingTable, ...], Parameters]:
     """Permute the second table's vectors among the tokens that both have: each keeps its geometry."""
+    return _realigned(tables, rng, words=False), parameters
+
+
+def shuffled_words(
+    tables: tuple[EmbeddingTable, ...], parameters: Parameters, rng: np.random.Generator
+) -> tuple[tuple[EmbeddingTable, ...], Parameters]:
+    """Permute the second table's vectors among the words that both have, however their tokens are written."""
+    return _realigned(tables, rng, words=True), parameters
+
+
+def _realigned(
+    tables: tuple[EmbeddingTable, ...], rng: np.random.Generator, *, words: bool
+) -> tuple[EmbeddingTable, ...]:
     from embcheck.measures.models.alignment import align
 
-    rows = align(tables).second
-    return (tables[0], _move(tables[1], rows, rows[rng.permutation(len(rows))])), parameters
+    rows = align(tables, words=words).second
+    return tables[0], _move(tables[1], rows, rows[rng.permutation(len(rows))])
 
 
 def control_subsets(
@@ -279,6 +302,16 @@ def shuffled_variants(table: EmbeddingTable, parameters: Parameters, rng: np.ran
 
     rows = variants(table, parameters["variant"])[:, 1]
     return _move(table, rows, rng.permutation(rows)), parameters
+
+
+def random_words(table: EmbeddingTable, parameters: Parameters, rng: np.random.Generator) -> Null:
+    """Give each single-token word of ``parameters["taxonomy"]`` the vector of a word drawn from the vocabulary."""
+    import numpy as np
+
+    from embcheck.measures.resolve import resolve, word_rows
+
+    rows = resolve(table, parameters["taxonomy"].words).rows
+    return _move(table, rows, np.asarray(rng.choice(word_rows(table), len(rows), replace=False))), parameters
 
 
 def random_axes(table: EmbeddingTable, parameters: Parameters, rng: np.random.Generator) -> Null:

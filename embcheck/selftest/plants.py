@@ -245,6 +245,18 @@ def _scripts_apart(noise: _Noise) -> NDArray[np.float32]:
     return noise.vectors
 
 
+def _kinds_apart(noise: _Noise) -> NDArray[np.float32]:
+    """What is of one tree shares a direction, what is of one kind another, at right angles to all others."""
+    vectors, trees = noise.vectors, noise.given.trees
+    directions = iter(noise.directions(sum(1 + len(tree.groups) for tree in trees)))
+    for tree in trees:
+        shared = 3 * next(directions)
+        for group in tree.groups:
+            rows = noise.rows(group.words)
+            vectors[rows] = 0.3 * vectors[rows] + shared + next(directions)
+    return vectors
+
+
 def _along_an_arc(noise: _Noise) -> NDArray[np.float32]:
     """Words in order lie along half a circle, those of a cyclic order round a whole one."""
     vectors, rows, cyclic = noise.vectors, noise.rows(noise.given.words), noise.given.cyclic
@@ -357,6 +369,7 @@ PLANTED: Mapping[str, tuple[Callable[[_Noise], NDArray[np.float32]], str | None]
         "equal_rows": (_copied_row, None),
         "frequency_r2": (_along_by_frequency, None),
         "kept_neighbors": (_one_large_column, None),
+        "hierarchy_orthogonality": (_kinds_apart, "taxonomy"),
         "mean_cosine": (_shifted(0.1), None),
         "metric_agreement": (_uneven_lengths, None),
         "negative_share_difference": (_turned_class, "token_class"),

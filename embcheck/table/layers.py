@@ -1,18 +1,22 @@
-"""Weights of a model's layers beside its embedding: what may be asked for, and of whom."""
+"""Weights of a model beside its embedding: what may be asked for, and of whom."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from embcheck.errors import NotMeasurable, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
-__all__ = ["ROLES", "GivenLayers", "Layers", "read"]
+    from embcheck.table.table import EmbeddingTable
+
+__all__ = ["ROLES", "GivenLayers", "Layers", "SomeRows", "output_of", "read"]
 
 ROLES = {
     "mlp_in": "what its MLP reads (of a gated one, the up projection): a row a neuron",
@@ -20,6 +24,7 @@ ROLES = {
     "mlp_out": "what its MLP writes: a row a neuron",
     "value": "what the values of its attention read: a row a coordinate of a head",
     "attention_out": "what its attention writes: a row a coordinate of a head",
+    "output": "the model's output matrix (unembedding), of no layer: a row a token, as in the embedding",
 }
 
 
@@ -48,6 +53,44 @@ class Layers(Protocol):
     def read(self, role: str, layer: int, width: int) -> Tensor:
         """The (n, width) weights of one layer, as stored; `NotMeasurable` where there are none of that width."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class SomeRows:
+    """Layers behind a table of some rows only: the output matrix has a row a token, and keeps the same ones."""
+
+    behind: Layers
+    rows: NDArray[np.int64]
+
+    @property
+    def bytes_read(self) -> int:
+        """As the layers behind say."""
+        return self.behind.bytes_read
+
+    @property
+    def kv_heads(self) -> int | None:
+        """As the layers behind say."""
+        return self.behind.kv_heads
+
+    @property
+    def has_tied_output(self) -> bool:
+        """As the layers behind say."""
+        return self.behind.has_tied_output
+
+    def tied_output(self) -> Tensor | None:
+        """These rows of it."""
+        weights = self.behind.tied_output()
+        return None if weights is None else self._own(weights)
+
+    def read(self, role: str, layer: int, width: int) -> Tensor:
+        """The weights of the layers behind; of the output matrix, these rows."""
+        weights = self.behind.read(role, layer, width)
+        return self._own(weights) if role == "output" else weights
+
+    def _own(self, weights: Tensor) -> Tensor:
+        if self.rows.max(initial=-1) >= len(weights):
+            raise NotMeasurable(f"the output matrix has {len(weights)} rows, fewer than the embedding")
+        return weights[self.rows.tolist()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +148,24 @@ def read(layers: Layers | None, role: str, layer: int, *, width: int, source: st
             "a model directory, a model on the hub, a GGUF file or a model in memory has"
         )
     return layers.read(role, layer, width)
+
+
+def output_of(table: EmbeddingTable) -> EmbeddingTable:
+    """The table of the model's output matrix, under the same tokens; found once a table.
+
+    Raises
+    ------
+    NotMeasurable
+        The model has none of its own: none at all, one tied to the input embedding, or the table is it itself.
+    """
+    if "output" not in table.memo:
+        weights, rows = table.tensor("output"), len(table.vectors)
+        if len(weights) < rows:
+            raise NotMeasurable(f"the output matrix has {len(weights)} rows, fewer than the embedding's {rows}")
+        if weights[:rows].to(table.vectors.dtype).equal(table.vectors):
+            raise NotMeasurable("the output matrix is tied to the input embedding")
+        table.memo["output"] = table.with_vectors(weights[:rows])
+    return cast("EmbeddingTable", table.memo["output"])
 
 
 def _check_asked(role: str, layer: object) -> None:

@@ -13,7 +13,7 @@ import torch
 
 from embcheck.errors import NotMeasurable, UsageError
 from embcheck.settings import current
-from embcheck.table.layers import GivenLayers, read
+from embcheck.table.layers import GivenLayers, SomeRows, read
 from embcheck.table.provenance import Provenance, dtype_name, weights_sha256
 from embcheck.table.vocabulary import (
     Coverage,
@@ -324,7 +324,7 @@ class EmbeddingTable:
 
     # --- the model around it ------------------------------------------------------------------------------------
 
-    def tensor(self, role: str, layer: int) -> Tensor:
+    def tensor(self, role: str, layer: int = 0) -> Tensor:
         """Weights of one layer of the table's model: (n, d), every row in the space of the table's rows.
 
         Only that tensor is read, from where the table was read. Numbers are as stored, on the table's device.
@@ -332,9 +332,10 @@ class EmbeddingTable:
         Parameters
         ----------
         role
-            ``mlp_in``, ``mlp_gate``, ``mlp_out``, ``value`` or ``attention_out``, as ``layers`` tells them.
+            ``mlp_in``, ``mlp_gate``, ``mlp_out``, ``value`` or ``attention_out``, as ``layers`` tells them, or
+            ``output``: the model's output matrix, where that is a tensor of its own, with a row a row of the table.
         layer
-            Number of the layer, the first being 0; negative numbers count from the end.
+            Number of the layer, the first being 0; negative numbers count from the end. Of no matter for ``output``.
 
         Raises
         ------
@@ -415,7 +416,8 @@ class EmbeddingTable:
         named = rows[rows < len(self.tokens)]
         only = None if self.only is None else np.flatnonzero(np.isin(rows, self.only))
         words = SubsetVocabulary(self.vocabulary, named)
-        return EmbeddingTable(vectors, words, origin, self.kind, only=only, layers=self.layers)
+        layers = None if self.layers is None else SomeRows(self.layers, rows)
+        return EmbeddingTable(vectors, words, origin, self.kind, only=only, layers=layers)
 
     @cached_property
     def tokens_sha256(self) -> str:

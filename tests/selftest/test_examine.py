@@ -310,7 +310,9 @@ def test_a_property_of_ones_own_has_the_plant_of_its_measure():
 
 
 UNPLANTED = (
+    "matrix_alignment",
     "neighbor_overlap",
+    "relative_orientation",
     "reproduces_published_figures",
     "tied_output",
     "token_neuron_middle_men",

@@ -15,7 +15,9 @@ from embcheck.selftest import Plan, examine
 pytestmark = pytest.mark.slow
 PLAN = Plan(tables=20, redraws=40)
 NEED_MORE = {
+    "matrix_alignment",
     "neighbor_overlap",
+    "relative_orientation",
     "reproduces_published_figures",
     "tied_output",
     "token_neuron_middle_men",

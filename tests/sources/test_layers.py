@@ -330,6 +330,22 @@ def test_a_tensor_keeps_its_dtype_and_moves_with_the_table(save):
     assert same(found, stored[NAMES["mlp_in"].format(0)])
 
 
+def test_the_output_matrix_is_read_by_its_name(save):
+    """It is the one matrix of the table's width that is named as such, read when asked for; of several it is none."""
+    head = torch.arange(ROWS * D, dtype=torch.float32).reshape(ROWS, D)
+    table = save({**tensors(), "lm_head.weight": head, "lm_head.bias": torch.ones(ROWS)})
+    before = table.bytes_read
+    assert same(table.tensor("output"), head)
+    assert table.bytes_read == before + head.nbytes
+    assert same(table.subset(table.population[[2, 0]]).tensor("output"), head[table.population[[2, 0]]])
+    with pytest.raises(NotMeasurable, match=r"no one output matrix of its own of width 12; there is none"):
+        save(tensors()).tensor("output")
+    with pytest.raises(NotMeasurable, match=r"of its own of width 12; there is embed_out.weight, lm_head.weight"):
+        save({**tensors(), "lm_head.weight": head, "embed_out.weight": head.clone()}).tensor("output")
+    with pytest.raises(NotMeasurable, match=r"of its own of width 12; there is lm_head.weight"):
+        save({**tensors(), "lm_head.weight": head[:, :5].clone()}).tensor("output")
+
+
 def gguf_table(tmp_path, stored, values=(), arch="llama"):
     import gguf
 
@@ -356,10 +372,11 @@ def test_layers_of_gguf_files(tmp_path):
     r = torch.Generator().manual_seed(3)
     width, make = 64, lambda *shape: torch.randn(shape, generator=r)
     up, down, qkv, out = make(80, width), make(width, 160), make(128, width), make(width, width)
+    head = make(ROWS, width)
     stored = {
         "token_embd.weight": (make(ROWS, width), Kind.F32), "blk.0.ffn_up.weight": (up, Kind.F32),
         "blk.0.ffn_down.weight": (down, Kind.Q8_0), "blk.0.attn_qkv.weight": (qkv, Kind.F32),
-        "blk.0.attn_output.weight": (out, Kind.F32),
+        "blk.0.attn_output.weight": (out, Kind.F32), "output.weight": (head, Kind.F32),
     }  # fmt: skip
     heads = {"attention.head_count": 4, "attention.head_count_kv": 2}
     table = gguf_table(tmp_path, stored, {**heads, "feed_forward_length": 40})
@@ -371,6 +388,7 @@ def test_layers_of_gguf_files(tmp_path):
     assert torch.equal(table.tensor("mlp_out", 0), torch.from_numpy(packed).T)
     assert torch.equal(table.tensor("value", 0), qkv[96:])
     assert torch.equal(table.tensor("attention_out", 0), out.T)
+    assert torch.equal(table.tensor("output"), head)
     plain = gguf_table(tmp_path, stored, {**heads, "feed_forward_length": 80})
     assert torch.equal(plain.tensor("mlp_in", 0), up)
     with pytest.raises(NotMeasurable, match="is one matrix, so the MLP has no gate"):

@@ -13,6 +13,7 @@ import torch
 from embcheck.errors import NotMeasurable
 from embcheck.measures.kernels import blocks
 from embcheck.progress import track
+from embcheck.table.vocabulary import TokenKind
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,30 +51,34 @@ class Alignment:
         }
 
 
-def align(tables: tuple[EmbeddingTable, ...]) -> Alignment:
+def align(tables: tuple[EmbeddingTable, ...], *, words: bool = False) -> Alignment:
     """The tokens of both populations with identical decoded text, case, leading space and all.
 
-    A text that several rows of one population have names none of them, and is left out.
+    With ``words``, the tokens that begin a word, whether they are written with a leading space or not: tables of unlike
+    tokenizers share words under other texts, and under equal ones tokens of another role ("than" begins a word in the
+    one, and continues one in the other). A text that several rows of one population have is left out.
     """
-    (first, twice), (second, again) = (_rows_of(table) for table in tables)
+    (first, twice), (second, again) = (_rows_of(table, words=words) for table in tables)
     shared = [(row, second[text]) for text, row in first.items() if text in second]
     if not shared:
-        raise NotMeasurable("no token of the one vocabulary is written exactly as one of the other")
+        what = "word" if words else "token"
+        raise NotMeasurable(f"no {what} of the one vocabulary is written exactly as one of the other")
     rows = np.array(shared, dtype=np.int64)
     sizes = (len(tables[0].population), len(tables[1].population))
     return Alignment(rows[:, 0].copy(), rows[:, 1].copy(), (twice, again), sizes)
 
 
-def _rows_of(table: EmbeddingTable) -> tuple[dict[str, int], int]:
+def _rows_of(table: EmbeddingTable, *, words: bool) -> tuple[dict[str, int], int]:
     """Row of each text that one row of the population has, in order of rows; and how many texts more of them have.
 
     Rows past the vocabulary have no text of their own.
     """
-    named = table.population[table.population < len(table.tokens)].tolist()
-    texts = [table.token(row) for row in named]
+    rows = table.of_kind(TokenKind.WORD_START) if words else table.population
+    named = rows[rows < len(table.tokens)].tolist()
+    texts = [table.token(row).strip() if words else table.token(row) for row in named]
     counts = Counter(texts)
-    rows = {text: row for text, row in zip(texts, named, strict=True) if counts[text] == 1}
-    return rows, len(counts) - len(rows)
+    once = {text: row for text, row in zip(texts, named, strict=True) if counts[text] == 1}
+    return once, len(counts) - len(once)
 
 
 # --- how alike they are: linear CKA -----------------------------------------------------------------------------------

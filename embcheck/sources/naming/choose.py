@@ -60,7 +60,7 @@ def choose(weights: Checkpoint, *, name: str | None, matrix: str = "input") -> t
         raise SourceError(f"{weights.origin}: tensor {stored} is not a matrix; choose another with tensor=NAME")
     if stored.dtype not in FLOATS:
         raise weights.quantized_error(stored)
-    if name is None or _is_table(stored.name) or _is_head(stored.name):
+    if name is None or _is_table(stored.name) or is_head(stored.name):
         _refuse_a_part(weights, stored, is_named=name is not None)
     return stored, notes
 
@@ -69,7 +69,7 @@ def compare_tied(weights: Checkpoint, stored: Stored) -> tuple[str, ...]:
     """A note where the config says that input and output are one matrix, and the files hold two that differ."""
     if not says_tied(weights.config) or weights.missing:
         return ()
-    heads = [s for s in weights.stored(n for n in weights.file_of if _is_head(n)) if len(s.shape) == 2]
+    heads = [s for s in weights.stored(n for n in weights.file_of if is_head(n)) if len(s.shape) == 2]
     if len(heads) != 1:
         return ()
     table, head = (stored, heads[0]) if _is_table(stored.name) else (_guess_input(weights)[0], stored)
@@ -89,7 +89,7 @@ def tied_output(tensors: TensorStore, embedding: str) -> str | None:
 
     None where the model does not say so, has no output matrix, as far as the name of its class tells, or several.
     """
-    heads = [name for name in tensors.names if _is_head(name) and len(tensors.shape(name)) == 2]
+    heads = [name for name in tensors.names if is_head(name) and len(tensors.shape(name)) == 2]
     if not says_tied(tensors.config) or not (_is_table(embedding) or embedding in heads):
         return None
     others = [name for name in heads if name != embedding]
@@ -162,7 +162,7 @@ def _guess_input(weights: Checkpoint) -> tuple[Stored, tuple[str, ...]]:
 
 def _refuse_empty(weights: Checkpoint) -> None:
     """Refuse what DeepSpeed saves of a model whose parameters are spread over processes: names without numbers."""
-    empty = [s for s in weights.stored(n for n in weights.file_of if _is_table(n) or _is_head(n)) if 0 in s.shape]
+    empty = [s for s in weights.stored(n for n in weights.file_of if _is_table(n) or is_head(n)) if 0 in s.shape]
     if empty:
         raise SourceError(
             f"{weights.origin}: tensor {empty[0]} is empty, as DeepSpeed's ZeRO-3 leaves it; "
@@ -214,12 +214,12 @@ def _ask_code(weights: Checkpoint, candidates: list[Stored]) -> tuple[Stored, tu
 
 def _guess_output(weights: Checkpoint) -> tuple[Stored, tuple[str, ...]]:
     sizes = vocab_sizes(weights.config)
-    if packed := [n for n in weights.file_of if _is_packed(n, _is_head)]:
+    if packed := [n for n in weights.file_of if _is_packed(n, is_head)]:
         raise weights.quantized_error(weights.stored(packed[:1])[0])
     heads = _heads(weights, sizes)
     if len(heads) == 1:
         return heads[0], ()
-    named = [s for s in weights.stored(n for n in weights.file_of if _is_head(n)) if len(s.shape) == 2]
+    named = [s for s in weights.stored(n for n in weights.file_of if is_head(n)) if len(s.shape) == 2]
     if heads or named:
         raise SourceError(
             f"{weights.origin}: several tensors could be the output matrix, or one of another size; "
@@ -260,7 +260,7 @@ def _refuse_headless(weights: Checkpoint) -> None:
 
 def _heads(weights: Checkpoint, sizes: tuple[int, ...]) -> list[Stored]:
     least = min(sizes, default=1)
-    heads = weights.stored(n for n in weights.file_of if _is_head(n))
+    heads = weights.stored(n for n in weights.file_of if is_head(n))
     return _narrow([s for s in heads if len(s.shape) == 2 and s.shape[0] >= least], sizes)
 
 
@@ -298,7 +298,8 @@ def _is_packed(name: str, is_whole: Callable[[str], bool] = _is_table) -> bool:
     return part in _PACKED and is_whole(f"{holder}.weight")
 
 
-def _is_head(name: str) -> bool:
+def is_head(name: str) -> bool:
+    """Whether a tensor bears a name that models give their output matrix."""
     parts = name.split(".")
     known = parts[-2:-1] != ["dense"] and parts[-1] not in _PACKED and not _HEADS.isdisjoint(parts)
     return (known or _HEAD_NAMES.fullmatch(name) is not None) and not any(

@@ -1,4 +1,4 @@
-"""The layers of a model beside its embedding: one tensor at a time, found by name, its rows as wide as the table's.
+"""The weights of a model beside its embedding: one tensor at a time, found by name, its rows as wide as the table's.
 
 The names are those under which transformers and llama.cpp keep models.
 """
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from embcheck.errors import NotMeasurable
 from embcheck.sources.files import printable
-from embcheck.sources.naming.choose import OTHER_TABLES, tied_output
+from embcheck.sources.naming.choose import OTHER_TABLES, is_head, tied_output
 from embcheck.sources.naming.config_facts import interleaves, intermediate_size, query_heads, value_heads
 
 if TYPE_CHECKING:
@@ -202,7 +202,9 @@ class NamedLayers:
         return None if self._last else tied_output(self._tensors, self._embedding)
 
     def read(self, role: str, layer: int, width: int) -> Tensor:
-        """The (n, width) weights of one layer, in the dtype they are stored in."""
+        """The (n, width) weights of one layer, or the output matrix, in the dtype they are stored in."""
+        if role == "output":
+            return self._read_output(width)
         number = self._number(layer)
         known = self._find(role, number)
         name = self._stack.tensor(number, known)
@@ -219,6 +221,19 @@ class NamedLayers:
         if group is None:
             return matrix[first:last]
         return matrix.reshape(-1, group, width)[:, first:last].reshape(-1, width)
+
+    def _read_output(self, width: int) -> Tensor:
+        """The one matrix that bears the name of an output matrix, is of this width and is not the table itself."""
+        origin, heads = self._tensors.origin, [name for name in self._tensors.names if is_head(name)]
+        matrices = [name for name in heads if len(shape := self._tensors.shape(name)) == 2 and shape[1] == width]
+        if self._embedding in heads:
+            raise NotMeasurable(f"{origin}: the table is {printable(self._embedding)}, the output matrix itself")
+        if len(matrices) != 1:
+            listed = ", ".join(map(printable, sorted(matrices or heads))) or "none"
+            raise NotMeasurable(f"{origin} has no one output matrix of its own of width {width}; there is {listed}")
+        if (why := self._tensors.refusal(matrices[0])) is not None:
+            raise NotMeasurable(why)
+        return self._tensors.read(matrices[0])
 
     @cached_property
     def _stack(self) -> Stack:
