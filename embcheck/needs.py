@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
     Need = Callable[[EmbeddingTable, Mapping[str, Any]], str | None]
 
-__all__ = ["groups", "language", "layers", "pairs", "token_class", "words"]
+__all__ = [
+    "groups", "language", "layers", "numbers", "pairs", "stems", "token_class", "variants", "words",
+]  # fmt: skip
 
 
 _DECISIVE = 20  # pairs or words that a verdict takes
@@ -100,6 +102,48 @@ class groups:  # noqa: N801
         if own < self.at_least:
             return f"{own} {name} words"
         return f"{others} other words" if others <= 10 else None
+
+
+@dataclass(frozen=True, slots=True)
+class numbers:  # noqa: N801
+    """Of the numbers from 0 to 999, ``at_least`` so many are single tokens."""
+
+    at_least: int = 100
+
+    def __call__(self, table: EmbeddingTable, parameters: Mapping[str, Any]) -> str | None:  # noqa: ARG002 - a need's
+        """What is lacking."""
+        from embcheck.table.spelling import NUMBERS, numbers
+
+        return _lacking(len(numbers(table)[0]), NUMBERS, self.at_least, "number tokens")
+
+
+@dataclass(frozen=True, slots=True)
+class stems:  # noqa: N801
+    """``at_least`` so many words, each a token of ASCII letters that begins a word, no two of one stem."""
+
+    at_least: int = 500
+
+    def __call__(self, table: EmbeddingTable, parameters: Mapping[str, Any]) -> str | None:  # noqa: ARG002 - a need's
+        """What is lacking."""
+        from embcheck.table.spelling import stems
+
+        count = len(stems(table))
+        return f"{count} words of different stems" if count < self.at_least else None
+
+
+@dataclass(frozen=True, slots=True)
+class variants:  # noqa: N801
+    """``at_least`` so many words that two tokens write, which differ by what the parameter ``of`` names."""
+
+    of: str = "variant"
+    at_least: int = 20
+
+    def __call__(self, table: EmbeddingTable, parameters: Mapping[str, Any]) -> str | None:
+        """What is lacking."""
+        from embcheck.table.spelling import variants
+
+        count = len(variants(table, parameters[self.of]))
+        return f"{count} words with {parameters[self.of]} variants" if count < self.at_least else None
 
 
 @dataclass(frozen=True, slots=True)

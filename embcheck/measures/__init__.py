@@ -31,17 +31,24 @@ if TYPE_CHECKING:
     from embcheck.measures.pairs.analogy_rank import analogy_rank
     from embcheck.measures.pairs.offset_consistency import offset_consistency
     from embcheck.measures.pairs.related_pair_auc import related_pair_auc
+    from embcheck.measures.pairs.surface_variant_auc import surface_variant_auc
     from embcheck.measures.words.axis_accuracy import axis_accuracy
     from embcheck.measures.words.category_separation import category_separation
+    from embcheck.measures.words.circulant_share import circulant_share
+    from embcheck.measures.words.first_letter_accuracy import first_letter_accuracy
+    from embcheck.measures.words.last_digit_accuracy import last_digit_accuracy
     from embcheck.measures.words.neighbor_category_share import neighbor_category_share
     from embcheck.measures.words.order_agreement import order_agreement
+    from embcheck.measures.words.residue_power import residue_power
 
 __all__ = [
     "analogy_accuracy", "analogy_gain", "analogy_rank", "axis_accuracy", "background_cosine", "broken_rows",
-    "category_separation", "constant_length_share", "gaussian_share", "mean_cosine", "metric_agreement", "middle_men",
+    "category_separation", "circulant_share", "constant_length_share", "first_letter_accuracy",
+    "gaussian_share", "last_digit_accuracy", "mean_cosine", "metric_agreement", "middle_men",
     "negative_share_difference", "neighbor_category_share", "neighbor_count_skewness", "neighbor_overlap",
     "non_negative_share", "norm_frequency_correlation", "offset_consistency", "order_agreement",
-    "participation_share", "profile_agreement", "published_deviation", "related_pair_auc", "untrained_share",
+    "participation_share", "profile_agreement", "published_deviation", "related_pair_auc", "residue_power",
+    "surface_variant_auc", "untrained_share",
 ]  # fmt: skip
 
 _FAMILIES = ("cosines", "geometry", "models", "neurons", "pairs", "words")

@@ -14,6 +14,7 @@ from embcheck.errors import NotMeasurable
 from embcheck.estimate import KEPT, Details
 from embcheck.estimate import part as labelled
 from embcheck.measures.kernels import blocks
+from embcheck.table.spelling import STEM
 from embcheck.table.vocabulary import TokenKind, word_key
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ __all__ = [
 MIN_PAIRS, ENOUGH = 3, 20
 FEW = 100  # word tokens below which random words are drawn from the whole population
 POOL = 20
-STEM = 4  # letters: words that share so many at the start count as related
 
 
 @dataclass(frozen=True, slots=True, eq=False)

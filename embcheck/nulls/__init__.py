@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 __all__ = [
     "column_shuffled", "control_subset", "control_subsets", "frequency_matched_pairs", "gaussian", "gaussian_like",
     "random_axes", "random_directions", "rotated", "rotated_neurons", "row_shuffled", "shuffled_alignment",
-    "shuffled_categories", "shuffled_labels", "shuffled_order", "shuffled_pairs",
+    "shuffled_categories", "shuffled_labels", "shuffled_numbers", "shuffled_order", "shuffled_pairs",
+    "shuffled_spellings", "shuffled_variants",
 ]  # fmt: skip
 
 
@@ -243,6 +244,31 @@ def shuffled_order(table: EmbeddingTable, parameters: Parameters, rng: np.random
     for i, other in zip(resolved, rng.permutation(resolved), strict=True):
         words[i] = sequence.words[other]
     return table, {**parameters, "sequence": replace(sequence, words=tuple(words))}
+
+
+def shuffled_numbers(table: EmbeddingTable, parameters: Parameters, rng: np.random.Generator) -> Null:
+    """Permute the vectors of number tokens among the numbers of as many digits."""
+    from embcheck.measures.words.last_digit_accuracy import shuffles
+    from embcheck.table.spelling import numbers
+
+    values, rows = numbers(table)
+    return _move(table, rows, rows[shuffles(values, 1, rng)[0]]), parameters
+
+
+def shuffled_spellings(table: EmbeddingTable, parameters: Parameters, rng: np.random.Generator) -> Null:
+    """Permute the vectors of the words whose first letter is read, not of those that the readout is made of."""
+    from embcheck.measures.words.first_letter_accuracy import made_and_held_out
+
+    rows = made_and_held_out(table)[1]
+    return _move(table, rows, rng.permutation(rows)), parameters
+
+
+def shuffled_variants(table: EmbeddingTable, parameters: Parameters, rng: np.random.Generator) -> Null:
+    """Permute the vectors of the second tokens of the words that two write, by ``parameters["variant"]``."""
+    from embcheck.table.spelling import variants
+
+    rows = variants(table, parameters["variant"])[:, 1]
+    return _move(table, rows, rng.permutation(rows)), parameters
 
 
 def random_axes(table: EmbeddingTable, parameters: Parameters, rng: np.random.Generator) -> Null:

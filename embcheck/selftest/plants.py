@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from embcheck import lexicons
 from embcheck.checks.evaluate import evaluate
 from embcheck.measures.cosines.negative_share_difference import class_rows
 from embcheck.settings import Settings
 from embcheck.sources.random import characters, filler
 from embcheck.table import EmbeddingTable
-from embcheck.table.vocabulary import TokenKind, WordVocabulary
+from embcheck.table.spelling import numbers
+from embcheck.table.vocabulary import TokenKind, WordVocabulary, word_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -104,13 +106,18 @@ def shaped(
     return noise.with_vectors(torch.from_numpy(vectors))
 
 
-def stage_of(check: Check, *, rows: int = ROWS, width: int = WIDTH) -> Stage:
+def stage_of(check: Check, *, rows: int = ROWS, width: int = WIDTH, is_spelled: bool = False) -> Stage:
     """A stage with the tokens that a check needs.
 
     They are characters, bytes, control characters, the words of its parameters, every word that it asks the
-    vocabulary for when it runs, and made-up words up to ``rows``.
+    vocabulary for when it runs, and made-up words up to ``rows``. For a check that measures nothing there, as made-up
+    words begin alike, ``is_spelled`` adds the words of all lexicons in three spellings.
     """
     words = dict.fromkeys(w for value in check.params.values() for w in getattr(value, "words", ()))
+    if is_spelled:
+        words |= dict.fromkeys(
+            form for word in lexicons.words() for form in (word, word[:1].swapcase() + word[1:], f" {word}")
+        )
     for _ in range(_ROUNDS):
         known = dict.fromkeys([*characters(), *BYTES, *CONTROLS, *words])
         made_up = (word for number in count() if (word := filler(number)) not in known)
@@ -124,6 +131,8 @@ def stage_of(check: Check, *, rows: int = ROWS, width: int = WIDTH) -> Stage:
         words |= dict.fromkeys(missing)
     if estimate is None:  # two probes are too few for some measures, and enough to ask for words
         estimate = evaluate(check, stage.noise(0), Settings(probes=100, draws=1, details=False)).estimate
+    if estimate is None and not is_spelled:
+        return stage_of(check, rows=rows, width=width, is_spelled=True)
     return stage if estimate is None else replace(stage, measure=estimate.measure)
 
 
@@ -210,6 +219,16 @@ def _near_partners(noise: _Noise) -> NDArray[np.float32]:
     return vectors
 
 
+def _near_variants(noise: _Noise) -> NDArray[np.float32]:
+    """Tokens that write one word have a part of the first of them."""
+    vectors, original = noise.vectors, noise.vectors.copy()
+    first: dict[str, int] = {}
+    for row, token in enumerate(noise.table.tokens):
+        if (shared := first.setdefault(word_key(token), row)) != row:
+            vectors[row] += 0.7 * original[shared]
+    return vectors
+
+
 def _clusters(noise: _Noise) -> NDArray[np.float32]:
     """The words of a category lie around a centre of their own."""
     vectors, groups = noise.vectors, noise.given.groups
@@ -224,6 +243,25 @@ def _along_an_arc(noise: _Noise) -> NDArray[np.float32]:
     angles = np.linspace(0, (1 + cyclic) * np.pi, len(rows), endpoint=not cyclic, dtype=np.float32)[:, None]
     x, y = noise.directions(2)
     vectors[rows] = 0.3 * vectors[rows] + np.cos(angles) * x + np.sin(angles) * y
+    return vectors
+
+
+def _last_digits(noise: _Noise) -> NDArray[np.float32]:
+    """Numbers that end alike share a part, which lies round a circle."""
+    vectors, (values, rows) = noise.vectors, numbers(noise.table)
+    x, y = noise.directions(2)
+    angles = (2 * np.pi / 10 * values)[:, None].astype(np.float32)
+    vectors[rows] += 0.5 * (np.cos(angles) * x + np.sin(angles) * y)
+    return vectors
+
+
+def _initials(noise: _Noise) -> NDArray[np.float32]:
+    """Words that begin with the same letter share a part."""
+    vectors, tokens = noise.vectors, noise.table.tokens
+    centres = noise.rng.standard_normal((26, noise.table.width), dtype=np.float32)
+    for row, token in enumerate(tokens):
+        if token.strip().isascii() and token.strip().isalpha():
+            vectors[row] += 0.8 * centres[ord(token.strip()[0].lower()) - ord("a")]
     return vectors
 
 
@@ -277,6 +315,9 @@ PLANTED: Mapping[str, tuple[Callable[[_Noise], NDArray[np.float32]], str | None]
         "axis_accuracy": (_poles, "axis"),
         "background_cosine": (_shifted(2.0), None),
         "category_separation": (_clusters, "categories"),
+        "circulant_share": (_along_an_arc, "sequence"),
+        "first_letter_accuracy": (_initials, None),
+        "last_digit_accuracy": (_last_digits, None),
         "constant_length_share": (_unit_length, None),
         "mean_cosine": (_shifted(0.1), None),
         "metric_agreement": (_uneven_lengths, None),
@@ -289,6 +330,8 @@ PLANTED: Mapping[str, tuple[Callable[[_Noise], NDArray[np.float32]], str | None]
         "order_agreement": (_along_an_arc, "sequence"),
         "participation_share": (_few_directions, None),
         "related_pair_auc": (_near_partners, "relation"),
+        "residue_power": (_last_digits, None),
+        "surface_variant_auc": (_near_variants, None),
         "untrained_share": (_short_rows, None),
     }
 )

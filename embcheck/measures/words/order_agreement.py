@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from embcheck.stats import Bools, Floats, Ints
     from embcheck.table import EmbeddingTable
 
-__all__ = ["order_agreement"]
+__all__ = ["compared_orders", "order_agreement"]
 
 EXACT_UP_TO = 8  # words: all 40,320 orders are looked at
 MIN_WORDS = 6  # of fewer, even the best order and its reverse are more than 1% of all orders
@@ -93,7 +93,7 @@ def order_agreement(table: EmbeddingTable, sequence: OrderedWords, *, rng: np.ra
     upper = np.triu_indices(n, 1)
     if np.ptp(cosines[upper]) == 0:
         raise NotMeasurable(f"all {len(upper[0])} cosines between {sequence.name} are equal")
-    mantel = _Mantel(cosines, _twice_ranks(cosines), _orders(n, rng))
+    mantel = _Mantel(cosines, _twice_ranks(cosines), compared_orders(n, rng))
     gaps = np.abs(places[:, None] - places[None])
     if sequence.cyclic:
         gaps = np.minimum(gaps, len(sequence.words) - gaps)
@@ -128,7 +128,7 @@ def _twice_ranks(cells: Floats) -> Ints:
     return ranks + ranks.T
 
 
-def _orders(n: int, rng: np.random.Generator) -> Ints:
+def compared_orders(n: int, rng: np.random.Generator) -> Ints:
     """Orders to compare with: all but the true one, or 9,999 uniform draws."""
     if n <= EXACT_UP_TO:
         return np.array(list(itertools.permutations(range(n)))[1:], dtype=np.int64)

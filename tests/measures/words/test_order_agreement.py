@@ -268,6 +268,6 @@ def test_planted_order_holds_and_noise_does_not(sequence):
 
 def test_every_order_is_looked_at_up_to_eight_words(rng):
     """Eight words have 40,320 orders, the true one left out of the draws; nine are drawn."""
-    assert order_agreement._orders(8, rng).shape == (40_319, 8)
-    assert len(np.unique(order_agreement._orders(8, rng), axis=0)) == 40_319
-    assert order_agreement._orders(9, rng).shape == (9_999, 9)
+    assert order_agreement.compared_orders(8, rng).shape == (40_319, 8)
+    assert len(np.unique(order_agreement.compared_orders(8, rng), axis=0)) == 40_319
+    assert order_agreement.compared_orders(9, rng).shape == (9_999, 9)

@@ -27,6 +27,14 @@ def order(shown: Shown) -> Iterator[Figure]:
     yield _cells(shown, shown.details["words"], shown.details["matrix"], what)
 
 
+@picture("circulant_share")
+def circle(shown: Shown) -> Iterator[Figure]:
+    """Products of the words' centred vectors, in their order: a circle has diagonals of one colour."""
+    yield _cells(
+        shown, shown.details["words"], shown.details["matrix"], "Cosines of the words less their mean, in order"
+    )
+
+
 @picture("category_separation")
 def categories(shown: Shown) -> Iterator[Figure]:
     """Mean cosine of the words of each two categories."""
