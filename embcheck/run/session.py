@@ -315,9 +315,8 @@ def all_checks(config: Config, specs: Sequence[ModelSpec] = ()) -> list[Check]:
 
 def check_names(config: Config, checks: Iterable[Check]) -> None:
     """Check that whatever the configuration says of single models is about one of the models, and of these checks."""
-    per_model.check_aliases(
-        config.file, config.per_model, [s.alias for s in (*config.configured_models, *config.models)]
-    )
+    aliases = dict.fromkeys(spec.alias for spec in (*config.configured_models, *config.models))
+    per_model.check_aliases(config.file, config.per_model, list(aliases))
     per_model.check_names(config.file, config.per_model, checks)
 
 

@@ -71,6 +71,15 @@ def test_exception_of_no_check_is_an_error(embcheck, project):
     assert "no check is called 'toy_hold'; did you mean 'toy_holds'?" in found.err
 
 
+def test_settings_of_no_model_name_each_known_one_once(embcheck, project):
+    """Settings of an unknown model are an error that lists the models there are."""
+    table = "[tool.embcheck]\nmodels = ['mine=random:300x16']\n[tool.embcheck.model.other]\nexceptions = []\n"
+    (project / "pyproject.toml").write_text(table)
+    found = embcheck("check")
+    assert found.code == 4
+    assert found.err.rstrip().endswith("no model is called 'other'; known: mine")
+
+
 def test_the_only_model_failing_to_load_is_code_4(embcheck, project):
     """A malformed file is a one-line error where it is the only model."""
     (project / "bad.vec").write_text("2 2\na 1 0\nb 1\n")

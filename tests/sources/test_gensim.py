@@ -24,6 +24,7 @@ with warnings.catch_warnings():
     pytest.importorskip("gensim", reason="gensim writes the files that these tests read")
     from gensim.models import FastText, KeyedVectors, Word2Vec
     from gensim.models.fasttext import load_facebook_vectors, save_facebook_model
+    from gensim.models.poincare import PoincareModel
 
 SENTENCES = [["human", "größe", "interface", "日本"], ["survey", "human", "trees"], ["trees", "graph", "größe"]] * 3
 FEW = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -88,6 +89,13 @@ def test_no_ngrams_no_composition(tmp_path):
     model = FastText(SENTENCES, vector_size=6, min_count=1, seed=1, workers=1, max_n=0)
     model.wv.save(str(tmp_path / "a.kv"))
     assert same(load(tmp_path / "a.kv"), model.wv)
+
+
+def test_vectors_that_a_model_calls_kv_are_read(tmp_path):
+    """A Poincare model keeps its vectors under another name than the others, and they are read from there."""
+    model = PoincareModel([("a", "b"), ("b", "c"), ("a", "c")], size=3, negative=1, seed=1)
+    model.save(str(tmp_path / "a.model"))
+    assert same(load(tmp_path / "a.model"), model.kv)
 
 
 class Hostile:

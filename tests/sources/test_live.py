@@ -178,6 +178,20 @@ def test_adapters_that_do_not_add_are_refused(gpt):
         from_module(adapted(gpt, target_modules=["wte"], use_dora=True), words(30))
 
 
+@LIBRARIES
+def test_lengths_are_bounded_as_the_model_bounds_them(gpt):
+    """Where an embedding has a largest length, the table holds the rows that the model gets, and nothing is written."""
+    embedding = gpt.get_input_embeddings()
+    embedding.max_norm = 0.05
+    stored = embedding.weight.detach().clone()
+    table = from_module(gpt, words(30))
+    assert torch.equal(embedding.weight, stored)
+    assert any("length of at most 0.05" in note for note in table.provenance.notes)
+    torch.testing.assert_close(table.vectors, looked_up(gpt), atol=1e-6, rtol=1e-5)
+    with pytest.raises(UsageError, match="merge it first"):  # PEFT bounds parts of the adapter too
+        from_module(adapted(gpt, target_modules=["wte"]), words(30))
+
+
 def test_partitions_of_deepspeed_are_refused():
     """It leaves an empty tensor with a mark where the weights were."""
     embedding = nn.Embedding(3, 4)

@@ -23,6 +23,7 @@ pytest.importorskip("sentence_transformers", reason="the st extra is not install
 WORDS = ["cat", "dog", "tree"]
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "cat", "dog", "tree", "query", "##s", ":"]
 PRE = "sentence_transformers.models."
+TANH = {"activation_function": "torch.nn.modules.activation.Tanh"}
 
 
 def load(spec):
@@ -264,6 +265,33 @@ def test_a_static_embedding_is_a_table(tmp_path):
     assert torch.equal(table.vectors, matrix)
     assert table.rows(WORDS) == [4, 5, 6]
     assert torch.equal(load(f"st:{tmp_path},space=encoded,words={tmp_path / 'words.txt'}").vectors, matrix[4:7])
+
+
+@pytest.mark.parametrize(
+    ("module", "space", "note"),
+    [
+        ("Normalize", "tokens", "Normalize is of encoded texts; the input table is as stored"),
+        ("Dense", "encoded", "population: the 3 words of words.txt"),
+    ],
+)
+def test_what_follows_a_static_embedding_counts(tmp_path, monkeypatch, module, space, note):
+    """Vectors that a layer turns are those of encoded words; a table whose rows are only scaled afterwards says so."""
+    from sentence_transformers import SentenceTransformer
+
+    torch.manual_seed(0)
+    monkeypatch.chdir(tmp_path)
+    wordpiece(tmp_path)
+    write(tmp_path / "modules.json", modules("StaticEmbedding", module, StaticEmbedding=""))
+    matrix = torch.randn(len(PIECES), 6)
+    save_file({"embedding.weight": matrix}, tmp_path / "model.safetensors")
+    if module == "Dense":
+        write(tmp_path / "1_Dense" / "config.json", {"in_features": 6, "out_features": 4, "bias": False} | TANH)
+        save_file({"linear.weight": torch.randn(4, 6)}, tmp_path / "1_Dense" / "model.safetensors")
+    (tmp_path / "words.txt").write_text("\n".join(WORDS))
+    table = load("st:.,words=words.txt" if space == "encoded" else "st:.")
+    expected = torch.from_numpy(SentenceTransformer(".", device="cpu").encode(WORDS)) if space == "encoded" else matrix
+    torch.testing.assert_close(table.vectors, expected)
+    assert note in table.provenance.notes
 
 
 @pytest.mark.parametrize(

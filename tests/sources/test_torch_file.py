@@ -308,6 +308,12 @@ def test_what_is_no_dictionary_is_refused(matrix):
         read(saved(matrix(3)))
 
 
+def test_a_view_with_other_signs_is_refused(save_bin, matrix):
+    """What torch saves as the negative of its storage is not read with the storage's signs."""
+    with pytest.raises(SourceError, match=r"NEGATED.* give a checkpoint whose embeddings are"):
+        sources.load(save_bin(saved({NAME: torch._neg_view(matrix(14))})), device="cpu")
+
+
 @pytest.mark.parametrize("kind", [torch.int8, torch.float8_e4m3fn, torch.uint16])
 def test_quantized_tables_are_refused(save_bin, kind):
     """Numbers that need a scale, or are none, are named for what they are."""

@@ -241,8 +241,9 @@ def _near_another(table: EmbeddingTable) -> Fingerprint:
         return Fingerprint(name, population[:0], {"not_used": note})
     probes = table.probes(min(NEAR_PROBES, len(population)))
     closest = population[nearest(table, probes, 1, by="distance")[:, 0]]
-    apart = torch.linalg.vector_norm(table.gather(probes) - table.gather(closest), dim=1)
-    centres = probes[(apart <= NEAR * blocks.lengths(table, probes)).cpu().numpy()]
+    scale = blocks.lengths(table, probes)[:, None]  # in lengths of the token, since squares of short rows have no float
+    apart = torch.linalg.vector_norm(table.gather(probes) / scale - table.gather(closest) / scale, dim=1)
+    centres = probes[(apart <= NEAR).cpu().numpy()]
     near = np.zeros(len(population), dtype=np.bool_)
     if len(centres):
         chosen = centres[:NEAR_CENTRES]
@@ -250,6 +251,6 @@ def _near_another(table: EmbeddingTable) -> Fingerprint:
         with blocks.full_precision():
             length, own = blocks.lengths(table, population), blocks.lengths(table, chosen)[:, None]
             for part, cosine in blocks.tiles(table, chosen, own=-1.0):
-                squared = own**2 + length[part] ** 2 - 2 * own * length[part] * cosine
-                near[part] |= (squared <= (NEAR * own) ** 2).any(0).cpu().numpy()
+                ratio = length[part] / own
+                near[part] |= (1 + ratio**2 - 2 * ratio * cosine <= NEAR**2).any(0).cpu().numpy()
     return Fingerprint(name, population[near], {"searched_around": len(probes), "sampled_with_neighbor": len(centres)})

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Spectrum", "entropy_rank", "haar", "marchenko_pastur", "needed_for", "participation_ratio", "spectrum_of"]
 
 _GRID = 20_000
+_SHORT = 1e-18  # float32 has all its digits down to 1e-38, the square of a tenth of this
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,8 @@ class Spectrum:
 def spectrum_of(table: EmbeddingTable) -> Spectrum:
     """The population's spectrum, found once a table: one pass for the mean, one for the d x d moments."""
     if "spectrum" not in table.memo:
+        if float(blocks.lengths(table, table.population).max()) < _SHORT:
+            raise NotMeasurable("rows are so short that squares of their coordinates have no float")
         mean, covariance = _moments(table)
         if not bool(torch.isfinite(covariance).all()):
             raise NotMeasurable("a row is so long that squares of its coordinates have no float")

@@ -6,7 +6,7 @@
     population: ``words=FILE`` (txt, json or parquet), else every word of embcheck's lexicons. Each word is one row.
 ``space=tokens``
     The encoder's input table, read as from any model directory. It is the default where the encoder is a
-    StaticEmbedding, which has nothing else.
+    StaticEmbedding that at most scales its rows afterwards.
 """
 
 from __future__ import annotations
@@ -58,7 +58,9 @@ def read_on(spec: ModelSpec, device: torch.device) -> EmbeddingTable:
         table: EmbeddingTable = reader.read(inner)
         cut = truncated_width(local_path(spec, spec.target))
         whole = () if cut is None else (f"truncate_dim {cut} is of encoded texts; the input table is whole",)
-        notes = ("space: tokens", *whole, *table.provenance.notes)
+        is_scaled = _is_static(modules) and any(module.kind == "Normalize" for module in modules)
+        as_stored = ("Normalize is of encoded texts; the input table is as stored",) if is_scaled else ()
+        notes = ("space: tokens", *whole, *as_stored, *table.provenance.notes)
         return replace(table, provenance=replace(table.provenance, spec=spec.text, source=spec.scheme, notes=notes))
     require_library()
     words, population = _words(spec)
@@ -102,7 +104,8 @@ def _open(spec: ModelSpec) -> tuple[tuple[Module, ...], str]:
     if not path.is_dir():
         raise SourceError(f"spec {spec.text!r}: {spec.target} is a file; give the encoder's directory")
     modules = read_modules(path)
-    space = spec.option("space") or ("tokens" if modules[0].kind == "StaticEmbedding" else "encoded")
+    is_table = _is_static(modules) and all(module.kind in {"Normalize", "Dropout"} for module in modules[1:])
+    space = spec.option("space") or ("tokens" if is_table else "encoded")
     if space not in {"tokens", "encoded"}:
         raise SpecError(f"spec {spec.text!r}: unknown space {space!r}; choose tokens or encoded")
     options = ("tensor",) if space == "tokens" else ("prefix", "words", "column")
@@ -110,11 +113,15 @@ def _open(spec: ModelSpec) -> tuple[tuple[Module, ...], str]:
     return modules, space
 
 
+def _is_static(modules: tuple[Module, ...]) -> bool:
+    return modules[0].kind == "StaticEmbedding"
+
+
 def _tokens(spec: ModelSpec, modules: tuple[Module, ...]) -> tuple[ModuleType, ModelSpec]:
     """The source that reads the input table, and the spec that it reads."""
     options = tuple((key, value) for key, value in spec.options if key != "space")
     inner = replace(spec, target=str(modules[0].folder), options=options)
-    if modules[0].kind == "StaticEmbedding":
+    if _is_static(modules):
         return model2vec, replace(inner, scheme="model2vec")
     return directory, replace(inner, scheme="directory")
 

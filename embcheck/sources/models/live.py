@@ -133,9 +133,10 @@ def _read_vocabulary(tokens: list[str] | Tokenizer, *, rows: int) -> WordVocabul
 def weight_of(model: nn.Module, size: int) -> tuple[Tensor, tuple[str, ...]]:
     """The (V, d) weights of the input embedding, without gradient, and what a reader should know of them.
 
-    They share the model's memory, but for two cases. Where processes hold a part each (FSDP of either kind, tensor
+    They share the model's memory, but for three cases. Where processes hold a part each (FSDP of either kind, tensor
     parallelism), this matrix alone is gathered, and every process must call this. Where an adapter (PEFT) adds to
-    the embedding, the sum is made. ``size`` is how many tokens the tokenizer has.
+    the embedding, the sum is made; where ``max_norm`` bounds lengths, longer rows are scaled. ``size`` is how many
+    tokens the tokenizer has.
     """
     embedding = _find_embedding(unwrap(model), size)
     unit = _find_sharded_unit(model, embedding)
@@ -175,12 +176,12 @@ def _find_sharded_unit(model: nn.Module, embedding: Any) -> nn.Module | None:
 def _effective_weight(embedding: Any) -> tuple[Any, tuple[str, ...]]:
     """The weights that the model looks up, with what adapters add."""
     if not hasattr(embedding, "get_base_layer"):  # PEFT's wrappers of whole modules and of single tokens pass it on
-        return _gather(getattr(embedding, "weight", None)), ()
-    base = _gather(embedding.get_base_layer().weight)
+        return _bounded_weight(embedding)
+    base, bounded = _bounded_weight(embedding.get_base_layer())
     if embedding.disable_adapters or embedding.merged:
-        return base, ()
+        return base, bounded
     active = [name for name in embedding.active_adapters if name in getattr(embedding, "lora_embedding_A", ())]
-    if not active or any(embedding.use_dora.get(name) for name in active):
+    if not active or bounded or any(embedding.use_dora.get(name) for name in active):
         raise UsageError(
             f"the input embedding has an adapter of the kind {type(embedding).__module__}, which can't be added to it "
             "here; merge it first (merge_adapter), and unmerge it afterwards"
@@ -189,6 +190,15 @@ def _effective_weight(embedding: Any) -> tuple[Any, tuple[str, ...]]:
     for name in active:
         weight += _gather(embedding.get_delta_weight(name)).to(weight.dtype)
     return weight, (f"with the adapter {', '.join(active)} added to the embedding",)
+
+
+def _bounded_weight(embedding: Any) -> tuple[Any, tuple[str, ...]]:
+    """The weights of a module, rows scaled to its ``max_norm`` as it does when it looks them up."""
+    weight, longest = _gather(getattr(embedding, "weight", None)), getattr(embedding, "max_norm", None)
+    if longest is None or not isinstance(embedding, nn.Embedding):
+        return weight, ()
+    bounded = torch.renorm(weight, embedding.norm_type, 0, longest)
+    return bounded, (f"rows scaled to a length of at most {longest:g}, as the model looks them up",)
 
 
 def _gather(weight: Any) -> Any:

@@ -189,9 +189,12 @@ def _counts(values: Any) -> tuple[int, ...]:
     return tuple(map(_count, require(values, tuple)))
 
 
-def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> PickledTensor:
+def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> PickledTensor:
     stored = require(storage, Storage)
-    return PickledTensor(stored, stored.dtype or "U8", _count(offset), _counts(shape), _counts(strides))
+    dtype = stored.dtype or "U8"
+    if len(rest) > 2 and rest[2]:  # bits of a view, such as the sign, that its storage doesn't have
+        dtype = f"NEGATED_{dtype}"
+    return PickledTensor(stored, dtype, _count(offset), _counts(shape), _counts(strides))
 
 
 def _typed_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> PickledTensor:

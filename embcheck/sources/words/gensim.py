@@ -135,12 +135,13 @@ def _is_fasttext(path: Path) -> bool:
 def _open(path: Path) -> _KeyedVectors:
     """The word vectors of a file, or of the model that it holds."""
     root = read_objects(path)
-    if isinstance(root, Made) and isinstance(inner := root.attributes.get("wv"), Made):
-        return _KeyedVectors(path, f"{path}.wv", inner.attributes)
+    for name in ("wv", "kv"):  # a Poincare model has kv
+        if isinstance(root, Made) and isinstance(inner := root.attributes.get(name), Made):
+            return _KeyedVectors(path, f"{path}.{name}", inner.attributes)
     if isinstance(root, Made) and any(key in root.attributes for key in _WORDS):
         return _KeyedVectors(path, str(path), root.attributes)
     kind = root.name if isinstance(root, Made) else type(root).__name__
-    raise SourceError(f"{path} holds {one_line(kind)}, no word vectors; save a model's .wv and give that file")
+    raise SourceError(f"{path} holds {one_line(kind)}, no word vectors; save a model's .wv or .kv and give that file")
 
 
 def _read_vectors(vectors: _KeyedVectors) -> tuple[list[str], NDArray[Any], bool]:

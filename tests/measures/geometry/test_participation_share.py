@@ -203,3 +203,11 @@ def test_no_spread_and_one_column_are_not_measured(words):
         find(EmbeddingTable.from_arrays(np.tile([1.0, 2.0, 3.0], (30, 1)), words(30)))
     with pytest.raises(NotMeasurable, match="one column"):
         find(EmbeddingTable.from_arrays(np.arange(1.0, 31.0).reshape(30, 1), words(30)))
+
+
+@pytest.mark.parametrize(("unit", "message"), [(1e-22, "so short"), (1e-25, "so short"), (1e19, "so long")])
+def test_what_float32_cannot_square_is_not_measured(gaussian_table, unit, message):
+    """Rows whose squares have no float32, or one of few digits, are refused for that, not measured without them."""
+    table = gaussian_table(200, 12)
+    with pytest.raises(NotMeasurable, match=message):
+        find(table.with_vectors(table.vectors * unit))

@@ -233,6 +233,16 @@ def test_a_row_counts_once(make):
     assert found.details["listed"][0]["why"] == ["short", "equal", "near_another"]
 
 
+@pytest.mark.parametrize("unit", [1e-12, 1e-25, 1e-30])
+def test_the_unit_of_the_vectors_plays_no_part(make, unit):
+    """Noise so short that squares of its lengths have no float32 is no nearer to itself than other noise."""
+
+    def change(vectors):
+        vectors *= np.float32(unit)
+
+    assert fits(make(change)) == {}
+
+
 def test_a_long_list_is_cut(make):
     """At most 100 rows are listed, 10 of them as counterexamples; the share counts all."""
 
