@@ -137,7 +137,7 @@ def check(  # noqa: PLR0913 - the options of the command line, all by keyword
     tokenizers = [None if has_tokens and not all(own) else tokenizer for has_tokens in own]  # at least one is used
     models = tuple(_model(single, t, device, dtype, population) for single, t in zip(given, tokenizers, strict=True))
     refuse_equal_aliases([model.spec for model in models])
-    checks = select(properties, [later.spec.alias for later in models[1:]])
+    checks = select(properties, [later.spec.alias for later in models[1:]], [model.spec for model in models])
     if device != "auto":
         sources.resolve_device(device)
     budget = None if max_seconds is None else Budget(max_seconds)
@@ -193,7 +193,9 @@ def _placed(table: EmbeddingTable, device: str, dtype: str | None) -> EmbeddingT
 
 
 def select(
-    properties: str | Callable[..., Any] | Sequence[str | Callable[..., Any]] | None, others: Sequence[str] = ()
+    properties: str | Callable[..., Any] | Sequence[str | Callable[..., Any]] | None,
+    others: Sequence[str] = (),
+    models: Sequence[ModelSpec] = (),
 ) -> list[Check]:
     """The checks of globs and of functions declared with ``@claim``; all that can be found where neither is given."""
     given = [properties] if isinstance(properties, str) or callable(properties) else list(properties or ())
@@ -204,4 +206,4 @@ def select(
             raise UsageError(f"{function!r} is not a property; declare it with @claim")
     checks = checks_of(functions, others)
     collect.refuse_pytest_only(checks)
-    return [*(collect.collect(globs=globs, others=others) if globs or not functions else []), *checks]
+    return [*(collect.collect(globs=globs, others=others, models=models) if globs or not functions else []), *checks]

@@ -8,24 +8,35 @@ import secrets
 import stat
 import time
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embcheck.errors import EmbcheckError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator
     from typing import BinaryIO, TextIO
 
-__all__ = ["holds_model", "read", "replace", "sweep", "write", "writing", "writing_to"]
+__all__ = ["holds_model", "is_in_any", "read", "replace", "sweep", "write", "writing", "writing_to"]
 
 _WEIGHTS = (".safetensors", ".gguf", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx")
+_DESCRIPTIONS = ("config.json", "modules.json", "params.json", "tokenizer.json", "tokenizer.model")
 
 
 def holds_model(folder: Path) -> bool:
-    """Whether a model lies in a folder: what else lies there came with it, and is not the user's own."""
-    names = [path.name for path in folder.iterdir()]
-    return "config.json" in names and any(name.endswith(_WEIGHTS) for name in names)
+    """Whether a model, weights and what describes them, lies in a folder: what else lies there came with it."""
+    names = {path.name for path in folder.iterdir()}
+    return not names.isdisjoint(_DESCRIPTIONS) and any(name.endswith(_WEIGHTS) for name in names)
+
+
+def is_in_any(folder: Path, targets: Iterable[str]) -> bool:
+    """Whether a folder is one of those that are named, or lies in one; what names no folder counts for nothing."""
+    for target in targets:
+        with suppress(OSError, RuntimeError, ValueError):  # a user who isn't there, a name that no system has
+            named = Path(target).expanduser()
+            if target and named.is_dir() and folder.resolve().is_relative_to(named.resolve()):
+                return True
+    return False
 
 
 def read(path: Path, *, most: int = 64 * 2**20) -> bytes:

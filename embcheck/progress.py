@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sized
 from typing import TYPE_CHECKING, TypeVar
 
+from embcheck.text import inert_line
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
@@ -29,8 +31,8 @@ def track(
 
     if total is None and isinstance(iterable, Sized):
         total = len(iterable)
-    bar = tqdm(iterable, desc=description or None, total=total, delay=_DELAY, disable=None, leave=False)
+    bar = tqdm(iterable, desc=inert_line(description) or None, total=total, delay=_DELAY, disable=None, leave=False)
     for item in bar:
         if naming is not None:
-            bar.set_postfix_str(naming(item))
+            bar.set_postfix_str(inert_line(naming(item)))
         yield item

@@ -121,8 +121,8 @@ def test_a_jackknife_may_have_an_interval_of_its_own():
     """Such as one inside bounds, at the confidence level in force; the method says which it is."""
     with using(Settings(confidence_level=0.8)):
         about = {"unit": "words", "over": "words of the category"}
-        inside = partial(intervals.bounded_jackknife_interval, bounds=(0.0, 1.0))
+        inside = partial(intervals.share_jackknife_interval, answers=1)
         found = Estimate.jackknife(1.0, np.ones(30), interval=inside, **about)
     assert found.high > found.low > 0.8
-    assert found.method == "betting, for want of spread, over words of the category"
+    assert found.method == "Wilson's score by jackknife over words of the category"
     assert found.parts == ()

@@ -57,11 +57,17 @@ class Difference:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Pair:
-    """One part's units in both estimates: differences, new minus old, by label."""
+    """One part's units in both estimates, by label."""
 
     part: Part
     labels: tuple[str, ...]
-    differences: NDArray[np.float64]
+    before: NDArray[np.float64]
+    after: NDArray[np.float64]
+
+    @property
+    def differences(self) -> NDArray[np.float64]:
+        """New minus old, by label."""
+        return self.after - self.before
 
     @property
     def rest(self) -> float:
@@ -76,7 +82,7 @@ def between(old: Snapshot, new: Snapshot, confidence_level: float) -> Difference
     if old.is_exact and new.is_exact:
         moved = _moved(pairs or ())
         return Difference(value, value, value, "exact", "both values are exact", new.n, _step(value), moved)
-    difference = None if pairs is None else _by_units(pairs, value, confidence_level)
+    difference = None if pairs is None else _by_units(pairs, (old, new), confidence_level)
     return difference or _unpaired(old, new, confidence_level)
 
 
@@ -92,17 +98,18 @@ def _paired(old: Sequence[Part], new: Sequence[Part]) -> list[_Pair] | None:
         whole = len(shared) == len(then) == len(now)
         if not whole and (before.pseudo or before.population != after.population or len(shared) < MIN_SHARED):
             return None
-        pairs.append(_Pair(before, shared, np.array([now[label] - then[label] for label in shared])))
+        pairs.append(_Pair(before, shared, *(np.array([values[label] for label in shared]) for values in (then, now))))
     return pairs
 
 
-def _by_units(pairs: Sequence[_Pair], value: float, level: float) -> Difference | None:
+def _by_units(pairs: Sequence[_Pair], ends: tuple[Snapshot, Snapshot], level: float) -> Difference | None:
     """The change by the differences of units; none where they don't tell how sure it is."""
+    value = ends[1].value - ends[0].value
     has_pseudo_values = any(pair.part.pseudo for pair in pairs)
     if all(not pair.differences.any() for pair in pairs) and (value == 0 or not has_pseudo_values):
         return _of_pairs(pairs, 0.0, 0.0, 0.0, "all differences are zero", _step(0.0))
     if has_pseudo_values:
-        return _by_pseudo_values(pairs[0], value, level) if len(pairs) == 1 else None
+        return _by_pseudo_values(pairs[0], ends, level) if len(pairs) == 1 else None
     uncertain = [pair for pair in pairs if pair.rest > 0]
     if len(pairs) == 1 and uncertain:
         return _by_mean(pairs[0], level)
@@ -114,14 +121,40 @@ def _of_pairs(pairs: Sequence[_Pair], value: float, low: float, high: float, met
     return Difference(value, low, high, "paired", method, n, tail, _moved(pairs))
 
 
-def _by_pseudo_values(pair: _Pair, value: float, level: float) -> Difference | None:
-    """Jackknife-t of the difference of two jackknifed estimates: the pseudo-values' differences are its own."""
-    n = len(pair.differences)
+def _by_pseudo_values(pair: _Pair, ends: tuple[Snapshot, Snapshot], level: float) -> Difference | None:
+    r"""Jackknife-t of the difference of two jackknifed estimates: the pseudo-values' differences are its own.
+
+    An estimate's interval may reach further than Student's, because its spread grows with it or because a sample may
+    miss rare units. When the change moves by one standard error, each estimate moves by :math:`r` of its own, r being
+    the correlation of its pseudo-values with their differences; :math:`r^2` of how much further the new one's
+    interval reaches that way than Student's, less as much of the old one's, is added to that end of the change's.
+    """
+    n, value = len(pair.differences), ends[1].value - ends[0].value
     error = float(np.std(pair.differences, ddof=1)) / math.sqrt(n) if n > 1 else 0.0
     if error == 0:
         return None
-    low, high, tail = _student(value, error, n - 1, level)
-    return _of_pairs([pair], value, low, high, "jackknife-t of paired differences", tail)
+    half = student_t((1 + level) / 2, n - 1) * error
+
+    def further(direction: int) -> float:
+        """How much further than Student's the change's interval reaches."""
+        total = 0.0
+        for sign, snapshot, pseudo in ((-1, ends[0], pair.before), (1, ends[1], pair.after)):
+            spread = float(np.std(pseudo, ddof=1))
+            if spread > 0:
+                r = float(np.cov(pseudo, pair.differences)[0, 1]) / (spread * error * math.sqrt(n))
+                low, high = _at_level(snapshot, level)
+                reach = high - snapshot.value if r * direction > 0 else snapshot.value - low
+                beyond = max(0.0, reach - half / error * spread / math.sqrt(n))
+                total += sign * math.copysign(r * r * beyond, r * direction)
+        return max(0.0, direction * total)
+
+    below, above = half + further(-1), half + further(1)
+
+    def tail(margin: float, direction: Literal["down", "up"]) -> float:
+        beyond, reach = (-margin - value, above) if direction == "down" else (value - margin, below)
+        return float(special.stdtr(n - 1, -beyond / (error * reach / half)))
+
+    return _of_pairs([pair], value, value - below, value + above, "jackknife-t of paired differences", tail)
 
 
 def _by_mean(pair: _Pair, level: float) -> Difference | None:

@@ -23,23 +23,30 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from embcheck.checks.evaluate import Check
+    from embcheck.spec import ModelSpec
 
 _SHIPPED = "embcheck.properties"
 _FOUND_BY_ITSELF = Path("properties")
 
 
-def collect(paths: Sequence[Path] = (), *, globs: Sequence[str] = (), others: Sequence[str] = ()) -> list[Check]:
+def collect(
+    paths: Sequence[Path] = (),
+    *,
+    globs: Sequence[str] = (),
+    others: Sequence[str] = (),
+    models: Sequence[ModelSpec] = (),
+) -> list[Check]:
     """Checks of every property that can be found, those that the globs select, in order of file name and line."""
-    chosen = select(checks_of(functions(paths), others), globs)
+    chosen = select(checks_of(functions(paths, models), others), globs)
     refuse_pytest_only(chosen)
     return chosen
 
 
-def functions(paths: Sequence[Path] = ()) -> list[Callable[..., Any]]:
-    """Every declared property function, in order of file name and line."""
+def functions(paths: Sequence[Path] = (), models: Sequence[ModelSpec] = ()) -> list[Callable[..., Any]]:
+    """Every declared property function, in order of file name and line; none that came with one of the models."""
     by_name: dict[str, Callable[..., Any]] = {}
     shipped = list(_shipped_modules())
-    files = _other_files(paths, [Path(str(module.__file__)) for module in shipped])
+    files = _other_files(paths, [Path(str(module.__file__)) for module in shipped], models)
     for module in (*shipped, *map(_load, files)):
         for function in declared(module):
             first = by_name.setdefault(function.__name__, function)
@@ -94,13 +101,14 @@ def _shipped_modules() -> Iterator[ModuleType]:
             yield importlib.import_module(f"{_SHIPPED}.{entry.name}")
 
 
-def _other_files(paths: Sequence[Path], shipped: Sequence[Path]) -> Iterator[Path]:
+def _other_files(paths: Sequence[Path], shipped: Sequence[Path], models: Sequence[ModelSpec]) -> Iterator[Path]:
     """Files not seen before. A byte-identical copy of a shipped file, as a checkout has it, is that file."""
     seen = {file.resolve() for file in shipped}
     copies = {_digest(file) for file in shipped}
     # A folder that nobody named may belong to something else: only files that speak of embcheck are run.
     unnamed = [file for file in _files_in(_FOUND_BY_ITSELF) if b"embcheck" in _read(file)]
-    if unnamed and files.holds_model(Path()) and _FOUND_BY_ITSELF.resolve() not in {path.resolve() for path in paths}:
+    is_models = files.is_in_any(Path(), (model.target for model in models)) or files.holds_model(Path())
+    if unnamed and is_models and _FOUND_BY_ITSELF.resolve() not in {path.resolve() for path in paths}:
         raise UsageError(
             f"{unnamed[0]} lies beside a model's weights, and is not run by itself; start embcheck elsewhere, or say "
             "--properties properties if it is yours"

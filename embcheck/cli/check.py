@@ -165,12 +165,17 @@ def _indented(name: str, pieces: Sequence[str]) -> list[Line]:
     help="Redraws for the coverage of intervals. [default: 2000]",
 )
 @click.option(
+    "--shapes",
+    is_flag=True,
+    help="Measure on heterogeneous, heavy-length, clustered and shifted tables too, a tenth as many.",
+)
+@click.option(
     "--markdown",
     type=click.Path(path_type=Path),
     metavar="PATH",
     help="Write the table and what it means to this file.",
 )
-def selftest(tables: int, redraws: int, markdown: Path | None, **given: Any) -> int:
+def selftest(tables: int, redraws: int, *, shapes: bool, markdown: Path | None, **given: Any) -> int:
     """Measure properties on tables of known structure: noise, planted structure, redraws.
 
     Shows how often each property holds on noise, how often its interval covers, whether its p-values are uniform and
@@ -184,7 +189,7 @@ def selftest(tables: int, redraws: int, markdown: Path | None, **given: Any) -> 
         if path is not None:
             json_file.check_writable(path)
     checks = collect.select(checks_of(collect.functions(config.properties)), config.property)
-    document = examine(checks, Plan(tables, redraws, config.settings.seed))
+    document = examine(checks, Plan(tables, redraws, config.settings.seed, shapes))
     if config.json:
         json_file.write(document, config.json)
     if markdown:

@@ -146,6 +146,8 @@ def _resolve(
         asks_for_baselines=asks_for_baselines,
         **values,
     )
+    if file is not None and files.is_in_any(file.parent, (model.target for model in models)):
+        raise _models_own_error(file)
     placed, known = (tuple(map(config.placed, specs)) for specs in (models, configured_models))
     return replace(config, models=placed, configured_models=known)
 
@@ -221,14 +223,18 @@ def _table(root: Path) -> tuple[Path | None, Mapping[str, object]]:
             raise ConfigError(f"{file}: not valid TOML: {error}") from None
         if isinstance(table, dict):
             if files.holds_model(folder):
-                raise ConfigError(
-                    f"{file} lies beside a model's weights, and what comes with a model configures nothing; "
-                    "keep the project in a folder of its own, or start embcheck elsewhere"
-                )
+                raise _models_own_error(file)
             return file, table
         if table is not None:
             raise ConfigError(f"{file}: [tool.embcheck] must be a table, got {table!r}")
     return None, {}
+
+
+def _models_own_error(file: Path) -> ConfigError:
+    return ConfigError(
+        f"{file} lies beside a model's weights, and what comes with a model configures nothing; "
+        "keep the project in a folder of its own, or start embcheck elsewhere"
+    )
 
 
 def _words(text: str, origin: Origin) -> list[str]:

@@ -20,7 +20,7 @@ from embcheck.config.config import Config, resolve, unconfigured
 from embcheck.config.models import meant, needed
 from embcheck.config.options import OPTIONS
 from embcheck.errors import EmbcheckError, UsageError
-from embcheck.plugin.item_run import attach, models_by_spec, no_model, printable, run_item
+from embcheck.plugin.item_run import attach, make_inert, models_by_spec, no_model, printable, run_item
 from embcheck.plugin.items import (
     TABLE_FIXTURE,
     check_settings,
@@ -272,4 +272,6 @@ def pytest_runtest_makereport(
     state = item.config.stash[_STATE]
     if declaration_of(item) is not None:
         attach(item, report, state.session, state.config)
+    if specs_of(item):
+        make_inert(report)
     return report

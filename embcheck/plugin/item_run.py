@@ -19,6 +19,7 @@ from embcheck.claims import UNMEASURED, Verdict
 from embcheck.plugin.items import ClaimNotHeld, check_of, declaration_of, spec_of, specs_of
 from embcheck.reports import terminal, text
 from embcheck.reports.wording import WIDTH
+from embcheck.text import inert_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -118,7 +119,8 @@ def _report(result: ResultRecord, specs: Sequence[ModelSpec], session: Session, 
     row = [line.text for line in lines if line.style != "plain"]
     tables = _tables(specs, session)
     about = [line for name, spec in zip(("model", "other"), specs, strict=False) for line in _about(name, spec, tables)]
-    return [" ".join(" ".join(row).split()), *(line.text for line in lines if line.style == "plain"), *about]
+    said = [" ".join(" ".join(row).split()), *(line.text for line in lines if line.style == "plain"), *about]
+    return list(map(inert_line, said))
 
 
 def _tables(specs: Sequence[ModelSpec], session: Session) -> dict[str, Loaded]:
@@ -149,9 +151,9 @@ def attach(item: pytest.Item, report: pytest.TestReport, session: Session, confi
     is_judged = _RAN in item.stash  # what the engine passes as skipped, such as what is n/a, is no failure
     if skipped is not None and not is_judged and not hasattr(report, "wasxfail") and settings.in_ci() and is_expected:
         report.outcome = "failed"
-        report.longrepr = f"{check_of(item).label}, which fails in continuous integration: {skipped}"
+        report.longrepr = inert_line(f"{check_of(item).label}, which fails in continuous integration: {skipped}")
     elif skipped is not None and isinstance(report.longrepr, tuple):  # named by the property, not by what skipped it
-        report.longrepr = (str(item.path), (item.location[1] or 0) + 1, skipped)
+        report.longrepr = (str(item.path), (item.location[1] or 0) + 1, inert_line(skipped))
     if spec is None or report.when == "teardown":
         return
     if (ran := item.stash.get(_RAN, None)) is None:
@@ -166,6 +168,16 @@ def attach(item: pytest.Item, report: pytest.TestReport, session: Session, confi
     carried = structs.replace(ran, result=_last_word(ran.result, report), models=models)
     # reports can hold extra attributes, says pytest
     report.embcheck = json.dumps(builtins(carried))  # type: ignore[attr-defined]
+
+
+def make_inert(report: pytest.TestReport) -> None:
+    """Make what an item raised inert: its message may quote tokens, and pytest prints it as it is."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    if crash is not None:
+        crash.message = inert_line(crash.message)  # printed whole in continuous integration
+    for traceback, *_ in getattr(report.longrepr, "chain", ()):
+        for entry in traceback.reprentries:
+            entry.lines[:] = [inert_line(line) for line in entry.lines]
 
 
 def _without_result(check: Check, report: pytest.TestReport, *, skipped: str | None, expected: bool) -> ResultRecord:

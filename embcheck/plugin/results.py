@@ -20,6 +20,7 @@ from embcheck.reports.text import safe
 from embcheck.reports.wording import WIDTH, counts
 from embcheck.run.document import model_record, report
 from embcheck.run.session import deliver, fails_unused, gate_of, unused_entries, write_baseline
+from embcheck.text import inert_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -138,15 +139,15 @@ class Results:
             return
         terminalreporter.section("embcheck")
         for line in self._lines(written):
-            terminalreporter.write_line(line.text, **_MARKUP[line.style])
+            terminalreporter.write_line(inert_line(line.text), **_MARKUP[line.style])
         for model in written.models:
             if model.unused:
                 labels = safe(", ".join(model.unused), 4 * WIDTH)
                 text = f"{model.alias}: unused baseline entries: {labels}; see embcheck baseline prune"
-                terminalreporter.write_line(text, yellow=True)
+                terminalreporter.write_line(inert_line(text), yellow=True)
         for model in written.models:
             if said := gate_of(self._config).on_seeds(model.alias, self._config.settings.seed):
-                terminalreporter.write_line(said, yellow=True)
+                terminalreporter.write_line(inert_line(said), yellow=True)
         for text in outputs.workflow_commands(written):
             terminalreporter.write_line(text)
 

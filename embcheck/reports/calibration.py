@@ -10,7 +10,7 @@ from embcheck.reports.text import cut, safe, wrap
 from embcheck.reports.wording import WIDTH, Line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from embcheck.checks.record import Json
     from embcheck.reports.wording import Style
@@ -30,6 +30,9 @@ def lines(document: Json, *, encoding: str = "utf-8") -> Iterator[Line]:
             yield Line(_aligned((name, *cells, word)), style)
             for fault in row["faults"]:
                 yield from _prose(fault, "  ", encoding, style)
+            for shape, outcome in row["shapes"].items():
+                cells = (f"  {shape}", *_shape_cells(outcome), "", "", "")
+                yield Line(_aligned(cells), "dim")
         else:
             yield from _prose(row["reason"], f"{name:<{_WIDTHS[0]}}not simulated: ", encoding, style)
     yield Line("")
@@ -61,14 +64,24 @@ def _cells(row: Json, document: Json) -> tuple[str, ...]:
     worst = max if row["on_noise"] == "fails" else min
     on_noise = worst(noise, key=lambda outcome: outcome["holds"] / max(1, outcome["tables"]))
     least = min(planted, key=lambda outcome: outcome["found"] / outcome["tables"]) if planted else None
-    coverage, high = row["coverage"], document["limits"]["coverage"][1]
-    share = coverage["share"]
     return (
         f"{on_noise['holds']}/{on_noise['tables']}{_MUST[row['on_noise']]}",
-        str(coverage["reason"]) if share is None else f"{100 * share:.1f}%" + (" wide" if share > high else ""),
+        _covers(row["coverage"], (0.0, document["limits"]["coverage"][1])),
         "no null" if row["uniform"] is None else f"{row['uniform']:.2g}",
         "nothing" if least is None else f"{least['found']}/{least['tables']}",
     )
+
+
+def _shape_cells(outcome: Json) -> tuple[str, str]:
+    """On how many tables of a shape without structure it holds, and how often the interval covers with it."""
+    return f"{outcome['holds']}/{outcome['tables']}", _covers(outcome["coverage"], outcome["limits"])
+
+
+def _covers(coverage: Json, limits: Sequence[float]) -> str:
+    if (share := coverage["share"]) is None:
+        return str(coverage["reason"])
+    low, high = limits
+    return f"{100 * share:.1f}%" + (" wide" if share > high else " low" if share < low else "")
 
 
 def _counts(document: Json) -> str:
@@ -103,7 +116,12 @@ def markdown(document: Json, version: str) -> str:
 
 def _table_row(row: Json, document: Json) -> str:
     cells = _cells(row, document) or (f"not simulated: {row['reason']}", "", "", "")
-    return f"| `{safe(row['property'], 60)}` | " + " | ".join(map(_inert, (*cells, _verdict(row)[0]))) + " |"
+    line = f"| `{safe(row['property'], 60)}` | " + " | ".join(map(_inert, (*cells, _verdict(row)[0]))) + " |"
+    shapes = [
+        f"| {_inert(shape)} | " + " | ".join(map(_inert, (*_shape_cells(outcome), "", ""))) + " | |"
+        for shape, outcome in row["shapes"].items()
+    ]
+    return "\n".join([line, *shapes])
 
 
 def _inert(text: str) -> str:

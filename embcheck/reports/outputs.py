@@ -11,6 +11,7 @@ from embcheck.errors import EmbcheckError
 from embcheck.reports import html, json_file
 from embcheck.reports import summary as summaries
 from embcheck.reports.text import safe
+from embcheck.reports.wording import urgency
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from embcheck.checks.record import Report
 
 _WIDTH = 400
+_STEP_BYTES = 2**20  # of a step's summaries: GitHub shows nothing at all of more
+_STEP_ERRORS = 10  # that GitHub shows of a step
 
 
 def check(*, json: Path | None = None, summary: Path | None = None, page: Path | None = None) -> None:
@@ -41,7 +44,10 @@ def deliver(report: Report, *, json: Path | None = None, summary: Path | None = 
     if (job := os.environ.get("GITHUB_STEP_SUMMARY")) and report.models:
         try:
             with Path(job).open("a", encoding="utf-8", newline="\n") as file:
-                file.write(summaries.markdown(report) + "\n")
+                room = _STEP_BYTES - os.fstat(file.fileno()).st_size - 1
+                text = summaries.markdown(report, most=room)
+                if len(text.encode()) <= room:  # else the step's earlier summaries would be lost with this one
+                    file.write(text + "\n")
         except OSError as error:
             raise EmbcheckError(f"can't append to GITHUB_STEP_SUMMARY {job!r}: {error.strerror or error}") from error
     if errors:
@@ -55,16 +61,21 @@ def annotate(report: Report) -> None:
 
 
 def workflow_commands(report: Report) -> Iterator[str]:
-    """An ``::error`` line for each check that fails; none anywhere else than in GitHub Actions."""
+    """An ``::error`` line for each of the worst checks that fail and a ``::warning`` for the others, in GitHub."""
     if os.environ.get("GITHUB_ACTIONS", "").lower() != "true":
         return
-    for model in report.models:
-        for result in model.results:
-            if not result.passes:
-                title = _escaped(safe(f"{result.label} on {model.alias}", _WIDTH))
-                title = title.replace(":", "%3A").replace(",", "%2C")
-                said = "; ".join(part for part in (summaries.statistics_line(result), summaries.why(result)) if part)
-                yield f"::error title={title}::{_escaped(safe(said, _WIDTH))}"
+    failing = [(model.alias, result) for model in report.models for result in model.results if not result.passes]
+    failing.sort(key=lambda pair: urgency(pair[1]))
+    for alias, result in failing[:_STEP_ERRORS]:
+        said = "; ".join(part for part in (summaries.statistics_line(result), summaries.why(result)) if part)
+        yield _command("error", f"{result.label} on {alias}", said)
+    if rest := [f"{result.label} on {alias}" for alias, result in failing[_STEP_ERRORS:]]:
+        yield _command("warning", f"{len(rest)} more checks failed", ", ".join(rest))
+
+
+def _command(name: str, title: str, said: str) -> str:
+    shown = _escaped(safe(title, _WIDTH)).replace(":", "%3A").replace(",", "%2C")
+    return f"::{name} title={shown}::{_escaped(safe(said, _WIDTH))}"
 
 
 def _escaped(text: str) -> str:

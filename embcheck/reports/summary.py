@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from embcheck import files
 from embcheck.reports import published
 from embcheck.reports.text import number, safe
-from embcheck.reports.wording import bound_text, change_text, counts
+from embcheck.reports.wording import bound_text, change_text, counts, urgency
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 _TOKEN = 24
 _MOVED = 5
+_ROOM = 1_000  # bytes of the lines at the top
 
 
 def write(report: Report, path: Path) -> None:
@@ -24,24 +27,54 @@ def write(report: Report, path: Path) -> None:
     files.write(path, markdown(report))
 
 
-def markdown(report: Report) -> str:
-    """The summary of a report."""
-    results = report.results
+def markdown(report: Report, *, most: int | None = None) -> str:
+    """The summary of a report; where it has more than ``most`` bytes, that of its most urgent checks, and how many."""
+    whole = _document(report, report.models)
+    if most is None or len(whole.encode()) <= most:
+        return whole
+    return _document(report, _most_urgent(report.models, most - _ROOM))
+
+
+def _document(report: Report, models: Sequence[ModelRecord]) -> str:
+    """What is said of a report, with the results of these models only."""
+    results, shown = report.results, [result for model in models for result in model.results]
     failed = sum(not result.passes for result in results)
     verdict = f"{failed} of {len(results)} checks failed" if failed else f"all {len(results)} checks pass"
     parts = [f"### embcheck: {verdict}", counts(results).text]
-    for model in report.models:
-        parts += _model(model)
+    if left := len(results) - len(shown):
+        failing = failed - sum(not result.passes for result in shown)
+        parts.append(
+            f"**{left} checks are left out here, {failing} of them failed**, the least urgent: GitHub shows 1 MiB a "
+            "step. All are in what `--summary PATH`, `--json PATH` and `--html PATH` write."
+        )
+    for model in models:
+        parts += [_heading(model), *_checks(model)]
     return "\n\n".join(parts) + "\n"
 
 
-def _model(model: ModelRecord) -> Iterator[str]:
+def _most_urgent(models: Sequence[ModelRecord], room: int) -> Sequence[ModelRecord]:
+    """The models with as many of their results, the most urgent of all first, as take no more bytes than there are."""
+    results = [(model, result) for model in models for result in model.results]
+    kept: dict[str, list[ResultRecord]] = {}
+    for model, result in sorted(results, key=lambda pair: urgency(pair[1])):
+        room -= len("".join(_checks(structs.replace(model, results=(result,)))).encode())
+        room -= 0 if model.alias in kept else len(_heading(model).encode()) + 4
+        if room < 0:
+            break
+        kept.setdefault(model.alias, []).append(result)
+    fitting = [structs.replace(model, results=tuple(kept.get(model.alias, ()))) for model in models]
+    return [model for model in fitting if model.results]
+
+
+def _heading(model: ModelRecord) -> str:
     shape = "not loaded" if model.shape is None else "{} x {} {}".format(*model.shape, _inert(str(model.dtype)))
-    yield f"**{_inert(model.alias)}** ({_code(model.spec)}, {shape})"
+    unused = f"\n\nUnused baseline entries: {', '.join(map(_code, model.unused))}" if model.unused else ""
+    return f"**{_inert(model.alias)}** ({_code(model.spec)}, {shape}){unused}"
+
+
+def _checks(model: ModelRecord) -> Iterator[str]:
     if bad := [result for result in model.results if not result.passes]:
         yield _table(bad)
-    if model.unused:
-        yield f"Unused baseline entries: {', '.join(map(_code, model.unused))}"
     if good := [result for result in model.results if result.passes]:
         yield f"<details><summary>{len(good)} passing</summary>\n\n{_table(good)}\n\n</details>"
     for result in model.results:

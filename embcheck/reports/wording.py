@@ -53,6 +53,15 @@ def is_known_exception(result: ResultRecord) -> bool:
     return not result.expected and result.passes
 
 
+def urgency(result: ResultRecord) -> int:
+    """Where a check stands among others: refuted and regressed first, then errors, what else fails, and what passes."""
+    if result.passes:
+        return 4 if result.verdict == "holds" else 3
+    if result.verdict == "refuted" or (result.change and result.change.state == "regressed"):
+        return 0
+    return 1 if result.verdict == "error" else 2
+
+
 def bound_text(claim: ClaimOutcome) -> str:
     """A claim's bound in words."""
     stated = ends([claim])

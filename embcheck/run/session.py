@@ -310,7 +310,7 @@ def prepare(config: Config, specs: Sequence[ModelSpec]) -> list[str]:
 def all_checks(config: Config, specs: Sequence[ModelSpec] = ()) -> list[Check]:
     """Every check that can be found, whatever is selected, and with whichever model second in a pair."""
     aliases = dict.fromkeys([*config.known_aliases(), *(spec.alias for spec in specs)])
-    return checks_of(collect.functions(config.properties), aliases)
+    return checks_of(collect.functions(config.properties, [*config.models, *specs]), aliases)
 
 
 def check_names(config: Config, checks: Iterable[Check]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from embcheck.checks.evaluate import evaluate
 from embcheck.claims import Verdict
 from embcheck.errors import EmbcheckError
 from embcheck.progress import track
-from embcheck.selftest.plants import ROWS, WIDTH, plant_of, stage_of
+from embcheck.selftest.plants import ROWS, SHAPES, WIDTH, plant_of, shaped, stage_of
 from embcheck.settings import Settings
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ PROBES, DRAWS = 100, 99  # on noise: intervals are sampled ones, and p <= 0.01 i
 REDRAWN = 50  # probes of each redraw
 PER_PLANTED = 4  # tables of noise to one of planted structure
 _PATIENCE = 5  # skipped tables before it is taken that all are
-_NOISE, _PLANTED, _REDRAWN, _TIES = range(4)  # seeds of each simulation are its own
+_NOISE, _PLANTED, _REDRAWN, _TIES, _SHAPED = range(5)  # seeds of each simulation are its own
 FALSE_PASSES, MISSES = 0.05, 0.01
 COVERED, LOW, HIGH = 0.95, 0.92, 0.98
 KS, POWER = 0.001, 0.8
@@ -43,11 +43,20 @@ KS, POWER = 0.001, 0.8
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much is simulated: tables of noise for each check, redraws for each property."""
+    """How much is simulated: tables of noise for each check, redraws for each property.
+
+    ``shapes`` are measured too where it says so, on a tenth of the redraws and tables, 20 at least.
+    """
 
     tables: int = 200
     redraws: int = 2_000
     seed: int = 0
+    shapes: bool = False
+
+    @property
+    def tenth(self) -> Plan:
+        """A tenth of it."""
+        return replace(self, tables=max(20, self.tables // 10), redraws=max(20, self.redraws // 10))
 
 
 def examine(checks: Sequence[Check], plan: Plan) -> dict[str, Any]:
@@ -89,6 +98,7 @@ def _row(cases: list[Check], plan: Plan) -> dict[str, Any]:
         "cases": [],
         "uniform": None,
         "coverage": _no_coverage("not simulated"),
+        "shapes": {},
         "reason": _unfit(cases[0]),
     }
     if row["reason"] is None:
@@ -96,6 +106,7 @@ def _row(cases: list[Check], plan: Plan) -> dict[str, Any]:
             row["cases"] = [_simulate(check, plan) for check in cases]
             measured = [i for i, case in enumerate(row["cases"]) if case["noise"]["reason"] is None]
             row["coverage"] = _coverage(cases[measured[0]], plan) if measured else row["coverage"]
+            row["shapes"] = _shapes(cases[measured[0]], plan.tenth) if measured and plan.shapes else {}
         except EmbcheckError as error:
             return row | {"reason": f"can't be run: {error}", "faults": [str(error)], "calibrated": False}
     if row["cases"] and all(case["noise"]["reason"] for case in row["cases"]):
@@ -170,10 +181,16 @@ def _on_planted(check: Check, stage: Stage, plan: Plan) -> dict[str, Any]:
     return {"tables": tables, "found": seen, "reason": None}
 
 
-def _structured(check: Check, stage: Stage, plan: Plan, *seed: int) -> EmbeddingTable:
+def _structured(check: Check, stage: Stage, plan: Plan, *seed: int, shape: str = "") -> EmbeddingTable:
     """Fresh noise, with what is planted in it, the same for every seed; noise alone where nothing is."""
-    table, plant = stage.noise(plan.seed, *seed), plant_of(check, stage.measure)
-    return table if plant is None else plant(table, check.params, np.random.default_rng(plan.seed))
+    plant = plant_of(check, stage.measure)
+
+    def planted(table: EmbeddingTable) -> EmbeddingTable:
+        return table if plant is None else plant(table, check.params, np.random.default_rng(plan.seed))
+
+    noise = stage.noise(plan.seed, *seed)
+    rng = np.random.default_rng([plan.seed, *seed, _SHAPED])
+    return shaped(shape, noise, planted, rng) if shape else planted(noise)
 
 
 # --- coverage -------------------------------------------------------------------------------------------------------
@@ -183,21 +200,21 @@ def _no_coverage(reason: str) -> dict[str, Any]:
     return {"share": None, "redraws": 0, "target": None, "name": None, "reason": reason}
 
 
-def _coverage(check: Check, plan: Plan) -> dict[str, Any]:
+def _coverage(check: Check, plan: Plan, shape: str = "") -> dict[str, Any]:
     """How often the interval covers, units redrawn from a known population.
 
     Where a measure can measure all units, the population is one table, and the interval must cover its exact value.
     Elsewhere each redraw is a table of its own with the same structure, and the interval must cover the mean of all.
     """
     stage = stage_of(check)
-    first, second = (_measure(check, _structured(check, stage, plan, _REDRAWN, 0), seed) for seed in (0, 1))
+    first, second = (_measure(check, _structured(check, stage, plan, _REDRAWN, 0, shape=shape), i) for i in (0, 1))
     if first is None or second is None:
         return _no_coverage("not measured")
     if first.is_exact:
         return _no_coverage("exact")
     if first.low == first.high:
         return _no_coverage("no interval")
-    ends, targets, target = _probes_redrawn(check, stage, plan) or _tables_redrawn(check, stage, plan)
+    ends, targets, target = _probes_redrawn(check, stage, plan, shape) or _tables_redrawn(check, stage, plan, shape)
     if not len(ends):
         return _no_coverage("not measured")
     share = float(((ends[:, 0] <= targets) & (targets <= ends[:, 1])).mean())
@@ -207,9 +224,9 @@ def _coverage(check: Check, plan: Plan) -> dict[str, Any]:
 _Redraws = tuple["Floats", "Floats", str]
 
 
-def _probes_redrawn(check: Check, stage: Stage, plan: Plan) -> _Redraws | None:
+def _probes_redrawn(check: Check, stage: Stage, plan: Plan, shape: str) -> _Redraws | None:
     """Intervals from 50 probes of one table, and the exact value; none where there is no such value."""
-    table = _structured(check, stage, plan, _REDRAWN, 0)
+    table = _structured(check, stage, plan, _REDRAWN, 0, shape=shape)
     wholes = [_exact(check, table, seed) for seed in (0, 1)]
     if wholes[0] is None or wholes[1] is None:
         return None
@@ -223,13 +240,31 @@ def _probes_redrawn(check: Check, stage: Stage, plan: Plan) -> _Redraws | None:
     return np.array(ends), np.array(targets), "the exact value"
 
 
-def _tables_redrawn(check: Check, stage: Stage, plan: Plan) -> _Redraws:
+def _tables_redrawn(check: Check, stage: Stage, plan: Plan, shape: str) -> _Redraws:
     """Intervals on tables of their own, and the mean of all values."""
-    tables = (_structured(check, stage, plan, _REDRAWN, i) for i in range(plan.redraws))
+    tables = (_structured(check, stage, plan, _REDRAWN, i, shape=shape) for i in range(plan.redraws))
     estimates = (_measure(check, table, plan.seed + i) for i, table in enumerate(tables))
     kept = [estimate for estimate in estimates if estimate is not None]
     ends = np.array([(estimate.low, estimate.high) for estimate in kept])
     return ends, np.full(len(kept), np.mean([estimate.value for estimate in kept])), "the mean of all redraws"
+
+
+def _shapes(check: Check, plan: Plan) -> dict[str, Any]:
+    """For each shape of a table: on how many without structure it holds, and how often the interval covers with it.
+
+    What a shape is may itself be what a property looks for, as a common mean is, so neither is a fault.
+    """
+    stage, shapes = stage_of(check), {}
+    for shape in SHAPES:
+        holds = 0
+        for i in range(plan.tables):
+            rng = np.random.default_rng([plan.seed, i, _SHAPED])
+            table = shaped(shape, stage.noise(plan.seed, _SHAPED, i), lambda noise: noise, rng)
+            settings = Settings(seed=plan.seed + i, probes=PROBES, draws=DRAWS, details=False)
+            holds += evaluate(check, table, settings).verdict is Verdict.HOLDS
+        limits, coverage = list(coverage_limits(plan.redraws)), _coverage(check, plan, shape)
+        shapes[shape] = {"tables": plan.tables, "holds": holds, "coverage": coverage, "limits": limits}
+    return shapes
 
 
 def _measure(check: Check, table: EmbeddingTable, seed: int) -> Estimate | None:

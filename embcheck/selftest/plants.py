@@ -32,10 +32,12 @@ if TYPE_CHECKING:
     from embcheck.stats import Ints
 
     Plant = Callable[[EmbeddingTable, Mapping[str, Any], np.random.Generator], EmbeddingTable]
+    Floats32 = NDArray[np.float32]
 
-__all__ = ["PLANTED", "ROWS", "WIDTH", "Stage", "plant_of", "stage_of"]
+__all__ = ["PLANTED", "ROWS", "SHAPES", "WIDTH", "Stage", "plant_of", "shaped", "stage_of"]
 
 ROWS, WIDTH = 1_500, 32
+SHAPES = ("heterogeneous", "heavy lengths", "clustered", "shifted")
 BYTES = tuple(f"<0x{byte:02X}>" for byte in range(0x80, 0xA0))
 CONTROLS = tuple(map(chr, range(0x01, 0x20)))
 _ROUNDS = 20  # of asking: a check may ask for the next words only once it has found the first
@@ -66,6 +68,40 @@ class Stage:
         """Independent standard normal vectors of their own for each seed."""
         vectors = np.random.default_rng(seed).standard_normal(tuple(self.table.vectors.shape), dtype=np.float32)
         return self.table.with_vectors(torch.from_numpy(vectors))
+
+
+def _clustered(vectors: Floats32, rng: np.random.Generator) -> Floats32:
+    """Rows in clusters of five, drawn at random, that share half of their variance."""
+    centres = rng.standard_normal((len(vectors) // 5, vectors.shape[1]), dtype=np.float32)
+    return np.asarray((vectors + centres[rng.integers(0, len(centres), len(vectors))]) / np.float32(np.sqrt(2)))
+
+
+def _heavy_lengths(vectors: Floats32, rng: np.random.Generator) -> Floats32:
+    """Lengths differ by lognormal factors, of a standard deviation of one."""
+    return np.asarray(vectors * np.exp(rng.standard_normal((len(vectors), 1), dtype=np.float32)))
+
+
+def _with_a_mean(vectors: Floats32, rng: np.random.Generator) -> Floats32:
+    """All rows share a direction, half as long as a row of noise; the same in every table."""
+    return np.asarray(vectors + np.float32(0.5))
+
+
+def shaped(
+    name: str, noise: EmbeddingTable, structure: Callable[[EmbeddingTable], EmbeddingTable], rng: np.random.Generator
+) -> EmbeddingTable:
+    """A table with structure planted in noise, one of ``SHAPES``; ``rng`` is each table's own.
+
+    Rows of clusters are made before the structure is planted, lengths and the mean after it; in a heterogeneous table
+    half of the rows keep their noise, drawn at random, so that half of the words carry the structure.
+    """
+    if name == "clustered":
+        return structure(noise.with_vectors(torch.from_numpy(_clustered(noise.vectors.numpy(), rng))))
+    vectors = structure(noise).vectors.numpy()
+    if name == "heterogeneous":
+        vectors = np.where(rng.random((len(vectors), 1)) < 0.5, vectors, noise.vectors.numpy())
+    else:
+        vectors = {"heavy lengths": _heavy_lengths, "shifted": _with_a_mean}[name](vectors, rng)
+    return noise.with_vectors(torch.from_numpy(vectors))
 
 
 def stage_of(check: Check, *, rows: int = ROWS, width: int = WIDTH) -> Stage:

@@ -10,6 +10,7 @@ import re
 import reprlib
 import shutil
 import stat
+import time
 import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
@@ -34,6 +35,8 @@ _LARGEST_JSON = 512 * 2**20
 _MOST_DIGITS = 300  # no double holds more
 _PASSWORD = re.compile(r"//[^/\s]*@")
 _SMALL = 4 * 2**20
+_YOUNG_SECONDS = 3_600
+_WINDOW = 2**18  # that small reads are cut out of
 _BARE_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 
 
@@ -202,42 +205,75 @@ def refuse_changed() -> None:
     One that another file has taken the place of is whole: what is mapped is still the old one.
     """
     for mapping in tuple(_mapped):
-        before = mapping.before
         try:
             now = mapping.path.stat()
         except OSError:
             continue
-        if now.st_ino == before.st_ino and (now.st_size, now.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
-            raise SourceError(f"{mapping.path} changed while it was being read; run again once it is written")
+        if now.st_ino == mapping.before.st_ino and _is_other(now, mapping.before):
+            raise _changed_error(mapping.path)
+
+
+def _is_other(now: os.stat_result, before: os.stat_result) -> bool:
+    """Whether a file is another one, or was written to."""
+    return any(getattr(now, key) != getattr(before, key) for key in ("st_ino", "st_size", "st_mtime_ns"))
+
+
+def _changed_error(path: Path) -> SourceError:
+    return SourceError(f"{path} changed while it was being read; run again once it is written")
 
 
 class LocalBytes:
-    """A file on disk. A small one is read; others are mapped copy-on-write, so that only what is read is loaded."""
+    """A file on disk. Of one that is small, or was written of late, what is asked for is copied; others are mapped.
 
-    def __init__(self, path: Path) -> None:
+    Mapping loads only what is used, but where a mapped file is cut short, the system ends the process that reads it.
+    That befalls what somebody still writes, so that is copied, and so are not files that are ``final``, as caches are.
+    """
+
+    def __init__(self, path: Path, *, final: bool = False) -> None:
         self.name = str(path)
+        self._path = path
+        self._view: memoryview | None = None
+        self._window = 0, memoryview(b"")
         try:
             _require_regular(path)
             with path.open("rb") as file:
-                about = os.fstat(file.fileno())
-                if about.st_size <= _SMALL:
-                    content: bytearray | _Mapping = bytearray(file.read())
-                else:
-                    content = _Mapping(file.fileno(), 0, access=mmap.ACCESS_COPY)
-                    content.path, content.before = path, about
-                    _mapped.add(content)
-                self.size = len(content)
-                self._view = memoryview(content)
+                self._before = os.fstat(file.fileno())
+                self.size = self._before.st_size
+                if self.size > _SMALL and (final or time.time() - self._before.st_mtime > _YOUNG_SECONDS):
+                    mapping = _Mapping(file.fileno(), 0, access=mmap.ACCESS_COPY)
+                    mapping.path, mapping.before = path, self._before
+                    _mapped.add(mapping)
+                    self._view, self.size = memoryview(mapping), len(mapping)
         except OSError as error:
             raise SourceError(f"cannot read {path}: {one_line(error)}") from None
 
     def read(self, start: int, length: int) -> memoryview:
-        """Exactly ``length`` bytes from ``start``, without a copy."""
+        """Exactly ``length`` bytes from ``start``, without a copy where the file is mapped."""
         if start < 0 or length < 0 or start + length > self.size:
             raise SourceError(
                 f"{self.name} is truncated: it has {self.size} bytes, {start + length} are needed; get it again"
             )
-        return self._view[start : start + length]
+        if self._view is not None:
+            return self._view[start : start + length]
+        if length > _WINDOW:
+            return self._copy(start, length)
+        first, window = self._window
+        if not first <= start <= start + length <= first + len(window):
+            self._window = first, window = start, self._copy(start, min(_WINDOW, self.size - start))
+        return window[start - first :][:length]
+
+    def _copy(self, start: int, length: int) -> memoryview:
+        content = bytearray(length)
+        try:
+            with self._path.open("rb") as file:
+                file.seek(start)
+                count = file.readinto(content)
+                now = os.fstat(file.fileno())
+        except OSError as error:
+            raise SourceError(f"cannot read {self.name}: {one_line(error)}") from None
+        if count < length or _is_other(now, self._before):
+            raise _changed_error(self._path)
+        return memoryview(content)
 
 
 class Folder(Protocol):

@@ -258,7 +258,7 @@ class Monitor:
             if not Path(path).is_file():
                 return 0
             try:
-                self.load_state_dict(json.loads(Path(path).read_text(encoding="utf-8")))
+                self.load_state_dict(json.loads(files.read(Path(path))))
             except (OSError, ValueError, KeyError, TypeError, AttributeError, MsgspecError) as error:
                 raise UsageError(f"{str(path)!r} is no state of a monitor: {error}") from error
             last = self.observations[-1:]

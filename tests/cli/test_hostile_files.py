@@ -245,3 +245,12 @@ def test_a_report_that_cannot_be_written_is_shown(embcheck, project):
     assert "out.json" in found.err
     assert "1 hold" in found.out
     assert (project / "out.md").is_file()
+
+
+@pytest.mark.parametrize("folder", ["a\0b", "\ud800", "x" * 300, "a\n::error::b"])
+def test_a_module_in_a_folder_that_no_system_has_is_one_line(embcheck, project, folder):
+    """A module list that names what can be no folder is refused in one line."""
+    module = {"idx": 0, "name": "0", "path": folder, "type": "sentence_transformers.models.Transformer"}
+    (project / "st").mkdir()
+    (project / "st" / "modules.json").write_text(json.dumps([module]))
+    assert says_one_line(embcheck("inspect", "st:./st"))

@@ -8,6 +8,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from embcheck import api
+from embcheck.errors import UsageError
+
 NOISE = "random:300x16"
 EVIL = "from pathlib import Path\nPath('ran').touch()\nimport embcheck\n"
 
@@ -40,8 +43,42 @@ def test_configuration_of_a_model_is_not_obeyed(embcheck, model):
     assert "pyproject.toml lies beside a model's weights" in found.err
 
 
+@pytest.mark.parametrize("named", [".", "..", "st:.", "hidden:.@layer=0", "m=./../{name}"])
+def test_what_lies_in_the_model_that_is_checked_does_not_run(embcheck, project, named):
+    """Whatever a folder hides, nothing in it runs or is obeyed where it is itself the model that is named."""
+    (project / "properties" / "toys.py").unlink()
+    (project / "properties" / "evil.py").write_text(EVIL)
+    spec = named.format(name=project.name)
+    found = embcheck("check", spec)
+    assert (found.code, (project / "ran").exists()) == (4, False)
+    (project / "properties" / "evil.py").unlink()
+    (project / "pyproject.toml").write_text('[tool.embcheck]\njson = "out.json"\n')
+    assert "configures nothing" in embcheck("check", spec).err
+
+
+@pytest.mark.parametrize("weights", ["model.safetensors", "m.gguf"])
+@pytest.mark.parametrize("description", ["config.json", "tokenizer.json", "params.json", "modules.json"])
+def test_weights_beside_any_description_are_a_model(embcheck, project, weights, description):
+    """A folder of weights and of a config, a tokenizer or modules is a model's, whichever of them is there."""
+    (project / weights).touch()
+    (project / description).write_text("{}")
+    (project / "properties" / "evil.py").write_text(EVIL)
+    assert embcheck("list").code == 4
+    assert not (project / "ran").exists()
+
+
+def test_the_python_api_runs_nothing_of_a_model(model):
+    """`embcheck.check` in a model's folder runs none of its property files."""
+    (model / "properties" / "evil.py").write_text(EVIL)
+    (model / "config.json").unlink()
+    with pytest.raises(UsageError, match="lies beside a model's weights"):
+        api.check(".")
+    assert not (model / "ran").exists()
+
+
 def test_a_project_beside_models_is_one(embcheck, project):
-    """Files of vectors and checkpoints in folders below leave a project what it is."""
+    """Files of vectors and checkpoints in folders below leave a project what it is, a config.json of its own too."""
+    (project / "config.json").write_text("{}")
     (project / "model").mkdir()
     save_file({"wte.weight": torch.ones(4, 2)}, project / "model" / "model.safetensors")
     (project / "model" / "config.json").write_text("{}")

@@ -33,7 +33,7 @@ def main(folder: str, kind: str, count: int, seed: int) -> list[tuple[str, objec
         rng = np.random.default_rng([zlib.crc32(kind.encode()), seed, number])
         Path(path).write_bytes(files.mutate(content, rng))
         faulthandler.dump_traceback_later(_HUNG, exit=True)
-        found.append((*files.outcome(path, spec, before), number))
+        found.append((*files.outcome(kind, path, spec, before), number))
         faulthandler.cancel_dump_traceback_later()
     return found
 

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import reference
 import torch
 
 from embcheck import sources
@@ -153,8 +154,8 @@ def mutate(content: bytes, rng: np.random.Generator) -> bytes:
     return bytes(data)
 
 
-def outcome(path: str, spec: str, whole: object) -> tuple[str, object]:
-    """What loading comes to: ``same``, ``another``, ``error``, or ``internal`` with what is wrong with it."""
+def outcome(kind: str, path: str, spec: str, whole: object) -> tuple[str, object]:
+    """What loading comes to: ``same``, ``another`` beside the library's, ``error``, ``internal`` with what is wrong."""
     began = time.monotonic()
     try:
         loaded = _loaded(path, spec)
@@ -166,7 +167,7 @@ def outcome(path: str, spec: str, whole: object) -> tuple[str, object]:
     except Exception as error:  # noqa: BLE001 - what it is about
         told = ("internal", f"{type(error).__name__}: {str(error)[:300]}")
     else:
-        told = ("same", None) if loaded == whole else ("another", None)
+        told = ("same", None) if loaded == whole else ("another", _beside_library(kind, path, spec))
     if (seconds := time.monotonic() - began) > SECONDS:
         return "internal", f"{seconds:.1f} s, then {told[0]}"
     return told
@@ -183,6 +184,13 @@ def _loaded(path: str, spec: str) -> object:
     table = sources.load(parsed, device="cpu")
     table.excluded()
     return table.vectors.double().numpy().tobytes(), tuple(table.tokens[:64]), bytes(table.status), len(table.tokens)
+
+
+def _beside_library(kind: str, path: str, spec: str) -> str:
+    """What the format's own library makes of the same file."""
+    if spec in {"baseline:", "report:"}:
+        return "no library"
+    return reference.compared(kind, path, sources.load(parse(spec), device="cpu"))
 
 
 def whole(path: str, spec: str) -> object:

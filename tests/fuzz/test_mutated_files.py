@@ -1,4 +1,7 @@
-"""Mutated files of every kind end in a table or in one line: no traceback, no hang, no blow-up of memory, no code."""
+"""Mutated files of every kind end in a table, which the format's own library reads too, or in one line.
+
+No traceback, no hang, no blow-up of memory, no code.
+"""
 
 from __future__ import annotations
 
@@ -37,6 +40,17 @@ def check(found, count):
     counts = Counter(entry[0] for entry in found)
     assert sum(counts.values()) == count
     assert not [entry for entry in found if entry[0] == "internal"]
+    assert not [entry for entry in found if entry[0] == "another" and not _is_right(entry[1])]
+
+
+def _is_right(told):
+    """Whether what is read is what the format's library reads, if there is one.
+
+    Two are read that gensim fails at: it takes the lack of an attribute that nothing here needs for an old file, and no
+    word with a space in it, as GloVe's own files have.
+    """
+    gensims = ("'NoneType' object has no attribute 'keys'", "could not convert string to float")
+    return told in {"equal", "no library"} or (told.startswith("refused") and any(why in told for why in gensims))
 
 
 @pytest.mark.parametrize("kind", KINDS)

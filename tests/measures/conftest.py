@@ -38,3 +38,13 @@ def made_categories(words):
         return table, lexicons.Categories("made up", "", groups)
 
     return build
+
+
+@pytest.fixture
+def wilson():
+    """``wilson(share, n, t)``: the two shares that lie t of their own standard errors from the one seen."""
+
+    def ends(share, n, t):
+        return sorted(np.roots([1 + t**2 / n, -(2 * share + t**2 / n), share**2]).real)
+
+    return ends

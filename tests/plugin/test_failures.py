@@ -107,3 +107,62 @@ def test_skip_is_located_at_the_property(alone, toys, model):
     """A skip is reported at the property's own line."""
     result = alone(model, "-rs", "--embcheck-property=unmeasurable", PROPERTIES)
     result.stdout.fnmatch_lines(["SKIPPED [[]1] properties/toys.py:18: the table has no such words"])
+
+
+EVIL = "x\n::warning::evil\x1b[31m\u202e\x85"
+HOSTILE = f'''
+import pytest
+from embcheck import Estimate, above, claim
+
+EVIL = {EVIL!r}
+
+@claim(above(5))
+def refuted(table):
+    """Never holds."""
+    worst = [{{"token": EVIL, "id": 1, "value": 0.5, EVIL: EVIL}}]
+    return Estimate.from_units([1.0, 2.0, 3.0], unit=EVIL, name=EVIL, counterexamples=worst)
+
+@claim(above(0))
+def raises(table):
+    """It raises."""
+    raise ValueError(EVIL)
+
+@claim(above(0))
+def chained(table):
+    """It raises while it handles another."""
+    try:
+        raise KeyError(EVIL)
+    except KeyError as error:
+        raise RuntimeError(EVIL) from error
+
+@claim(above(0))
+def skips(table):
+    """It skips by itself."""
+    pytest.skip(EVIL)
+
+@claim(above(0), word=[EVIL])
+def named(table, word):
+    """Its parameter is hostile."""
+    return Estimate.exact(-1.0)
+
+def test_plain(embcheck_table):
+    assert embcheck_table.tokens == [EVIL], EVIL.encode()
+'''
+
+
+@pytest.mark.parametrize(
+    "more", [("-v",), ("-rA", "--tb=long", "--showlocals"), ("--tb=short", "-q"), ("-rA", "--embcheck-show=all")]
+)
+@pytest.mark.parametrize("in_ci", [False, True])
+def test_what_is_printed_is_inert(alone, model, write, monkeypatch, more, in_ci):
+    """Tokens, units, aliases and messages that hold control characters, direction marks or commands act on nothing."""
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    if in_ci:
+        monkeypatch.setenv("CI", "true")
+    write("properties/p.py", HOSTILE)
+    result = alone(model, *more, "properties")
+    text = str(result.stdout) + str(result.stderr)
+    assert result.ret == 1
+    assert not {"\x1b", "\u202e", "\x85"} & set(text)
+    commands = [line.strip() for line in text.splitlines() if line.strip().startswith("::")]
+    assert not [line for line in commands if not line.startswith("::error title=")]

@@ -11,7 +11,7 @@ from embcheck import Estimate, NotMeasurable, above, beats, below, claim, lexico
 from embcheck.checks.evaluate import checks_of
 from embcheck.selftest import Plan, Stage, examine, stage_of
 from embcheck.selftest.examine import coverage_limits, most_passes
-from embcheck.selftest.plants import plant_of
+from embcheck.selftest.plants import SHAPES, plant_of, shaped
 
 PLAN = Plan(tables=20, redraws=100)
 PAIRS = (("tall", "taller"), ("warm", "warmer"), ("slow", "slower"), ("soft", "softer"), ("dark", "darker"))
@@ -233,6 +233,27 @@ def test_tables_have_the_words_that_a_check_asks_for():
     tokens = set(stage.table.tokens)
     assert {"zebra", "yellow", "xylophone", *(word for pair in PAIRS for word in pair)} <= tokens
     assert len(tokens) == len(stage.table.tokens) == 1_500
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_shapes_are_what_they_are_called(shape):
+    """Half of the rows keep noise; lengths are lognormal; clusters share half their variance; a mean is common."""
+    table = stage_of(checks_of([entries_are_positive])[0]).noise(0, 1)
+    marked = shaped(shape, table, lambda noise: noise.with_vectors(noise.vectors + 10), np.random.default_rng(3))
+    before, after = table.vectors.double().numpy(), marked.vectors.double().numpy()
+    if shape == "heterogeneous":
+        kept = (after == before).all(1)
+        assert kept.mean() == pytest.approx(0.5, abs=0.05)
+        np.testing.assert_array_equal(after[~kept], (table.vectors + 10).double().numpy()[~kept])
+    elif shape == "heavy lengths":
+        factor = np.log(np.linalg.norm(after, axis=1) / np.linalg.norm((table.vectors + 10).double().numpy(), axis=1))
+        assert (factor.mean(), factor.std()) == pytest.approx((0, 1), abs=0.1)
+    elif shape == "clustered":
+        near = np.sort(np.corrcoef(after - 10), axis=1)[:, -2]
+        assert (after - 10).std() == pytest.approx(1, abs=0.03)
+        assert 0.5 < np.median(near) < 0.9
+    else:
+        assert (after - before).mean() == pytest.approx(10.5, abs=1e-4)
 
 
 def test_noise_is_of_its_own_seed():

@@ -101,6 +101,24 @@ def test_json_and_markdown_hold_what_is_shown(selftest, tmp_path):
     assert page == calibration.markdown(document, "0.1.0")
 
 
+def test_shapes_are_rows_of_their_own_and_no_fault(selftest, tmp_path):
+    """With --shapes each of four shapes has a row in the table, the page and the JSON; what it covers is no fault."""
+    code, out, _ = selftest("--property", "sure*", "--shapes", "--json", "o.json", "--markdown", "o.md")
+    (row,) = json.loads((tmp_path / "o.json").read_text())["properties"]
+    assert (code, len(row["faults"])) == (1, 1)
+    assert set(row["shapes"]) == {"heterogeneous", "heavy lengths", "clustered", "shifted"}
+    assert row["shapes"]["shifted"]["tables"] == 20
+    assert row["shapes"]["shifted"]["holds"] > 10
+    assert row["shapes"]["clustered"]["coverage"]["share"] < row["shapes"]["clustered"]["limits"][0]
+    assert re.search(r"^  clustered +\d+/20 +\d+\.\d% low$", out, re.MULTILINE)
+    rows = [
+        line
+        for line in (tmp_path / "o.md").read_text().splitlines()
+        if re.match(r"\| (heavy|shifted|clust|heter)", line)
+    ]
+    assert [line.count("|") for line in rows] == [7, 7, 7, 7]
+
+
 def test_one_seed_one_document(selftest, tmp_path):
     """The same seed writes the same bytes, another seed others."""
     for name, seed in (("a", "1"), ("b", "1"), ("c", "2")):

@@ -11,7 +11,7 @@ from embcheck.measures.kernels import all_pairs
 from embcheck.measures.pairs import analogy_gain, offset_consistency
 from embcheck.measures.resolve import forms_of
 from embcheck.stats.betting import betting_interval
-from embcheck.stats.intervals import jackknife_interval
+from embcheck.stats.intervals import jackknife_interval, square_jackknife_interval
 
 pytestmark = pytest.mark.slow
 REDRAWS = 2_000
@@ -98,7 +98,7 @@ def test_plural_intervals_cover_when_pairs_are_redrawn(real, pairs):
     covered = 0
     for _ in range(REDRAWS):
         drawn = around(steps[rng.integers(0, len(steps), pairs)], rng)
-        interval, _ = jackknife_interval(*offset_consistency._consistency(drawn), 0.95)
+        interval, _ = square_jackknife_interval(*offset_consistency._consistency(drawn), 0.95)
         covered += interval.low <= target <= interval.high
     assert 0.92 <= covered / REDRAWS <= 0.98
 

@@ -11,9 +11,8 @@ from embcheck.measures.resolve import resolve, unit
 from embcheck.measures.words import axis_accuracy, category_separation, neighbor_category_share
 from embcheck.stats import permutations
 from embcheck.stats.intervals import (
-    bounded_jackknife_interval,
-    logit_jackknife_interval,
     score_interval,
+    share_jackknife_interval,
     stratified_jackknife_interval,
 )
 from embcheck.table import EmbeddingTable
@@ -87,9 +86,9 @@ def coverage(draw, redraws=REDRAWS):
 @pytest.mark.parametrize("spread", [0.5, 1.5])
 @pytest.mark.parametrize("pairs", [25, 60])
 def test_area_intervals_cover_when_pairs_are_redrawn(real, pairs, spread):
-    """Redrawing pairs from around a real matrix's pairs, the interval covers the area in 90-99.5% of 300 redraws.
+    """Redrawing pairs from around a real matrix's pairs, the interval covers the area in at least 92% of 300 redraws.
 
-    Areas of 0.99 and more come in few steps, so that coverage moves around 95% more than that of a mean.
+    It covers nearly always where pairs are alike: it allows for weak pairs that a sample may miss.
     """
     relation = lexicons.related()
     words = resolve(real, relation.words)
@@ -103,10 +102,10 @@ def test_area_intervals_cover_when_pairs_are_redrawn(real, pairs, spread):
         cells = first @ second.T
         left_out = measured.areas_left_out(cells)
         value = measured.area(cells)
-        interval, _ = logit_jackknife_interval(value, left_out, 0.95, 0.5 / (pairs**2 * (pairs - 1)))
+        interval, _ = share_jackknife_interval(value, left_out, 0.95, answers=measured.PERCENTILE)
         return value, interval.low, interval.high
 
-    assert 0.9 <= coverage(draw, 300) <= 0.995
+    assert coverage(draw, 300) >= 0.92
 
 
 @pytest.mark.parametrize("spread", [0.3, 1.0, 1e6], ids=["tight", "loose", "noise"])
@@ -135,7 +134,10 @@ def test_separation_intervals_cover_when_words_are_redrawn(real, spread):
 
 @pytest.mark.parametrize("spread", [0.5, 1.0])
 def test_neighbor_intervals_cover_when_words_are_redrawn(real, spread):
-    """Redrawing 30 words a kind from around a real matrix's words, the interval covers the excess share."""
+    """Redrawing 30 words a kind from around a real matrix's words, the interval covers the excess share.
+
+    It covers nearly always where words are alike: it allows for words that hit and miss together.
+    """
     words = resolve(real, KINDS.words)
     labels = np.array([category_separation._group(KINDS, word) for word in words.words])
     kinds = [k for k in range(4) if (labels == k).sum() >= 30]
@@ -149,11 +151,10 @@ def test_neighbor_intervals_cover_when_words_are_redrawn(real, spread):
         cosines = units @ units.T
         value = neighbor_category_share._excess(neighbor_category_share.nearest(cosines), inside)
         left_out = neighbor_category_share._left_out(cosines, inside)
-        bounds = (-expected, 1 - expected)
-        interval, _ = bounded_jackknife_interval(value, left_out, 0.95, bounds)
+        interval, _ = share_jackknife_interval(value, left_out, 0.95, answers=1, chance=expected)
         return value, interval.low, interval.high
 
-    assert 0.92 <= coverage(draw) <= 0.98
+    assert coverage(draw) >= 0.92
 
 
 @pytest.mark.parametrize("pairs", [25, 50])

@@ -522,3 +522,22 @@ def test_damaged_files_are_refused_or_read(write_spec, model, data):
         assert load(write_spec("gguf", bytes(damaged), "m.gguf")).width >= 1
     except EmbcheckError as error:
         assert "\n" not in str(error)  # noqa: PT017 - either outcome is right
+
+
+def test_bytes_that_are_lost_anywhere_are_refused(write, tmp_path):
+    """A file that lost bytes before its last tensor is truncated, though numbers lie where the embedding's would."""
+    rows = np.arange(32 * 8, dtype=np.float32).reshape(8, 32)
+    spec = write({"token_embd.weight": (rows, Kind.F32), "z.weight": (rows, Kind.F32)})
+    content = (tmp_path / "model.gguf").read_bytes()
+    (tmp_path / "model.gguf").write_bytes(content[:-1_500] + content[-1_460:])
+    with pytest.raises(SourceError, match="is truncated: it has"):
+        load(spec)
+
+
+def test_garbled_names_are_refused(write, tmp_path):
+    """A key that is no UTF-8 may be one that matters, such as the alignment: the file is malformed."""
+    spec = write({"token_embd.weight": (np.ones((8, 32), np.float32), Kind.F32)}, values={"general.strangeness": 3})
+    path = tmp_path / "model.gguf"
+    path.write_bytes(path.read_bytes().replace(b"general.strange", b"general.\x99trange"))
+    with pytest.raises(SourceError, match="a key is not UTF-8"):
+        load(spec)

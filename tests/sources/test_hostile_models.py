@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
+import subprocess
+import sys
 import time
 
 import numpy as np
 import pytest
 import torch
+from gensim.models import KeyedVectors
 from safetensors.torch import save_file
 
 from embcheck import sources
 from embcheck.errors import EmbcheckError, SourceError
 from embcheck.run.session import Model, Session
 from embcheck.settings import Settings
+from embcheck.sources.files import LocalBytes, refuse_changed
 from embcheck.sources.gguf.header import read_header
 from embcheck.sources.naming.model_code import held_as_input
+from embcheck.sources.words.npy import open_matrix
 from embcheck.spec import parse
 
 SIZES = {"vocab_size": 8, "hidden_size": 8, "num_attention_heads": 2, "num_hidden_layers": 1, "intermediate_size": 8}
@@ -192,6 +198,7 @@ def test_a_file_that_changes_is_an_error(tmp_path, how):
 
     rows = 40_000
     save_file({"wte.weight": torch.rand(rows, 64)}, tmp_path / "model.safetensors")
+    os.utime(tmp_path / "model.safetensors", (0, 0))  # old enough to be mapped
     (tmp_path / "tokenizer.json").write_text(tokenizer(lambda _: None))
     model = Model(parse(str(tmp_path)), lambda: sources.load(parse(str(tmp_path)), device="cpu", population="all"))
     session = Session([model], Settings(probes=50))
@@ -203,6 +210,69 @@ def test_a_file_that_changes_is_an_error(tmp_path, how):
     result = session.measure(check, model)
     assert result.verdict == "error"
     assert "changed while it was being read" in result.reason
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "npy", "gensim"])
+def test_a_file_that_is_cut_short_in_a_pass_ends_no_process(tmp_path, kind):
+    """What was written of late is copied: cut short in the middle of a check, it gives the numbers that it had."""
+    vectors, words = torch.rand(40_000, 64), [f"w{row}" for row in range(40_000)]
+    spec, file = write_young(tmp_path, kind, vectors, words)
+    (tmp_path / "cut.py").write_text(
+        "import os\nfrom embcheck import Estimate, above, claim\n@claim(above(0))\ndef toy_cut(table):\n"
+        f'    "Says."\n    os.truncate({str(file)!r}, 5_000)\n'
+        "    return Estimate.exact(float(table.vectors.double().sum()))\n"
+    )
+    found = subprocess.run(
+        [sys.executable, "-m", "embcheck", "check", f"m={spec}", "--properties", "cut.py", "--property", "toy_cut",
+         "--json", "out.json", "--population", "all"], cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    assert found.returncode == 0, found.stdout + found.stderr
+    (result,) = json.loads((tmp_path / "out.json").read_text())["models"][0]["results"]
+    assert result["estimate"]["value"] == pytest.approx(float(vectors.double().sum()), rel=1e-12)
+
+
+def write_young(folder, kind, vectors, words):
+    """A model that was just written: its spec, and its file of vectors."""
+    if kind == "safetensors":
+        (folder / "m").mkdir()
+        save_file({"wte.weight": vectors}, folder / "m" / "model.safetensors")
+        (folder / "m" / "tokenizer.json").write_text(tokenizer(lambda _: None))
+        return "./m", folder / "m" / "model.safetensors"
+    if kind == "npy":
+        np.save(folder / "m.npy", vectors.numpy())
+        (folder / "words.txt").write_text("\n".join(words))
+        return "npy:m.npy,vocab=words.txt", folder / "m.npy"
+    keyed = KeyedVectors(64)
+    keyed.add_vectors(words, vectors.numpy())
+    keyed.save(str(folder / "m.kv"), sep_limit=2**20)
+    return "gensim:m.kv", folder / "m.kv.vectors.npy"
+
+
+@pytest.mark.parametrize("is_old", [False, True])
+def test_a_file_that_changes_before_its_table_is_read(tmp_path, is_old):
+    """A file that is written to after its header was read is refused in one line, whether copied or mapped."""
+    path = tmp_path / "x.bin"
+    path.write_bytes(bytes(6 * 2**20))
+    if is_old:
+        os.utime(path, (0, 0))
+    access = LocalBytes(path)
+    access.read(0, 8)
+    os.truncate(path, 5 * 2**20)
+    with pytest.raises(SourceError, match="changed while it was being read; run again once it is written"):
+        _ = refuse_changed() if is_old else access.read(2**20, 5 * 2**20)
+    assert access.size == 6 * 2**20
+
+
+def test_a_matrix_that_changes_is_an_error(tmp_path):
+    """A .npy file that is written to while it is mapped is refused as any other."""
+    np.save(tmp_path / "m.npy", np.ones((40_000, 64), np.float32))
+    os.utime(tmp_path / "m.npy", (0, 0))
+    matrix = open_matrix(tmp_path / "m.npy")
+    os.truncate(tmp_path / "m.npy", 5_000_000)
+    with pytest.raises(SourceError, match="changed while it was being read"):
+        refuse_changed()
+    assert matrix.shape == (40_000, 64)
 
 
 def test_a_file_that_is_replaced_is_whole(tmp_path):

@@ -174,43 +174,69 @@ def test_a_bounded_jackknife_stays_inside_its_bounds():
     x = np.array([1.0, 1, 1, 1, 0.2])
     left_out = (x.sum() - x) / 4
     free, pseudo = intervals.jackknife_interval(x.mean(), left_out, 0.95)
-    bounded, same = intervals.bounded_jackknife_interval(x.mean(), left_out, 0.95, (0.0, 1.0))
+    bounded, same = intervals.jackknife_interval(x.mean(), left_out, 0.95, (0.0, 1.0))
     assert free.high > 1
     assert ends(bounded) == (free.low, 1.0)
     np.testing.assert_allclose(same, pseudo)
 
 
-@pytest.mark.parametrize("make", ["bounded", "logit"])
-@pytest.mark.parametrize("value", [0.0, 0.4, 1.0])
-def test_a_jackknife_without_spread_is_not_of_zero_width(make, value):
-    """Where no unit changes the value, the interval is the betting one of as many equal units, and says so."""
-    left_out = np.full(40, value)
-    if make == "bounded":
-        interval, _ = intervals.bounded_jackknife_interval(value, left_out, 0.95, (0.0, 1.0))
-    else:
-        interval, _ = intervals.logit_jackknife_interval(value, left_out, 0.95, 1e-3)
-    assert ends(interval) == pytest.approx(betting.betting_interval(np.full(40, value), 0.95))
+def wilson(share, n, t):
+    """The two shares that lie t of their own standard errors from the one seen: roots of a quadratic."""
+    return sorted(np.roots([1 + t**2 / n, -(2 * share + t**2 / n), share**2]).real)
+
+
+@pytest.mark.parametrize("chance", [0.0, 0.2])
+@pytest.mark.parametrize(
+    "x",
+    [
+        [0.9, 0.1, 1.0, 0.6, 0.8, 0.9, 0.2, 1.0],  # as many answers as the jackknife's variance is worth
+        [0.81, 0.8, 0.79, 0.8, 0.8, 0.8, 0.8, 0.8],  # little spread: three answers a unit
+        [1.0] * 8,
+        [0.0] * 8,
+    ],
+)
+def test_a_share_has_wilsons_interval_of_its_answers(x, chance):
+    """Its ends solve Wilson's equation for the answers that the jackknife's variance is worth, at most three a unit."""
+    x = np.array(x)
+    left_out, share, variance = (x.sum() - x) / 7, x.mean(), x.var(ddof=1) / 8
+    worth = min(share * (1 - share) / variance, 24) if variance > 0 else 24
+    interval, pseudo = intervals.share_jackknife_interval(
+        share - chance, left_out - chance, 0.95, answers=3, chance=chance
+    )
+    low, high = wilson(share, worth, stats.t.ppf(0.975, 7))
+    assert ends(interval) == pytest.approx((low - chance, high - chance), abs=1e-9)
     assert interval.high - interval.low > 0.05
-    assert interval.text == "betting, for want of spread,"
+    assert interval.text == "Wilson's score by jackknife"
+    np.testing.assert_allclose(pseudo, x - chance, atol=1e-12)
 
 
-def test_a_logit_jackknife_is_that_of_the_logit():
-    """The interval is the jackknife of the logits, carried back; pseudo-values are of the probability."""
-    left_out = np.array([0.90, 0.93, 0.95, 0.91, 0.99])
-    value = left_out.mean()
-    logits = np.log(left_out / (1 - left_out))
-    of_logit, _ = intervals.jackknife_interval(math.log(value / (1 - value)), logits, 0.95)
-    interval, pseudo = intervals.logit_jackknife_interval(value, left_out, 0.95, 1e-6)
-    assert ends(interval) == pytest.approx([1 / (1 + math.exp(-end)) for end in ends(of_logit)])
-    np.testing.assert_allclose(pseudo, 5 * value - 4 * left_out)
+def test_a_share_counts_for_three_quarters_of_its_units_at_least():
+    """Where the jackknife's variance is larger than that of so many yes-or-no answers, those decide."""
+    left_out = np.array([0.2, 0.9, 0.9, 0.9, 0.9, 0.9])
+    interval, _ = intervals.share_jackknife_interval(0.8, left_out, 0.95, answers=1)
+    assert ends(interval) == pytest.approx(wilson(0.8, 4.5, stats.t.ppf(0.975, 5)), abs=1e-9)
 
 
-def test_a_logit_jackknife_takes_ones_half_a_step_inside():
-    """Replicates of 1 have no logit; they count as half the smallest step below 1."""
-    left_out = np.array([1.0, 0.98, 0.99, 0.99])
-    inside = np.array([0.999, 0.98, 0.99, 0.99])
-    interval, _ = intervals.logit_jackknife_interval(0.99, left_out, 0.95, 0.002)
-    assert ends(interval) == pytest.approx(ends(intervals.logit_jackknife_interval(0.99, inside, 0.95, 1e-9)[0]))
+@pytest.mark.parametrize(("carriers", "wilsons"), [(2, True), (8, True), (20, False)])
+def test_a_square_has_wilsons_upper_end_of_the_root(carriers, wilsons):
+    """Of 20 unit vectors some are alike, others at right angles: the lower end is t's, the upper one Wilson's."""
+    units = np.eye(21)[:20]
+    units[:carriers] = 0.6 * units[:carriers] + 0.8 * np.eye(21)[20]
+
+    def mean_cosine(rows):
+        cosines = rows @ rows.T
+        return cosines[~np.eye(len(rows), dtype=bool)].mean()
+
+    value, left_out = mean_cosine(units), np.array([mean_cosine(np.delete(units, i, 0)) for i in range(20)])
+    plain, _ = intervals.jackknife_interval(value, left_out, 0.95)
+    interval, pseudo = intervals.square_jackknife_interval(value, left_out, 0.95)
+    root = math.sqrt(max(value, 1e-12))
+    worth = root * (1 - root) / max(pseudo.var(ddof=1) / 20 / (4 * root**2), 1e-300)
+    _, high = wilson(root, max(worth, 15.0), stats.t.ppf(0.975, 19))
+    assert interval.low == plain.low
+    assert interval.high == pytest.approx(max(plain.high, high**2), abs=1e-9)
+    assert (interval.high > plain.high + 0.01) == wilsons
+    assert interval.text == "jackknife-t, upper end Wilson's of the root,"
 
 
 def test_a_stratified_jackknife_of_means_has_the_variance_of_a_stratified_mean():

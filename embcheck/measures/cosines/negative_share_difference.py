@@ -14,7 +14,7 @@ from embcheck.measures.kernels import probe_cosines
 from embcheck.measures.resolve import listed, lowest
 from embcheck.settings import current
 from embcheck.stats import permutations
-from embcheck.stats.intervals import student_t
+from embcheck.stats.intervals import Method, mean_interval, skewness_of, student_t
 from embcheck.stats.permutations import area_over
 from embcheck.table.vocabulary import CONTINUATION, TokenKind
 
@@ -28,14 +28,15 @@ if TYPE_CHECKING:
 __all__ = ["Stratum", "class_rows", "comparable", "negative_share_difference", "strata"]
 
 KINDS = {"ascii": TokenKind.ASCII_CHARACTER, "byte": TokenKind.BYTE, "control": TokenKind.CONTROL}
-MIN_CLASS, MIN_COMPARATORS, MAX_COMPARATORS = 5, 5, 1_000
+MIN_CLASS, MIN_COMPARATORS = 5, 5
+DETAIL_COMPARATORS = 1_000  # of the difference without strata, a detail
 _GAP = 2  # ids of other rows inside a run
 ANCHORS = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Stratum:
-    """Class tokens and sampled comparators of one length; ``size`` comparators exist in all."""
+    """Class tokens and comparators of one length, of which ``size`` exist in all."""
 
     length: int
     members: Ints
@@ -51,9 +52,11 @@ def negative_share_difference(
 
     A token's negative share is the share of the other population rows at a cosine below zero. With class tokens in
     strata h by length in characters, the estimate is :math:`\sum_h w_h (\bar x_h - \bar y_h)`, weights in proportion to
-    the class tokens. The class is enumerated; at most 1,000 comparators a stratum are drawn without replacement, and
-    the interval is theirs: stratified Student t with finite-population correction and Welch-Satterthwaite degrees of
-    freedom (Cochran, Sampling Techniques, 1977, section 5.4). Strata of fewer than 5 comparators are dropped. Byte
+    the class tokens. The class is enumerated, and so are the comparators in a population that is probed whole, as those
+    up to 32,000 rows are; of larger ones 1,000 a stratum are drawn without replacement, and the interval is theirs:
+    stratified Student t with finite-population correction and Welch-Satterthwaite degrees of freedom (Cochran, Sampling
+    Techniques, 1977, section 5.4), or, where a stratum's shares are very skewed, in the sample or as 200 anchors see
+    all of them, the strata's betting intervals, added by MOVER. Strata of fewer than 5 comparators are dropped. Byte
     tokens have no length as text and stand in one stratum. The null ``shuffled_labels`` permutes class labels within
     strata. Comparators are neither ASCII characters, bytes nor control characters, which the source names together.
 
@@ -77,7 +80,7 @@ def negative_share_difference(
     parts = strata(table, members, by_length=name != "byte")
     if not parts:
         raise NotMeasurable(f"no {MIN_COMPARATORS} other tokens of the same length to compare {name} tokens with")
-    rest = table.probes(current().sampled(MAX_COMPARATORS), among=comparable(table, members))
+    rest = table.probes(current().sampled(DETAIL_COMPARATORS), among=comparable(table, members))
     share = _negative_shares(table, np.concatenate([members, rest, *(part.comparators for part in parts)]))
     samples = [(share[part.members], share[part.comparators]) for part in parts]
     value = float(np.dot(_weights(samples), [own.mean() - other.mean() for own, other in samples]))
@@ -98,7 +101,7 @@ def negative_share_difference(
         },
         "counterexamples": lowest(table, members, share[members]),
     }
-    return _estimate(value, samples, parts, about)
+    return _estimate(value, samples, parts, _skewness(table, members, parts), about)
 
 
 def class_rows(table: EmbeddingTable, token_class: str | Sequence[int]) -> Ints:
@@ -117,7 +120,7 @@ def comparable(table: EmbeddingTable, members: Ints) -> Ints:
 
 
 def strata(table: EmbeddingTable, members: Ints, *, by_length: bool) -> list[Stratum]:
-    """Class tokens beside sampled comparators, one stratum a length; strata without enough comparators are left out."""
+    """Class tokens beside comparators, one stratum a length; strata without enough comparators are left out."""
     rest = comparable(table, members)
     own = _lengths(table, members) if by_length else np.zeros(len(members), dtype=np.int64)
     other = _lengths(table, rest) if by_length else np.zeros(len(rest), dtype=np.int64)
@@ -125,7 +128,7 @@ def strata(table: EmbeddingTable, members: Ints, *, by_length: bool) -> list[Str
     for length in np.unique(own):
         candidates = rest[other == length]
         if len(candidates) >= MIN_COMPARATORS:
-            drawn = table.probes(current().sampled(MAX_COMPARATORS), among=candidates)
+            drawn = table.probes(current().probe_count(len(table.population)), among=candidates)
             kept.append(Stratum(int(length), members[own == length], drawn, len(candidates)))
     return kept
 
@@ -155,24 +158,48 @@ def _weights(samples: _Samples) -> Floats:
     return np.asarray(sizes / sizes.sum())
 
 
-def _estimate(value: float, samples: _Samples, parts: list[Stratum], about: Details) -> Estimate:
+def _estimate(
+    value: float, samples: _Samples, parts: list[Stratum], skewness: Sequence[float], about: Details
+) -> Estimate:
     """Interval from the sampled comparators; exact where every stratum was enumerated."""
     n = sum(len(p.members) + len(p.comparators) for p in parts)
+    level, weights = current().confidence_level, _weights(samples)
+    if all(len(part.comparators) == part.size for part in parts):
+        return Estimate.exact(value, n=n, unit="tokens", **about)
+    intervals = [
+        mean_interval(other, level, part.size, (0.0, 1.0), known)
+        for (_, other), part, known in zip(samples, parts, skewness, strict=True)
+    ]
+    if any(interval.method is Method.BETTING for interval in intervals):
+        means = [float(other.mean()) for _, other in samples]
+        below = math.hypot(*(w * (i.high - mean) for w, i, mean in zip(weights, intervals, means, strict=True)))
+        above = math.hypot(*(w * (mean - i.low) for w, i, mean in zip(weights, intervals, means, strict=True)))
+        method = "betting, without replacement, strata by MOVER"
+        return Estimate(value, value - below, value + above, level, method, n, "tokens", **about)
     variances = np.array(
         [
             w**2 * (1 - len(other) / part.size) * other.var(ddof=1) / len(other)
-            for w, (_, other), part in zip(_weights(samples), samples, parts, strict=True)
+            for w, (_, other), part in zip(weights, samples, parts, strict=True)
         ]
     )
     total = float(variances.sum())
-    if total == 0 and all(len(part.comparators) == part.size for part in parts):
-        return Estimate.exact(value, n=n, unit="tokens", **about)
-    level = current().confidence_level
     degrees = np.array([len(p.comparators) - 1 for p in parts])
-    df = total**2 / float((variances**2 / degrees).sum()) if total else float(degrees.sum())
-    half = student_t((1 + level) / 2, df) * math.sqrt(total)
+    half = student_t((1 + level) / 2, total**2 / float((variances**2 / degrees).sum())) * math.sqrt(total)
     method = "stratified Student t, finite-population correction"
     return Estimate(value, value - half, value + half, level, method, n, "tokens", **about)
+
+
+def _skewness(table: EmbeddingTable, members: Ints, parts: list[Stratum]) -> list[float]:
+    """Skewness of the shares of all of a stratum's comparators, as some anchors see them: a sample may miss odd ones.
+
+    A share seen by few anchors varies by chance as well, which hides skewness: it counts where it shows.
+    """
+    if all(len(part.comparators) == part.size for part in parts):
+        return [0.0] * len(parts)
+    rest, anchors = comparable(table, members), table.probes(ANCHORS)
+    seen = probe_cosines.row_counts(table, anchors)[np.searchsorted(table.population, rest)] / len(anchors)
+    lengths = _lengths(table, rest)
+    return [skewness_of(seen[lengths == part.length] if part.length else seen) for part in parts]
 
 
 def _parts(table: EmbeddingTable, parts: list[Stratum], samples: _Samples) -> tuple[Part, ...]:

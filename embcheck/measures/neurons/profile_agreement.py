@@ -45,7 +45,7 @@ def profile_agreement(
     The profile of a word x is :math:`p = W x`, W the (m, d) ``weights`` of a layer, without norms, biases and
     positions. With n word-disjoint pairs :math:`(a_i, b_i)` and Pearson's correlations :math:`r_{ij}` of the profiles
     of :math:`a_i` and :math:`b_j`, the area is that of ``related_pair_auc`` with r in place of the cosine.
-    Unit: word pairs, each word one token; interval: delete-one-pair jackknife-t of the logit.
+    Unit: word pairs, each word one token; interval: Wilson's score by a delete-one-pair jackknife.
 
     What a null says. ``shuffled_pairs`` permutes the partners: what the table or the weights give *any* two words, such
     as a neuron that fires for all, is in it. A random rotation of the neurons' basis is no null here. It takes W to QW,

@@ -14,6 +14,7 @@ from embcheck.measures.cells import enough_pairs
 from embcheck.measures.resolve import check_pairs, lowest_pairs, matched_pools
 from embcheck.settings import current
 from embcheck.stats import permutations
+from embcheck.stats.intervals import square_jackknife_interval
 from embcheck.stats.permutations import area_over
 
 if TYPE_CHECKING:
@@ -45,10 +46,11 @@ def offset_consistency(table: EmbeddingTable, relation: Relation, *, rng: np.ran
 
     With unit offsets :math:`u_i = (b_i - a_i) / |b_i - a_i|` of n pairs, the mean off-diagonal cosine is
     :math:`(|\sum_i u_i|^2 - n) / (n (n - 1))`. Unit: word pairs, each word one token; interval: delete-one-pair
-    jackknife-t. Nulls: ``shuffled_pairs`` permutes the second words; ``frequency_matched_pairs`` draws each second word
-    from a pool of 20 with ids near its own, itself among them. The effect is pairing consistency: the area under the
-    ROC curve that tells cosines of true offsets from cosines of shuffled ones (Fournier, Dupoux and Dunbar, "Analogies
-    minus analogy test", 2020).
+    jackknife-t, whose upper end is Wilson's of the root where that reaches further, since a sample of few pairs that
+    point the same way has too small a spread. Nulls: ``shuffled_pairs`` permutes the second words;
+    ``frequency_matched_pairs`` draws each second word from a pool of 20 with ids near its own, itself among them. The
+    effect is pairing consistency: the area under the ROC curve that tells cosines of true offsets from cosines of
+    shuffled ones (Fournier, Dupoux and Dunbar, "Analogies minus analogy test", 2020).
 
     Parameters
     ----------
@@ -71,6 +73,7 @@ def offset_consistency(table: EmbeddingTable, relation: Relation, *, rng: np.ran
         unit="word pairs",
         over="pairs",
         labels=names,
+        interval=square_jackknife_interval,
         name="offset consistency",
         effect={"name": "pairing consistency (AUC)", "value": _pairing_consistency(pairs, cosines, rng)},
         draws={

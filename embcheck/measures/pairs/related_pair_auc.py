@@ -41,11 +41,12 @@ def related_pair_auc(table: EmbeddingTable, relation: Relation, *, rng: np.rando
     With n word-disjoint pairs :math:`(a_i, b_i)` and cosines :math:`c_{ij} = \cos(a_i, b_j)`, related are the n
     cells :math:`c_{ii}` and unrelated the n(n - 1) cross pairs. The area is Mann and Whitney's
     :math:`U / (n \cdot n (n - 1))`, the probability that a related pair has the larger cosine, ties counting one half.
-    Unit: word pairs, each word one token; interval: delete-one-pair jackknife-t, since cells that share a word are not
-    independent, for the logit, since areas are often near 1. Null: ``shuffled_pairs`` permutes the partners, fixed
-    points allowed. The effect is the same area for dot products, which, unlike cosines, depend on the length of each
-    row. Eleven of the pairs in the details are those of the notebook "Word Embeddings: From Tokens to Geometry"
-    (2026); antonyms, pieces of a word, sums of words and synonyms of size are asked about in other source documents.
+    Unit: word pairs, each word one token; interval: Wilson's score with the variance of a delete-one-pair jackknife,
+    since cells that share a word are not independent and areas are often near 1. A pair counts for at most three
+    yes-or-no answers, as a uniform percentile does. Null: ``shuffled_pairs`` permutes the partners, fixed points
+    allowed. The effect is the same area for dot products, which, unlike cosines, depend on the length of each row.
+    Eleven of the pairs in the details are those of the notebook "Word Embeddings: From Tokens to Geometry" (2026);
+    antonyms, pieces of a word, sums of words and synonyms of size are asked about in other source documents.
 
     Parameters
     ----------

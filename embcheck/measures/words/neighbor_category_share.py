@@ -14,7 +14,7 @@ from embcheck.measures.kernels.nearest import top_k
 from embcheck.measures.resolve import forms_of, resolve, undecided
 from embcheck.settings import current
 from embcheck.stats import permutations
-from embcheck.stats.intervals import bounded_jackknife_interval
+from embcheck.stats.intervals import share_jackknife_interval
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +42,8 @@ def neighbor_category_share(
     out; with m of them in the category,
     :math:`\frac{1}{10 m} \sum_{i \in C} |N_{10}(i) \cap C| - \frac{m - 1}{L - 1}`, where the second term is the mean
     of the hypergeometric distribution of 10 words drawn from the L - 1 others. Unit: the category's words; interval:
-    jackknife-t that leaves out a word as query and as neighbor. The other categories are fixed. Null:
+    Wilson's score with the variance of a jackknife that leaves out a word as query and as neighbor, at most one answer
+    a word, since words hit and miss together. The other categories are fixed. Null:
     ``shuffled_categories`` permutes the labels of all L words. Details give the share among the neighbors in the
     *whole* vocabulary, with surface forms merged and not, say whether case and space variants of the word come first,
     and list neighbors; "Mike" is the example of the lesson "Measuring Similarity in GPT-2".
@@ -84,7 +85,7 @@ def neighbor_category_share(
         unit="query words",
         over="words of the category",
         labels=queries,
-        interval=partial(bounded_jackknife_interval, bounds=(-expected, 1 - expected)),
+        interval=partial(share_jackknife_interval, answers=1, chance=expected),
         name=f"excess share of {category} among {NEIGHBORS} neighbors",
         effect={"name": f"share of {category} among the neighbors", "value": value + expected, "expected": expected},
         draws={"shuffled_categories": _shuffled(near, m, rng)},

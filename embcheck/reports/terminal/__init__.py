@@ -21,6 +21,7 @@ from embcheck.reports.wording import (
     in_order,
     is_known_exception,
     ladder_text,
+    urgency,
 )
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def lines(report: Report, *, show: Literal["fail", "all", "none"] = "fail", enco
         shown += _header(model, encoding)
         said: set[str] = set()
         own = model.results if show == "all" else [r for r in model.results if not _is_aside(r)]
-        for result in sorted(own, key=_urgency):
+        for result in sorted(own, key=urgency):
             shown += _check(result, report.run.seed, said, details=show == "all", encoding=encoding)
         if aside := [result for result in model.results if _is_aside(result)]:
             shown.append(_not_applicable(aside, encoding))
@@ -55,12 +56,6 @@ def lines(report: Report, *, show: Literal["fail", "all", "none"] = "fail", enco
 def describe(result: ResultRecord, seed: int, *, encoding: str = "utf-8") -> list[Line]:
     """Everything about one check: the row, then the claim, nulls, worst tokens and reason."""
     return _check(result, seed, set(), details=True, encoding=encoding)
-
-
-def _urgency(result: ResultRecord) -> int:
-    if not result.passes:
-        return 0
-    return 2 if result.verdict == "holds" else 1
 
 
 def _is_aside(result: ResultRecord) -> bool:

@@ -169,6 +169,8 @@ def _module(path: Path, entry: Any) -> Module:
     kind, where = fields.get("type"), fields.get("path")
     if not isinstance(kind, str) or not isinstance(where, str):
         raise SourceError(f"{path} has a module without type and path; download the model again")
+    if not where.isprintable():  # no system has a folder of that name
+        raise SourceError(f"{path} has a module in {printable(where)}, which is no folder; download the model again")
     match = _TYPE.fullmatch(kind)
     if match is None or match[1] not in ENCODERS + AFTER:
         raise SourceError(

@@ -72,7 +72,10 @@ class Cursor:
 
     def text(self, what: str, *, longest: int = 2**16) -> str:
         """One string."""
-        return self.decode(self.count(f"bytes of {what}", each=1, most=longest))
+        text = self.decode(self.count(f"bytes of {what}", each=1, most=longest))
+        if "\ufffd" in text:  # what a garbled name stands for, such as the alignment, would be missed
+            raise self.malformed(f"{what} is not UTF-8")
+        return text
 
     def decode(self, length: int) -> str:
         """Bytes whose number was read before, as text."""
@@ -294,6 +297,9 @@ def read_header(access: RandomAccess) -> GgufFile:
     for before, after in itertools.pairwise(ordered):
         if before.start + before.nbytes > after.start:
             raise cursor.malformed(f"its tensors {printable(before.name)} and {printable(after.name)} overlap")
+    needed = max((tensor.start + tensor.nbytes for tensor in ordered), default=0)
+    if needed > access.size:  # bytes that are lost before a tensor move it, and any other's numbers take its place
+        raise SourceError(f"{access.name} is truncated: it has {access.size} bytes, {needed} are needed; get it again")
     return header
 
 

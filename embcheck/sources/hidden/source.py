@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from embcheck import files
 from embcheck.errors import SourceError, SpecError
 from embcheck.sources import resolve_device
 from embcheck.sources.assemble import Description, assemble
@@ -148,10 +149,8 @@ def _request(spec: ModelSpec) -> _Request:
 def _prompts(spec: ModelSpec) -> tuple[tuple[str, ...], str]:
     given = spec.option("prompts")
     path = _OWN if given is None else local_file(spec, given)
-    if path.stat().st_size > _MOST_BYTES:
-        raise SourceError(f"{path} is larger than {_MOST_BYTES >> 20} MB; give fewer prompts")
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = files.read(path, most=_MOST_BYTES).decode("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise SourceError(f"cannot read the prompts in {path}: {one_line(error)}") from None
     prompts = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))

@@ -124,7 +124,7 @@ def _hash(name: str) -> str:
 
 def _read_text(path: Path) -> str | None:
     try:
-        return path.read_text(encoding="utf-8").strip()
+        return files.read(path).decode("utf-8").strip()
     except (OSError, ValueError):
         return None
 

@@ -141,7 +141,8 @@ def _endpoint() -> str:
 
 @contextmanager
 def _silence_client() -> Iterator[None]:
-    """Without log lines and progress bars of the client's own."""
+    """Without log lines, progress bars and requests of the client's own: it asks who runs it, and takes any answer."""
+    from huggingface_hub import constants
     from huggingface_hub.utils import (
         are_progress_bars_disabled,
         disable_progress_bars,
@@ -151,6 +152,7 @@ def _silence_client() -> Iterator[None]:
 
     verbosity, bars = logging.get_verbosity(), not are_progress_bars_disabled()
     logging.set_verbosity(50)  # critical
+    telemetry, constants.HF_HUB_DISABLE_TELEMETRY = constants.HF_HUB_DISABLE_TELEMETRY, True
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of an environment variable that wants bars always, or never
         if bars:
@@ -159,6 +161,7 @@ def _silence_client() -> Iterator[None]:
         yield
     finally:
         logging.set_verbosity(verbosity)
+        constants.HF_HUB_DISABLE_TELEMETRY = telemetry
         if bars:
             enable_progress_bars()
 

@@ -78,7 +78,7 @@ class HttpBytes:
             path = self._cache / f"{start}-{length}"
             if not path.is_file() or path.stat().st_size != length:
                 self._download(start, length, path)
-            self._kept[start, length] = LocalBytes(path)
+            self._kept[start, length] = LocalBytes(path, final=True)
         return self._kept[start, length].read(0, length)
 
     def _download(self, start: int, length: int, path: Path) -> None:
@@ -152,7 +152,7 @@ def download(remote: Remote, start: int, stop: int) -> Iterator[bytes]:
 def _request(remote: Remote, start: int, stop: int) -> Iterator[bytes]:
     """What one request brings, up to ``stop``."""
     wanted = None if (start, stop) == (0, remote.size) else f"bytes={start}-{stop - 1}"
-    with _get(remote.url, wanted) as (status, headers, body):
+    with get(remote.url, wanted) as (status, headers, body):
         _check_answer(remote, status, headers, start, stop)
         for piece in body:
             start += len(piece)
@@ -180,7 +180,9 @@ def _check_answer(remote: Remote, status: int, headers: Mapping[str, str], start
 
 
 @contextmanager
-def _get(url: str, wanted: str | None) -> Iterator[tuple[int, Mapping[str, str], Iterator[bytes]]]:
+def get(
+    url: str, wanted: str | None = None, *, seconds: float | None = None
+) -> Iterator[tuple[int, Mapping[str, str], Iterator[bytes]]]:
     """Status, headers and body of a GET, of a range if one is wanted, through the hub client's own session."""
     from huggingface_hub import constants
     from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
@@ -189,7 +191,7 @@ def _get(url: str, wanted: str | None) -> Iterator[tuple[int, Mapping[str, str],
     if wanted is not None:
         headers["Range"] = wanted
     session: Any = get_session()
-    timeout = constants.HF_HUB_DOWNLOAD_TIMEOUT
+    timeout = constants.HF_HUB_DOWNLOAD_TIMEOUT if seconds is None else seconds
 
     def ask() -> tuple[Any, Any]:
         if callable(getattr(session, "stream", None)):
@@ -201,6 +203,8 @@ def _get(url: str, wanted: str | None) -> Iterator[tuple[int, Mapping[str, str],
     answer, response = within(_PATIENCE, ask, "the headers")  # which may come byte by byte
     with ExitStack() as stack:
         stack.push(answer.__exit__)
+        if response.status_code >= 400:
+            response._content = b""  # noqa: SLF001 - else the client reads all of an error's body, which may have no end
         if response.status_code != 416:
             hf_raise_for_status(response)
         body = response.iter_bytes() if hasattr(response, "iter_bytes") else response.iter_content(_PIECE)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from embcheck.errors import SourceError
-from embcheck.sources.files import LocalBytes
+from embcheck.sources.files import LocalBytes, one_line
 from embcheck.sources.gguf.source import describe_from, read_from
 from embcheck.sources.hub.cache import COMMIT, RepoCache, keeping
 from embcheck.sources.hub.errors import (
@@ -39,6 +41,7 @@ _ASKS_AGAIN = re.compile(r"(get|download) (it|the file|the model) again")
 _ANSWER_SECONDS = 5.0  # unless HF_HUB_ETAG_TIMEOUT says otherwise
 _LONGEST_ANSWER = 30.0
 _LARGEST_SMALL_FILE = 256 * 2**20
+_LARGEST_LISTING = 64 * 2**20  # of 100,000 files, the most that the hub takes
 
 
 def read(spec: ModelSpec) -> EmbeddingTable:
@@ -126,7 +129,7 @@ class HubFolder:
         from embcheck.sources.hub.ranges import HttpBytes
 
         if (path := self._find_cached(name)) is not None:
-            return LocalBytes(path)
+            return LocalBytes(path, final=True)
         remote = self._look_up(name)
         return HttpBytes(remote, self._cache.ranges(self.commit, name, remote.etag))
 
@@ -225,20 +228,33 @@ def _last_seen(repo: str, revision: str, cache: RepoCache, error: UnreachableErr
 
 def _ask(repo: str, revision: str | None) -> tuple[str, dict[str, int | None]]:
     """The commit of a revision, and names and sizes of its files."""
-
-    def ask() -> Any:
-        from huggingface_hub import HfApi
-
-        api = HfApi(library_name="embcheck")
-        with translate_errors(repo, revision):
-            return api.model_info(repo, revision=revision, timeout=seconds, files_metadata=True)
-
     seconds = _patience()
-    info = within(seconds + 0.5, ask, repo)
-    if not isinstance(info.sha, str) or not COMMIT.fullmatch(info.sha):
+    listing = within(seconds + 0.5, partial(_listing, repo, revision, seconds), repo)
+    try:
+        told = json.loads(listing)
+        commit, files = told["sha"], {file["rfilename"]: file.get("size") for file in told["siblings"]}
+    except (ValueError, RecursionError, LookupError, TypeError, AttributeError) as error:
+        raise SourceError(f"{repo}: the hub's answer makes no sense ({one_line(error)}); check HF_ENDPOINT") from None
+    if not isinstance(commit, str) or not COMMIT.fullmatch(commit):
         raise SourceError(f"{repo}: the hub names no commit for {revision or 'main'}; check HF_ENDPOINT")
-    sizes = {file.rfilename: file.size for file in info.siblings or () if isinstance(file.rfilename, str)}
-    return info.sha, {name: size if type(size) is int and size >= 0 else None for name, size in sizes.items()}
+    sizes = {name: size if type(size) is int and size >= 0 else None for name, size in files.items()}
+    return commit, {name: size for name, size in sizes.items() if isinstance(name, str)}
+
+
+def _listing(repo: str, revision: str | None, seconds: float) -> bytearray:
+    """What the hub says of a repository at a revision: `HfApi.model_info` would take an answer without an end."""
+    from huggingface_hub import constants
+
+    from embcheck.sources.hub.ranges import get
+
+    at = "" if revision is None else f"/revision/{quote(revision, safe='')}"
+    url, listing = f"{constants.ENDPOINT}/api/models/{repo}{at}?blobs=true", bytearray()
+    with translate_errors(repo, revision), get(url, seconds=seconds) as (_, _, body):
+        for piece in body:
+            listing += piece
+            if len(listing) > _LARGEST_LISTING:
+                raise SourceError(f"{repo}: the hub's list of files has no end; check HF_ENDPOINT")
+    return listing
 
 
 def _patience() -> float:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _LARGEST = 512 * 2**20
+_MOST_WORDS = 2**25
 _COUNT = re.compile(r"\S+ (\d{1,18})", re.ASCII)
 _READABLE = "a .txt with one word a line, a .json list or a .parquet with a column of words"
 
@@ -73,8 +74,11 @@ def _from_parquet(path: Path, column: str | None) -> list[str]:
     from pyarrow import parquet
 
     try:
-        schema = parquet.read_schema(path)
-        table = parquet.read_table(path, columns=[_column(path, schema, column)])
+        about = parquet.read_metadata(path)
+        unpacked = sum(about.row_group(number).total_byte_size for number in range(about.num_row_groups))
+        if about.num_rows > _MOST_WORDS or unpacked > _LARGEST:
+            raise SourceError(f"{path} unpacks to {about.num_rows} rows, {unpacked} bytes: no list of words")
+        table = parquet.read_table(path, columns=[_column(path, about.schema.to_arrow_schema(), column)])
         words = table.column(0).cast(pa.string()).to_pylist()
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise SourceError(f"{path} is not a readable parquet file ({one_line(error)}); get it again") from None

@@ -11,7 +11,7 @@ import torch
 
 from embcheck.errors import SourceError, SpecError
 from embcheck.sources.assemble import Description, assemble
-from embcheck.sources.files import local_file, one_line, refuse_disguise, refuse_unknown_options
+from embcheck.sources.files import LocalBytes, local_file, one_line, refuse_disguise, refuse_unknown_options
 from embcheck.sources.tokenizers.lookup import from_names, token_marks
 from embcheck.sources.words.lists import read_words
 from embcheck.table.vocabulary import WordVocabulary
@@ -46,7 +46,7 @@ def read(spec: ModelSpec) -> EmbeddingTable:
 def describe(spec: ModelSpec) -> Description:
     """What `read` would read, from the matrix's header."""
     path, vocab = _paths(spec)
-    matrix = open_matrix(path)
+    matrix = _map(path)
     return Description(
         shape=matrix.shape,
         dtype=matrix.dtype.name,
@@ -67,12 +67,19 @@ def _paths(spec: ModelSpec) -> tuple[Path, Path]:
 
 
 def open_matrix(path: Path) -> NDArray[Any]:
-    """Map the matrix copy-on-write: torch warns of memory that can't be written."""
+    """The matrix, mapped or read as `LocalBytes` does."""
+    matrix = _map(path)
+    stored = np.frombuffer(LocalBytes(path).read(matrix.offset, matrix.nbytes), matrix.dtype)
+    return stored.reshape(matrix.shape, order="C" if matrix.flags.c_contiguous else "F")
+
+
+def _map(path: Path) -> np.memmap[Any, Any]:
+    """The matrix as NumPy finds it by its header; none of its numbers is read."""
     refuse_disguise(path)
     try:
         with warnings.catch_warnings():  # of headers in the style of old versions, which may be read all the same
             warnings.simplefilter("ignore")
-            matrix = np.load(path, mmap_mode="c", allow_pickle=False)
+            matrix: np.memmap[Any, Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except _BAD_HEADERS as error:
         if "Object arrays" in str(error) or "Python objects" in str(error):
             raise SourceError(
@@ -86,4 +93,4 @@ def open_matrix(path: Path) -> NDArray[Any]:
         raise SourceError(f"{path} has shape {matrix.shape}; a matrix of rows x width is needed")
     if matrix.dtype.kind != "f" or matrix.dtype.itemsize not in {2, 4, 8}:
         raise SourceError(f"{path} holds {matrix.dtype.name}; save it as float16, float32 or float64")
-    return np.asanyarray(matrix)
+    return matrix

@@ -9,7 +9,8 @@ from scipy import stats
 from embcheck import measures, nulls
 from embcheck.errors import NotMeasurable, UsageError
 from embcheck.measures.cosines import negative_share_difference
-from embcheck.stats import permutations
+from embcheck.settings import Settings, using
+from embcheck.stats import betting, permutations
 from embcheck.table import EmbeddingTable
 from embcheck.table.vocabulary import TokenKind, WordVocabulary
 
@@ -104,11 +105,11 @@ def test_cliffs_delta_counts_wins_and_losses(by_length, cosines, rng):
     assert found == pytest.approx((3 * deltas[0] + 3 * deltas[1]) / 6, abs=1e-12)
 
 
-def test_sampled_comparators_have_the_stratified_interval(monkeypatch, by_length, cosines, rng):
+def test_sampled_comparators_have_the_stratified_interval(by_length, cosines, rng):
     """With comparators sampled, the interval is Cochran's stratified t, Welch-Satterthwaite degrees of freedom."""
-    monkeypatch.setattr(negative_share_difference, "MAX_COMPARATORS", 12)
     table, rows = by_length
-    found = measures.negative_share_difference(table, rows, rng=rng)
+    with using(Settings(probes=12)):
+        found = measures.negative_share_difference(table, rows, rng=rng)
     share = negative_shares(table, cosines)
     value, terms = 0.0, []
     for length, members in ((1, rows[:3]), (5, rows[-3:])):
@@ -122,6 +123,34 @@ def test_sampled_comparators_have_the_stratified_interval(monkeypatch, by_length
     assert not found.is_exact
     assert found.value == pytest.approx(value, abs=1e-12)
     assert (found.low, found.high) == pytest.approx((value - half, value + half), abs=1e-12)
+
+
+def test_very_skewed_comparators_have_the_betting_interval(monkeypatch, by_length, rng):
+    """Where a length's shares are very skewed its interval is betting's, and the lengths' are added by MOVER."""
+    table, rows = by_length
+    shares = np.where(np.random.default_rng(1).random(len(table.vectors)) < 0.9, 0.5, 0.0)
+    shares[::3] += 1e-3
+    monkeypatch.setattr(negative_share_difference, "_negative_shares", lambda *_: shares)
+    monkeypatch.setattr(negative_share_difference, "skewness_of", lambda _: -23.0)
+    with using(Settings(probes=12)):
+        found = measures.negative_share_difference(table, rows, rng=rng)
+    arms = []
+    for length in (1, 5):
+        rest = [r for r in table.population if r not in rows and len(table.token(r)) == length]
+        y = shares[table.probes(12, among=np.array(rest))]
+        low, high = betting.betting_interval(y, 0.95, len(rest))
+        arms.append((0.5 * (y.mean() - low), 0.5 * (high - y.mean())))
+    assert found.method == "betting, without replacement, strata by MOVER"
+    assert found.high - found.value == pytest.approx(math.hypot(*(below for below, _ in arms)), abs=1e-12)
+    assert found.value - found.low == pytest.approx(math.hypot(*(above for _, above in arms)), abs=1e-12)
+
+
+def test_all_comparators_are_measured_where_the_population_is(words, rng):
+    """With 1,500 other characters the difference is exact, as a share over all rows is; sampled only when asked."""
+    table = table_of([*ASCII[:20], *(chr(0x4E00 + i) for i in range(1_500))])
+    assert measures.negative_share_difference(table, "ascii", rng=rng).is_exact
+    with using(Settings(probes=100)):
+        assert not measures.negative_share_difference(table, "ascii", rng=rng).is_exact
 
 
 def test_labels_are_permuted_uniformly(monkeypatch, cosines):

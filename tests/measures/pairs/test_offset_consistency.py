@@ -50,8 +50,8 @@ def test_consistency_is_the_mean_cosine_of_all_pairs_of_offsets(few_draws, words
     assert (found.n, found.unit) == (24, "word pairs")
 
 
-def test_the_interval_is_the_jackknife_by_deletion(few_draws, words, rng):
-    """Pseudo-values and interval are those of recomputing the value without each pair in turn."""
+def test_the_interval_is_the_jackknife_by_deletion(few_draws, words, rng, wilson):
+    """Pseudo-values are those of the value without each pair; the lower end is t's, the upper Wilson's of the root."""
     table, relation = build(words, strength=2)
     found = measures.offset_consistency(table, relation, rng=rng)
     first, second = vectors_of(table, relation)
@@ -60,7 +60,11 @@ def test_the_interval_is_the_jackknife_by_deletion(few_draws, words, rng):
     pseudo = n * found.value - (n - 1) * left_out
     half = stats.t.ppf(0.975, n - 1) * pseudo.std(ddof=1) / np.sqrt(n)
     np.testing.assert_allclose(found.units, pseudo, atol=1e-8)
-    assert (found.low, found.high) == pytest.approx((found.value - half, found.value + half), abs=1e-9)
+    root = found.value**0.5
+    worth = root * (1 - root) / (pseudo.var(ddof=1) / n / (2 * root) ** 2)
+    _, high = wilson(root, max(worth, 0.75 * n), stats.t.ppf(0.975, n - 1))
+    assert high**2 > found.value + half
+    assert (found.low, found.high) == pytest.approx((found.value - half, high**2), abs=1e-9)
 
 
 def test_gram_matrices_give_the_draws_of_real_permutations(few_draws, words):

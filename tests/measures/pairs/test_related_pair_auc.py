@@ -69,19 +69,22 @@ def test_the_area_is_the_share_of_cross_pairs_that_a_related_pair_exceeds(few_dr
     assert found.details["mann_whitney"]["u"] == scipys.statistic
 
 
-def test_the_interval_is_the_jackknife_by_deletion(few_draws, words, rng):
-    """Pseudo-values are those of the area without each pair; the interval is that of its logit, carried back."""
+def test_the_interval_is_the_jackknife_by_deletion(few_draws, words, rng, wilson):
+    """Pseudo-values are those of the area without each pair; the interval is Wilson's with their variance."""
     table, relation = build(words, pairs=21, strength=0.3)
     found = measures.related_pair_auc(table, relation, rng=rng)
     first, second = vectors_of(table, relation)
     left_out = np.array([area(np.delete(first, i, 0), np.delete(second, i, 0)) for i in range(21)])
     pseudo = 21 * found.value - 20 * left_out
     np.testing.assert_allclose(found.units, pseudo, atol=1e-9)
-    center = np.log(found.value / (1 - found.value))
-    logits = 21 * center - 20 * np.log(left_out / (1 - left_out))
-    half = stats.t.ppf(0.975, 20) * logits.std(ddof=1) / np.sqrt(21)
-    ends = [1 / (1 + np.exp(-x)) for x in (center - half, center + half)]
-    assert (found.low, found.high) == pytest.approx(ends, abs=1e-9)
+    worth = found.value * (1 - found.value) / (pseudo.var(ddof=1) / 21)
+    assert 63 < worth < 66
+    expected = wilson(
+        found.value,
+        63,  # three answers a pair at most
+        stats.t.ppf(0.975, 20),
+    )
+    assert (found.low, found.high) == pytest.approx(expected, abs=1e-9)
 
 
 def test_draws_are_the_areas_of_real_permutations(few_draws, words):
@@ -125,7 +128,7 @@ def test_an_area_of_one_still_has_an_interval(few_draws, words, rng):
     found = measures.related_pair_auc(table, relation, rng=rng)
     assert found.value == found.high == 1
     assert 0.6 < found.low < 0.95
-    assert "betting" in found.method
+    assert found.low == pytest.approx(1 / (1 + stats.t.ppf(0.975, found.n - 1) ** 2 / (3 * found.n)))
 
 
 def test_fewer_than_twenty_pairs_decide_nothing(few_draws, words, rng):

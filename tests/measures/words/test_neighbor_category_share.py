@@ -58,8 +58,8 @@ def test_the_value_is_the_mean_share_minus_its_expectation(few_draws, made, rng)
     assert all(w not in inside for c in found.counterexamples for w in c["instead"])
 
 
-def test_the_interval_is_the_jackknife_by_deletion(few_draws, made, rng):
-    """Pseudo-values are those of taking away each word of the category, as query and as neighbor."""
+def test_the_interval_is_the_jackknife_by_deletion(few_draws, made, rng, wilson):
+    """Pseudo-values are those of taking away each word, as query and as neighbor; the interval is Wilson's of 22."""
     table, categories = made(strength=1)
     found = measures.neighbor_category_share(table, categories, "c0", rng=rng)
     inside = list(categories.groups[0].words)
@@ -70,9 +70,12 @@ def test_the_interval_is_the_jackknife_by_deletion(few_draws, made, rng):
         ]
     )
     pseudo = 22 * found.value - 21 * left_out
-    half = stats.t.ppf(0.975, 21) * pseudo.std(ddof=1) / np.sqrt(22)
     np.testing.assert_allclose(found.units, pseudo, atol=1e-10)
-    assert (found.low, found.high) == pytest.approx((found.value - half, found.value + half), abs=1e-10)
+    expected = 21 / (len(categories.words) - 1)
+    share = found.value + expected
+    assert share * (1 - share) / (pseudo.var(ddof=1) / 22) > 22  # more than one answer a word
+    low, high = wilson(share, 22, stats.t.ppf(0.975, 21))
+    assert (found.low, found.high) == pytest.approx((low - expected, high - expected), abs=1e-10)
 
 
 def test_draws_are_the_values_of_permuted_labels(few_draws, made):

@@ -68,6 +68,8 @@ class Faults:
     """Seconds before the first piece."""
     retry_after: int = 0
     """Seconds after which a 503 wants to be asked again."""
+    endless: int = 0
+    """Status of answers about repositories, whose bodies then have no end."""
 
 
 @dataclass
@@ -127,7 +129,12 @@ class HubHandler(Handler):
         """Answer a request."""
         path = unquote(self.path.partition("?")[0])
         self.hub.requests.append((self.command, path, self.headers.get("Authorization")))
-        if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/revision/(.+))?", path):
+        if self.hub.faults.endless and path.startswith("/api/"):
+            self.reply(self.hub.faults.endless, {"Content-Length": None, "Connection": "close"}, b"[", body=body)
+            while self.hub.moved["api"] < 2**33:
+                self.wfile.write(b" " * PIECE)
+                self.hub.moved["api"] += PIECE
+        elif match := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/revision/(.+))?", path):
             repo = self.find(match[1], match[2] or "main")
             if repo is not None:
                 files = [{"rfilename": name, "size": len(content)} for name, content in repo.files.items()]

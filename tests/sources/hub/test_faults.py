@@ -83,6 +83,19 @@ def test_answers_that_make_no_sense(hub, client, publish, monkeypatch, answer):
     refusal()
 
 
+@pytest.mark.parametrize("status", [200, 404, 500])
+def test_answers_without_an_end_take_no_memory(hub, client, publish, monkeypatch, status):
+    """Of a list of files that never ends no more is read than such lists have, and of an error nothing."""
+    monkeypatch.setattr("embcheck.sources.hub.source._LARGEST_LISTING", 2**20, raising=False)
+    publish()
+    hub.faults.endless = status
+    began = time.monotonic()
+    line = refusal()
+    assert time.monotonic() - began < 15
+    assert hub.moved["api"] < 2**25
+    assert "has no end" in line or status != 200
+
+
 def test_one_byte_a_second_is_given_up(hub, client, publish, make, monkeypatch):
     """A server that sends, but too slowly to ever end, is given up."""
     monkeypatch.setattr(ranges, "_PATIENCE", 1.0)
@@ -112,3 +125,12 @@ def test_retry_after_is_obeyed(hub, client, publish):
     began = time.monotonic()
     sources.load(parse("org/model"), device="cpu")
     assert time.monotonic() - began >= 3
+
+
+def test_the_client_asks_nothing_of_its_own(hub, client, publish, monkeypatch, tmp_path):
+    """Only the model is asked for: the client's own questions to a hub have no bounds, and are no part of a check."""
+    monkeypatch.setattr("huggingface_hub.utils._detect_agent._registry", None, raising=False)  # of an earlier test
+    monkeypatch.setattr(constants, "AGENT_HARNESSES_PATH", str(tmp_path / "none"), raising=False)
+    publish()
+    sources.load(parse("org/model"), device="cpu")
+    assert all("org/model" in path or not path.startswith("/") for _, path, _ in hub.requests)

@@ -1,0 +1,97 @@
+"""How the formats' own libraries read a file: what a mutated one that is still read must be equal to."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+
+def _safetensors(path, table):
+    from safetensors.torch import load_file
+
+    return load_file(path)[table.provenance.tensor].double().numpy(), None
+
+
+def _torch(path, table):
+    import torch
+
+    return torch.load(path, weights_only=True, map_location="cpu")[table.provenance.tensor].double().numpy(), None
+
+
+def _gguf(path, table):
+    from gguf import GGUFReader, dequantize
+
+    reader = GGUFReader(path)
+    (tensor,) = [tensor for tensor in reader.tensors if tensor.name == table.provenance.tensor]
+    field = reader.fields["tokenizer.ggml.tokens"]
+    words = [bytes(field.parts[at]).decode("utf-8", "replace") for at in field.data]
+    return dequantize(tensor.data, tensor.tensor_type).astype(np.float64), words
+
+
+def _npy(path, _):
+    return np.load(path, allow_pickle=False).astype(np.float64), None
+
+
+def _word2vec(path, *, binary, no_header=False):
+    from gensim.models import KeyedVectors
+
+    keyed = KeyedVectors.load_word2vec_format(path, binary=binary, no_header=no_header, unicode_errors="replace")
+    return keyed.vectors.astype(np.float64), list(keyed.index_to_key)
+
+
+def _gensim(path, _):
+    from gensim.models import KeyedVectors
+
+    keyed = KeyedVectors.load(path)
+    return np.asarray(keyed.vectors, np.float64), list(keyed.index_to_key)
+
+
+def _tokenizer(path, table):
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(path)
+    rows = range(max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1)
+    return table.vectors.double().numpy(), [tokenizer.id_to_token(row) or "" for row in rows]
+
+
+READERS = {
+    "safetensors": _safetensors,
+    "torch zip": _torch,
+    "torch legacy": _torch,
+    "gguf": _gguf,
+    "npy": _npy,
+    "word2vec binary": lambda path, _: _word2vec(path, binary=True),
+    "word2vec text": lambda path, _: _word2vec(path, binary=False),
+    "glove": lambda path, _: _word2vec(path, binary=False, no_header=True),
+    "gensim": _gensim,
+    "tokenizer.json": _tokenizer,
+}
+
+
+_UNIQUE = {"word2vec binary", "word2vec text", "glove", "gensim"}
+
+
+def compared(kind, path, table):
+    """What the format's library makes of a file beside our table: ``equal``, ``refused: why`` or ``differs: how``."""
+    if kind not in READERS:
+        return "no library"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            vectors, words = READERS[kind](path, table)
+    except Exception as error:  # noqa: BLE001 - whatever a library says to a damaged file
+        return f"refused: {type(error).__name__}: {str(error)[:200]}"
+    ours, tokens = table.vectors.double().numpy(), list(table.tokens)
+    if kind in _UNIQUE and len(set(tokens)) < len(tokens):  # of a repeated word, gensim leaves out all but the first
+        first = sorted({word: row for row, word in reversed(list(enumerate(tokens)))}.values())
+        ours, tokens = ours[first], [tokens[row] for row in first]
+        vectors, words = vectors[: len(first)], words[: len(first)]
+    if ours.shape != vectors.shape:
+        return f"differs: {ours.shape}, and {vectors.shape} in the library"
+    if not np.array_equal(ours, vectors, equal_nan=True):
+        rows = np.flatnonzero(~((ours == vectors) | (np.isnan(ours) & np.isnan(vectors))).all(axis=1))
+        return f"differs: row {rows[0]} of {len(rows)}: {ours[rows[0]][:4]}, and {vectors[rows[0]][:4]} in the library"
+    if words is not None and tokens != words:
+        return f"differs: tokens {tokens!r}, and {words!r} in the library"
+    return "equal"
