@@ -224,8 +224,13 @@ def key_of(name: str, params: Json) -> str:
 
 def label_of(name: str, params: Json) -> str:
     """``analogy_rank[king]``: a property's id and parameters, as a person writes them."""
-    inside = "-".join(map(str, params.values()))
+    inside = parameters_of(params)
     return f"{name}[{inside}]" if inside else name
+
+
+def parameters_of(params: Json) -> str:
+    """The values of a check's parameters, as its label has them."""
+    return "-".join(map(str, params.values()))
 
 
 def estimate_record(estimate: Estimate) -> EstimateRecord:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,7 +75,7 @@ def norm_frequency_correlation(table: EmbeddingTable, *, frequency: str = "id") 
         raise NotMeasurable("all words but one have the same frequency or the same length")
     value, replicates = spearman_jackknife(norms, words.frequency)
     name = f"rank correlation of length and frequency ({words.source})"
-    return Estimate.jackknife(
+    estimate = Estimate.jackknife(
         value,
         replicates,
         unit="words",
@@ -87,6 +87,7 @@ def norm_frequency_correlation(table: EmbeddingTable, *, frequency: str = "id") 
         details=_details(table, words, norms),
         counterexamples=_frequent_and_short(table, words, norms),
     )
+    return estimate if frequency != "id" else replace(estimate, details=estimate.details | _of_ids(table, estimate))
 
 
 def spearman_jackknife(x: Floats, y: Floats) -> tuple[float, Floats]:
@@ -143,6 +144,23 @@ def _details(table: EmbeddingTable, words: _Counted, norms: Floats) -> Details:
         },
         "kendall": float(stats.kendalltau(norms, words.frequency).statistic),
     }
+
+
+def _of_ids(table: EmbeddingTable, estimate: Estimate) -> Details:
+    """What stood in for frequency, for the verdict line and in full.
+
+    Where bytes are tokens, ids are known not to follow frequency: a tokenizer that merges bytes numbers those first,
+    then words in the order of its merges.
+    """
+    count = len(table.of_kind(TokenKind.BYTE))
+    if not count:
+        return {"remark": "row ids stand in for frequency"}
+    length = "longer" if estimate.low > 0 else "shorter" if estimate.high < 0 else "no longer and no shorter"
+    note = (
+        f"Frequency is read off the row id, a proxy, and not a good one here: {count} tokens are bytes, so ids are the "
+        f"order in which pieces were merged. Seen: words merged early are {length} than later ones."
+    )
+    return {"remark": f"row ids are merge order, not frequency: early words are {length}", "summary": note}
 
 
 def _frequent_and_short(table: EmbeddingTable, words: _Counted, norms: Floats) -> list[Details]:
