@@ -145,7 +145,9 @@ class ResultRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: str | None
     ladder: Annotated[Ladder | None, Meta(description="With --explain, of a claim that holds.")] = None
     expected: Annotated[bool, Meta(description="False, or absent: for a check that is configured not to hold.")] = True
-    kind: Annotated[Kind, Meta(description="'description', or absent: no verdict of its fails, only a change.")] = "claim"
+    kind: Annotated[Kind, Meta(description="'description', or absent: no verdict of its fails, only a change.")] = (
+        "claim"
+    )
 
     @property
     def passes(self) -> bool:

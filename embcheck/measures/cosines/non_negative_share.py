@@ -76,7 +76,8 @@ def non_negative_share(table: EmbeddingTable) -> Estimate:
 
 def _said(explained: float, centred: float) -> Details:
     """How much a mean shift explains, as a person says it; over all of it where the centred share changes sides."""
-    part = "all" if explained >= 1 else "none" if explained <= 0 else f"{100 * explained:.0f}%"
+    percent = round(100 * explained)
+    part = "all" if percent >= 100 else "none" if percent <= 0 else f"{percent}%"
     note = f"With the mean of all rows removed the share is {centred:.4f}: a mean shift explains {part} of the bias."
     return {"remark": f"a mean shift explains {part} of it", "summary": note}
 

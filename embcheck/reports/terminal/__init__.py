@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
-from embcheck.claims import UNMEASURED, ends
 from embcheck.checks.record import parameters_of
+from embcheck.claims import UNMEASURED, ends
 from embcheck.reports import published
 from embcheck.reports.text import number, safe, wrap
 from embcheck.reports.wording import (
@@ -44,7 +44,10 @@ def lines(report: Report, *, show: Literal["fail", "all", "none"] = "fail", enco
     """The report: details of what fails and a line for each other check, of ``all`` or ``none``, and the counts."""
     shown: list[Line] = []
     for model in report.models if show != "none" else ():
-        shown += [*_header(model, encoding), *_results(model, report.run.seed, details=show == "all", encoding=encoding)]
+        shown += [
+            *_header(model, encoding),
+            *_results(model, report.run.seed, details=show == "all", encoding=encoding),
+        ]
         shown.append(Line(""))
     return [*shown, counts(report.results)]
 
@@ -115,7 +118,9 @@ def _check(result: ResultRecord, seed: int, said: set[str], *, details: bool, en
     details = details or not result.passes
     known = is_known_exception(result)
     name = safe(result.label, WIDTH - _WORD - 12, encoding=encoding) + (" (expected)" if known else "")
-    pieces = [] if estimate is None else [*_measured(result, estimate), *_bounds([result]), *_remarks([result], encoding)]
+    pieces = (
+        [] if estimate is None else [*_measured(result, estimate), *_bounds([result]), *_remarks([result], encoding)]
+    )
     if change and (change.state != "match" or details):
         pieces += [text] if (text := change_text(change)) else []
     first = f"{_headline(result):<{_WORD}}{name}"
@@ -187,7 +192,7 @@ def _bounds(results: Sequence[ResultRecord]) -> Iterator[str]:
 def _remarks(results: Sequence[ResultRecord], encoding: str) -> Iterator[str]:
     """What the measure has to say beside the numbers, and of how many results."""
     remarks = Counter(text for result in results if isinstance(text := result.details.get("remark"), str))
-    for text, n in remarks.items():
+    for text, n in remarks.most_common():
         yield safe(text, WIDTH, encoding=encoding) + ("" if n == len(results) else f" ({n} of {len(results)})")
 
 
