@@ -87,7 +87,9 @@ def norm_frequency_correlation(table: EmbeddingTable, *, frequency: str = "id") 
         details=_details(table, words, norms),
         counterexamples=_frequent_and_short(table, words, norms),
     )
-    return estimate if frequency != "id" else replace(estimate, details=estimate.details | _of_ids(table, estimate))
+    return (
+        estimate if frequency != "id" else replace(estimate, details={**estimate.details, **_of_ids(table, estimate)})
+    )
 
 
 def spearman_jackknife(x: Floats, y: Floats) -> tuple[float, Floats]:
