@@ -35,6 +35,9 @@ def lines(document: Json, *, encoding: str = "utf-8") -> Iterator[Line]:
                 yield Line(_aligned(cells), "dim")
         else:
             yield from _prose(row["reason"], f"{name:<{_WIDTHS[0]}}not simulated: ", encoding, style)
+    for row in document.get("ladder", ()):
+        cells = (f"ladder: {row['planted']}", _named(row), "", "", "", "ok" if row["calibrated"] else "NO")
+        yield Line(_aligned(cells), "plain" if row["calibrated"] else "fail")
     yield Line("")
     is_calibrated = all(row["calibrated"] for row in document["properties"])
     yield from _prose(_counts(document), "", encoding, "pass" if is_calibrated else "fail")
@@ -43,6 +46,12 @@ def lines(document: Json, *, encoding: str = "utf-8") -> Iterator[Line]:
 def _prose(text: str, first: str, encoding: str, style: Style) -> Iterator[Line]:
     for line in wrap([safe(text, 10 * WIDTH, encoding=encoding)], width=WIDTH, first=first, indent=" " * 4):
         yield Line(line, style)
+
+
+def _named(row: Json) -> str:
+    """On how many tables the planted rung was named, and what was named elsewhere."""
+    others = ", ".join(f"{n} {name}" for name, n in row["named"].items() if name != row["planted"])
+    return f"{row['right']}/{row['tables']}" + (f" ({others})" if others else "")
 
 
 def _verdict(row: Json) -> tuple[str, Style]:
@@ -106,6 +115,7 @@ def markdown(document: Json, version: str) -> str:
         **document["design"],
         version=version,
         table="\n".join(_table_row(row, document) for row in document["properties"]),
+        ladder="\n".join(f"| {row['planted']} | {_named(row)} |" for row in document.get("ladder", ())),
         verdict="\n".join(_verdicts(document)),
         most=limits["false_passes"],
         low=f"{100 * low:.1f}",

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from embcheck.selftest.examine import Plan, examine
+from embcheck.selftest.ladders import examine_ladder
 from embcheck.selftest.plants import Stage, stage_of
 
-__all__ = ["Plan", "Stage", "examine", "stage_of"]
+__all__ = ["Plan", "Stage", "examine", "examine_ladder", "stage_of"]

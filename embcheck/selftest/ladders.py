@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["MORE", "examine_ladder", "planted"]
 
 ROWS, WIDTH, PAIRS = 1_500, 32, 60
+RIGHT = 0.95  # of the tables, on which the planted rung must be named
 MORE = "more"
 """What is named where no rung suffices."""
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -127,7 +128,7 @@ def _word(row: int) -> str:
 
 
 def examine_ladder(tables: int, seed: int = 0) -> list[dict[str, Any]]:
-    """For each rung, on how many tables with its structure and no more which rung was named."""
+    """For each rung, on how many tables with its structure and no more which rung was named, as plain JSON types."""
     rows = []
     for rung in track((*RUNGS, MORE), "ladder"):
         named: dict[str, int] = {}
@@ -137,5 +138,7 @@ def examine_ladder(tables: int, seed: int = 0) -> list[dict[str, Any]]:
             ladder = climb(evaluate(check, table, settings), table, settings).ladder
             name = "refuted" if ladder is None else ladder.suffices or MORE
             named[name] = named.get(name, 0) + 1
-        rows.append({"planted": rung, "tables": tables, "right": named.get(rung, 0), "named": named})
+        right = named.get(rung, 0)
+        row = {"planted": rung, "tables": tables, "right": right, "named": named}
+        rows.append(row | {"calibrated": right >= RIGHT * tables})
     return rows

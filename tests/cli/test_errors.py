@@ -140,7 +140,7 @@ def test_interrupt_is_code_2(embcheck, monkeypatch):
 
 def test_no_properties_is_code_5(embcheck, monkeypatch):
     """Where no property is found nothing runs."""
-    monkeypatch.setattr("embcheck.checks.collect.functions", lambda _paths: [])
+    monkeypatch.setattr("embcheck.checks.collect.functions", lambda *_: [])
     found = embcheck("check", NOISE)
     assert found.code == 5
     assert "no properties were found" in found.err

@@ -41,6 +41,7 @@ RUNS = {
         "confidence": "0.9",
         "probes": "5",
         "population": "all",
+        "explain": None,
         "gate": "regressions",
         "baseline_dir": "nowhere",
         "missing_baseline": "fail",
@@ -92,6 +93,7 @@ LOOK = {
     "matrix": lambda runs: runs["measuring"].results["how_else"]["details"]["first"] == 2,
     "tensor": lambda runs: runs["writing"].results["here"]["details"]["first"] == 3,
     "control": lambda runs: runs["writing"].results["here"]["control"]["tables"] == 20,
+    "explain": lambda runs: runs["measuring"].results["how_else"]["ladder"]["rungs"],
     "family_wise": lambda runs: runs["writing"].document["run"]["family_wise"],
     "gate": lambda runs: runs["measuring"].results["how_else"]["outcome"] == "fail",  # by its claim, it holds
     "baseline_dir": lambda runs: "here" in runs["writing"].files["elsewhere/t.json"],

@@ -10,6 +10,7 @@ import pytest
 
 from embcheck.cli import main
 from embcheck.reports import calibration
+from embcheck.selftest import examine_ladder
 
 DOCS = Path(__file__).parents[2] / "docs" / "calibration.md"
 TOYS = '''
@@ -117,6 +118,19 @@ def test_shapes_are_rows_of_their_own_and_no_fault(selftest, tmp_path):
         if re.match(r"\| (heavy|shifted|clust|heter)", line)
     ]
     assert [line.count("|") for line in rows] == [7, 7, 7, 7]
+
+
+def test_the_ladder_is_a_part_of_the_whole(selftest, tmp_path):
+    """What was planted and how often it was named stands below the properties and on the page, with what else was."""
+    selftest("--property", "sound", "--json", "o.json")
+    document = json.loads((tmp_path / "o.json").read_text())
+    named = {"planted": "mean", "tables": 10, "right": 9, "named": {"mean": 9, "covariance": 1}, "calibrated": False}
+    document["ladder"] = [*examine_ladder(1)[:1], named]
+    shown = [line.text for line in calibration.lines(document)]
+    assert "ladder: gaussian" in shown[2]
+    assert shown[2].endswith("ok")
+    assert shown[3].split() == ["ladder:", "mean", "9/10", "(1", "c...", "NO"]
+    assert "| mean | 9/10 (1 covariance) |" in calibration.markdown(document, "0.1.0")
 
 
 def test_one_seed_one_document(selftest, tmp_path):

@@ -257,7 +257,7 @@ def test_planted_categories_hold_and_noise_does_not(lexicon_table):
 
 def test_the_drawn_matrix_bears_its_own_labels(tmp_path):
     """After a report was written and read, each cell of the heatmap has the mean of the categories that it names."""
-    run = embcheck.check("demo", properties="semantic_categories")
+    run = embcheck.check("demo", properties="semantic_categories[eight]")
     run.save(tmp_path / "report.json")
     (result,) = json_file.read(tmp_path / "report.json").results
     figure, *_ = pictures.draw_each(pictures.Shown("demo", 0, (30522, 384), result))

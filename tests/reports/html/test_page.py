@@ -10,6 +10,8 @@ import unicodedata
 import html5lib
 import pytest
 from msgspec.structs import replace
+from records import model, result
+from records import report as report_of
 
 from embcheck.reports import html, json_file, summary, terminal
 from embcheck.reports.html import asset, pictures
@@ -103,9 +105,8 @@ def test_every_picture_is_drawn(measured):
                 drawn.add(function)
     axes = [pictures.Shown("m", 0, (9, 9), result) for result in model.results if result.id == "semantic_axes"]
     assert pictures.draw_together(axes)
-    waiting = {"published"}  # for results that the catalogue has with more than one model or other data only
-    general = {registry.EVERY, registry.LADDER}
-    registered = {f for measure, functions in registry._EACH.items() if measure not in general for f in functions}
+    waiting = {"published", "ladder"}  # for results that the catalogue has with more than one model or other data only
+    registered = {f for measure, functions in registry._EACH.items() if measure != registry.EVERY for f in functions}
     assert {function.__name__ for function in registered - drawn} <= waiting
 
 
@@ -150,3 +151,17 @@ def test_terminal_and_markdown_are_inert_too(report):
     elements = {e.tag for e in html5lib.parse(text).iter() if isinstance(e.tag, str)}
     known = ("html", "head", "body", "code", "details", "summary")
     assert elements <= {f"{XHTML}{name}" for name in known}
+
+
+def test_what_describes_stands_behind_what_is_claimed():
+    """Descriptions have a heading of their own in the summary, the last sections, and are no part of what is held."""
+    about = {"kind": "description", "id": "a_form"}
+    page = html.render(report_of(model(result(), result("refuted", **about))))
+    assert "<b>1</b> of 1 checks hold" in page
+    assert "1 hold</p>" not in page
+    assert page.count("1 described") == 2
+    heading, claimed, described = (page.index(text) for text in ("Descriptions:", ">toy<", ">a_<wbr>form<"))
+    assert claimed < heading < described
+    sections = [page.index(f'<section id="{anchor}"') for anchor in ("p1", "p0")]
+    assert sections == sorted(sections)
+    assert "Descriptions:" not in html.render(report_of(model(result())))
