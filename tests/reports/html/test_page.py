@@ -9,9 +9,8 @@ import unicodedata
 
 import html5lib
 import pytest
+import records
 from msgspec.structs import replace
-from records import model, result
-from records import report as report_of
 
 from embcheck.reports import html, json_file, summary, terminal
 from embcheck.reports.html import asset, pictures
@@ -156,7 +155,7 @@ def test_terminal_and_markdown_are_inert_too(report):
 def test_what_describes_stands_behind_what_is_claimed():
     """Descriptions have a heading of their own in the summary, the last sections, and are no part of what is held."""
     about = {"kind": "description", "id": "a_form"}
-    page = html.render(report_of(model(result(), result("refuted", **about))))
+    page = html.render(records.report(records.model(records.result(), records.result("refuted", **about))))
     assert "<b>1</b> of 1 checks hold" in page
     assert "1 hold</p>" not in page
     assert page.count("1 described") == 2
@@ -164,4 +163,4 @@ def test_what_describes_stands_behind_what_is_claimed():
     assert claimed < heading < described
     sections = [page.index(f'<section id="{anchor}"') for anchor in ("p1", "p0")]
     assert sections == sorted(sections)
-    assert "Descriptions:" not in html.render(report_of(model(result())))
+    assert "Descriptions:" not in html.render(records.report(records.model(records.result())))
