@@ -31,6 +31,7 @@ __all__ = [
 
 SIGNIFICANCE = 0.01
 Direction = Literal["both", "down", "up"]
+Kind = Literal["claim", "description"]
 _SUPPLIED = frozenset({"table", "tables", "rng"})
 
 
@@ -269,6 +270,8 @@ class Declaration:
     """Rungs on which ``--explain`` measures it; all that make sense where it is not set."""
     planted: Callable[..., Any] | None = None
     """``(table, parameters, rng) -> table`` with the structure that the property looks for."""
+    kind: Kind = "claim"
+    """A ``description`` has its verdict, and fails on none: only a change against the baseline fails."""
 
     def applies_to(self, spec: ModelSpec) -> bool:
         """Whether a model has this property's checks."""
@@ -293,17 +296,20 @@ def check_margin(margin: float | None, bad: str) -> None:
         raise UsageError(f"bad must be 'both', 'down' or 'up', got {bad!r}")
 
 
-def _check_claims(claims: tuple[Bound, ...], on_noise: str) -> None:
+def _check_claims(claims: tuple[Bound, ...], on_noise: str, kind: str) -> None:
     if not claims or not all(hasattr(c, "verdict") for c in claims):
         raise UsageError(
             "@claim needs at least one of above(), below(), within(), agrees() or beats() before its parameters"
         )
     if on_noise not in {"fails", "holds", "any"}:
         raise UsageError(f"on_noise must be 'fails', 'holds' or 'any', got {on_noise!r}")
+    if kind not in {"claim", "description"}:
+        raise UsageError(f"kind must be 'claim' or 'description', got {kind!r}")
 
 
 def claim(  # noqa: PLR0913 - what a property may declare, all by keyword
     *claims: Bound,
+    kind: Kind = "claim",
     on_noise: Literal["fails", "holds", "any"] = "fails",
     version: int = 1,
     margin: float | None = None,
@@ -324,6 +330,9 @@ def claim(  # noqa: PLR0913 - what a property may declare, all by keyword
     ----------
     claims
         Bounds that must all hold.
+    kind
+        ``description`` for what says how a table is, rather than how it should be. Its verdict is stated and fails no
+        check, which only a change against the baseline does, until a project sets bounds of its own for a model.
     on_noise
         What the property must do on random tables: most should fail there; some should hold.
     version
@@ -354,7 +363,7 @@ def claim(  # noqa: PLR0913 - what a property may declare, all by keyword
         No claim, an argument too many or too few, no docstring to say what is claimed, or a margin that is no positive
         number.
     """
-    _check_claims(claims, on_noise)
+    _check_claims(claims, on_noise, kind)
     check_margin(margin, bad)
 
     def declare(function: Callable[..., Estimate]) -> Callable[..., Estimate]:
@@ -378,6 +387,7 @@ def claim(  # noqa: PLR0913 - what a property may declare, all by keyword
             needs=(needs,) if callable(needs) else tuple(needs),
             ladder=None if ladder is None else tuple(ladder),
             planted=planted,
+            kind=kind,
         )
         function.__embcheck__ = declaration  # type: ignore[attr-defined]
         function.__test__ = True  # type: ignore[attr-defined]

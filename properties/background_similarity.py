@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from embcheck import EmbeddingTable, Estimate
 
 
-@claim(below(3), on_noise="holds", margin=0.5, version=2)
+@claim(below(3), kind="description", on_noise="holds", margin=0.5, version=2)
 def background_similarity(table: EmbeddingTable) -> Estimate:
     """Random pairs of tokens are nearly orthogonal: their root mean square cosine is below 3 / sqrt(d).
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from embcheck import EmbeddingTable, Estimate
 
 
-@claim(above(0.5), on_noise="any", margin=0.02)
+@claim(above(0.5), kind="description", on_noise="any", margin=0.02)
 def metric_agreement(table: EmbeddingTable) -> Estimate:
     """Cosine and Euclidean distance rank a token's neighbors alike.
 

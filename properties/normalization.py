@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from embcheck import EmbeddingTable, Estimate
 
 
-@claim(below(0.5), on_noise="any", margin=0.01, ladder=(), version=2)
+@claim(below(0.5), kind="description", on_noise="any", margin=0.01, ladder=(), version=2)
 def normalization(table: EmbeddingTable) -> Estimate:
     """Most rows are not of one length: an embedding matrix is not stored normalised, to 1 or to any other length.
 

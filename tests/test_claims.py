@@ -171,7 +171,7 @@ def test_bounds_do_not_change():
 def test_claim_returns_the_function_itself_with_its_declaration():
     """@claim gives back the same function, marked for pytest, with all that was declared."""
 
-    def zipf(table, depth, kind, rng):
+    def zipf(table, depth, word, rng):
         pass
 
     zipf.__doc__ = """Norms fall with rank,
@@ -180,13 +180,13 @@ def test_claim_returns_the_function_itself_with_its_declaration():
         Not part of the sentence.
         """
 
-    same = claim(above(1), below(2), depth=[1, 2], kind="a", on_noise="any", version=3)(zipf)
+    same = claim(above(1), below(2), depth=[1, 2], word="a", on_noise="any", version=3)(zipf)
     declared = same.__embcheck__
     assert same is zipf
     assert same.__test__ is True
     assert (declared.id, declared.sentence) == ("zipf", "Norms fall with rank, over all words.")
     assert (declared.claims, declared.on_noise, declared.version) == ((above(1), below(2)), "any", 3)
-    assert declared.parameters == {"depth": (1, 2), "kind": ("a",)}
+    assert declared.parameters == {"depth": (1, 2), "word": ("a",)}
     assert declared.fixtures == ()
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct, field, to_builtins
 
-from embcheck.claims import ClaimOutcome, Direction, Verdict
+from embcheck.claims import ClaimOutcome, Direction, Kind, Verdict
 from embcheck.errors import EmbcheckError
 
 if TYPE_CHECKING:
@@ -145,6 +145,9 @@ class ResultRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: str | None
     ladder: Annotated[Ladder | None, Meta(description="With --explain, of a claim that holds.")] = None
     expected: Annotated[bool, Meta(description="False, or absent: for a check that is configured not to hold.")] = True
+    kind: Annotated[Kind, Meta(description="'description', or absent: no verdict of its fails, only a change.")] = (
+        "claim"
+    )
 
     @property
     def passes(self) -> bool:
@@ -223,8 +226,13 @@ def key_of(name: str, params: Json) -> str:
 
 def label_of(name: str, params: Json) -> str:
     """``analogy_rank[king]``: a property's id and parameters, as a person writes them."""
-    inside = "-".join(map(str, params.values()))
+    inside = parameters_of(params)
     return f"{name}[{inside}]" if inside else name
+
+
+def parameters_of(params: Json) -> str:
+    """The values of a check's parameters, as its label has them."""
+    return "-".join(map(str, params.values()))
 
 
 def estimate_record(estimate: Estimate) -> EstimateRecord:

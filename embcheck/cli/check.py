@@ -121,6 +121,8 @@ def _properties(checks: Sequence[Check]) -> Iterator[Line]:
         yield from _indented("claims: ", bounds)
         for parameter, values in declaration.parameters.items():
             yield from _indented(f"{parameter}: ", [str(value) for value in values])
+        if declaration.kind == "description":
+            yield from _indented("", ["a description, of which no verdict fails, only a change from the baseline"])
         if declaration.of_pairs:
             yield from _indented("runs for: ", ["each pair of models"])
         if declaration.applies is not None:

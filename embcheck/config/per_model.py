@@ -162,6 +162,7 @@ def adapt(model: PerModel, check: Check) -> Check | None:
         redeclared=replace(
             declared,
             claims=tuple(given.get(type(bound).__name__, bound) for bound in declared.claims),
+            kind="claim" if given.keys() & _BOUNDS.keys() else declared.kind,  # what a project bounds, it claims
             margin=given.get("margin", declared.margin),
             bad=given.get("bad", declared.bad),
         ),

@@ -148,7 +148,8 @@ def attach(item: pytest.Item, report: pytest.TestReport, session: Session, confi
     is_expected = spec is None or config.expected(spec.alias, check_of(item))
     if report.skipped:
         skipped = str(report.longrepr[2] if isinstance(report.longrepr, tuple) else getattr(report, "wasxfail", ""))
-    if skipped is not None and not hasattr(report, "wasxfail") and settings.in_ci() and is_expected:
+    is_judged = _RAN in item.stash  # what the engine passes as skipped, such as what is n/a, is no failure
+    if skipped is not None and not is_judged and not hasattr(report, "wasxfail") and settings.in_ci() and is_expected:
         report.outcome = "failed"
         report.longrepr = inert_line(f"{check_of(item).label}, which fails in continuous integration: {skipped}")
     elif skipped is not None and isinstance(report.longrepr, tuple):  # named by the property, not by what skipped it

@@ -9,7 +9,7 @@ from msgspec import structs
 from embcheck import files
 from embcheck.reports import published
 from embcheck.reports.text import number, safe
-from embcheck.reports.wording import bound_text, change_text, counts, urgency
+from embcheck.reports.wording import bound_text, change_text, counts, is_description, urgency
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -118,7 +118,8 @@ def why(result: ResultRecord) -> str:
 
 
 def _verdict(result: ResultRecord) -> str:
-    return f"{result.verdict}, {result.change.state}" if result.change else str(result.verdict)
+    verdict = f"{result.verdict} (description)" if is_description(result) else str(result.verdict)
+    return f"{verdict}, {result.change.state}" if result.change else verdict
 
 
 def _value(result: ResultRecord) -> str:

@@ -31,10 +31,12 @@ class Line:
 
 def counts(results: Sequence[ResultRecord]) -> Line:
     """How many checks hold, and how many do not."""
-    verdicts = Counter(str(result.verdict) for result in results)
+    described = sum(map(is_description, results))
+    verdicts = Counter(str(result.verdict) for result in results if not is_description(result))
     words = {"holds": "hold", "error": "errors" if verdicts["error"] > 1 else "error", "not_applicable": "n/a"}
     order = ("holds", "refuted", "inconclusive", "skipped", "error", "not_applicable")
     parts = [f"{verdicts[v]} {words.get(v, v)}" for v in order if verdicts[v]]
+    parts += [f"{described} described"] if described else []
     known = sum(map(is_known_exception, results))
     vacuous = sum(result.control is not None and result.control.vacuous for result in results)
     extra = [f"{known} known exception{'s' if known > 1 else ''}"] if known else []
@@ -42,7 +44,7 @@ def counts(results: Sequence[ResultRecord]) -> Line:
     states = Counter(str(result.change.state) for result in results if result.change)
     extra += [f"{n} {state}" for state in _STATES if (n := states[state])]
     text = ", ".join(parts) or "no checks ran"
-    style: Style = "pass" if verdicts["holds"] else "warn"
+    style: Style = "pass" if verdicts["holds"] or described else "warn"
     if not all(result.passes for result in results):
         style = "fail"
     return Line(text + (f" ({', '.join(extra)})" if extra else ""), style)
@@ -56,10 +58,15 @@ def is_known_exception(result: ResultRecord) -> bool:
 def urgency(result: ResultRecord) -> int:
     """Where a check stands among others: refuted and regressed first, then errors, what else fails, and what passes."""
     if result.passes:
-        return 4 if result.verdict == "holds" else 3
+        return 4 if result.verdict == "holds" or is_description(result) else 3
     if result.verdict == "refuted" or (result.change and result.change.state == "regressed"):
         return 0
     return 1 if result.verdict == "error" else 2
+
+
+def is_description(result: ResultRecord) -> bool:
+    """Whether a result describes the table, and there is nothing else to say of it: it was measured, and passes."""
+    return result.kind == "description" and result.estimate is not None and result.expected and result.passes
 
 
 def bound_text(claim: ClaimOutcome) -> str:
@@ -105,7 +112,7 @@ RUNGS = {
 _CLOUDS = {"mean": "mean", "covariance": "covariance", "marginals": "column values", "lengths": "row lengths"}
 
 
-def ladder_text(ladder: Ladder) -> str:
+def ladder_text(ladder: Ladder, *, numbers: bool = True) -> str:
     """What a claim rests on, in words and two numbers."""
     if not ladder.rungs:
         return "nothing simpler was measured"
@@ -113,9 +120,10 @@ def ladder_text(ladder: Ladder) -> str:
     *_, last = rungs
     name = ladder.suffices or last
     reached = f"{number(rungs[name].value)} there, {number(ladder.value)} here" if name in rungs else "unknown"
+    behind = f" ({reached})" if numbers else ""
     if ladder.suffices is None:
-        return f"more than {_kept(name)} ({reached})"
-    return f"{_kept(name)} {'gives' if name in {'gaussian', *_CLOUDS} else 'give'} the same ({reached})"
+        return f"more than {_kept(name)}{behind}"
+    return f"{_kept(name)} {'gives' if name in {'gaussian', *_CLOUDS} else 'give'} the same{behind}"
 
 
 def _kept(rung: str) -> str:

@@ -177,7 +177,8 @@ class Sweep:
                     raise AssertionError(f"{one.spec.text}: {label} was neither finished nor an error")
                 row = judged_again(row, check) or row  # but for claims of an own kind, which were judged where measured
                 expected = not {check.declaration.id, label} & set(self.own(one).exceptions)
-                outcome = "pass" if judge(Verdict(row["verdict"]), expected=expected) else "fail"
+                passes = judge(Verdict(row["verdict"]), expected=expected, kind=check.declaration.kind)
+                outcome = "pass" if passes else "fail"
                 rows.append(row | self._about(one, label) | {"outcome": outcome})
         first: dict[object, int] = {}
         for row in (*self.store.rows.values(), *rows):

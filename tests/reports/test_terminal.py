@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from records import claim, estimate, model, null, report, result
 
-from embcheck.checks.record import Control
+from embcheck.checks.record import Change, Control, Ladder, Rung
 from embcheck.reports import terminal
 from embcheck.reports.text import columns
 from embcheck.reports.wording import bound_text
@@ -125,3 +125,102 @@ def test_bounds_in_words():
     assert bound_text(claim("beats", 0.01, null="shuffled")) == "beats shuffled at p <= 0.01"
     assert bound_text(claim("beats", 0.01, null="n", side="below")) == "lies below n at p <= 0.01"
     assert bound_text(claim("below", 11)) == "below 11"
+
+
+# --- several checks of one property -----------------------------------------------------------------------------
+
+
+def sizes(*values, verdict="holds", **about):
+    """A toy of each of these values, in order of their sizes."""
+    given = {"claims": (claim("above", 0.1, verdict=verdict),), "verdict": verdict, **about}
+    return [
+        result(params={"size": str(i)}, estimate=estimate(value, value, value), **given)
+        for i, value in enumerate(values)
+    ]
+
+
+def test_a_property_is_one_row():
+    """Checks of one property share a row: how many hold, their values in order, the bound that they share."""
+    rows = text(*sizes(1, 2, 0.25)).splitlines()
+    assert rows[1:3] == ["holds         toy  3 of 3 hold  1 2 0.25  above 0.1", ""]
+
+
+def test_show_all_gives_each_check_its_row():
+    """With every detail, each check has its parameters and its own row."""
+    shown = text(*sizes(1, 2), show="all")
+    assert ("toy[0]  1 (exact)" in shown, "toy[1]  2 (exact)" in shown, "2 of 2" in shown) == (True, True, False)
+
+
+def test_what_fails_has_its_own_row_and_details():
+    """A failing check of a property stands above the row of those that hold, which says how many there are in all."""
+    rows = [*sizes(1, 2), result("refuted", "fail", params={"size": "9"}, estimate=estimate(0, 0, 0))]
+    shown = text(*rows)
+    assert "REFUTED       toy[9]  0 (exact)" in shown
+    assert "says: Everything is a toy." in shown
+    assert "holds         toy  2 of 3 hold  1 2  above 0.1" in shown
+    assert shown.index("toy[9]") < shown.index("2 of 3 hold")
+
+
+def test_a_row_counts_those_with_a_verdict():
+    """Known exceptions share a row of their own, and what is n/a counts nowhere."""
+    away = result("not_applicable", params={"size": "7"}, estimate=None, reason="no such words")
+    shown = text(*sizes(1, 2), *sizes(0, 0, verdict="refuted", expected=False), away)
+    assert "holds         toy  2 of 4 hold  1 2  above 0.1" in shown
+    assert "refuted       toy (expected)  2 of 4 refuted  0 0  above 0.1" in shown
+
+
+def test_what_moved_has_its_own_row():
+    """A check that improved on its baseline is seen, whatever its property's others do."""
+    moved = Change(
+        state="improved", passes=True, value=1.0, low=1.0, high=1.0, before=1, margin=0.5, comparison="exact"
+    )
+    shown = text(*sizes(1, 2), *sizes(3, change=moved))
+    assert ("2 of 3 hold" in shown, "moved 1 from 1" in shown) == (True, True)
+
+
+def test_a_row_has_the_weakest_p_value_and_no_bound_that_is_not_shared():
+    """Of several checks the largest p-value stands in the row; bounds that differ are left to each check's own."""
+    rows = []
+    for i, (bound, p_value) in enumerate([(0.1, 0.0001), (0.2, 0.004)]):
+        claims = (claim("above", bound), claim("beats", 0.01, null="luck"))
+        rows.append(result(params={"size": i}, claims=claims, nulls=(null("luck", 0.0, p_value),)))
+    assert "toy  2 of 2 hold  0.75 0.75  beats luck: p <= 0.004\n" in text(*rows)
+
+
+def test_what_a_measure_says_beside_its_numbers():
+    """A remark stands behind the numbers; of several checks, with how many of them have it."""
+    said = {"details": {"remark": "luck does as well"}}
+    assert text(*sizes(1, **said)).splitlines()[1].endswith("above 0.1  luck does as well")
+    assert "luck does as well (2 of 3)" in text(*sizes(1, 2, **said), *sizes(3))
+    assert text(*sizes(1, 2, **said)).splitlines()[1].endswith("luck does as well")
+
+
+def test_what_a_property_rests_on_is_said_once():
+    """Where ladders agree one line says it for all; else each line names its parameters."""
+    rung = Rung("mean", 0.5, 0.5, 0.5, suffices=True)
+    mean, more = (Ladder(suffices, 1.0, "value", 9, 3, (rung,)) for suffices in ("mean", None))
+    alike = text(*sizes(1, 2, ladder=mean))
+    assert "rests on: an isotropic cloud with this mean gives the same\n" in alike
+    differing = text(*sizes(1, 2, ladder=mean), result(params={"size": "z"}, ladder=more))
+    assert "gives the same (0, 1)" in differing
+    assert "more than an isotropic cloud with this mean (z)" in differing
+
+
+def test_many_values_stay_within_80_columns():
+    """The values of a hundred checks are broken into lines."""
+    lines = terminal.lines(report(model(*sizes(*(1 / (i + 3) for i in range(100)), details={"remark": "x" * 200}))))
+    assert max(columns(line.text) for line in lines) <= 80
+    assert "100 of 100 hold" in lines[1].text
+
+
+def test_descriptions_stand_apart_at_the_end():
+    """What describes has its verdict in a block behind the claims, and is counted apart; one that fails has not."""
+    about = {"kind": "description", "id": "form"}
+    shown = text(result("refuted", **about), result()).splitlines()
+    assert shown[1].startswith("holds         toy")
+    assert shown[2].startswith("descriptions")
+    assert shown[3].startswith("refuted       form")
+    assert shown[-1] == "1 hold, 1 described"
+    failing = text(result("refuted", "fail", **about), result())
+    assert failing.splitlines()[1].startswith("REFUTED       form")
+    assert failing.endswith("1 hold, 1 refuted")

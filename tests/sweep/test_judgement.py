@@ -226,3 +226,14 @@ def test_what_looks_at_other_weights_is_of_its_checkpoint(tmp_path):
     found = sweep(globs=[str(folder / "*")], executor="thread", workers=1, **options)
     assert [row["value"] for row in found.rows] == [1024.0, -1024.0]
     assert sweep(globs=[str(folder / "*")], executor="thread", **options).computed == 0
+
+
+def test_a_refuted_description_passes_a_sweep(folder, own, tmp_path):
+    """Its verdict stands in every row; that of a claim with the same bound fails."""
+    (file := own(0.9)).write_text(file.read_text().replace("margin=0.1", 'kind="description", margin=0.1'))
+    for kind, code in (("description", 0), ("claim", 1)):
+        file.write_text(file.read_text().replace('"description"', f'"{kind}"'))
+        out = tmp_path / f"{kind}.parquet"
+        assert command("--glob", folder / "*", "--properties", file, "--property", "level", out=out) == code
+        verdicts = {(row["verdict"], row["outcome"]) for row in read(out) if row["step"] in {0, 30}}
+        assert verdicts == {("refuted", "fail" if code else "pass")}

@@ -47,6 +47,7 @@ def non_negative_share(table: EmbeddingTable) -> Estimate:
         shares = statistics.share
     centred = float(probe_cosines.probe_statistics(table, sample, center=blocks.mean_vector(table)).share.mean())
     share = float(shares[: len(sample)].mean())  # of the same probes as the centred one
+    explained = (share - centred) / (share - 0.5) if abs(share - 0.5) > 0.005 else None
     return Estimate.from_units(
         shares,
         unit="probe tokens",
@@ -59,7 +60,7 @@ def non_negative_share(table: EmbeddingTable) -> Estimate:
         name="share of non-negative cosines",
         effect={
             "name": "share of the effect that a mean shift explains",
-            "value": (share - centred) / (share - 0.5) if abs(share - 0.5) > 0.005 else None,
+            "value": explained,
         },
         references={"isotropic": Reference(0.5, 0.0)},
         details={
@@ -67,9 +68,18 @@ def non_negative_share(table: EmbeddingTable) -> Estimate:
             "centred_share": centred,
             "cosine_histogram": histograms.coarse(statistics.histogram, -1.0, 1.0),
             **rayleigh(table),
+            **({} if explained is None else _said(explained, centred)),
         },
         counterexamples=lowest(table, probes, shares),
     )
+
+
+def _said(explained: float, centred: float) -> Details:
+    """How much a mean shift explains, as a person says it; over all of it where the centred share changes sides."""
+    percent = round(100 * explained)
+    part = "all" if percent >= 100 else "none" if percent <= 0 else f"{percent}%"
+    note = f"With the mean of all rows removed the share is {centred:.4f}: a mean shift explains {part} of the bias."
+    return {"remark": f"a mean shift explains {part} of it", "summary": note}
 
 
 def _draw(table: EmbeddingTable) -> tuple[Ints, Floats | None, Interval | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from embcheck.measures import histograms
 from embcheck.measures.frequency import look_up
 from embcheck.measures.resolve import listed
 from embcheck.stats.intervals import jackknife_interval
+from embcheck.table.vocabulary import TokenKind
 
 if TYPE_CHECKING:
     from embcheck.measures.frequency import Counted
@@ -65,7 +67,7 @@ def norm_frequency_correlation(table: EmbeddingTable, *, frequency: str = "id") 
         raise NotMeasurable("all words but one have the same frequency or the same length")
     value, replicates = spearman_jackknife(norms, words.frequency)
     name = f"rank correlation of length and frequency ({words.source})"
-    return Estimate.jackknife(
+    estimate = Estimate.jackknife(
         value,
         replicates,
         unit="words",
@@ -76,6 +78,9 @@ def norm_frequency_correlation(table: EmbeddingTable, *, frequency: str = "id") 
         parts=(part(map(table.token, words.rows[:KEPT].tolist()), _products(norms, words.frequency), population=n),),
         details=_details(table, words, norms),
         counterexamples=_frequent_and_short(table, words, norms),
+    )
+    return (
+        estimate if frequency != "id" else replace(estimate, details={**estimate.details, **_of_ids(table, estimate)})
     )
 
 
@@ -133,6 +138,23 @@ def _details(table: EmbeddingTable, words: Counted, norms: Floats) -> Details:
         },
         "kendall": float(stats.kendalltau(norms, words.frequency).statistic),
     }
+
+
+def _of_ids(table: EmbeddingTable, estimate: Estimate) -> Details:
+    """What stood in for frequency, for the verdict line and in full.
+
+    Where bytes are tokens, ids are known not to follow frequency: a tokenizer that merges bytes numbers those first,
+    then words in the order of its merges.
+    """
+    count = len(table.of_kind(TokenKind.BYTE))
+    if not count:
+        return {"remark": "row ids stand in for frequency"}
+    length = "longer" if estimate.low > 0 else "shorter" if estimate.high < 0 else "no longer and no shorter"
+    note = (
+        f"Frequency is read off the row id, a proxy, and not a good one here: {count} tokens are bytes, so ids are the "
+        f"order in which pieces were merged. Seen: words merged early are {length} than later ones."
+    )
+    return {"remark": f"row ids are merge order, not frequency: early words are {length}", "summary": note}
 
 
 def _frequent_and_short(table: EmbeddingTable, words: Counted, norms: Floats) -> list[Details]:

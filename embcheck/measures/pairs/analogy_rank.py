@@ -115,6 +115,7 @@ def analogy_rank(table: EmbeddingTable, analogy: Analogy) -> Estimate:
             "cosines_raw": _own(table, words, scores[1]),
             "angle_degrees": _angle(raw[0] - raw[1], raw[3] - raw[2]),
             "summary": _summary(analogy, ranks),
+            **_remark(ranks),
         },
         counterexamples=[{key: entry[key] for key in ("id", "token", "value")} for entry in ahead],
         reason=undecided(forms.count, "forms to rank", ENOUGH_FORMS),
@@ -153,6 +154,15 @@ def _summary(analogy: Analogy, ranks: dict[str, int]) -> str:
     what = alone.get(name, f"{analogy.a} + {analogy.c}")
     reached = f"{what} ranks {analogy.target} {controls[name]}, the arithmetic {ranks['3cosadd']}"
     return reached if ranks["3cosadd"] < controls[name] else f"{reached}: it adds nothing over that"
+
+
+def _remark(ranks: dict[str, int]) -> Details:
+    """That the words of the question do as well without the arithmetic, where they do; a + c is what ignores b."""
+    alone = {"a_plus_c": "a + c", "nearest_to_a": "a", "nearest_to_c": "c"}
+    name = min(alone, key=lambda key: ranks[key])
+    if ranks[name] > ranks["3cosadd"]:
+        return {}
+    return {"remark": f"{alone[name]} alone ranks it {'as high' if ranks[name] == ranks['3cosadd'] else 'higher'}"}
 
 
 def _nearest(table: EmbeddingTable, scores: Tensor, ranking: _Ranking, analogy: Analogy) -> list[tuple[int, Details]]:

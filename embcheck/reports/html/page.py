@@ -74,7 +74,9 @@ def environment() -> Environment:
         "bound": wording.bound_text,
         "chance": lambda p: "none" if p is None else f"{p:.2g}",
         "change": wording.change_text,
+        "claimed": lambda results: [result for result in results if not wording.is_description(result)],
         "control": wording.control_text,
+        "described": _described,
         "excused": lambda results: sum(map(wording.is_known_exception, results)),
         "facts": facts,
         "ladder": wording.ladder_text,
@@ -94,6 +96,13 @@ def environment() -> Environment:
 def _soft(text: str) -> Markup:
     """An identifier that may be broken after its underscores."""
     return Markup("<wbr>").join(escape(inert(part)) for part in str(text).replace("_", "_\n").split("\n"))
+
+
+def _described(results: Sequence[ResultRecord]) -> str:
+    """How many descriptions stand beside the claims."""
+    count = sum(map(wording.is_description, results))
+    claimed = ", " if count < len(results) else ""
+    return f"{claimed}{count} described" if count else ""
 
 
 # --- its parts --------------------------------------------------------------------------------------------------------
@@ -123,6 +132,8 @@ class Section:
     """Of all its results together."""
     measured: str
     """What was measured, where all results measure the same."""
+    is_description: bool
+    """Whether nothing is claimed of any model."""
 
 
 def levels(results: Iterable[ResultRecord]) -> str:
@@ -157,13 +168,14 @@ def shape(model: ModelRecord) -> str:
 
 
 def sections(report: Report) -> list[Section]:
-    """The properties of a report, in order of their ids."""
+    """The properties of a report, in order of their ids, what is claimed first."""
     by_property: dict[str, list[Shown]] = defaultdict(list)
     for index, model in enumerate(report.models):
         for result in model.results:
             by_property[result.id].append(pictures.Shown(model.alias, index, model.shape or (0, 1), result))
     work = track(sorted(by_property.items()), "pictures", len(by_property), lambda entry: entry[0])
-    return [_section(report, f"p{index}", shown) for index, (_, shown) in enumerate(work)]
+    made = [_section(report, f"p{index}", shown) for index, (_, shown) in enumerate(work)]
+    return sorted(made, key=lambda section: section.is_description)
 
 
 def _section(report: Report, anchor: str, shown: Sequence[Shown]) -> Section:
@@ -193,6 +205,7 @@ def _section(report: Report, anchor: str, shown: Sequence[Shown]) -> Section:
         tuple(tuple(row for row in rows if row.model == index) for index in range(len(report.models))),
         tuple(pictures.draw_together(shown)),
         names.pop() if len(names) == 1 else "",
+        all(entry.result.kind == "description" for entry in shown),
     )
 
 

@@ -78,10 +78,11 @@ def describe(result: ResultRecord, axis: Axis | None, *, alias: str = "", model:
     level = f"{number(100 * estimate.confidence_level)}% interval by {estimate.method}"
     effect = estimate.effect or {}
     size = effect.get("value")
+    remark = result.details.get("remark")
     claimed = ", ".join(bound_text(claim).replace("_", " ") for claim in result.claims)
     return replace(
         row,
-        word=f"{said}: measured {value} ({interval}), claimed {claimed}",
+        word=f"{said}: measured {value} ({interval}), claimed {claimed}" + (f"; {remark}" if remark else ""),
         value=value,
         interval=interval,
         counted=f"{estimate.n:,} {estimate.unit}",

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
+from embcheck.checks.record import parameters_of
 from embcheck.claims import UNMEASURED, ends
 from embcheck.reports import published
 from embcheck.reports.text import number, safe, wrap
@@ -19,13 +20,14 @@ from embcheck.reports.wording import (
     control_text,
     counts,
     in_order,
+    is_description,
     is_known_exception,
     ladder_text,
     urgency,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from embcheck.checks.record import EstimateRecord, ModelRecord, NullResult, Report, ResultRecord
     from embcheck.reports.wording import Style
@@ -42,15 +44,35 @@ def lines(report: Report, *, show: Literal["fail", "all", "none"] = "fail", enco
     """The report: details of what fails and a line for each other check, of ``all`` or ``none``, and the counts."""
     shown: list[Line] = []
     for model in report.models if show != "none" else ():
-        shown += _header(model, encoding)
-        said: set[str] = set()
-        own = model.results if show == "all" else [r for r in model.results if not _is_aside(r)]
-        for result in sorted(own, key=urgency):
-            shown += _check(result, report.run.seed, said, details=show == "all", encoding=encoding)
-        if aside := [result for result in model.results if _is_aside(result)]:
-            shown.append(_not_applicable(aside, encoding))
+        shown += [
+            *_header(model, encoding),
+            *_results(model, report.run.seed, details=show == "all", encoding=encoding),
+        ]
         shown.append(Line(""))
     return [*shown, counts(report.results)]
+
+
+def _results(model: ModelRecord, seed: int, *, details: bool, encoding: str) -> Iterator[Line]:
+    """What fails and what is claimed, a row for each property; what is not about the model; what is only described."""
+    said: set[str] = set()
+    measured = [result for result in model.results if details or not _is_aside(result)]
+    totals = Counter(result.id for result in measured)
+    described = [result for result in measured if is_description(result)]
+    claimed = sorted((result for result in measured if not is_description(result)), key=urgency)
+
+    def rows(results: Iterable[ResultRecord]) -> Iterator[Line]:
+        for group in _groups(results, apart=details):
+            if len(group) == 1:
+                yield from _check(group[0], seed, said, details=details, encoding=encoding)
+            else:
+                yield from _together(group, totals[group[0].id], encoding)
+
+    yield from rows(claimed)
+    if aside := [result for result in model.results if _is_aside(result)]:
+        yield _not_applicable(aside, encoding)
+    if described:
+        yield Line("descriptions, of which no verdict fails, only a change from the baseline:", "title")
+        yield from rows(described)
 
 
 def describe(result: ResultRecord, seed: int, *, encoding: str = "utf-8") -> list[Line]:
@@ -92,10 +114,13 @@ def _header(model: ModelRecord, encoding: str) -> list[Line]:
 
 def _check(result: ResultRecord, seed: int, said: set[str], *, details: bool, encoding: str) -> list[Line]:
     """The row of a check, and why where it does not hold. ``said`` holds the properties whose claim was spelt out."""
-    estimate, change, known = result.estimate, result.change, is_known_exception(result)
+    estimate, change = result.estimate, result.change
     details = details or not result.passes
+    known = is_known_exception(result)
     name = safe(result.label, WIDTH - _WORD - 12, encoding=encoding) + (" (expected)" if known else "")
-    pieces = [] if estimate is None else [*_measured(result, estimate), *_bounds(result)]
+    pieces = (
+        [] if estimate is None else [*_measured(result, estimate), *_bounds([result]), *_remarks([result], encoding)]
+    )
     if change and (change.state != "match" or details):
         pieces += [text] if (text := change_text(change)) else []
     first = f"{_headline(result):<{_WORD}}{name}"
@@ -103,8 +128,8 @@ def _check(result: ResultRecord, seed: int, said: set[str], *, details: bool, en
     blocks: list[list[str]] = []
     if result.ladder:
         blocks.append(_block("rests on", ladder_text(result.ladder).split(" "), gap=" "))
-    if result.reason and not (known and estimate):
-        blocks.append(_prose("why", result.reason, encoding))
+    if reason := _reason(result):
+        blocks.append(_prose("why", reason, encoding))
     if change and change.reason and change.state != "match":
         blocks.append(_prose(change.state, change.reason, encoding))
     if estimate and details:
@@ -113,6 +138,11 @@ def _check(result: ResultRecord, seed: int, said: set[str], *, details: bool, en
         said.add(result.id)
         blocks += _details(result, estimate, seed, encoding)
     return [*rows, *(Line(text) for block in blocks for text in block)]
+
+
+def _reason(result: ResultRecord) -> str | None:
+    """Why there is no other verdict; of a known exception that was measured, the configuration tells."""
+    return None if is_known_exception(result) and result.estimate else result.reason
 
 
 def _headline(result: ResultRecord) -> str:
@@ -128,7 +158,7 @@ def _style(result: ResultRecord) -> Style:
     undecided = result.verdict in {"inconclusive", *UNMEASURED}
     if not result.passes:
         return "warn" if undecided else "fail"
-    return "dim" if is_known_exception(result) else "warn" if undecided else "pass"
+    return "dim" if is_known_exception(result) or is_description(result) else "warn" if undecided else "pass"
 
 
 def _measured(result: ResultRecord, estimate: EstimateRecord) -> Iterator[str]:
@@ -139,22 +169,74 @@ def _measured(result: ResultRecord, estimate: EstimateRecord) -> Iterator[str]:
     yield f"n = {estimate.n} {estimate.unit}"
 
 
-def _bounds(result: ResultRecord) -> Iterator[str]:
-    """The claims' bounds; of the nulls to beat, the strongest and its p-value."""
-    yield from (bound_text(claim) for claim in result.claims if claim.op != "beats")
-    beating = [claim for claim in result.claims if claim.op == "beats"]
+def _bounds(results: Sequence[ResultRecord]) -> Iterator[str]:
+    """The claims' bounds, where all results share them; of the nulls to beat, the strongest and its p-value."""
+    stated = [tuple(bound_text(claim) for claim in result.claims if claim.op != "beats") for result in results]
+    yield from stated[0] if len(set(stated)) == 1 else ()
+    beating = [claim for result in results for claim in result.claims if claim.op == "beats"]
     beaten = {str(claim.null) for claim in beating}
     chances = [
         (null.p_value, null.value or 0, null.name)
+        for result in results
         for null in result.nulls
         if null.name in beaten and null.p_value is not None
     ]
     if chances:
         chance, _, strongest = max(chances, key=lambda entry: entry[:2])
         word = "beats" if all(claim.verdict == "holds" for claim in beating) else "against"
-        yield f"{word} {strongest}: p = {chance:.2g}"
+        yield f"{word} {strongest}: p {'=' if len(results) == 1 else '<='} {chance:.2g}"
     elif beaten:
         yield f"beats {', '.join(sorted(beaten))}"
+
+
+def _remarks(results: Sequence[ResultRecord], encoding: str) -> Iterator[str]:
+    """What the measure has to say beside the numbers, and of how many results."""
+    remarks = Counter(text for result in results if isinstance(text := result.details.get("remark"), str))
+    for text, n in remarks.most_common():
+        yield safe(text, WIDTH, encoding=encoding) + ("" if n == len(results) else f" ({n} of {len(results)})")
+
+
+# --- several checks of one property -----------------------------------------------------------------------------
+
+
+def _groups(results: Iterable[ResultRecord], *, apart: bool) -> Iterable[list[ResultRecord]]:
+    """The results that share a row: of one property, passing with one verdict, and with nothing to say for itself."""
+    groups: dict[object, list[ResultRecord]] = {}
+    for result in results:
+        change = result.change
+        is_own = apart or not result.passes or (change and change.state not in {"match", "new"})
+        alike = (result.id, result.verdict, result.expected, _reason(result), change and (change.state, change.reason))
+        groups.setdefault((alike, result.key if is_own else ""), []).append(result)
+    return groups.values()
+
+
+def _together(group: Sequence[ResultRecord], total: int, encoding: str) -> list[Line]:
+    """One row for checks that differ in their parameters: how many there are, and the value of each."""
+    first, change = group[0], group[0].change
+    known = " (expected)" if is_known_exception(first) else ""
+    name = safe(first.id, WIDTH - _WORD - 12, encoding=encoding) + known
+    pieces = [f"{len(group)} of {total} {'hold' if first.verdict == 'holds' else first.verdict}"]
+    if values := [number(r.estimate.value, ends(r.claims)) for r in group if r.estimate]:
+        pieces += [" ".join(values), *_bounds(group), *_remarks(group, encoding)]
+    start = f"{_headline(first):<{_WORD}}{name}"
+    rows = [Line(text, _style(first)) for text in wrap(pieces, width=WIDTH, first=start, indent=_INDENT)]
+    blocks = [_block("rests on", said.split(" "), gap=" ") for said in _ladders(group, encoding)]
+    if reason := _reason(first):
+        blocks.append(_prose("why", reason, encoding))
+    if change and change.reason and change.state != "match":
+        blocks.append(_prose(change.state, change.reason, encoding))
+    return [*rows, *(Line(text) for block in blocks for text in block)]
+
+
+def _ladders(group: Sequence[ResultRecord], encoding: str) -> Iterator[str]:
+    """What the claims rest on: said once where they agree, else with the parameters of those that do."""
+    resting: dict[str, list[str]] = {}
+    for result in group:
+        if result.ladder:
+            resting.setdefault(ladder_text(result.ladder, numbers=False), []).append(parameters_of(result.params))
+    for said, names in resting.items():
+        listed = "" if len(names) == len(group) else f" ({safe(', '.join(names), 10 * WIDTH, encoding=encoding)})"
+        yield said + listed
 
 
 # --- why --------------------------------------------------------------------------------------------------------

@@ -96,12 +96,36 @@ def test_the_centred_share_is_that_of_rows_minus_their_mean(table, cosines):
     assert found.effect["value"] == pytest.approx((found.value - centred) / (found.value - 0.5))
 
 
+def test_all_of_a_shifted_cloud_is_explained_by_its_mean(gaussian_table):
+    """Beside the value and in the note stands how much of the bias goes with the mean, and never more than all."""
+    found = measures.non_negative_share(gaussian_table(400, 12, shift=0.6))
+    assert found.effect["value"] > 1
+    assert found.details["remark"] == "a mean shift explains all of it"
+    assert f"{found.details['centred_share']:.4f}: a mean shift explains all of the bias" in found.details["summary"]
+
+
+def test_a_bias_without_a_mean_is_not_explained_by_one(words):
+    """Nine in ten rows one way, the others nine times as far the other way: 82% non-negative, with a mean of zero."""
+    rows = np.array([[1.0, 0.0]] * 90 + [[-9.0, 0.0]] * 10)
+    rows[:, 1] = np.tile([0.01, -0.01], 50)
+    found = measures.non_negative_share(EmbeddingTable.from_arrays(rows, words(100)))
+    assert found.value == pytest.approx((90 * 89 + 10 * 9) / (100 * 99))
+    assert found.details["remark"] == "a mean shift explains none of it"
+
+
+@pytest.mark.parametrize(("explained", "part"), [(0.417, "42%"), (0.004, "none"), (0.996, "all"), (-1.0, "none")])
+def test_a_part_is_said_in_whole_percent(explained, part):
+    """A part that rounds to nothing is none, and one that rounds to a hundred is all."""
+    assert non_negative_share._said(explained, 0.52)["remark"] == f"a mean shift explains {part} of it"
+
+
 def test_a_share_of_one_half_has_no_effect_to_explain(gaussian_table):
     """Where the share is one half, the part explained by the mean is not a number, and none is given."""
     table = gaussian_table(600, 300)
     found = measures.non_negative_share(table)
     assert abs(found.value - 0.5) < 0.005
     assert found.effect["value"] is None
+    assert "remark" not in found.details
 
 
 def test_rayleigh_has_the_mean_cosine_of_all_pairs(table, cosines):

@@ -14,6 +14,7 @@ from embcheck.errors import NotMeasurable, UsageError
 from embcheck.measures.geometry import norm_frequency_correlation
 from embcheck.settings import Settings, using
 from embcheck.table import EmbeddingTable
+from embcheck.table.vocabulary import TokenKind
 
 
 @pytest.fixture
@@ -158,3 +159,23 @@ def test_what_can_not_be_ranked_is_not_measured(words, gaussian_table, tmp_path)
     path.write_text(json.dumps({**dict.fromkeys(words(100), 3), words(1)[0]: 4}))
     with pytest.raises(NotMeasurable, match="all words but one"):
         measures.norm_frequency_correlation(table, frequency=str(path))
+
+
+@pytest.mark.parametrize(("sign", "said"), [(1, "early words are longer"), (-1, "early words are shorter")])
+def test_ids_of_a_table_with_bytes_are_no_frequencies(words, monkeypatch, sign, said):
+    """Where a token is a byte the remark says that ids are the order of merges, and which way lengths go along it."""
+    table = with_lengths(words, np.exp(-sign * np.arange(60) / 30))
+    assert measures.norm_frequency_correlation(table).details["remark"] == "row ids stand in for frequency"
+    table.vocabulary.kinds[0] = TokenKind.BYTE
+    found = measures.norm_frequency_correlation(table)
+    assert (found.n, sign * found.value) == (59, pytest.approx(1))
+    assert found.details["remark"] == f"row ids are merge order, not frequency: {said}"
+    assert "1 tokens are bytes, so ids are the order in which pieces were merged" in found.details["summary"]
+
+
+def test_measured_frequency_needs_no_remark(tmp_path, table):
+    """Counts of a file are frequencies, and nothing stands in for them."""
+    (tmp_path / "counts.json").write_text(
+        json.dumps({table.token(int(r)): i + 1 for i, r in enumerate(table.population)})
+    )
+    assert "remark" not in measures.norm_frequency_correlation(table, frequency=str(tmp_path / "counts.json")).details

@@ -60,6 +60,30 @@ def all_scores(table):
     }
 
 
+@pytest.mark.parametrize(
+    ("ranks", "remark"),
+    [
+        ((1, 1, 1, 1), "a + c alone ranks it as high"),
+        ((2, 3, 9, 2), "c alone ranks it as high"),
+        ((4, 5, 2, 7), "a alone ranks it higher"),
+        ((1, 2, 3, 4), None),
+    ],
+)
+def test_the_best_control_is_named_where_it_does_as_well(ranks, remark):
+    """Of (arithmetic, a + c, a, c) the best control is named where no other rank is below it, the sum before a word."""
+    named = dict(zip(("3cosadd", "a_plus_c", "nearest_to_a", "nearest_to_c"), ranks, strict=True))
+    assert analogy_rank._remark(named).get("remark") == remark
+
+
+def test_a_sum_that_does_as_well_is_said(words):
+    """With the target at a + c, which b is no part of, the arithmetic adds nothing, and the result says so."""
+    names = [*WORDS, *words(60)]
+    vectors = np.random.default_rng(3).standard_normal((64, 40))
+    vectors[3] = unit(vectors[0]) + unit(vectors[2])
+    found = measures.analogy_rank(EmbeddingTable.from_arrays(vectors, names), analogy())
+    assert (found.value, found.details["remark"]) == (1, "a + c alone ranks it as high")
+
+
 def test_ranks_of_every_method_are_those_of_a_full_sort(table):
     """By every method the rank is 1 + the words, sources left out, that score at least as high as the target."""
     found = measures.analogy_rank(table, analogy())

@@ -9,6 +9,7 @@ import unicodedata
 
 import html5lib
 import pytest
+import records
 from msgspec.structs import replace
 
 from embcheck.reports import html, json_file, summary, terminal
@@ -66,8 +67,9 @@ def test_nothing_in_the_page_acts_on_who_reads_its_source(page):
 def test_the_summary_gives_every_verdict(tree, report):
     """Under each model the summary says the verdict of each property of one check, and how many of several hold."""
     table = next(t for t in tree.iter(f"{XHTML}table") if t.get("class") == "summary")
-    rows = table.findall(f"{XHTML}tbody/{XHTML}tr")
-    names = sorted({result.id for result in report.models[0].results})
+    rows = [row for row in table.findall(f"{XHTML}tbody/{XHTML}tr") if row.find(f"{XHTML}td") is not None]
+    described = {result.id for result in report.models[0].results if result.kind == "description"}
+    names = sorted({result.id for result in report.models[0].results}, key=lambda name: (name in described, name))
     assert [text_of(row.find(f"{XHTML}th/{XHTML}a")) for row in rows] == names
     for row, name in zip(rows, names, strict=True):
         for cell, model in zip(row.findall(f"{XHTML}td"), report.models, strict=True):
@@ -148,3 +150,17 @@ def test_terminal_and_markdown_are_inert_too(report):
     elements = {e.tag for e in html5lib.parse(text).iter() if isinstance(e.tag, str)}
     known = ("html", "head", "body", "code", "details", "summary")
     assert elements <= {f"{XHTML}{name}" for name in known}
+
+
+def test_what_describes_stands_behind_what_is_claimed():
+    """Descriptions have a heading of their own in the summary, the last sections, and are no part of what is held."""
+    about = {"kind": "description", "id": "a_form"}
+    page = html.render(records.report(records.model(records.result(), records.result("refuted", **about))))
+    assert "<b>1</b> of 1 checks hold" in page
+    assert "1 hold</p>" not in page
+    assert page.count("1 described") == 2
+    heading, claimed, described = (page.index(text) for text in ("Descriptions:", ">toy<", ">a_<wbr>form<"))
+    assert claimed < heading < described
+    sections = [page.index(f'<section id="{anchor}"') for anchor in ("p1", "p0")]
+    assert sections == sorted(sections)
+    assert "Descriptions:" not in html.render(records.report(records.model(records.result())))
