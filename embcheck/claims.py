@@ -303,7 +303,7 @@ def _check_claims(claims: tuple[Bound, ...], on_noise: str, kind: str) -> None:
         )
     if on_noise not in {"fails", "holds", "any"}:
         raise UsageError(f"on_noise must be 'fails', 'holds' or 'any', got {on_noise!r}")
-    if kind not in {"claim", "description"}:
+    if kind not in ("claim", "description"):
         raise UsageError(f"kind must be 'claim' or 'description', got {kind!r}")
 
 

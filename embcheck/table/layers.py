@@ -78,16 +78,14 @@ class SomeRows:
         return self.behind.has_tied_output
 
     def tied_output(self) -> Tensor | None:
-        """These rows of it."""
-        weights = self.behind.tied_output()
-        return None if weights is None else self._own(weights)
+        """The whole of it, as the layers behind have it: it is held against the whole input embedding."""
+        return self.behind.tied_output()
 
     def read(self, role: str, layer: int, width: int) -> Tensor:
         """The weights of the layers behind; of the output matrix, these rows."""
         weights = self.behind.read(role, layer, width)
-        return self._own(weights) if role == "output" else weights
-
-    def _own(self, weights: Tensor) -> Tensor:
+        if role != "output":
+            return weights
         if self.rows.max(initial=-1) >= len(weights):
             raise NotMeasurable(f"the output matrix has {len(weights)} rows, fewer than the embedding")
         return weights[self.rows.tolist()]

@@ -34,8 +34,8 @@ def _properties():
         """Rows are nearly orthogonal."""
         return measures.background_cosine(table)
 
-    @claim(above(0), kind=["a b", "c"])
-    def toy_kinds(table, kind, rng):
+    @claim(above(0), sort=["a b", "c"])
+    def toy_kinds(table, sort, rng):
         """A parameter and an interval."""
         return Estimate.from_units(rng.normal(10, 1, 30), unit="units", rng=rng)
 
