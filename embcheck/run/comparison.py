@@ -18,6 +18,7 @@ from embcheck.reports.terminal.comparison import Compared, Comparison
 from embcheck.run.session import Session, checks_for, model_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from embcheck.checks.check import Check, Result
@@ -39,8 +40,13 @@ def of_models(config: Config, first: str, second: str) -> Comparison:
     adapted = checks if own is None else [c for check in checks if (c := per_model.adapt(own, check)) is not None]
     session = Session([model_of(config, spec) for spec in specs], config.settings, keeps_all=True)
     old, new = (loaded.table for loaded in session.loaded(*session.models))
-    rows = [_compared(config, check, *(session.measure(check, model) for model in session.models)) for check in adapted]
+    measured = ((check, [session.measure(check, model) for model in session.models]) for check in adapted)
+    rows = [_compared(config, check, *both) for check, both in measured if not _applies_to_none(both)]
     return _settled(Comparison((first, second), old.tokens_sha256 == new.tokens_sha256, drift(old, new), tuple(rows)))
+
+
+def _applies_to_none(results: Iterable[Result]) -> bool:
+    return all(result.verdict is Verdict.NOT_APPLICABLE for result in results)
 
 
 def _compared(config: Config, check: Check, *results: Result) -> Compared:
@@ -49,7 +55,9 @@ def _compared(config: Config, check: Check, *results: Result) -> Compared:
         return Compared(check.label, None, f"error: {errors[0]}", has_failed=True)
     old, new = (result.estimate for result in results)
     if old is None or new is None or not all(result.is_decided for result in results):
-        return Compared(check.label, None, next(result.reason for result in results if result.reason))
+        is_lost = results[0].is_decided and results[1].verdict is Verdict.NOT_APPLICABLE
+        reason = next(result.reason for result in results if result.reason)
+        return Compared(check.label, None, reason, has_failed=is_lost)
     return Compared(check.label, compare(old.snapshot(), new.snapshot(), check.declaration, config.settings))
 
 

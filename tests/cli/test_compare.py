@@ -189,3 +189,18 @@ def test_reports_are_compared_on_the_scale_of_the_property(embcheck, project):
     lacking = embcheck("compare", "a.json", "c.json", "--property", "only_narrow")
     assert (lacking.code, "only a.json has a value" in lacking.out) == (1, True)
     assert embcheck("compare", "a.json", "a.json").code == 0
+
+
+def test_what_neither_model_can_have_is_no_row_and_what_one_lost_fails(embcheck, project):
+    """Checks that apply to neither are left out; one that applied to the first and not to the second fails."""
+    kept = [" ".join(map(str, row)) for row in np.random.default_rng(0).standard_normal((300, 4)).round(3)]
+    words = ["king", "queen", "man", "woman", *(f"w{i}" for i in range(296))]
+    for name, renamed in (("a", "queen"), ("b", "empress")):
+        lines = [f"{renamed if word == 'queen' else word} {row}" for word, row in zip(words, kept, strict=True)]
+        (project / f"{name}.vec").write_text("300 4\n" + "\n".join(lines) + "\n")
+    selected = ["--property", "analogy_rank[king]", "--property", "analogy_rank[rome]"]
+    same = embcheck("compare", "a=fasttext:a.vec", "b=fasttext:a.vec", *selected)
+    assert "analogy_rank[rome]" not in same.out
+    lost = embcheck("compare", "a=fasttext:a.vec", "b=fasttext:b.vec", *selected)
+    assert lost.code == 1
+    assert "3 of 4 king words" in lost.out
