@@ -193,11 +193,11 @@ def test_reports_are_compared_on_the_scale_of_the_property(embcheck, project):
 
 def test_what_neither_model_can_have_is_no_row_and_what_one_lost_fails(embcheck, project):
     """Checks that apply to neither are left out; one that applied to the first and not to the second fails."""
-    kept = [" ".join(map(str, row)) for row in np.random.default_rng(0).standard_normal((300, 4)).round(3)]
-    words = ["king", "queen", "man", "woman", *(f"w{i}" for i in range(296))]
+    kept = [" ".join(map(str, row)) for row in np.random.default_rng(0).standard_normal((1_200, 4)).round(3)]
+    words = ["king", "queen", "man", "woman", *(f"w{i}" for i in range(1_196))]
     for name, renamed in (("a", "queen"), ("b", "empress")):
         lines = [f"{renamed if word == 'queen' else word} {row}" for word, row in zip(words, kept, strict=True)]
-        (project / f"{name}.vec").write_text("300 4\n" + "\n".join(lines) + "\n")
+        (project / f"{name}.vec").write_text("1200 4\n" + "\n".join(lines) + "\n")
     selected = ["--property", "analogy_rank[king]", "--property", "analogy_rank[rome]"]
     same = embcheck("compare", "a=fasttext:a.vec", "b=fasttext:a.vec", *selected)
     assert "analogy_rank[rome]" not in same.out
