@@ -20,7 +20,7 @@ from embcheck.settings import Settings, using
 from embcheck.table import EmbeddingTable
 
 pytestmark = pytest.mark.slow
-REDRAWS, LEAST = 400, 0.905
+REDRAWS, LEAST = 200, 0.9
 
 
 @pytest.fixture(autouse=True)

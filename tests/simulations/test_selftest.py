@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pytest
 
+from embcheck import lexicons
 from embcheck.checks import collect
 from embcheck.checks.evaluate import checks_of
 from embcheck.selftest import Plan, examine
@@ -28,7 +29,8 @@ NEED_MORE = {
 @pytest.mark.parametrize("function", collect.functions(), ids=lambda function: function.__name__)
 def test_every_property_is_calibrated(function):
     """It holds on no more noise than it may, sees what is planted, its intervals cover and its p-values are uniform."""
-    (row,) = examine(checks_of([function]), PLAN)["properties"]
+    checks = [c for c in checks_of([function]) if all(lexicons.language_of(v) == "en" for v in c.params.values())]
+    (row,) = examine(checks, PLAN)["properties"]
     assert row["faults"] == []
     measured = row["reason"] is None and all(case["noise"]["reason"] is None for case in row["cases"])
     assert measured or function.__name__ in NEED_MORE
