@@ -164,6 +164,18 @@ def written(tmp_path_factory, word2vec, fasttext):
     return [(folder / name).read_bytes() for name in ("a.kv", "b.kv", "c.bin")]
 
 
+def test_a_frame_longer_than_the_file_is_refused(tmp_path, word2vec):
+    """Python's own reader takes a frame whole: one that ends past the file is of a damaged file."""
+    content = bytearray(pickle.dumps(word2vec.wv, protocol=4))
+    assert content[2:3] == pickle.FRAME
+    struct.pack_into("<Q", content, 3, struct.unpack_from("<Q", content, 3)[0] + 1_000_000)
+    with pytest.raises(pickle.UnpicklingError):
+        pickle.loads(bytes(content))  # noqa: S301 - its own, damaged
+    (tmp_path / "a.kv").write_bytes(content)
+    with pytest.raises(SourceError, match="truncated or no pickle"):
+        load(tmp_path / "a.kv")
+
+
 @FEW
 @given(data=st.data())
 def test_damaged_files_are_refused_or_read(tmp_path, written, data):

@@ -136,10 +136,15 @@ def read_objects(path: Path) -> Any:
     machine = _Objects(str(path))
     try:
         with path.open("rb") as file:
-            stream: Any = _Capped(file, path.stat().st_size)
+            size = path.stat().st_size
+            stream: Any = _Capped(file, size)
             for steps, (code, argument, _) in enumerate(pickletools.genops(stream)):
                 if steps > _MOST_STEPS:
                     raise SourceError(f"{path} pickles more than any model has; get the file again")
+                if (
+                    code.name == "FRAME" and file.tell() + int(argument or 0) > size
+                ):  # which Python's own reader takes whole
+                    raise ValueError("a frame is longer than the file")
                 if code.name == "STOP":
                     break
                 machine.step(code.name, argument)
