@@ -143,7 +143,7 @@ def read_objects(path: Path) -> Any:
                     raise SourceError(f"{path} pickles more than any model has; get the file again")
                 if (
                     code.name == "FRAME" and file.tell() + int(argument or 0) > size
-                ):  # which Python's own reader takes whole
+                ):  # which pickle takes whole
                     raise ValueError("a frame is longer than the file")
                 if code.name == "STOP":
                     break
