@@ -141,9 +141,7 @@ def read_objects(path: Path) -> Any:
             for steps, (code, argument, _) in enumerate(pickletools.genops(stream)):
                 if steps > _MOST_STEPS:
                     raise SourceError(f"{path} pickles more than any model has; get the file again")
-                if (
-                    code.name == "FRAME" and file.tell() + int(argument or 0) > size
-                ):  # which pickle takes whole
+                if code.name == "FRAME" and file.tell() + int(argument or 0) > size:  # which pickle takes whole
                     raise ValueError("a frame is longer than the file")
                 if code.name == "STOP":
                     break
