@@ -85,19 +85,21 @@ def snapshot_of(pseudo, beyond=(0.0, 0.0)):
 
 
 def test_a_change_reaches_further_where_its_estimates_do():
-    """Each end has what the intervals have beyond Student's, by squared correlation with the change."""
+    """Each end has what the intervals have beyond Student's, by squared correlation with it: at most half as much."""
     rng = np.random.default_rng(0)
     old, noise = rng.exponential(size=25), 0.05 * rng.standard_normal(25)
     new = 0.4 * old + noise
     plain = between(snapshot_of(old), snapshot_of(new), 0.95)
     half = stats.t.ppf(0.975, 24) * (new - old).std(ddof=1) / 5
     assert (plain.low, plain.high) == pytest.approx((plain.value - half, plain.value + half))
-    wide = between(snapshot_of(old, (0.0, 0.3)), snapshot_of(new, (0.0, 0.1)), 0.95)
+    wide = between(snapshot_of(old, (0.0, 0.2)), snapshot_of(new, (0.0, 0.1)), 0.95)
     squared = [np.corrcoef(pseudo, new - old)[0, 1] ** 2 for pseudo in (old, new)]
-    assert wide.low == pytest.approx(plain.low - (0.3 * squared[0] - 0.1 * squared[1]))
+    assert wide.low == pytest.approx(plain.low - (0.2 * squared[0] - 0.1 * squared[1]))
     assert wide.high == pytest.approx(plain.high)
     assert wide.tail(0.0, "down") == pytest.approx(plain.tail(0.0, "down"))
     assert wide.tail(wide.low, "up") == pytest.approx(0.025)
+    widest = between(snapshot_of(old, (0.0, 9.0)), snapshot_of(new, (0.0, 0.1)), 0.95)
+    assert widest.low == pytest.approx(plain.value - 1.5 * half)
 
 
 def test_near_ties_count_in_part():
