@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sized
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from embcheck.text import inert_line
@@ -11,7 +12,7 @@ from embcheck.text import inert_line
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["track"]
+__all__ = ["cleared", "track"]
 
 _Item = TypeVar("_Item")
 _DELAY = 2.0
@@ -36,3 +37,15 @@ def track(
         if naming is not None:
             bar.set_postfix_str(inert_line(naming(item)))
         yield item
+
+
+@contextmanager
+def cleared() -> Iterator[None]:
+    """Bars are off the terminal while the block prints, and back after it."""
+    if "tqdm" not in sys.modules:
+        yield
+        return
+    from tqdm import tqdm
+
+    with tqdm.external_write_mode():
+        yield

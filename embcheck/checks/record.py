@@ -203,6 +203,9 @@ class RunRecord(Struct, frozen=True, omit_defaults=True):
     family_wise: Annotated[
         bool, Meta(description="True where 'beats' takes p_adjusted; absent where it takes p_value.")
     ] = False
+    partial: Annotated[
+        bool, Meta(description="True where the run was interrupted, and checks or models are missing; else absent.")
+    ] = False
 
 
 class Report(Struct, frozen=True):

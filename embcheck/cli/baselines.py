@@ -12,13 +12,12 @@ from msgspec import structs
 from embcheck.baseline.file import path_of
 from embcheck.baseline.gate import Gate
 from embcheck.claims import Verdict
-from embcheck.cli.check import check_and_deliver, prepared
-from embcheck.cli.common import MEASURING, OK, notice, options, show_lines
+from embcheck.cli.check import check_and_deliver, prepared, show_report, watching
+from embcheck.cli.common import MEASURING, OK, notice, options
 from embcheck.config.config import resolve
 from embcheck.config.models import needed
 from embcheck.config.project import add_model, read_project
 from embcheck.errors import EmbcheckError, UsageError
-from embcheck.reports import terminal
 from embcheck.run import session
 from embcheck.settings import in_ci
 
@@ -61,14 +60,15 @@ def init(spec: str, **given: Any) -> int:
     models = needed(fresh)
     if new.alias not in {model.alias for model in models}:
         raise UsageError(f"{new.text!r} stands for several models; take them in one by one, such as by layer")
-    run = session.run_configured(fresh, models, prepared(fresh, models), keeps_entries=True, only=new.alias)
+    checks, watch = prepared(fresh, models), watching(fresh, models)
+    run = session.run_configured(fresh, models, checks, keeps_entries=True, only=new.alias, watch=watch)
     exceptions = _exceptions(run.report)
     text = add_model(project, file, new, exceptions, _own_options(config))
     gate = Gate(config.baseline_dir, "both", "fail", ("new", "changed"))
     written = gate.write(new.alias, [(entry, "new") for entry, _ in run.entries[new.alias]], frozenset())
     text.write()
     shown = structs.replace(run.report, models=tuple(model for model in run.report.models if model.results))
-    show_lines(lambda encoding: terminal.lines(shown, show=config.show, encoding=encoding))
+    show_report(config, shown, streamed=watch is not None)
     count = sum(map(len, exceptions.values()))
     notice(f"wrote {new.alias} to {file} ({count} expected exceptions) and {written.path}; commit both")
     return OK

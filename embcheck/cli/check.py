@@ -12,7 +12,17 @@ from embcheck.checks import collect
 from embcheck.checks.check import checks_of
 from embcheck.checks.record import version
 from embcheck.claims import UNMEASURED, Verdict
-from embcheck.cli.common import FAILED, NOTHING_RAN, OK, USAGE, notice, options, show_lines
+from embcheck.cli.common import (
+    FAILED,
+    INTERRUPTED,
+    NOTHING_RAN,
+    OK,
+    USAGE,
+    notice,
+    options,
+    show_lines,
+    without_interruption,
+)
 from embcheck.config.config import resolve
 from embcheck.config.models import needed
 from embcheck.config.options import OPTIONS
@@ -20,7 +30,7 @@ from embcheck.errors import UsageError
 from embcheck.reports import calibration, json_file, outputs, terminal
 from embcheck.reports.published import listed
 from embcheck.reports.text import safe, wrap
-from embcheck.reports.wording import WIDTH, Line, bound_text
+from embcheck.reports.wording import WIDTH, Line, bound_text, is_aside
 from embcheck.run import session
 from embcheck.settings import in_ci
 from embcheck.spec import parse
@@ -29,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from embcheck.checks.check import Check
+    from embcheck.checks.record import ModelRecord, Report, ResultRecord
     from embcheck.config.config import Config
     from embcheck.run.document import Run
     from embcheck.spec import ModelSpec
@@ -63,27 +74,66 @@ def prepared(config: Config, models: Sequence[ModelSpec]) -> list[Check]:
 
 
 def check_and_deliver(config: Config, models: Sequence[ModelSpec]) -> int:
-    """Check models, write what the options ask for, show the report, and return the exit code."""
-    checks = prepared(config, models)
-    if not any(check.is_whole for check in checks):
-        pairs = ", ".join(check.label for check in checks)
-        notice(f"nothing to check: {f'{pairs}: needs two models' if pairs else 'no properties were found'}")
-        return NOTHING_RAN
-    run = session.run_configured(config, models, checks)
+    """Check models, show each result as it comes, write what the options ask for, and return the exit code.
+
+    Of an interrupted run what was measured is shown and written, marked as partial, and no baseline.
+    """
+    watch = watching(config, models)
+    try:
+        checks = prepared(config, models)
+        if not any(check.is_whole for check in checks):
+            pairs = ", ".join(check.label for check in checks)
+            notice(f"nothing to check: {f'{pairs}: needs two models' if pairs else 'no properties were found'}")
+            return NOTHING_RAN
+        run = session.run_configured(config, models, checks, watch=watch)
+    except KeyboardInterrupt as interrupted:
+        run = interrupted.run if isinstance(interrupted, session.Interrupted) else session.nothing_of(config)
+    with without_interruption():
+        return _finished(config, run, streamed=watch is not None)
+
+
+def _finished(config: Config, run: Run, *, streamed: bool) -> int:
+    """Show the report, write it and the baselines, and return the exit code."""
+    is_partial = run.report.run.partial
+    if is_partial:
+        notice("interrupted")
     for message in run.notes:
         notice(message)
     for model in run.report.models:
-        if config.update and model.shape is not None:
+        if config.update and model.shape is not None and not is_partial:
             path, count = session.write_baseline(config, model.alias, run.entries[model.alias])
             notice(f"{model.alias}: wrote {count} entries to {path}")
         if model.unused:
             notice(f"{model.alias}: unused baseline entries: {', '.join(model.unused)}; see embcheck baseline prune")
     outputs.annotate(run.report)
-    show_lines(lambda encoding: terminal.lines(run.report, show=config.show, encoding=encoding), json=config.json)
+    show_report(config, run.report, streamed=streamed)
     for error in run.load_errors:
         notice(f"error: {error}")
     session.deliver(config, run.report)  # last: what was measured is on the screen whatever a disk does
-    return _exit_code(config, run)
+    return INTERRUPTED if is_partial else _exit_code(config, run)
+
+
+def watching(config: Config, models: Sequence[ModelSpec]) -> session.Watch | None:
+    """Prints each result as it comes; none where that is not asked for, or no result is settled before the last is."""
+    if config.show in {"fail", "none"} or config.settings.family_wise:
+        return None
+    is_short = len(models) > 1
+
+    def watch(model: ModelRecord, result: ResultRecord | None) -> None:
+        if result is None:
+            show_lines(lambda encoding: terminal.header(model, encoding), json=config.json)
+        elif not is_aside(result):
+            show_lines(lambda encoding: terminal.row(result, is_short=is_short, encoding=encoding), json=config.json)
+
+    return watch
+
+
+def show_report(config: Config, report: Report, *, streamed: bool) -> None:
+    """Show the report at the end of a run, of which each result may have been shown as it came."""
+    show_lines(
+        lambda encoding: terminal.lines(report, show=config.show, encoding=encoding, streamed=streamed),
+        json=config.json,
+    )
 
 
 def _exit_code(config: Config, run: Run) -> int:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from embcheck.config.options import option
 from embcheck.files import writing_to
+from embcheck.progress import cleared
 from embcheck.reports.json_file import STDOUT
 from embcheck.text import inert_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from embcheck.config.options import Option
@@ -67,9 +71,33 @@ def show_lines(make: Callable[[str], Iterable[Line]], *, json: Path | None = Non
     """
     stream = sys.stderr if json == STDOUT else sys.stdout
     encoding = getattr(stream, "encoding", None) or "utf-8"
-    color = False if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" else None
-    with writing_to(stream):
+    with writing_to(stream), cleared():
         for line in make(encoding):
             text = inert_line(line.text).encode(encoding, "backslashreplace").decode(encoding)
             styled = click.style(text, **_STYLES[line.style]) if line.style in _STYLES else text
-            click.echo(styled, file=stream, color=color)
+            click.echo(styled, file=stream, color=_colors())
+
+
+def _colors() -> bool | None:
+    """Whether to colour, whoever reads; none where a terminal decides: https://no-color.org, https://force-color.org."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR", "0") not in {"", "0"}:
+        return True
+    return False if os.environ.get("TERM") == "dumb" else None
+
+
+@contextmanager
+def without_interruption() -> Iterator[None]:
+    """An interruption (Ctrl-C) while the block runs comes once it has ended, so that what it writes is written."""
+    came: list[int] = []
+    if threading.current_thread() is not threading.main_thread():  # others can't be interrupted
+        yield
+        return
+    before = signal.signal(signal.SIGINT, lambda number, _frame: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came:
+        raise KeyboardInterrupt

@@ -150,7 +150,13 @@ OPTIONS = (
     Option("summary", "path", None, "Write a summary to this file as Markdown.", metavar="PATH"),
     Option("json", "path", None, "Write the report to this file as JSON; - for standard output.", metavar="PATH"),
     Option("html", "path", None, "Write the report to this file as one HTML page with pictures.", metavar="PATH"),
-    Option("show", "text", "fail", "Which checks to show in detail.", choices=("fail", "all", "none")),
+    Option(
+        "show",
+        "text",
+        "rows",
+        "What to show: fail what needs looking at, rows every result too, all every detail, none only counts.",
+        choices=("fail", "rows", "all", "none"),
+    ),
 )
 
 

@@ -153,7 +153,7 @@ class Results:
 
     def _lines(self, written: Report) -> Iterator[Line]:
         """The report's lines. What pytest has said of a failure just above is not said again."""
-        said = self._config.show == "fail" and self._pytest_config.option.tbstyle != "no"
+        said = self._config.show in {"fail", "rows"} and self._pytest_config.option.tbstyle != "no"
         lines = terminal.lines(written, show=self._config.show)
         for number, line in enumerate(lines):
             if (line.text and not (said and line.style == "plain")) or (not line.text and number > 0):

@@ -69,6 +69,19 @@ def is_description(result: ResultRecord) -> bool:
     return result.kind == "description" and result.estimate is not None and result.expected and result.passes
 
 
+def is_aside(result: ResultRecord) -> bool:
+    """Whether the model cannot have what is claimed, and nothing says that it could."""
+    return result.verdict == "not_applicable" and result.passes
+
+
+def needs_look(result: ResultRecord) -> bool:
+    """Whether a person should look at a result: it fails, is open without having been declared so, or has moved."""
+    if not result.passes or (result.change and result.change.state not in {"match", "new"}):
+        return True
+    is_open = result.verdict not in {"holds", "not_applicable"}
+    return is_open and not is_known_exception(result) and not is_description(result)
+
+
 def bound_text(claim: ClaimOutcome) -> str:
     """A claim's bound in words."""
     stated = ends([claim])

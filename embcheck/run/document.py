@@ -93,11 +93,18 @@ class Run:
         return as_html("run", self)
 
 
-def report(models: Iterable[ModelRecord], *, settings: Settings, device: str, timing: Mapping[str, Json]) -> Report:
+def report(
+    models: Iterable[ModelRecord],
+    *,
+    settings: Settings,
+    device: str,
+    timing: Mapping[str, Json],
+    partial: bool = False,
+) -> Report:
     """The report document, ``embcheck-report/1``."""
     libraries = {name: version(name) for name in ("numpy", "scipy", "tokenizers", "torch")}
     libraries = {"python": platform.python_version(), **libraries}
-    run = RunRecord(version("embcheck"), settings.seed, device, libraries, settings.family_wise)
+    run = RunRecord(version("embcheck"), settings.seed, device, libraries, settings.family_wise, partial)
     return Report(SCHEMA, run, {"models": dict(timing)}, tuple(models))
 
 
@@ -112,7 +119,6 @@ def model_record(
 
     ``family_wise`` is what decides which results pass, where permutation tests are judged as one family.
     """
-    ordered = sorted(results, key=lambda result: (result.id, json.dumps(result.params, sort_keys=True)))
     origin = None if table is None else table.provenance
     return ModelRecord(
         alias=spec.alias,
@@ -123,8 +129,14 @@ def model_record(
         shape=None if origin is None else (int(origin.shape[0]), int(origin.shape[1])),
         dtype=None if origin is None else origin.dtype,
         population=None if table is None else population_of(table),
-        results=tuple(adjusted(ordered, family_wise)),
+        results=settled(results, family_wise),
     )
+
+
+def settled(results: Iterable[ResultRecord], family_wise: GateMode | None = None) -> tuple[ResultRecord, ...]:
+    """All of a model's results as its report has them: in order of property and parameters, adjusted as one family."""
+    ordered = sorted(results, key=lambda result: (result.id, json.dumps(result.params, sort_keys=True)))
+    return tuple(adjusted(ordered, family_wise)) if ordered else ()  # an interrupted run may have none, nor NumPy
 
 
 def population_of(table: EmbeddingTable) -> Population:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import time
 import traceback
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from msgspec import structs
 
@@ -27,7 +27,7 @@ from embcheck.config import per_model
 from embcheck.errors import ConfigError, EmbcheckError, UsageError
 from embcheck.progress import track
 from embcheck.reports import outputs
-from embcheck.run.document import Run, model_record, population_of, report
+from embcheck.run.document import Run, model_record, population_of, report, settled
 from embcheck.run.rows import note_of_broken
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from embcheck.baseline.file import Entry
     from embcheck.checks.check import Check, GateMode
-    from embcheck.checks.record import Json, ModelRecord, Report, State
+    from embcheck.checks.record import Json, ModelRecord, Report, ResultRecord, State
     from embcheck.config.config import Config
     from embcheck.run.budget import Budget
     from embcheck.settings import Settings
@@ -43,6 +43,20 @@ if TYPE_CHECKING:
     from embcheck.table import EmbeddingTable
 
 Population = Literal["known", "all"]
+Watch: TypeAlias = "Callable[[ModelRecord, ResultRecord | None], None]"
+"""Is told of a model once it is read, and then of each of its results, before the family's adjustments."""
+
+
+def _ignore(_model: ModelRecord, _result: ResultRecord | None) -> None:
+    """Watches nothing."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """The user interrupted a run; ``run`` is what was measured until then, and says that it is partial."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__("interrupted")
+        self.run = run
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,33 +202,56 @@ class Session:
         gate = self.policy.gate
         return settings if gate is None else gate.settings_for(alias, check, settings)
 
-    def run(self, checks: Sequence[Check], *, device: str | None = None, budget: Budget | None = None) -> Run:
+    def run(
+        self,
+        checks: Sequence[Check],
+        *,
+        device: str | None = None,
+        budget: Budget | None = None,
+        watch: Watch | None = None,
+    ) -> Run:
         """Run every check on every model, and every one of pairs on each pair, as a report.
 
         ``device`` is what the report calls it, by default that of the first table; ``budget`` how many seconds the
-        checks of each model may take, reading it included. Raises `EmbcheckError` where the only model fails to load;
-        one of several gives error results, and the others run.
+        checks of each model may take, reading it included; ``watch`` is told of each result once there is one. Raises
+        `EmbcheckError` where the only model fails to load; one of several gives error results, and the others run.
+        Raises `Interrupted`, with what was measured, where the user interrupts.
         """
-        runs = [self._run_model(index, checks, budget) for index in range(len(self.models))]
-        errors = [run.error for run in runs if run.error is not None]
-        if len(self.models) == 1 and errors:
-            raise errors[0]
+        runs: list[_ModelRun] = []
+        try:
+            for index in range(len(self.models)):
+                self._run_model(index, checks, budget, runs, watch or _ignore)
+            if len(self.models) == 1 and runs[0].error is not None:
+                raise runs[0].error
+            return self._made(runs, device)
+        except KeyboardInterrupt:
+            raise Interrupted(self._made(runs, device, partial=True)) from None
+
+    def _made(self, runs: Sequence[_ModelRun], device: str | None, *, partial: bool = False) -> Run:
+        """The run, of which every model's results are known or, where it is partial, not."""
+        records = [run.settled(self._family_wise) for run in runs]
         written = report(
-            (run.record for run in runs),
+            records,
             settings=self.settings,
             device=device or next((run.device for run in runs if run.device), "none"),
             timing={run.record.alias: run.timing for run in runs},
+            partial=partial,
         )
         return Run(
             written,
-            tuple(result for run in runs for result in run.adjusted()),
-            tuple(map(str, errors)),
+            tuple(result for run, record in zip(runs, records, strict=True) for result in run.adjusted(record)),
+            tuple(str(run.error) for run in runs if run.error is not None),
             tuple(f"{run.record.alias}: {note}" for run in runs for note in run.notes),
-            {run.record.alias: run.entries for run in runs},
+            {run.record.alias: tuple(run.entries.values()) for run in runs},
         )
 
-    def _run_model(self, index: int, checks: Sequence[Check], budget: Budget | None) -> _ModelRun:
-        """Everything about one model: the checks of it alone, then those of it and each later one."""
+    def _run_model(
+        self, index: int, checks: Sequence[Check], budget: Budget | None, runs: list[_ModelRun], watch: Watch
+    ) -> None:
+        """Everything about one model: the checks of it alone, then those of it and each later one.
+
+        What is known is among the ``runs`` as soon as it is: an interruption leaves it there.
+        """
         model, alias = self.models[index], self.models[index].spec.alias
         later = {other.spec.alias: other for other in self.models[index + 1 :]}
         about = _about(checks, model.spec, later)
@@ -223,45 +260,64 @@ class Session:
             (loaded,) = self.loaded(model)
         except EmbcheckError as error:
             failed = [error_result(c, str(error), expected=self.policy.expected(alias, c)) for c in adapted]
-            return _ModelRun(model_record(model.spec, None, [r.record for r in failed]), tuple(failed), {}, error=error)
+            results = {result.check.key: result for result in failed}
+            runs.append(_ModelRun(model_record(model.spec, None), results=results, error=error))
+            return
+        run = _ModelRun(
+            loaded.record,
+            timing=loaded.timing,
+            device=str(loaded.table.vectors.device),
+            notes=(*filter(None, [loaded.note]), *loaded.table.provenance.notes),
+        )
+        runs.append(run)
+        watch(run.record, None)
         by_place = [c for other in (None, *later) for c in adapted if c.other == other]
 
         def measured(check: Check, settings: Settings) -> Result:
-            return self.measure(check, model, *([] if check.other is None else [later[check.other]]), settings=settings)
+            others = [] if check.other is None else [later[check.other]]
+            result = self.measure(check, model, *others, settings=settings)
+            if entry := self.entry(result, model):
+                run.entries[check.key] = entry
+            run.results[check.key] = result
+            watch(run.record, result.record)
+            return result
 
         if budget is None:
-            named = track(by_place, alias, naming=lambda check: check.label)
-            results = tuple(measured(check, self.settings) for check in named)
+            for check in track(by_place, alias, naming=lambda check: check.label):
+                measured(check, self.settings)
         else:
             rows = max(2, population_of(loaded.table).rows)
-            results = budget.spend(by_place, measured, self.settings, rows=rows, spent=loaded.seconds)
-        entries = (self.entry(result, model) for result in results)
-        return _ModelRun(
-            model_record(model.spec, loaded.table, [r.record for r in results], family_wise=self._family_wise),
-            results,
-            loaded.timing | {"results": {result.check.label: result.seconds for result in results}},
-            str(loaded.table.vectors.device),
-            notes=(*filter(None, [loaded.note]), *loaded.table.provenance.notes),
-            entries=tuple(entry for entry in entries if entry is not None),
-        )
+            spent = budget.spend(by_place, measured, self.settings, rows=rows, spent=loaded.seconds)
+            run.results = {result.check.key: result for result in spent}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _ModelRun:
+    """What is known of a model so far. Results and entries are by their check's key."""
+
     record: ModelRecord
-    results: tuple[Result, ...]
-    timing: Json
+    """Its place in the report, without results."""
+    results: dict[str, Result] = field(default_factory=dict)
+    entries: dict[str, tuple[Entry, State]] = field(default_factory=dict)
+    timing: Json = field(default_factory=dict)
     device: str | None = None
     error: EmbcheckError | None = None
     notes: tuple[str, ...] = ()
-    entries: tuple[tuple[Entry, State], ...] = ()
 
-    def adjusted(self) -> Iterator[Result]:
+    def settled(self, family_wise: GateMode | None) -> ModelRecord:
+        """Its place in the report; notes what each result took."""
+        if self.error is None:
+            seconds = {result.check.label: result.seconds for result in self.results.values()}
+            self.timing = self.timing | {"results": seconds}
+        records = [result.record for result in self.results.values()]
+        return structs.replace(self.record, results=settled(records, family_wise))
+
+    def adjusted(self, record: ModelRecord) -> Iterator[Result]:
         """The results with what the whole family adds to them, as the report has it."""
-        adjusted = {result.key: result for result in self.record.results}
-        for result in self.results:
-            record = adjusted[result.check.key]
-            about = {name: getattr(record, name) for name in ("nulls", "change", "claims", "verdict", "reason")}
+        adjusted = {result.key: result for result in record.results}
+        for result in self.results.values():
+            own = adjusted[result.check.key]
+            about = {name: getattr(own, name) for name in ("nulls", "change", "claims", "verdict", "reason")}
             yield replace(result, **about)
 
 
@@ -349,6 +405,7 @@ def run_configured(
     *,
     keeps_entries: bool = False,
     only: str | None = None,
+    watch: Watch | None = None,
 ) -> Run:
     """Run checks as a project configures them; with ``only``, those of the model of that alias, alone or in a pair."""
     policy = Policy.of(config, keeps_entries=keeps_entries)
@@ -359,10 +416,18 @@ def run_configured(
         )
     models = [model_of(config, spec) for spec in specs]
     session = Session(models, config.settings, policy, control=config.control, explain=config.explain)
-    run = session.run(checks, device=str(sources.resolve_device(config.device)))
-    unused = {spec.alias: unused_entries(config, spec.alias, specs=specs) for spec in specs}
+    run = session.run(checks, device=str(sources.resolve_device(config.device)), watch=watch)
+    try:
+        unused = {spec.alias: unused_entries(config, spec.alias, specs=specs) for spec in specs}
+    except KeyboardInterrupt:
+        raise Interrupted(run) from None
     records = (structs.replace(model, unused=unused[model.alias]) for model in run.report.models)
     return replace(run, report=structs.replace(run.report, models=tuple(records)))
+
+
+def nothing_of(config: Config) -> Run:
+    """The run of one who interrupted before anything was measured."""
+    return Run(report((), settings=config.settings, device="none", timing={}, partial=True), ())
 
 
 def known_keys(

@@ -21,7 +21,7 @@ NOISE = "random:300x16"
         (["check", NOISE, "--device", "cuda:99"], "cuda:99"),
         (["check", NOISE, "--dtype", "int8"], "expected float32, float16 or bfloat16, got 'int8'"),
         (["check", NOISE, "--population", "knwon"], "did you mean known?"),
-        (["check", NOISE, "--show", "some"], "expected fail, all or none, got 'some'"),
+        (["check", NOISE, "--show", "some"], "expected fail, rows, all or none, got 'some'"),
         (["check", NOISE, "--property", "toy_hold"], "no property matches 'toy_hold'; there are: "),
         (["check", NOISE, "--properties", "nowhere"], "'nowhere': no such file or folder"),
         (["check", NOISE, "--json", "."], "it is a folder"),

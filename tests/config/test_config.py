@@ -37,7 +37,7 @@ def test_defaults_are_those_of_the_option_table(tmp_path):
     assert config.settings == Settings(seed=0, confidence_level=0.95, probes=None)
     assert (config.models, config.property, config.properties) == ((), (), ())
     assert (config.device, config.dtype, config.population) == ("auto", None, "known")
-    assert (config.control, config.json, config.show, config.configured) == (False, None, "fail", False)
+    assert (config.control, config.json, config.show, config.configured) == (False, None, "rows", False)
 
 
 @pytest.mark.parametrize(

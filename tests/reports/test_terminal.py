@@ -13,7 +13,7 @@ from embcheck.reports.text import columns
 from embcheck.reports.wording import bound_text
 
 
-def text(*results, show="fail", **about):
+def text(*results, show="rows", **about):
     return "\n".join(line.text for line in terminal.lines(report(model(*results, **about)), show=show))
 
 
@@ -224,3 +224,96 @@ def test_descriptions_stand_apart_at_the_end():
     failing = text(result("refuted", "fail", **about), result())
     assert failing.splitlines()[1].startswith("REFUTED       form")
     assert failing.endswith("1 hold, 1 refuted")
+
+
+# --- a screen ---------------------------------------------------------------------------------------------------
+
+
+def many(count, verdict="holds", outcome="pass"):
+    """A check each of so many properties."""
+    claims = (claim("above", 0.5, verdict=verdict),)
+    worst = tuple({"token": f"word {i}", "id": i, "value": 0.1} for i in range(9))
+    return [
+        result(verdict, outcome, id=f"{verdict}_{i}", claims=claims, counterexamples=worst, reason=None)
+        for i in range(count)
+    ]
+
+
+def test_a_model_that_holds_most_takes_a_screen():
+    """Forty properties, of which five do not hold, take at most 25 lines: these first, the others in one paragraph."""
+    shown = text(*many(35), *many(5, "refuted", "fail")).splitlines()
+    assert len(shown) <= 25
+    assert shown[1].startswith("REFUTED       refuted_0")
+    assert "holds: holds_0 0.75, holds_1 0.75," in "\n".join(shown)
+    assert "holds_34 0.75" in "\n".join(shown)
+
+
+def test_more_is_said_of_few_problems_than_of_many():
+    """One problem comes with its claim and its worst tokens; of thirty there are the rows."""
+    assert "worst: 'word 0' #0 0.1" in text(*many(1, "refuted", "fail"))
+    shown = text(*many(30, "refuted", "fail"))
+    assert shown.count("REFUTED") == 30
+    assert "worst" not in shown
+
+
+def test_checks_of_a_property_that_fail_alike_share_a_row():
+    """Failing checks of one property are one row, with the parameters of those that fail."""
+    rows = [result("refuted", "fail", params={"size": size}) for size in (1, 2)]
+    assert "REFUTED       toy  2 of 3 refuted  (1, 2)  0.75 0.75" in text(*rows, result(params={"size": 3}))
+
+
+def test_show_fail_has_what_needs_looking_at_and_nothing_else():
+    """With ``fail`` there is no word of what holds, is not about the model, or only describes."""
+    away = result("not_applicable", id="away", estimate=None, reason="no such words")
+    described = result("refuted", id="described", kind="description")
+    shown = text(*many(2), *many(1, "refuted", "fail"), away, described, show="fail")
+    assert "REFUTED       refuted_0" in shown
+    assert not [word for word in ("holds_0", "away", "described  ") if word in shown]
+
+
+def test_a_row_says_what_was_measured_and_a_short_one_is_a_line():
+    """A result that has just come is shown by its numbers; beside others of several models, by one line of them."""
+    row = result(details={"remark": "luck does as well, and so do many other things"})
+    assert [line.text for line in terminal.row(row)] == [
+        "holds         toy  0.75 [0.7, 0.8]  n = 12 toys  above 0.5",
+        "              luck does as well, and so do many other things",
+    ]
+    assert len(terminal.row(row, is_short=True)) == 1
+
+
+def test_what_was_streamed_is_not_said_again():
+    """After each result was shown as it came, what needs looking at follows, and the counts."""
+    written = report(model(*many(2), *many(1, "refuted", "fail")))
+    shown = [line.text for line in terminal.lines(written, streamed=True)]
+    assert shown[:3] == [
+        "",
+        "what needs looking at:",
+        "REFUTED       refuted_0  0.75 [0.7, 0.8]  n = 12 toys  above 0.5",
+    ]
+    assert "holds_0" not in "\n".join(shown)
+
+
+def test_several_models_are_a_table():
+    """A row for each property and a column for each model; then, by model, what needs looking at."""
+    one = model(*many(2), *sizes(1, 2), alias="one")
+    two = model(
+        *many(1), *many(1, "refuted", "fail"), *sizes(1), *sizes(0, verdict="refuted", expected=False), alias="two"
+    )
+    shown = [line.text for line in terminal.lines(report(one, two))]
+    assert shown[:5] == [
+        "                                         one             two",
+        "holds_0                                 0.75            0.75",
+        "holds_1                                 0.75               -",
+        "refuted_0                                  -    REFUTED 0.75",
+        "toy                                   2 of 2          1 of 2",
+    ]
+    after = "\n".join(shown[5:])
+    assert after.index("one: 10 x 4") < after.index("two: 10 x 4") < after.index("REFUTED       refuted_0")
+
+
+def test_many_models_stay_within_80_columns():
+    """A table of twelve models is in blocks that fit."""
+    models = [model(*many(2), *many(1, "refuted", "fail"), alias=f"model-of-a-long-name-{i}") for i in range(12)]
+    lines = terminal.lines(report(*models))
+    assert max(columns(line.text) for line in lines) <= 80
+    assert sum(line.text.startswith("holds_0") for line in lines) == 3
