@@ -4,7 +4,9 @@
 ``./model``, ``/models/x``, ``~/x``        a Hugging Face directory on disk
 ``org/name``, ``org/name@revision``        a directory of that name if there is one, else a model on the hub
 ``hf:org/name``, ``hf:org/name@revision``  a model on the hub, whatever directories there are
+``name``                                   a directory of that name, or a model of the hub without owner
 ``hf:org/name/file.gguf``                  one file of weights on the hub; ``@revision`` follows the name or the file
+``https://huggingface.co/org/name``        the address of a model's page, or of one file of it, is the ``hf:`` spec
 ``npy:FILE,vocab=FILE``                    a NumPy matrix and its words (txt, json or parquet)
 ``gguf:FILE``                              a GGUF file: its embedding, dequantized, and the tokens it carries
 ``word2vec:FILE``                          word2vec vectors, binary or text
@@ -33,6 +35,10 @@ _ALIAS = re.compile(r"(?P<alias>[A-Za-z0-9][A-Za-z0-9._-]*)=(?P<rest>.+)", re.DO
 _SCHEME = re.compile(r"(?P<scheme>[a-z][a-z0-9_]+):(?P<rest>.*)", re.DOTALL)
 _NOT_ALIAS = re.compile(r"[^A-Za-z0-9._-]+")
 _WEIGHTS_FILE = re.compile(r"\.(gguf|safetensors|bin|pt|pth|ckpt)$")
+_PAGE = re.compile(
+    r"https?://(?:huggingface\.co|hf\.co)/(?P<repo>[^/?#@]+(?:/(?!(?:tree|blob|resolve)/)[^/?#@]+)?)"
+    r"(?:/(?:tree|blob|resolve)/(?P<revision>[^/?#]+)(?P<file>/[^?#]+)?)?/?(?:[?#].*)?"
+)
 _OPTION = re.compile(r",(?=[a-z_]+=)")
 
 
@@ -80,7 +86,7 @@ def parse(text: str) -> ModelSpec:
     options = (*layer, *(_option(text, part) for part in rest))
     if len(dict(options)) != len(options):
         raise SpecError(f"model spec {text!r} gives an option twice")
-    scheme, target, revision = _where(head)
+    scheme, target, revision = _where(head, text)
     if not target and scheme != "demo":
         raise SpecError(f"model spec {text!r} names no file after '{scheme}:'")
     default = _default_alias(scheme, target) + "".join(f"@layer{number}" for _, number in layer)
@@ -116,15 +122,28 @@ def _without_layer(head: str) -> tuple[str, tuple[tuple[str, str], ...]]:
     return (before, (("layer", layer),)) if mark and head.startswith("hidden:") else (head, ())
 
 
-def _where(head: str) -> tuple[str, str, str | None]:
+def _where(head: str, text: str) -> tuple[str, str, str | None]:
     if head == "demo":
         return "demo", "", None
+    if head.startswith(("https://", "http://")):
+        return "hf", *_on_page(head, text)
     if match := _SCHEME.fullmatch(head):
         target, revision = split_revision(match["rest"]) if match["scheme"] == "hf" else (match["rest"], None)
         return match["scheme"], target, revision
     if head.startswith((".", "/", "~")) or head.count("/") != 1:
         return "directory", head, None
     return "directory", *split_revision(head)
+
+
+def _on_page(address: str, text: str) -> tuple[str, str | None]:
+    """What the address of a page on the hub is about: the model or one file of it, and the revision."""
+    match = _PAGE.fullmatch(address)
+    if match is None:
+        raise SpecError(
+            f"model spec {text!r} is no address of a model on the hub, such as https://huggingface.co/org/name; "
+            "get what is elsewhere, and give its path"
+        )
+    return match["repo"] + (match["file"] or ""), match["revision"]
 
 
 def _option(text: str, part: str) -> tuple[str, str]:

@@ -38,6 +38,18 @@ from embcheck.spec import ModelSpec, parse, parse_all
             "npy:v.npy,vocab=a=b.txt",
             ModelSpec("npy:v.npy,vocab=a=b.txt", "v.npy", "npy", "v.npy", None, (("vocab", "a=b.txt"),)),
         ),
+        *(
+            (page, ModelSpec(page, target.rsplit("/", 1)[-1], "hf", target, revision))
+            for page, target, revision in [
+                ("https://huggingface.co/org/name", "org/name", None),
+                ("https://huggingface.co/org/name/", "org/name", None),
+                ("https://huggingface.co/gpt2", "gpt2", None),
+                ("https://hf.co/gpt2/tree/v1?a=b#c", "gpt2", "v1"),
+                ("https://huggingface.co/org/name/tree/main", "org/name", "main"),
+                ("https://huggingface.co/org/name/blob/main/q.gguf?download=true", "org/name/q.gguf", "main"),
+                ("https://huggingface.co/org/name/resolve/v1/a/q.gguf", "org/name/a/q.gguf", "v1"),
+            ]
+        ),
         (" demo ", ModelSpec("demo", "demo", "demo", "")),
     ],
 )
@@ -54,6 +66,9 @@ def test_a_spec_means(text, expected):
         ("a\nb", "is empty or has control characters"),
         ("a\x00b", "is empty or has control characters"),
         ("a\x7fb", "is empty or has control characters"),
+        ("https://huggingface.co/datasets/org/name", "is no address of a model on the hub"),
+        ("https://example.org/org/name", "is no address of a model on the hub"),
+        ("x=http://huggingface.co.example.org/org/name", "is no address of a model on the hub"),
         ("npy:", "names no file after 'npy:'"),
         ("x=word2vec:", "names no file after 'word2vec:'"),
         ("npy:v.npy,vocab=a,vocab=b", "gives an option twice"),

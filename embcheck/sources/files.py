@@ -37,7 +37,6 @@ _PASSWORD = re.compile(r"//[^/\s]*@")
 _SMALL = 4 * 2**20
 _YOUNG_SECONDS = 3_600
 _WINDOW = 2**18  # that small reads are cut out of
-_BARE_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 
 
 def local_path(spec: ModelSpec, text: str) -> Path:
@@ -46,16 +45,10 @@ def local_path(spec: ModelSpec, text: str) -> Path:
         path = Path(text).expanduser()
         path.stat()
     except FileNotFoundError:
-        hub = f"; a model of that name on the hub is hf:{text}" if is_bare_name(spec, text) else ""
-        raise SourceError(f"spec {spec.text!r}: no such file or directory: {text}{hub}") from None
+        raise SourceError(f"spec {spec.text!r}: no such file or directory: {text}") from None
     except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: the home directory of a user who isn't there
         raise SourceError(f"spec {spec.text!r}: cannot look at {text}: {one_line(error)}") from None
     return path
-
-
-def is_bare_name(spec: ModelSpec, text: str) -> bool:
-    """Whether a target that is not on disk may be a model of the hub without an owner, such as gpt2."""
-    return spec.scheme == "directory" and _BARE_NAME.fullmatch(text) is not None and not Path(text).suffix[1:].isalpha()
 
 
 def local_file(spec: ModelSpec, text: str) -> Path:

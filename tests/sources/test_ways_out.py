@@ -171,17 +171,28 @@ def test_empty_tensors_of_zero_3_are_named(save_model, wordpiece):
             load(f"{spec.text}{options}")
 
 
-def test_a_bare_name_is_pointed_to_the_hub(tmp_path, monkeypatch):
-    """A name without an owner that is no directory is pointed to the hub, and what is said there parses as such."""
+def test_a_bare_name_is_a_model_of_the_hub_where_no_such_path_is(tmp_path, monkeypatch):
+    """A name without an owner means a directory of that name or, where there is none, a model of the hub."""
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(
-        SourceError, match="no such file or directory: gpt2; a model of that name on the hub is hf:gpt2"
-    ):
-        load("gpt2")
-    sources.check(parse("hf:gpt2"))
-    for path in ("./gpt2", "a/b/gpt2", "model.npy"):
+    routed = sources.route(parse("gpt2@v1"))
+    assert (routed.scheme, routed.target, routed.revision) == ("hf", "gpt2", "v1")
+    sources.check(parse("gpt2"))
+    (tmp_path / "gpt2").mkdir()
+    assert sources.route(parse("gpt2")).scheme == "directory"
+    for path in ("./gpt3", "a/b/gpt2", "model.npy"):
         with pytest.raises(SourceError, match=f"no such file or directory: {re.escape(path)}$"):
             load(path)
+
+
+def test_home_is_known_wherever_a_spec_has_a_path(tmp_path, monkeypatch):
+    """``~`` behind an alias, a scheme or an option, where no shell reads it, is the home folder."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    np.save(tmp_path / "v.npy", np.eye(3, dtype=np.float32))
+    (tmp_path / "w.txt").write_text("a\nb\nc\n")
+    (tmp_path / "w.vec").write_text("3 2\na 1 0\nb 0 1\nc 1 1\n")
+    assert load("m=npy:~/v.npy,vocab=~/w.txt").tokens == ["a", "b", "c"]
+    assert len(load("m=fasttext:~/w.vec").vectors) == 3
+    assert sources.route(parse("m=~/gone")).scheme == "directory"
 
 
 def test_a_deleted_working_directory_is_wrong_usage(tmp_path):

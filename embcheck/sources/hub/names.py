@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _PART = r"[A-Za-z0-9](?:[\w.-]{0,94}[A-Za-z0-9_])?"
 _REPO = re.compile(rf"{_PART}/{_PART}", re.ASCII)
+_BARE = re.compile(_PART, re.ASCII)
 _NAME = re.compile(
     rf"(?P<repo>{_PART}(?:/{_PART})?)(?:/(?P<file>[^@]+\.(?:gguf|safetensors|bin|pt|pth|ckpt)))?", re.ASCII
 )
@@ -42,8 +43,12 @@ def hub_name(spec: ModelSpec) -> HubName:
 def route(spec: ModelSpec) -> ModelSpec:
     """The spec itself; or, where it names nothing on disk but might name a model on the hub, that of ``hf:``."""
     name = spec.target
-    if spec.scheme == "directory" and _REPO.fullmatch(name) and not _exists(name):
-        return replace(spec, scheme="hf")
+    if spec.scheme == "directory" and not _exists(name):
+        target, revision = split_revision(name)
+        if _REPO.fullmatch(name):
+            return replace(spec, scheme="hf")
+        if _BARE.fullmatch(target) and not Path(target).suffix[1:].isalpha():  # gpt2, and no name of a file
+            return replace(spec, scheme="hf", target=target, revision=revision)
     if spec.scheme == "gguf" and not _exists(name):
         target, revision = split_revision(name)
         match = _NAME.fullmatch(target)
