@@ -16,9 +16,10 @@ import torch
 from embcheck.checks.record import plain
 from embcheck.errors import NotMeasurable, UsageError
 from embcheck.measures import analogy_accuracy
-from embcheck.measures.kernels import blocks
+from embcheck.measures.kernels import blocks, probe_cosines
 from embcheck.measures.resolve import forms_of, listed
-from embcheck.table.vocabulary import TokenKind, exact_token
+from embcheck.settings import current
+from embcheck.table.vocabulary import RowStatus, TokenKind, exact_token
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,10 +31,22 @@ if TYPE_CHECKING:
     from embcheck.spec import ModelSpec
     from embcheck.table import EmbeddingTable
 
-__all__ = ["analogy", "answers", "inspect", "neighbors", "parse_analogy", "probe"]
+__all__ = [
+    "analogy",
+    "answers",
+    "inspect",
+    "neighbors",
+    "parse_analogy",
+    "probe",
+    "probe_random",
+    "similarity",
+    "tokens",
+]
 
 _ROW = re.compile(r"#(\d+)")
 _TERM = re.compile(r'"(?:"|[^"]+)"(?!\S)|\S+')  # what stands in double quotes may hold spaces
+_FIRST = 10  # rows that a probe names at either end
+_PAIRS = 10_000
 _LEVELS = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 
 
@@ -93,8 +106,74 @@ def probe(table: EmbeddingTable, text: str) -> dict[str, Any]:
             "non_negative": count - len(negative),
             "negative": len(negative),
             "share": (count - len(negative)) / count,
+            "nearest": _named(table, rows, cosine, np.argsort(-cosine, kind="stable")[:_FIRST]),
+            "farthest": _named(table, rows, cosine, np.argsort(cosine, kind="stable")[:_FIRST]),
             "negative_runs": [run[[0, -1]].tolist() for run in np.split(rows[negative], breaks) if len(run)],
             "negative_tokens": listed(table, rows[negative], cosine=cosine[negative]),
+        }
+    )
+
+
+def probe_random(table: EmbeddingTable, count: int) -> dict[str, Any]:
+    """The statistics of `probe` for tokens drawn from the population, without replacement by the seed, and their means.
+
+    The median is that of cosines rounded to multiples of 1/32,767.
+    """
+    rows = table.probes(count)
+    if len(table.population) < 2:
+        raise NotMeasurable(f"{len(table.population)} rows: there is nothing to compare a token with")
+    statistics = probe_cosines.probe_statistics(table, rows, levels=(0.5,))
+    columns = {
+        "min": statistics.minimum,
+        "max": statistics.maximum,
+        "mean": statistics.mean,
+        "median": statistics.quantiles[:, 0],
+        "non_negative": statistics.non_negative,
+        "negative": statistics.others - statistics.non_negative,
+        "share": statistics.share,
+    }
+    return _plain(
+        {
+            "seed": current().seed,
+            "others": statistics.others,
+            "averaged": {name: float(values.mean()) for name, values in columns.items()},
+            "drawn": listed(table, rows, **columns),
+        }
+    )
+
+
+def tokens(table: EmbeddingTable, words: Sequence[str]) -> dict[str, Any]:
+    """How words split into tokens, which other tokens are spelt like them, and the row that a claim would use.
+
+    A claim is about words that are one token of the population; for any other ``row`` is none, and ``why`` tells.
+    """
+    return _plain({"words": [_split(table, word) for word in words]})
+
+
+def similarity(table: EmbeddingTable, first: str, second: str) -> dict[str, Any]:
+    """Cosine, dot product and distance of two words, and how many of 10,000 random pairs of rows are less similar.
+
+    ``ranks`` says which neighbour by cosine each is of the other, among all other rows of the population.
+    """
+    pair = [_find(table, text) for text in (first, second)]
+    a, b = (table.gather(np.array(word.rows)).to(table.accumulator).mean(0) for word in pair)
+    values = {"cosine": float(pair[0].vector @ pair[1].vector), "dot": float(a @ b), "distance": float((a - b).norm())}
+    drawn = _random_pairs(table)
+    below = {
+        name: float((values[name] < random if name == "distance" else values[name] > random).mean())
+        for name, random in drawn.items()
+    }
+    scores = _cosines(table, pair)
+    ranks = [_rank_among(table, own, word, other) for own, word, other in zip(scores, pair, pair[::-1], strict=True)]
+    return _plain(
+        {
+            "words": [_described(table, word) for word in pair],
+            **values,
+            "percentiles": {name: 100 * share for name, share in below.items()},
+            "random_pairs": _PAIRS,
+            "seed": current().seed,
+            "ranks": ranks,
+            "rows": len(table.population),
         }
     )
 
@@ -160,6 +239,42 @@ def _plain(document: Mapping[str, Any]) -> dict[str, Any]:
     return cast("dict[str, Any]", plain(document))
 
 
+def _named(
+    table: EmbeddingTable, rows: NDArray[np.int64], cosine: NDArray[np.float64], chosen: NDArray[np.int64]
+) -> list[dict[str, Any]]:
+    return listed(table, rows[chosen], cosine=cosine[chosen])
+
+
+def _random_pairs(table: EmbeddingTable) -> dict[str, NDArray[np.float64]]:
+    """Cosine, dot product and distance of pairs of two different rows of the population, drawn by the seed."""
+    rows = table.population
+    if len(rows) < 2:
+        raise NotMeasurable(f"{len(rows)} rows: there are no pairs to compare with")
+    rng = np.random.default_rng(current().seed)
+    first = rng.integers(0, len(rows), _PAIRS)
+    second = (first + rng.integers(1, len(rows), _PAIRS)) % len(rows)
+    parts: dict[str, list[NDArray[np.float64]]] = {"cosine": [], "dot": [], "distance": []}
+    for part in table.slices(_PAIRS):
+        a, b = (table.gather(rows[side[part]]).to(table.accumulator) for side in (first, second))
+        dot = (a * b).sum(1)
+        for name, values in (
+            ("cosine", dot / a.norm(dim=1) / b.norm(dim=1)),
+            ("dot", dot),
+            ("distance", (a - b).norm(dim=1)),
+        ):
+            parts[name].append(values.cpu().double().numpy())
+    return {name: np.concatenate(values) for name, values in parts.items()}
+
+
+def _rank_among(table: EmbeddingTable, scores: NDArray[np.float64], word: _Word, other: _Word) -> int | None:
+    """Which neighbour of a word another one is; none where that is no row of the population, or the word itself."""
+    position = np.flatnonzero(table.population == other.rows[0])
+    if len(other.rows) > 1 or other.rows == word.rows or not len(position):
+        return None
+    others = ~np.isin(table.population, word.rows)
+    return int((scores[others] > scores[position[0]]).sum()) + 1
+
+
 # --- words ------------------------------------------------------------------------------------------------------
 
 
@@ -207,6 +322,43 @@ def _unit(vector: Tensor, name: str) -> Tensor:
 
 def _described(table: EmbeddingTable, word: _Word) -> dict[str, Any]:
     return {"text": word.text, "ids": list(word.rows), "tokens": [table.token(row) for row in word.rows]}
+
+
+def _split(table: EmbeddingTable, word: str) -> dict[str, Any]:
+    """The tokens of a word, the row that a claim would use or why there is none, and tokens of other spellings."""
+    written = exact_token(word)
+    rows = table.vocabulary.encode([word])[0] if written is None else tuple(table.written(written)[:1])
+    (row,) = table.rows([word])
+    bare = (word if written is None else written).strip()
+    cases = dict.fromkeys((bare, bare.lower(), bare.capitalize(), bare.upper()))
+    spellings = [space + case for case in cases for space in ("", " ")]
+    return {
+        "text": word,
+        "tokens": [{"id": id_, "token": table.token(id_), "left_out": _left_out(table, id_)} for id_ in rows],
+        "row": row,
+        "why": None if row is not None else _why_none(table, rows),
+        "spellings": [
+            {"id": id_, "token": spelling}
+            for spelling in dict.fromkeys(spellings)
+            for id_ in table.written(spelling)
+            if (id_,) != tuple(rows)
+        ],
+    }
+
+
+def _why_none(table: EmbeddingTable, rows: Sequence[int]) -> str:
+    if not rows:
+        return "it is no word of this vocabulary"
+    if len(rows) > 1:
+        return f"it is {len(rows)} tokens, and claims are about words of one"
+    return f"its row is left out of the population: {_left_out(table, rows[0])}"
+
+
+def _left_out(table: EmbeddingTable, row: int) -> str | None:
+    """Why a row is no part of the population; none where it is."""
+    if row >= len(table.vectors):
+        return "the matrix has no such row"
+    return None if table.in_population[row] else RowStatus(int(table.status[row])).name.lower()
 
 
 # --- scores -----------------------------------------------------------------------------------------------------

@@ -121,7 +121,8 @@ def watching(config: Config, models: Sequence[ModelSpec]) -> session.Watch | Non
 
     def watch(model: ModelRecord, result: ResultRecord | None) -> None:
         if result is None:
-            show_lines(lambda encoding: terminal.header(model, encoding), json=config.json)
+            gap = [Line("")] if model.alias != models[0].alias else []
+            show_lines(lambda encoding: [*gap, *terminal.header(model, encoding)], json=config.json)
         elif not is_aside(result):
             show_lines(lambda encoding: terminal.row(result, is_short=is_short, encoding=encoding), json=config.json)
 

@@ -1,4 +1,4 @@
-"""The commands for looking at one model: ``inspect``, ``probe``, ``neighbors``, ``analogy``."""
+"""The commands for looking at one model: each is a function of `embcheck.explore`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from embcheck.config.models import load, named
 from embcheck.errors import UsageError
 from embcheck.reports import json_file
 from embcheck.reports.terminal import views
+from embcheck.settings import using
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,20 +40,56 @@ def inspect(spec: str, **given: Any) -> int:
     return _shown(explore.inspect(model, source, load(config, model)), views.inspect, config)
 
 
-@click.command(short_help="Compare one token with all others.")
+@click.command(short_help="Compare one token, or some drawn at random, with all others.")
 @click.argument("spec")
-@click.argument("token", metavar='TOKEN|"TOKEN"|#ID')
-@options(*_TABLE)
-def probe(spec: str, token: str, **given: Any) -> int:
-    """Compare one token of SPEC with all others: statistics of its cosines, and which of them are negative.
+@click.argument("token", required=False, metavar='[TOKEN|"TOKEN"|#ID]')
+@click.option("--random", "count", type=click.IntRange(min=1), metavar="N", help="Draw N tokens, and average.")
+@options(*_TABLE, "seed")
+def probe(spec: str, token: str | None, count: int | None, **given: Any) -> int:
+    """Compare one token of SPEC with all others: statistics of its cosines, the nearest and the farthest tokens.
 
     A word may be a token with a leading space or without; in double quotes of its own ('"!"', '" !"') it is
-    exactly that token.
+    exactly that token. With --random instead, the same statistics of N tokens, averaged, and which these are.
+    """
+    from embcheck import explore
+
+    if (token is None) == (count is None):
+        raise UsageError("give either a token, or --random N")
+    config, model = _prepared(spec, given)
+    table = load(config, model)
+    if token is not None:
+        return _shown(explore.probe(table, token), views.probe, config)
+    with using(config.settings):
+        return _shown(explore.probe_random(table, count or 0), views.probe_random, config)
+
+
+@click.command(short_help="Show how words split into tokens, and which row a claim would use.")
+@click.argument("spec")
+@click.argument("words", nargs=-1, required=True, metavar="WORD...")
+@options(*_TABLE)
+def tokens(spec: str, words: tuple[str, ...], **given: Any) -> int:
+    """Show how each WORD splits into tokens of SPEC, their rows, and the row that a claim about the word would use."""
+    from embcheck import explore
+
+    config, model = _prepared(spec, given)
+    return _shown(explore.tokens(load(config, model), words), views.tokens, config)
+
+
+@click.command(short_help="Compare two words.")
+@click.argument("spec")
+@click.argument("first", metavar="A")
+@click.argument("second", metavar="B")
+@options(*_TABLE, "seed")
+def similarity(spec: str, first: str, second: str, **given: Any) -> int:
+    """Compare A with B by cosine, dot product and distance, each with its percentile among random pairs of rows.
+
+    Each may be a word (of several tokens: their mean), a token in double quotes of its own, or #ID.
     """
     from embcheck import explore
 
     config, model = _prepared(spec, given)
-    return _shown(explore.probe(load(config, model), token), views.probe, config)
+    with using(config.settings):
+        return _shown(explore.similarity(load(config, model), first, second), views.similarity, config)
 
 
 @click.command(short_help="List a word's nearest neighbours.")
@@ -117,4 +154,4 @@ def _shown(document: Mapping[str, Any], view: Callable[..., list[Line]], config:
     return 0
 
 
-COMMANDS = (inspect, probe, neighbors, analogy)
+COMMANDS = (inspect, tokens, probe, similarity, neighbors, analogy)

@@ -3,10 +3,15 @@ from __future__ import annotations
 import json
 import math
 
+import numpy as np
 import pytest
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
+import embcheck as library
 from embcheck import EmbeddingTable
-from embcheck.explore import parse_analogy, probe
+from embcheck.explore import parse_analogy, probe, tokens
 
 
 def test_list_names_properties_claims_parameters_and_models(embcheck, project):
@@ -166,3 +171,94 @@ def test_analogy_is_one_question_or_a_file(embcheck, words, arguments, message):
     found = embcheck("analogy", words, *arguments)
     assert found.code == 4
     assert message in found.err
+
+
+def test_random_probes_average_the_statistics_of_single_ones(embcheck, project):
+    """``probe --random`` gives the means, over the tokens that it names, of what ``probe`` says of each."""
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(40, 5)).astype(np.float32)
+    rows = "".join(f"w{i} {' '.join(map(str, row))}\n" for i, row in enumerate(vectors))
+    (project / "noise.vec").write_text(f"40 5\n{rows}")
+    found = embcheck("probe", "fasttext:noise.vec", "--random", "7", "--seed", "3", "--json", "out.json")
+    assert found.code == 0
+    document = json.loads((project / "out.json").read_text())
+    ids = [entry["id"] for entry in document["drawn"]]
+    assert len(set(ids)) == 7
+    units = vectors.astype(float) / np.linalg.norm(vectors.astype(float), axis=1)[:, None]
+    cosines = np.array([np.delete(units @ units[i], i) for i in ids])
+    expected = {
+        "min": cosines.min(1),
+        "max": cosines.max(1),
+        "mean": cosines.mean(1),
+        "median": np.median(cosines, axis=1),
+        "non_negative": (cosines >= 0).sum(1),
+        "negative": (cosines < 0).sum(1),
+        "share": (cosines >= 0).mean(1),
+    }
+    assert document["averaged"] == pytest.approx({k: v.mean() for k, v in expected.items()}, abs=1e-4)
+    assert [entry["share"] for entry in document["drawn"]] == pytest.approx(expected["share"].tolist())
+    assert "7 tokens drawn with seed 3, each against the 39 other rows; averaged" in found.out
+    assert embcheck("probe", "fasttext:noise.vec", "--random", "7", "--seed", "4").out != found.out
+
+
+@pytest.mark.parametrize("arguments", [(), ("king", "--random", "3")])
+def test_a_probe_is_of_a_token_or_of_random_ones(embcheck, words, arguments):
+    """A token and --random exclude each other, and one of them is needed."""
+    found = embcheck("probe", words, *arguments)
+    assert found.code == 4
+    assert "give either a token, or --random N" in found.err
+
+
+def test_similarity_by_three_measures(embcheck, project):
+    """``similarity`` gives cosine, dot product and distance as defined, and counts the random pairs below each."""
+    (project / "plane.vec").write_text("3 2\na 3 4\nb 4 3\nc -1 0\n")
+    found = embcheck("similarity", "fasttext:plane.vec", "a", "b", "--json", "out.json")
+    assert found.code == 0
+    document = json.loads((project / "out.json").read_text())
+    assert [document[name] for name in ("cosine", "dot", "distance")] == pytest.approx([24 / 25, 24, math.sqrt(2)])
+    # a pair is {a, b} with chance 1/3, as near as they are; {a, c} and {b, c} are farther by every measure
+    for share in document["percentiles"].values():
+        assert share == pytest.approx(200 / 3, abs=2)
+    assert document["ranks"] == [1, 1]
+    assert "10,000 random pairs of rows, seed 0" in found.out
+
+
+def test_similarity_of_a_word_with_itself(embcheck, words, project):
+    """A word is at cosine 1 and distance 0 from itself, and no neighbor of its own."""
+    embcheck("similarity", words, "king", "king", "--json", "out.json")
+    document = json.loads((project / "out.json").read_text())
+    assert (document["cosine"], document["distance"]) == (pytest.approx(1), 0)
+    assert document["ranks"] == [None, None]
+
+
+def test_tokens_say_how_words_split_and_which_row_a_claim_uses():
+    """A word of one token has a row; of several, outside the population or unknown, the reason why it has none."""
+    pieces = ["[PAD]", "[UNK]", "king", "##s", "s"]
+    tokenizer = Tokenizer(models.WordPiece({piece: i for i, piece in enumerate(pieces)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.decoder = decoders.WordPiece()
+    tokenizer.add_special_tokens(["[PAD]", "[UNK]"])
+    table = library.load(torch.nn.Embedding(5, 3), PreTrainedTokenizerFast(tokenizer_object=tokenizer))
+    found = {word["text"]: word for word in tokens(table, ["king", "kings", '"[PAD]"', '"##s"'])["words"]}
+    assert [part["token"] for part in found["kings"]["tokens"]] == ["king", "##s"]
+    assert (found["king"]["row"], found["king"]["why"]) == (2, None)
+    assert found["kings"]["why"] == "it is 2 tokens, and claims are about words of one"
+    assert found['"##s"']["row"] == 3
+    assert found['"[PAD]"']["why"] == "its row is left out of the population: special"
+    unknown = tokens(EmbeddingTable.from_arrays([[1.0, 0.0], [0.0, 1.0]], ["a", "A"]), ["b", "a"])["words"]
+    assert unknown[0]["why"] == "it is no word of this vocabulary"
+    assert unknown[1]["spellings"] == [{"id": 1, "token": "A"}]
+
+
+def test_tokens_are_printed(embcheck, words):
+    """``tokens`` prints the row that a claim would use, and the other spelling's."""
+    found = embcheck("tokens", words, "king", "nobody")
+    assert found.out.splitlines() == [
+        "king",
+        "  tokens      'king' #0",
+        "  claims use  #0",
+        "  spelt alike 'King' #2",
+        "nobody",
+        "  tokens      none",
+        "  claims use  none: it is no word of this vocabulary",
+    ]

@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embcheck import EmbeddingTable
-from embcheck.explore import analogy, neighbors, probe
+from embcheck.explore import analogy, neighbors, probe, probe_random, similarity
+from embcheck.explore import tokens as tokens_of
 from embcheck.reports.terminal import views
 from embcheck.reports.text import columns
 
@@ -20,6 +21,9 @@ def test_views_fit_and_keep_to_the_encoding(tokens, encoding):
     table = EmbeddingTable.from_arrays([[1.0, 0.1], [-1.0, 0.2], [0.3, 1.0], [-0.2, -1.0]], tokens)
     shown = [
         *views.probe(probe(table, "#0"), encoding=encoding),
+        *views.probe_random(probe_random(table, 3), encoding=encoding),
+        *views.tokens(tokens_of(table, tokens), encoding=encoding),
+        *views.similarity(similarity(table, "#0", "#1"), encoding=encoding),
         *views.neighbors(neighbors(table, "#0", 3, merge=True), encoding=encoding),
         *views.analogy(analogy(table, ["#0", "#1", "#2", "#3"], 3), encoding=encoding),
     ]
@@ -29,10 +33,11 @@ def test_views_fit_and_keep_to_the_encoding(tokens, encoding):
         line.text.encode(encoding)
 
 
-def test_long_lists_are_cut_with_a_way_to_see_all():
-    """A token that is negative with many others lists the first runs and says where the rest are."""
-    vectors = [[1.0, 0.0], *([-1.0, 0.0], [1.0, 0.0]) * 100]
-    table = EmbeddingTable.from_arrays(vectors, [f"t{i}" for i in range(201)])
-    text = "\n".join(line.text for line in views.probe(probe(table, "t0")))
-    assert "and 60 more runs (--json has all)" in text
-    assert "and 40 more tokens (--json has all)" in text
+def test_a_probe_names_the_ends_of_the_list():
+    """Of many tokens the ten nearest and the ten farthest are named, whatever their sign."""
+    vectors = [[1.0, 0.0], *([1.0, i / 50] for i in range(1, 101))]
+    table = EmbeddingTable.from_arrays(vectors, [f"t{i}" for i in range(101)])
+    text = [line.text for line in views.probe(probe(table, "t0"))]
+    nearest, farthest = text.index("nearest by cosine"), text.index("farthest by cosine")
+    assert [line.split()[2] for line in text[nearest + 1 : farthest]] == [f"'t{i}'" for i in range(1, 11)]
+    assert [line.split()[2] for line in text[farthest + 1 :]] == [f"'t{i}'" for i in range(100, 90, -1)]

@@ -61,7 +61,7 @@ def lines(report: Report, *, show: Show = "rows", encoding: str = "utf-8", strea
             sections.append([*header(model, encoding), *about])
     shown = [line for section in sections for line in (*section, Line(""))]
     partial = [Line("interrupted: this is what was measured until then", "warn")] if report.run.partial else []
-    return [*([] if shown or not streamed else [Line("")]), *shown, *partial, counts(report.results)]
+    return [*([Line("")] if streamed and (is_several or not shown) else []), *shown, *partial, counts(report.results)]
 
 
 def describe(result: ResultRecord, seed: int, *, encoding: str = "utf-8") -> list[Line]:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _WORD = 14  # columns of the verdict before a check's name
 _INDENT = " " * _WORD
+_NAME = 36  # columns of a check's name, where its value has to stand on the same line
 _TOKEN = 24
 _WORST = 5
 _SHORT = 2  # lines of each thing that is said of a problem, where not every detail is shown
@@ -36,8 +37,9 @@ _SHORT = 2  # lines of each thing that is said of a problem, where not every det
 
 def row(result: ResultRecord, *, is_short: bool = False, encoding: str = "utf-8") -> list[Line]:
     """The numbers of one check, such as one that has just been measured; a short row is one line, with what fits."""
-    rows = _row(result, encoding)
-    return rows[:1] if is_short else [*rows, *_lines_of(_reasons([result], encoding))]
+    if is_short:
+        return _row(result, encoding, widest=_NAME)[:1]
+    return [*_row(result, encoding), *_lines_of(_reasons([result], encoding))]
 
 
 def details(result: ResultRecord, seed: int, said: set[str], *, encoding: str = "utf-8") -> list[Line]:
@@ -54,11 +56,13 @@ def details(result: ResultRecord, seed: int, said: set[str], *, encoding: str = 
     return [*_row(result, encoding, has_match=True), *_lines_of(blocks)]
 
 
-def _row(result: ResultRecord, encoding: str, *, has_match: bool = False) -> list[Line]:
+def _row(
+    result: ResultRecord, encoding: str, *, has_match: bool = False, widest: int = WIDTH - _WORD - 12
+) -> list[Line]:
     """The numbers of a check, in a line or two; with the change where that is no match, or even then."""
     estimate, change = result.estimate, result.change
     known = is_known_exception(result)
-    name = safe(result.label, WIDTH - _WORD - 12, encoding=encoding) + (" (expected)" if known else "")
+    name = safe(result.label, widest, encoding=encoding) + (" (expected)" if known else "")
     pieces = (
         [] if estimate is None else [*_measured(result, estimate), *_bounds([result]), *_remarks([result], encoding)]
     )

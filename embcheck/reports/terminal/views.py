@@ -1,4 +1,4 @@
-"""The documents of ``inspect``, ``probe``, ``neighbors`` and ``analogy`` as lines for a terminal."""
+"""The documents of `embcheck.explore` as lines for a terminal."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
 _TOKEN = 30
 _QUESTION = 60
-_MOST_RUNS = 40
-_MOST_TOKENS = 60
 
 
 def described(alias: str, source: Json, *, encoding: str = "utf-8") -> list[Line]:
@@ -49,19 +47,79 @@ def inspect(document: Json, *, encoding: str = "utf-8") -> list[Line]:
 
 
 def probe(document: Json, *, encoding: str = "utf-8") -> list[Line]:
-    """One token against all others."""
-    anchor, negative = document["anchor"], document["negative_tokens"]
+    """One token against all others, and those nearest to it and farthest from it."""
+    anchor = document["anchor"]
     outside = "" if anchor["in_population"] else " (itself outside the population)"
-    runs = [f"#{first}" if first == last else f"#{first}-{last}" for first, last in document["negative_runs"]]
-    tokens = [_token(entry, encoding) for entry in negative]
     statistics = [f"{name} {number(document[name])}" for name in ("min", "max", "mean", "median")]
+    signs = [f"{document[key]} {key.replace('_', '-')}" for key in ("non_negative", "negative")]
     return [
         Line(f"{_token(anchor, encoding)} #{anchor['id']} against {document['others']} rows{outside}", "title"),
         *_block("cosine", statistics),
-        *_block("signs", [f"{document[key]} {key.replace('_', '-')}" for key in ("non_negative", "negative")]),
-        *_block("share", [f"{number(document['share'])} non-negative"]),
-        *_block("negative", _first(runs, _MOST_RUNS, "runs")),
-        *_block("decoded", _first(tokens, _MOST_TOKENS, "tokens")),
+        *_block("signs", [*signs, f"share {number(document['share'])}"]),
+        Line("nearest by cosine"),
+        *_ranked(document["nearest"], encoding),
+        Line("farthest by cosine"),
+        *_ranked(document["farthest"], encoding),
+    ]
+
+
+_COLUMNS = {"min": 9, "max": 9, "mean": 9, "median": 9, "non_negative": 14, "negative": 11, "share": 9}
+
+
+def probe_random(document: Json, *, encoding: str = "utf-8") -> list[Line]:
+    """Random tokens against all others: their statistics, averaged, and which tokens they are."""
+    drawn, averaged = document["drawn"], document["averaged"]
+    digits = {"non_negative": ".2f", "negative": ".2f"}
+    names = "".join(f"{name.replace('_', '-'):>{width}}" for name, width in _COLUMNS.items())
+    values = "".join(f"{averaged[name]:>{width}{digits.get(name, '.4f')}}" for name, width in _COLUMNS.items())
+    title = (
+        f"{len(drawn)} tokens drawn with seed {document['seed']}, each against the {document['others']} other rows; "
+        "averaged"
+    )
+    return [
+        *_titled(title),
+        Line(names.rstrip()),
+        Line(values.rstrip()),
+        *_block("drawn", [f"{_token(entry, encoding)} #{entry['id']}" for entry in drawn]),
+    ]
+
+
+def tokens(document: Json, *, encoding: str = "utf-8") -> list[Line]:
+    """How words split, and which row a claim would use."""
+    shown = []
+    for word in document["words"]:
+        shown += _titled(safe(word["text"], _QUESTION, encoding=encoding))
+        split = [
+            f"{_token(part, encoding)} #{part['id']}" + (f" ({part['left_out']})" if part["left_out"] else "")
+            for part in word["tokens"]
+        ]
+        shown += _block("tokens", split or ["none"])
+        shown += _block("claims use", [f"#{word['row']}" if word["row"] is not None else f"none: {word['why']}"])
+        shown += _block("spelt alike", [f"{_token(entry, encoding)} #{entry['id']}" for entry in word["spellings"]])
+    return shown
+
+
+def similarity(document: Json, *, encoding: str = "utf-8") -> list[Line]:
+    """Two words by three measures, each with where it stands among random pairs."""
+    first, second = (_word(word, encoding) for word in document["words"])
+    percentiles = document["percentiles"]
+    pairs = f"{document['random_pairs']:,} random pairs of rows, seed {document['seed']}"
+    than = {name: "farther apart" if name == "distance" else "smaller" for name in percentiles}
+    rows = [
+        Line(f"  {name:<10}{number(document[name]):>10}   {number(percentile)}% of random pairs are {than[name]}")
+        for name, percentile in percentiles.items()
+    ]
+    ranks = [
+        f"{b} is {a}'s neighbor number {rank}"
+        for rank, a, b in zip(document["ranks"], ("the first", "the second"), ("the second", "the first"), strict=True)
+        if rank is not None
+    ]
+    others = [f"of {document['rows']} rows"] if ranks else []
+    return [
+        *_titled(f"{first} and {second}"),
+        *rows,
+        *_block("among", [pairs]),
+        *_block("by cosine", [*ranks, *others]),
     ]
 
 
@@ -142,11 +200,6 @@ def _block(name: str, pieces: Iterable[str]) -> list[Line]:
     return [
         Line(text) for text in wrap(pieces, width=WIDTH, first=f"  {name:<12}", indent=" " * 14) if text.strip() != name
     ]
-
-
-def _first(pieces: Sequence[str], most: int, what: str) -> list[str]:
-    more = len(pieces) - most
-    return [*pieces[:most], f"and {more} more {what} (--json has all)"] if more > 0 else list(pieces) or ["none"]
 
 
 def _token(entry: Json, encoding: str) -> str:
