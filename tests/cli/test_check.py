@@ -149,6 +149,50 @@ def test_show_chooses_the_details(embcheck, show, row, detail):
     assert ("says: Everything is near one." in out) == detail
 
 
+@pytest.mark.parametrize(
+    ("variables", "is_coloured"),
+    [
+        ({}, False),
+        ({"FORCE_COLOR": "1"}, True),
+        ({"FORCE_COLOR": "1", "TERM": "dumb"}, True),
+        ({"FORCE_COLOR": "0"}, False),
+        ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
+    ],
+)
+def test_colours_may_be_forced(embcheck, monkeypatch, variables, is_coloured):
+    """FORCE_COLOR colours what no terminal reads; NO_COLOR is stronger."""
+    for name in ("FORCE_COLOR", "NO_COLOR", "TERM"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert ("\x1b[32m" in embcheck("check", NOISE, *toys("holds")).out) == is_coloured
+
+
+def test_nothing_is_said_to_hold_before_the_family_is_judged(embcheck):
+    """With --family-wise no result comes before the last, since it could still become undecided."""
+    early = embcheck("check", NOISE, *toys("holds", "refuted")).out
+    late = embcheck("check", NOISE, *toys("holds", "refuted"), "--family-wise").out
+    assert early.index("toy_holds") < early.index("what needs looking at:")
+    assert late.index("toy_refuted") < late.index("toy_holds")
+
+
+def test_several_models_are_parted_and_a_table_follows(embcheck):
+    """Each model's results come under its own header; at the end properties stand by models."""
+    lines = embcheck("check", "a=random:30x4", "b=random:40x4", *toys("holds")).out.splitlines()
+    assert lines == [
+        "a: 30 x 4 float32  population known: 30 rows",
+        "holds         toy_holds  1 [0.8701, 1.13]  n = 4 toy units  above 0.5",
+        "",
+        "b: 40 x 4 float32  population known: 40 rows",
+        "holds         toy_holds  1 [0.8701, 1.13]  n = 4 toy units  above 0.5",
+        "",
+        "                                           a               b",
+        "toy_holds                                  1               1",
+        "",
+        "2 hold",
+    ]
+
+
 def test_without_model_checks_demo_and_says_so(embcheck, monkeypatch):
     """With no model anywhere the demo model is checked, and a notice on stderr says so."""
     monkeypatch.setattr("embcheck.run.session.sources.check", lambda _spec: None)

@@ -131,7 +131,7 @@ def test_paths_in_the_file_start_from_the_file(configured, monkeypatch):
         ("control = 1", "control: expected true or false, got 1"),
         ('control = "yes"', "control: expected true or false, got 'yes'"),
         ("probes = 1.5", "probes: expected a whole number, 'all' or 'auto', got 1.5"),
-        ('show = "al"', r"show: expected fail, all or none, got 'al' \(did you mean all\?\)"),
+        ('show = "al"', r"show: expected fail, rows, all or none, got 'al' \(did you mean all\?\)"),
         ('device = "gpu"', "device: expected auto, cpu, cuda, cuda:N or mps, got 'gpu'"),
         ("models = 3", "models: expected text, or a list of them, got 3"),
         ("models = [3]", "models: expected text, or a list of them, got 3"),

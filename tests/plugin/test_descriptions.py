@@ -58,10 +58,10 @@ def configure(write, text, model="m=random:300x16"):
 
 
 def test_a_refuted_description_passes_and_says_so(command, project):
-    """Its verdict is stated, in a block of its own and in the report, and fails nothing; a claim's would."""
+    """Its verdict is stated, said to describe, and in the report, and fails nothing; a claim's would."""
     code, printed = command("check", "random:300x16", "--property", "width", "--json", "out.json")
     assert code == 0
-    assert "refuted       width  16 (exact)" in printed.partition("descriptions")[2]
+    assert "refuted       width (describes)  16 (exact)" in printed
     assert printed.strip().endswith("1 described")
     (result,) = json.loads((project.path / "out.json").read_text())["models"][0]["results"]
     assert (result["kind"], result["verdict"], result["outcome"]) == ("description", "refuted", "pass")

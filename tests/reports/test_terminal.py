@@ -279,6 +279,9 @@ def test_a_row_says_what_was_measured_and_a_short_one_is_a_line():
         "              luck does as well, and so do many other things",
     ]
     assert len(terminal.row(row, is_short=True)) == 1
+    assert terminal.row(result("refuted", kind="description"))[0].text.startswith("refuted       toy (describes)  0.75")
+    long = terminal.row(result(params={"of": "x" * 70}), is_short=True)
+    assert "0.75 [0.7, 0.8]" in long[0].text
 
 
 def test_what_was_streamed_is_not_said_again():

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 _WORD = 14  # columns of the verdict before a check's name
 _INDENT = " " * _WORD
-_NAME = 36  # columns of a check's name, where its value has to stand on the same line
+_WIDEST = WIDTH - _WORD - 12  # columns of a check's name
+_NAME = 36  # and where its value has to stand on the same line
 _TOKEN = 24
 _WORST = 5
 _SHORT = 2  # lines of each thing that is said of a problem, where not every detail is shown
@@ -37,9 +38,10 @@ _SHORT = 2  # lines of each thing that is said of a problem, where not every det
 
 def row(result: ResultRecord, *, is_short: bool = False, encoding: str = "utf-8") -> list[Line]:
     """The numbers of one check, such as one that has just been measured; a short row is one line, with what fits."""
-    if is_short:
-        return _row(result, encoding, widest=_NAME)[:1]
-    return [*_row(result, encoding), *_lines_of(_reasons([result], encoding))]
+    kind = " (describes)" if is_description(result) else ""
+    rows = _row(result, encoding, kind=kind, widest=_NAME if is_short else _WIDEST)
+    reasons = _lines_of(_reasons([result], encoding)) if result.ladder or not is_short else []
+    return [*(rows[:1] if is_short else rows), *reasons]
 
 
 def details(result: ResultRecord, seed: int, said: set[str], *, encoding: str = "utf-8") -> list[Line]:
@@ -57,12 +59,12 @@ def details(result: ResultRecord, seed: int, said: set[str], *, encoding: str = 
 
 
 def _row(
-    result: ResultRecord, encoding: str, *, has_match: bool = False, widest: int = WIDTH - _WORD - 12
+    result: ResultRecord, encoding: str, *, has_match: bool = False, kind: str = "", widest: int = _WIDEST
 ) -> list[Line]:
     """The numbers of a check, in a line or two; with the change where that is no match, or even then."""
     estimate, change = result.estimate, result.change
     known = is_known_exception(result)
-    name = safe(result.label, widest, encoding=encoding) + (" (expected)" if known else "")
+    name = safe(result.label, widest, encoding=encoding) + (" (expected)" if known else kind)
     pieces = (
         [] if estimate is None else [*_measured(result, estimate), *_bounds([result]), *_remarks([result], encoding)]
     )
@@ -171,7 +173,7 @@ def _shared_row(group: Sequence[ResultRecord], total: int, encoding: str) -> lis
     if len(group) == 1:
         return _row(first, encoding)
     known = " (expected)" if is_known_exception(first) else ""
-    name = safe(first.id, WIDTH - _WORD - 12, encoding=encoding) + known
+    name = safe(first.id, _WIDEST, encoding=encoding) + known
     pieces = [f"{len(group)} of {total} {'hold' if first.verdict == 'holds' else first.verdict}"]
     if not first.passes and len(group) < total:
         named = ", ".join(parameters_of(result.params) for result in group)
