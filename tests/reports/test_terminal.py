@@ -249,11 +249,13 @@ def test_a_model_that_holds_most_takes_a_screen():
 
 
 def test_more_is_said_of_few_problems_than_of_many():
-    """One problem comes with its claim and its worst tokens; of thirty there are the rows."""
+    """One problem comes with its claim and its worst tokens; of thirty there are the rows, and of some beside rows."""
     assert "worst: 'word 0' #0 0.1" in text(*many(1, "refuted", "fail"))
     shown = text(*many(30, "refuted", "fail"))
     assert shown.count("REFUTED") == 30
     assert "worst" not in shown
+    shown = text(*many(100), *many(5, "refuted", "fail"))
+    assert ("REFUTED       refuted_4" in shown, "says" in shown) == (True, False)
 
 
 def test_checks_of_a_property_that_fail_alike_share_a_row():

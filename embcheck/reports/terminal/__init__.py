@@ -51,9 +51,10 @@ def lines(report: Report, *, show: Show = "rows", encoding: str = "utf-8", strea
         if show == "all":
             sections.append([*header(model, encoding), *_everything(model, report.run.seed, encoding)])
             continue
-        problems = _problems(model, encoding)
         has_rows = show == "rows" and not is_several
-        held = _held(model, _MOST - len(problems), encoding) if has_rows and not streamed else []
+        brief = _held(model, 0, encoding) if has_rows and not streamed else []
+        problems = _problems(model, _MOST - len(brief), encoding)
+        held = _held(model, _MOST - len(problems), encoding) if brief else []
         about = [*problems, *held, *(_not_applicable(model, encoding) if has_rows else [])]
         if streamed and not is_several:
             sections += [[*([Line(""), _PROBLEMS] if problems else []), *about]] if about else []
@@ -93,8 +94,8 @@ def _everything(model: ModelRecord, seed: int, encoding: str) -> Iterator[Line]:
             yield from rows.details(result, seed, said, encoding=encoding)
 
 
-def _problems(model: ModelRecord, encoding: str) -> list[Line]:
-    """What needs looking at, the worst first, with as much about each as fits on a screen."""
+def _problems(model: ModelRecord, room: int, encoding: str) -> list[Line]:
+    """What needs looking at, the worst first, with as much about each as there is room for; a row at least."""
     urgent = rows.groups(sorted(filter(needs_look, model.results), key=urgency))
     totals = _totals(model)
     shown: list[Line] = []
@@ -102,7 +103,7 @@ def _problems(model: ModelRecord, encoding: str) -> list[Line]:
         said: set[str] = set()
         blocks = [rows.problem(group, totals[group[0].id], said, depth=depth, encoding=encoding) for group in urgent]
         shown = [line for block in blocks for line in block]
-        if len(shown) <= _MOST:
+        if len(shown) <= room:
             break
     return shown
 
