@@ -204,7 +204,7 @@ class RunRecord(Struct, frozen=True, omit_defaults=True):
         bool, Meta(description="True where 'beats' takes p_adjusted; absent where it takes p_value.")
     ] = False
     partial: Annotated[
-        bool, Meta(description="True where the run was interrupted, and checks or models are missing; else absent.")
+        bool, Meta(description="True where the run ended early (interrupted, pytest -x), and checks may be missing.")
     ] = False
 
 

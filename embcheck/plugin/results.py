@@ -88,7 +88,7 @@ class Results:
             raise pytest.UsageError(self._problem)
         if self._pytest_config.option.collectonly or exitstatus not in _ENDED_NORMALLY:
             return
-        self._stopped = bool(session.shouldstop or session.shouldfail)
+        self._stopped = bool(session.shouldstop or session.shouldfail) or exitstatus == pytest.ExitCode.INTERRUPTED
         if exitstatus == pytest.ExitCode.OK and self._declared and not self._ran:
             session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
         asked = any(self._pytest_config.getoption(f"embcheck_{name}") for name in _OUTPUTS)
@@ -178,4 +178,4 @@ class Results:
                 devices.append(loaded.device)
                 timing[spec.alias] = loaded.timing | {"results": {item.result.label: item.seconds for item in items}}
         device = devices[0] if devices else "none"
-        return report(models, settings=self._config.settings, device=device, timing=timing)
+        return report(models, settings=self._config.settings, device=device, timing=timing, partial=self._stopped)

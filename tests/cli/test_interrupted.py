@@ -75,7 +75,7 @@ def test_an_interruption_keeps_what_was_measured(slow, after, models):
     code, printed, report = interrupted("a=random:20x4", "b=random:30x4", after=after)
     assert code == 2
     assert report.run.partial
-    assert "interrupted: this is what was measured until then" in printed
+    assert "ended early: this is what was measured until then" in printed
     kept = [(model.alias, len(model.results)) for model in report.models if model.results]
     assert models is None or kept[: len(models)] == models
     assert all(result.verdict == "holds" for result in report.results)
@@ -86,7 +86,7 @@ def test_a_partial_report_can_be_shown_again(slow, embcheck):
     interrupted("b=random:30x4", after="first  30")
     again = embcheck("report", "out.json")
     assert again.code == 0
-    assert "interrupted: this is what was measured until then" in again.out
+    assert "ended early: this is what was measured until then" in again.out
     assert again.out.splitlines()[-1] == "1 hold"
 
 

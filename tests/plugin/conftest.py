@@ -9,6 +9,7 @@ import torch  # noqa: F401 - same
 import vl_convert  # noqa: F401 - same
 
 import embcheck.api
+import embcheck.cli.program  # click is not to be there twice
 import embcheck.measures
 import embcheck.plugin  # noqa: F401 - same
 

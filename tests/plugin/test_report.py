@@ -87,8 +87,9 @@ def test_worker_that_dies(toys, write, project, model, report):
 
 
 def test_stopping_early(alone, toys, model, report):
-    """With ``-x`` the report has the checks that ran, and no others."""
+    """With ``-x`` the report has the checks that ran, and no others, and says that it is partial."""
     alone(model, "-x", "--embcheck-json=out.json", "properties")
+    assert report()[0]["run"]["partial"]
     assert set(report()[1]) == {("random-300x16", "rows"), ("random-300x16", "drawn[one]")}
 
 
@@ -105,6 +106,7 @@ def test_interrupted_check(project, write, model, report):
     result = project.runpytest_subprocess(model, "--embcheck-json=out.json", "properties")
     assert result.ret == pytest.ExitCode.INTERRUPTED
     assert report()[1]["random-300x16", "endless"]["verdict"] == "error"
+    assert report()[0]["run"]["partial"]
 
 
 # --- the terminal summary and the exit code -------------------------------------------------------------------------

@@ -61,7 +61,7 @@ def lines(report: Report, *, show: Show = "rows", encoding: str = "utf-8", strea
         elif problems or not streamed:
             sections.append([*header(model, encoding), *about])
     shown = [line for section in sections for line in (*section, Line(""))]
-    partial = [Line("interrupted: this is what was measured until then", "warn")] if report.run.partial else []
+    partial = [Line("ended early: this is what was measured until then", "warn")] if report.run.partial else []
     return [*([Line("")] if streamed and (is_several or not shown) else []), *shown, *partial, counts(report.results)]
 
 
