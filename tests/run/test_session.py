@@ -8,7 +8,8 @@ import embcheck
 from embcheck import Estimate, above, beats, claim, nulls
 from embcheck.checks.check import checks_of
 from embcheck.errors import SourceError
-from embcheck.run.session import Model, Session
+from embcheck.run.budget import Budget
+from embcheck.run.session import Interrupted, Model, Session
 from embcheck.settings import Settings
 from embcheck.spec import parse
 
@@ -26,6 +27,8 @@ class Sources:
     def load(self, name):
         """Note what is in memory, and load a random table."""
         self.loads.append((name, [n for n, model in self.models.items() if self.session.known(model)]))
+        if name == "interrupted":
+            raise KeyboardInterrupt
         if name == "bad":
             raise SourceError("no such file")
         return embcheck.load(self.models[name].spec.text)
@@ -112,3 +115,36 @@ def test_a_session_does_not_isolate_where_it_is_told(properties):
     session = Session([model], Settings(), isolates=False)
     with pytest.raises(ZeroDivisionError):
         session.measure(checks_of([properties["divides"]])[0], model)
+
+
+@pytest.mark.parametrize("budget", [None, 60.0])
+def test_an_interruption_carries_what_was_measured(properties, budget):
+    """A run that is interrupted while it reads its second model raises with the results of the first."""
+    models = Sources("one", "interrupted")
+    checks = checks_of([properties["fine"], properties["divides"]])
+    with pytest.raises(Interrupted) as caught:
+        models.session.run(checks, budget=None if budget is None else Budget(budget))
+    run = caught.value.run
+    assert isinstance(caught.value, KeyboardInterrupt)
+    assert run.report.run.partial
+    assert [(model.alias, len(model.results)) for model in run.report.models] == [("one", 2)]
+    assert [result.verdict for result in run.results] == ["holds", "error"]
+
+
+def test_an_interruption_before_anything_was_measured_carries_nothing(properties):
+    """A run that is interrupted while it reads its first model raises with a report without models."""
+    with pytest.raises(Interrupted) as caught:
+        Sources("interrupted", "one").session.run(checks_of([properties["fine"]]))
+    assert (caught.value.run.report.models, caught.value.run.results) == ((), ())
+
+
+def test_results_are_told_one_by_one(properties):
+    """Who watches a run hears of each model before its results, and of each result before the next is measured."""
+    models, told = Sources("one", "two"), []
+    models.session.run(
+        checks_of([properties["fine"], properties["divides"]]),
+        watch=lambda model, result: told.append((model.alias, result and result.id, len(models.loads))),
+    )
+    assert told == [
+        (name, check, count) for count, name in enumerate(("one", "two"), 1) for check in (None, "fine", "divides")
+    ]
