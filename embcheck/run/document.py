@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,12 +24,12 @@ from embcheck.checks.record import (
     version,
 )
 from embcheck.claims import SIGNIFICANCE, Verdict, combine
-from embcheck.errors import NotMeasurable
+from embcheck.errors import EmbcheckError, NotMeasurable
 from embcheck.estimate import as_html
 from embcheck.reports import html, json_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from embcheck.baseline.file import Entry
     from embcheck.checks.check import GateMode, Result
@@ -91,6 +91,62 @@ class Run:
     def _repr_html_(self) -> str:
         """What a notebook shows."""
         return as_html("run", self)
+
+
+@dataclass(slots=True)
+class ModelRun:
+    """What is known of a model so far. Results and entries are by their check's key."""
+
+    record: ModelRecord
+    """Its place in the report, without results."""
+    results: dict[str, Result] = field(default_factory=dict)
+    entries: dict[str, tuple[Entry, State]] = field(default_factory=dict)
+    timing: Json = field(default_factory=dict)
+    device: str | None = None
+    error: EmbcheckError | None = None
+    notes: tuple[str, ...] = ()
+
+    def settled(self, family_wise: GateMode | None) -> ModelRecord:
+        """Its place in the report; notes what each result took."""
+        if self.error is None:
+            seconds = {result.check.label: result.seconds for result in self.results.values()}
+            self.timing = self.timing | {"results": seconds}
+        records = [result.record for result in self.results.values()]
+        return structs.replace(self.record, results=settled(records, family_wise))
+
+    def adjusted(self, record: ModelRecord) -> Iterator[Result]:
+        """The results with what the whole family adds to them, as the report has it."""
+        adjusted = {result.key: result for result in record.results}
+        for result in self.results.values():
+            own = adjusted[result.check.key]
+            about = {name: getattr(own, name) for name in ("nulls", "change", "claims", "verdict", "reason")}
+            yield replace(result, **about)
+
+
+def run_of(
+    runs: Sequence[ModelRun],
+    settings: Settings,
+    *,
+    device: str | None = None,
+    family_wise: GateMode | None = None,
+    partial: bool = False,
+) -> Run:
+    """The run of some models, all of whose results are known or, where it is ``partial``, those that it got to."""
+    records = [run.settled(family_wise) for run in runs]
+    written = report(
+        records,
+        settings=settings,
+        device=device or next((run.device for run in runs if run.device), "none"),
+        timing={run.record.alias: run.timing for run in runs},
+        partial=partial,
+    )
+    return Run(
+        written,
+        tuple(result for run, record in zip(runs, records, strict=True) for result in run.adjusted(record)),
+        tuple(str(run.error) for run in runs if run.error is not None),
+        tuple(f"{run.record.alias}: {note}" for run in runs for note in run.notes),
+        {run.record.alias: tuple(run.entries.values()) for run in runs},
+    )
 
 
 def report(

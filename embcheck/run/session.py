@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -27,11 +27,11 @@ from embcheck.config import per_model
 from embcheck.errors import ConfigError, EmbcheckError, UsageError
 from embcheck.progress import track
 from embcheck.reports import outputs
-from embcheck.run.document import Run, model_record, population_of, report, settled
+from embcheck.run.document import ModelRun, Run, model_record, population_of, report, run_of
 from embcheck.run.rows import note_of_broken
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from embcheck.baseline.file import Entry
     from embcheck.checks.check import Check, GateMode
@@ -217,7 +217,7 @@ class Session:
         `EmbcheckError` where the only model fails to load; one of several gives error results, and the others run.
         Raises `Interrupted`, with what was measured, where the user interrupts.
         """
-        runs: list[_ModelRun] = []
+        runs: list[ModelRun] = []
         try:
             for index in range(len(self.models)):
                 self._run_model(index, checks, budget, runs, watch or _ignore)
@@ -227,26 +227,11 @@ class Session:
         except KeyboardInterrupt:
             raise Interrupted(self._made(runs, device, partial=True)) from None
 
-    def _made(self, runs: Sequence[_ModelRun], device: str | None, *, partial: bool = False) -> Run:
-        """The run, of which every model's results are known or, where it is partial, not."""
-        records = [run.settled(self._family_wise) for run in runs]
-        written = report(
-            records,
-            settings=self.settings,
-            device=device or next((run.device for run in runs if run.device), "none"),
-            timing={run.record.alias: run.timing for run in runs},
-            partial=partial,
-        )
-        return Run(
-            written,
-            tuple(result for run, record in zip(runs, records, strict=True) for result in run.adjusted(record)),
-            tuple(str(run.error) for run in runs if run.error is not None),
-            tuple(f"{run.record.alias}: {note}" for run in runs for note in run.notes),
-            {run.record.alias: tuple(run.entries.values()) for run in runs},
-        )
+    def _made(self, runs: Sequence[ModelRun], device: str | None, *, partial: bool = False) -> Run:
+        return run_of(runs, self.settings, device=device, family_wise=self._family_wise, partial=partial)
 
     def _run_model(
-        self, index: int, checks: Sequence[Check], budget: Budget | None, runs: list[_ModelRun], watch: Watch
+        self, index: int, checks: Sequence[Check], budget: Budget | None, runs: list[ModelRun], watch: Watch
     ) -> None:
         """Everything about one model: the checks of it alone, then those of it and each later one.
 
@@ -261,9 +246,9 @@ class Session:
         except EmbcheckError as error:
             failed = [error_result(c, str(error), expected=self.policy.expected(alias, c)) for c in adapted]
             results = {result.check.key: result for result in failed}
-            runs.append(_ModelRun(model_record(model.spec, None), results=results, error=error))
+            runs.append(ModelRun(model_record(model.spec, None), results=results, error=error))
             return
-        run = _ModelRun(
+        run = ModelRun(
             loaded.record,
             timing=loaded.timing,
             device=str(loaded.table.vectors.device),
@@ -289,36 +274,6 @@ class Session:
             rows = max(2, population_of(loaded.table).rows)
             spent = budget.spend(by_place, measured, self.settings, rows=rows, spent=loaded.seconds)
             run.results = {result.check.key: result for result in spent}
-
-
-@dataclass(slots=True)
-class _ModelRun:
-    """What is known of a model so far. Results and entries are by their check's key."""
-
-    record: ModelRecord
-    """Its place in the report, without results."""
-    results: dict[str, Result] = field(default_factory=dict)
-    entries: dict[str, tuple[Entry, State]] = field(default_factory=dict)
-    timing: Json = field(default_factory=dict)
-    device: str | None = None
-    error: EmbcheckError | None = None
-    notes: tuple[str, ...] = ()
-
-    def settled(self, family_wise: GateMode | None) -> ModelRecord:
-        """Its place in the report; notes what each result took."""
-        if self.error is None:
-            seconds = {result.check.label: result.seconds for result in self.results.values()}
-            self.timing = self.timing | {"results": seconds}
-        records = [result.record for result in self.results.values()]
-        return structs.replace(self.record, results=settled(records, family_wise))
-
-    def adjusted(self, record: ModelRecord) -> Iterator[Result]:
-        """The results with what the whole family adds to them, as the report has it."""
-        adjusted = {result.key: result for result in record.results}
-        for result in self.results.values():
-            own = adjusted[result.check.key]
-            about = {name: getattr(own, name) for name in ("nulls", "change", "claims", "verdict", "reason")}
-            yield replace(result, **about)
 
 
 def _blame(error: BaseException, check: Check) -> str:
