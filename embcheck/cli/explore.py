@@ -63,7 +63,7 @@ def probe(spec: str, token: str | None, count: int | None, **given: Any) -> int:
         return _shown(explore.probe_random(table, count or 0), views.probe_random, config)
 
 
-@click.command(short_help="Show how words split into tokens, and which row a claim would use.")
+@click.command(short_help="Show how words split into tokens.")
 @click.argument("spec")
 @click.argument("words", nargs=-1, required=True, metavar="WORD...")
 @options(*_TABLE)
