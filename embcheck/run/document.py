@@ -25,7 +25,7 @@ from embcheck.checks.record import (
 )
 from embcheck.claims import SIGNIFICANCE, Verdict, combine
 from embcheck.errors import NotMeasurable
-from embcheck.estimate import as_html
+from embcheck.estimate import by_reports
 from embcheck.reports import html, json_file
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class Run:
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
-        return as_html("run", self)
+        return str(by_reports("notebook.run", self))
 
 
 def report(models: Iterable[ModelRecord], *, settings: Settings, device: str, timing: Mapping[str, Json]) -> Report:

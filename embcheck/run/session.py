@@ -262,7 +262,7 @@ class _ModelRun:
         for result in self.results:
             record = adjusted[result.check.key]
             about = {name: getattr(record, name) for name in ("nulls", "change", "claims", "verdict", "reason")}
-            yield replace(result, **about)
+            yield replace(result, model=self.record.alias, shape=self.record.shape, **about)
 
 
 def _blame(error: BaseException, check: Check) -> str:
