@@ -52,7 +52,7 @@ class Check:
     @property
     def record(self) -> Json:
         """The parameters as JSON types: numbers and strings as they are, other values by their name."""
-        params = {k: v if isinstance(v, str | int | float | bool | None) else str(v) for k, v in self.params.items()}
+        params = plain_params(self.params)
         return params if self.other is None else {**params, "other": self.other}
 
     @property
@@ -162,6 +162,11 @@ class Result:
             expected=self.expected,
             kind=declaration.kind,
         )
+
+
+def plain_params(params: Mapping[str, Any]) -> Json:
+    """Values of parameters as a report has them: word lists and the like by their name."""
+    return {k: v if isinstance(v, str | int | float | bool | None) else str(v) for k, v in params.items()}
 
 
 def passes(result: Result | ResultRecord, gate: GateMode) -> bool:
