@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
-    from embcheck.checks.figure import Figure
+    from embcheck.checks.picture import Picture
     from embcheck.checks.record import Change, Control, Json, Ladder, NullResult
     from embcheck.claims import Bound, ClaimOutcome, Declaration, Kind
     from embcheck.estimate import Estimate
@@ -100,7 +100,7 @@ class Result:
         said = f"{measured.value:.4g} ({ends}), n = {measured.n} {measured.unit}"
         return inert_line(f"<{self.check.label}{of_model}: {self.verdict}, {said}>", 300)
 
-    def plot(self, number: int = 0) -> Figure:
+    def plot(self, number: int = 0) -> Picture:
         """One of the result's pictures, which a notebook shows in its own light or dark.
 
         Parameters
@@ -115,13 +115,13 @@ class Result:
         NotMeasurable
             Nothing was measured, so there is nothing to draw.
         """
-        figure: Figure = by_reports("drawing.figure", self, number)
-        return figure
+        picture: Picture = by_reports("drawing.picture", self, number)
+        return picture
 
     def figure(self, path: str | Path, number: int = 0, *, theme: Literal["light", "dark"] = "light") -> None:
         """Write one of the result's pictures to a file whose name ends in ``.svg`` or ``.png``.
 
-        Raises as ``plot`` and ``Figure.save`` do.
+        Raises as ``plot`` and ``Picture.save`` do.
         """
         self.plot(number).save(path, theme=theme)
 

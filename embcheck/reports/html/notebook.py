@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from embcheck.checks.check import Result
+    from embcheck.checks.picture import Picture
     from embcheck.checks.record import Report
     from embcheck.estimate import Estimate
-    from embcheck.reports.html.pictures import Figure
     from embcheck.reports.html.rows import Row
 
     class HasReport(Protocol):
@@ -78,7 +78,7 @@ def result(value: Result) -> str:
     return _fragment([row], caption=record.sentence, figures=_drawn([value]))
 
 
-def figure(value: Figure) -> str:
+def picture(value: Picture) -> str:
     """One picture by itself."""
     return _fragment([], figures=[value])
 
@@ -120,9 +120,9 @@ def _fragment(rows: Sequence[Row], **about: Any) -> str:
     return fragment.render(style=Markup(style), rows=rows, **values)  # noqa: S704 - shipped with the package
 
 
-def _drawn(results: Iterable[Result]) -> list[Figure]:
+def _drawn(results: Iterable[Result]) -> list[Picture]:
     """The results' own pictures; none where the library that draws is not installed."""
     try:
-        return [figure for result in results for figure in drawing.figures(result)]
+        return [picture for result in results for picture in drawing.drawn(result)]
     except UsageError:
         return []

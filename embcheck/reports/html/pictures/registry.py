@@ -6,15 +6,14 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from embcheck.checks.figure import Figure
 from embcheck.reports.html import images, vega
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from embcheck.checks.record import Json, ResultRecord
+    from markupsafe import Markup
 
-__all__ = ["EVERY", "LADDER", "Figure", "Shown", "draw_each", "draw_together", "figure", "picture"]
+    from embcheck.checks.record import Json, ResultRecord
 
 EVERY = ""
 """What a picture of any estimate is registered for."""
@@ -52,6 +51,15 @@ class Shown:
     ) -> Figure:
         """Layers over each other, under the model's name."""
         return figure(vega.chart(layers, width=width, height=height), self.alias, caption)
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A picture with what is written above and below it."""
+
+    title: str
+    caption: str
+    body: Markup
 
 
 def picture(*measures: str, together: bool = False) -> Callable[[_Function], _Function]:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
-    """A picture with what is written above and below it. Tokens in it are inert and short: it is for reading."""
+class Picture:
+    """A picture with its title and caption. Tokens in it are inert and short: it is for reading."""
 
     title: str
     caption: str
@@ -36,4 +36,4 @@ class Figure:
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
-        return str(by_reports("notebook.figure", self))
+        return str(by_reports("notebook.picture", self))
