@@ -70,9 +70,9 @@ class Check:
 class Result:
     """What one check found on one table; ``record`` is its place in the report.
 
-    ``verdict`` is that of all ``claims`` together, each of which has its own; ``estimate`` is what was measured, ``None``
-    where nothing was, for the ``reason`` given; ``nulls`` are what it is without the structure; ``check`` is the property
-    with its parameters, ``seconds`` what it took.
+    ``verdict`` is that of all ``claims`` together, each of which has its own; ``estimate`` is what was measured,
+    ``None`` where nothing was, for the ``reason`` given; ``nulls`` are what it is without the structure; ``check`` is
+    the property with its parameters, ``seconds`` what it took.
     """
 
     check: Check
