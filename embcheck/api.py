@@ -13,7 +13,7 @@ from embcheck.checks.check import checks_of
 from embcheck.config.models import refuse_equal_aliases
 from embcheck.errors import UsageError
 from embcheck.run.budget import Budget
-from embcheck.run.document import Run
+from embcheck.run.run import Run
 from embcheck.run.session import Model, Population, Session
 from embcheck.settings import Settings
 from embcheck.spec import ModelSpec
