@@ -1,11 +1,9 @@
-"""A run and its report, made once from its results; and a result as one row of a table over checkpoints."""
+"""The report of a run, made once from its results."""
 
 from __future__ import annotations
 
 import json
 import platform
-from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec import structs
@@ -20,133 +18,19 @@ from embcheck.checks.record import (
     Report,
     ResultRecord,
     RunRecord,
-    builtins,
     version,
 )
 from embcheck.claims import SIGNIFICANCE, Verdict, combine
-from embcheck.errors import EmbcheckError, NotMeasurable
-from embcheck.estimate import as_html
-from embcheck.reports import html, json_file
+from embcheck.errors import NotMeasurable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from embcheck.baseline.file import Entry
-    from embcheck.checks.check import GateMode, Result
-    from embcheck.checks.record import State
+    from embcheck.checks.check import GateMode
     from embcheck.claims import ClaimOutcome
     from embcheck.settings import Settings
     from embcheck.spec import ModelSpec
     from embcheck.table import EmbeddingTable
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Run:
-    """What checks found on one or more models."""
-
-    report: Report
-    """What was found, as ``embcheck-report/1`` states it."""
-    results: tuple[Result, ...]
-    """One for each model and check, in order."""
-    load_errors: tuple[str, ...] = ()
-    """Why models failed to load, where others did not."""
-    notes: tuple[str, ...] = ()
-    """What a reader should know of how models were read, such as that the output matrix is tied to the input."""
-    entries: Mapping[str, tuple[tuple[Entry, State], ...]] = field(default_factory=dict)
-    """By alias, what a baseline would keep of each result, and its state."""
-
-    @property
-    def document(self) -> Json:
-        """The report as JSON types, ``embcheck-report/1``."""
-        document: Json = builtins(self.report)
-        return document
-
-    @property
-    def passed(self) -> bool:
-        """Whether something ran and every check passed."""
-        return bool(self.results) and all(result.passed for result in self.results)
-
-    def save(self, path: str | Path) -> None:
-        """Write the report to a file as JSON.
-
-        Raises
-        ------
-        EmbcheckError
-            It can't be written.
-        """
-        json_file.write(self.report, Path(path))
-
-    def save_html(self, path: str | Path) -> None:
-        """Write the report to a file as one HTML page.
-
-        Raises
-        ------
-        UsageError
-            The extra ``html`` is not installed, or the path is none for a file.
-        EmbcheckError
-            It can't be written.
-        """
-        html.write(self.report, Path(path))
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows."""
-        return as_html("run", self)
-
-
-@dataclass(slots=True)
-class ModelRun:
-    """What is known of a model so far. Results and entries are by their check's key."""
-
-    record: ModelRecord
-    """Its place in the report, without results."""
-    results: dict[str, Result] = field(default_factory=dict)
-    entries: dict[str, tuple[Entry, State]] = field(default_factory=dict)
-    timing: Json = field(default_factory=dict)
-    device: str | None = None
-    error: EmbcheckError | None = None
-    notes: tuple[str, ...] = ()
-
-    def settled(self, family_wise: GateMode | None) -> ModelRecord:
-        """Its place in the report; notes what each result took."""
-        if self.error is None:
-            seconds = {result.check.label: result.seconds for result in self.results.values()}
-            self.timing = self.timing | {"results": seconds}
-        records = [result.record for result in self.results.values()]
-        return structs.replace(self.record, results=settled(records, family_wise))
-
-    def adjusted(self, record: ModelRecord) -> Iterator[Result]:
-        """The results with what the whole family adds to them, as the report has it."""
-        adjusted = {result.key: result for result in record.results}
-        for result in self.results.values():
-            own = adjusted[result.check.key]
-            about = {name: getattr(own, name) for name in ("nulls", "change", "claims", "verdict", "reason")}
-            yield replace(result, **about)
-
-
-def run_of(
-    runs: Sequence[ModelRun],
-    settings: Settings,
-    *,
-    device: str | None = None,
-    family_wise: GateMode | None = None,
-    partial: bool = False,
-) -> Run:
-    """The run of some models, all of whose results are known or, where it is ``partial``, those that it got to."""
-    records = [run.settled(family_wise) for run in runs]
-    written = report(
-        records,
-        settings=settings,
-        device=device or next((run.device for run in runs if run.device), "none"),
-        timing={run.record.alias: run.timing for run in runs},
-        partial=partial,
-    )
-    return Run(
-        written,
-        tuple(result for run, record in zip(runs, records, strict=True) for result in run.adjusted(record)),
-        tuple(str(run.error) for run in runs if run.error is not None),
-        tuple(f"{run.record.alias}: {note}" for run in runs for note in run.notes),
-        {run.record.alias: tuple(run.entries.values()) for run in runs},
-    )
 
 
 def report(

@@ -27,8 +27,9 @@ from embcheck.config import per_model
 from embcheck.errors import ConfigError, EmbcheckError, UsageError
 from embcheck.progress import track
 from embcheck.reports import outputs
-from embcheck.run.document import ModelRun, Run, model_record, population_of, report, run_of
+from embcheck.run.document import model_record, population_of, report
 from embcheck.run.rows import note_of_broken
+from embcheck.run.run import ModelRun, Run, run_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
