@@ -149,6 +149,8 @@ def check(  # noqa: PLR0913 - the options of the command line, all by keyword
         An argument is wrong.
     SourceError
         The only model can't be read. One of several gives results with the verdict ``error`` instead.
+    KeyboardInterrupt
+        The user interrupted; its ``run`` is what was measured until then.
     """
     settings = Settings(seed=seed, confidence_level=confidence_level, probes=probes, family_wise=family_wise)
     given = [single for each in (model if isinstance(model, list | tuple) else [model]) for single in _expanded(each)]
