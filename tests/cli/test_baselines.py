@@ -222,10 +222,10 @@ def test_summary_and_annotations(ready, embcheck, monkeypatch):
     text = (ready / "out.md").read_text()
     assert (ready / "step.md").read_text() == f"before\n{text}\n"
     assert "1 of 3 checks failed" in text
-    rows = [line for line in text.splitlines() if line.startswith("| <code>moving")]
+    rows = [line for line in text.splitlines() if line.startswith("| `moving`")]
     assert len(rows) == 1
     assert rows[0].replace("\\|", "").count("|") == 7
-    assert not any(bad in text for bad in ("<img", "`", "\u202e", "[a]", "_*"))
+    assert not any(bad in text for bad in ("<img", "|`", "`<", "\u202e", "[a]", "_*"))
     assert "regressed" in rows[0]
     assert [line for line in found.err.splitlines() if line.startswith("::error title=moving on m::")]
 
