@@ -8,8 +8,6 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from latex2mathml.converter import convert
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -122,4 +120,6 @@ def on_page_content(content: str, **_: object) -> str:
 
     ``\bigl`` and its like set the size of a bracket, which MathML finds by itself.
     """
+    from latex2mathml.converter import convert
+
     return _MATH.sub(lambda found: convert(re.sub(r"\\[bB]ig+[lr]?", "", html.unescape(found[1]))), content)
