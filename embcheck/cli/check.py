@@ -22,13 +22,15 @@ from embcheck.reports.published import listed
 from embcheck.reports.text import safe, wrap
 from embcheck.reports.wording import WIDTH, Line, bound_text
 from embcheck.run import session
+from embcheck.run.update import write_baseline
 from embcheck.settings import in_ci
 from embcheck.spec import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from embcheck.checks.check import Check
+    from embcheck.checks.record import Report
     from embcheck.config.config import Config
     from embcheck.run.run import Run
     from embcheck.spec import ModelSpec
@@ -62,8 +64,10 @@ def prepared(config: Config, models: Sequence[ModelSpec]) -> list[Check]:
     return session.checks_for(config, models)
 
 
-def check_and_deliver(config: Config, models: Sequence[ModelSpec]) -> int:
-    """Check models, write what the options ask for, show the report, and return the exit code."""
+def check_and_deliver(
+    config: Config, models: Sequence[ModelSpec], *, also: Callable[[Report], None] | None = None
+) -> int:
+    """Check models, write what the options ask for, and what ``also`` does; show the report, return the exit code."""
     checks = prepared(config, models)
     if not any(check.is_whole for check in checks):
         pairs = ", ".join(check.label for check in checks)
@@ -74,14 +78,16 @@ def check_and_deliver(config: Config, models: Sequence[ModelSpec]) -> int:
         notice(message)
     for model in run.report.models:
         if config.update and model.shape is not None:
-            path, count = session.write_baseline(config, model.alias, run.entries[model.alias])
-            notice(f"{model.alias}: wrote {count} entries to {path}")
+            for message in write_baseline(config, model.alias, run.entries[model.alias]):
+                notice(message)
         if model.unused:
             notice(f"{model.alias}: unused baseline entries: {', '.join(model.unused)}; see embcheck baseline prune")
     outputs.annotate(run.report)
     show_lines(lambda encoding: terminal.lines(run.report, show=config.show, encoding=encoding), json=config.json)
     for error in run.load_errors:
         notice(f"error: {error}")
+    if also is not None:
+        also(run.report)
     session.deliver(config, run.report)  # last: what was measured is on the screen whatever a disk does
     return _exit_code(config, run)
 

@@ -37,7 +37,11 @@ def render(report: Report) -> str:
         run=report.run,
         models=report.models,
         sections=sections(report),
-        changes=[figure for model in report.models for figure in moved(model)],
+        changes=[
+            figure
+            for model in report.models
+            for figure in moved(model.alias, ((result.label, result.change) for result in model.results))
+        ],
         level=levels(report.results),
         results=report.results,
         libs=", ".join(f"{name} {version}" for name, version in sorted(report.run.libs.items())),

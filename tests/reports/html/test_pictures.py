@@ -117,8 +117,8 @@ def test_changes_stand_in_margins():
         made("three", change=replace(change, value=None)),
         made("four"),
     )
-    (figure,) = moved(compared)
+    (figure,) = moved("m", ((each.label, each.change) for each in compared.results))
     names = re.findall(r">(one|two|three|four)<", str(figure.body))
     assert names == ["two", "one"]
     assert "two: regressed, from 0.5 to 0.44" in tips(figure)
-    assert list(moved(model(made("four")))) == []
+    assert list(moved("m", [("four", None)])) == []
