@@ -21,6 +21,7 @@ WIDTH, HEIGHT = 300, 190
 COLOUR: Spec = {"field": "colour", "type": "nominal", "scale": None}
 SHAPE: Spec = {"field": "shape", "type": "nominal", "scale": None}
 """The channels of marks whose rows say their own colour, or shape."""
+SPACE, BLANK = "\u2423", "(empty)"
 _SHOWN = 22
 _CHARACTER = 6.2  # width of a character of a label, in pixels, on the large side
 _LINE = 12
@@ -33,8 +34,11 @@ def tone(index: int) -> str:
 
 
 def token(text: object, width: int = _SHOWN) -> str:
-    """A token as a label: one line, inert, short."""
-    return cut(inert(str(text)[: 8 * width]), width)
+    """A token as a label: one line, inert, short, with the spaces at its ends visible."""
+    shown = str(text)[: 8 * width]
+    begin, end = len(shown) - len(shown.lstrip(" ")), len(shown.rstrip(" "))
+    marked = SPACE * begin + shown[begin:end] + SPACE * (len(shown) - max(begin, end))
+    return cut(inert(marked), width) or BLANK
 
 
 def chart(layers: Iterable[Spec], *, width: int = WIDTH, height: int = HEIGHT) -> Spec:

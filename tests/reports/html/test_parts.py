@@ -127,6 +127,22 @@ def test_inert_text_is_printable_and_stays_as_it_is(text):
     assert inert(shown) == shown
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (" of", "\u2423of"),
+        ("a b  ", "a b\u2423\u2423"),
+        ("  ", "\u2423\u2423"),
+        ("", "(empty)"),
+        ("\n", "\\n"),
+        ("the", "the"),
+    ],
+)
+def test_spaces_at_the_ends_of_a_token_are_seen(text, shown):
+    """A leading space makes another token; it and a blank token are seen on the page."""
+    assert vega.token(text) == shown
+
+
 def test_labels_leave_out_what_would_overlap():
     """Points far apart are all labelled; of many on one spot at most the four places around it are."""
     size = {"across": (0.0, 1.0), "up": (0.0, 1.0), "size": (300, 200)}

@@ -70,6 +70,32 @@
   };
   addEventListener("hashchange", reveal);
   if (location.hash) reveal();
+  const form = document.querySelector("form.find");
+  if (form) {
+    const [input, select, output] = ["input", "select", "output"].map((name) => form.querySelector(name));
+    const fits = (element, words) => {
+      const marks = element.dataset.marks.split(" ");
+      const text = element.textContent.toLowerCase();
+      return (!select.value || marks.includes(select.value)) && words.every((word) => text.includes(word));
+    };
+    const sift = () => {
+      const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
+      const sections = [...document.querySelectorAll("section[data-marks]")];
+      const shown = new Set(sections.filter((section) => fits(section, words)).map((section) => section.id));
+      for (const section of sections) {
+        section.classList.toggle("apart", !shown.has(section.id));
+        for (const part of section.querySelectorAll("[data-marks]")) part.classList.toggle("apart", !fits(part, []));
+      }
+      for (const entry of document.querySelectorAll(".summary [data-marks], .contents [data-marks]")) {
+        entry.classList.toggle("apart", !shown.has(entry.querySelector("a").hash.slice(1)));
+      }
+      output.textContent = words.length || select.value ? shown.size + " of " + sections.length + " properties" : "";
+    };
+    form.hidden = false;
+    form.addEventListener("submit", (event) => event.preventDefault());
+    input.addEventListener("input", sift);
+    select.addEventListener("change", sift);
+  }
   let closed = [];
   addEventListener("beforeprint", () => {
     closed = [...document.querySelectorAll("details:not([open])")];
