@@ -61,7 +61,7 @@ def draw(specification: Spec, description: str) -> Markup:
 def _inert(value: Any) -> Any:
     """A specification whose texts are inert, wherever they come from: a report's names, units and sentences too."""
     if isinstance(value, dict):
-        return {key: _inert(item) for key, item in value.items()}
+        return {key: _inert(item) for key, item in value.items() if key != "own"}
     if isinstance(value, list | tuple):
         return [_inert(item) for item in value]
     return inert(value) if isinstance(value, str) and not value.isprintable() else value

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from embcheck.progress import track
@@ -116,8 +115,7 @@ def _section(report: Report, anchor: str, shown: Sequence[Shown]) -> Section:
     titles = [parameter(entry.result) for entry in shown]
     for title in dict.fromkeys(titles):
         chosen = [i for i, each in enumerate(titles) if each == title]
-        kinds = zip_longest(*(pictures.draw_each(shown[i]) for i in chosen))  # one beside the other, model by model
-        figures = tuple(figure for kind in kinds for figure in kind if figure is not None)
+        figures = tuple(pictures.draw_beside([shown[i] for i in chosen]))
         chosen.sort(key=lambda i: (urgency(shown[i].result), -values[i]))
         groups.append(Group(title, tuple(rows[i] for i in chosen), figures))
     groups.sort(key=lambda group: min(urgency(row.result) for row in group.rows))

@@ -106,6 +106,71 @@ def test_offsets_of_other_pairs_are_not_called_plurals():
     assert "(second word minus first)" in other.caption
 
 
+def domains(figure: pictures.Figure, axis: str) -> set[tuple[float, float]]:
+    """The ends of an axis, as the layers of a chart give them."""
+    channels = [layer["encoding"][axis] for layer in figure.content["layer"] if axis in layer["encoding"]]
+    return {tuple(channel["scale"]["domain"]) for channel in channels if "domain" in channel.get("scale", {})}
+
+
+def test_models_side_by_side_share_their_axes():
+    """The same check on two models is drawn on axes that hold the numbers of both; one model alone on its own."""
+    histograms = ({"low": -0.1, "high": 0.1, "counts": [1, 1]}, {"low": 0.0, "high": 2.0, "counts": [0, 4]})
+    pair = [shown(f"m{i}", i, made("mine", details={"cosines": each})) for i, each in enumerate(histograms)]
+    bars = pictures.draw_beside(pair)[:2]
+    assert [domains(figure, "x") for figure in bars] == [{(-0.1, 2.0)}] * 2
+    assert [domains(figure, "y") for figure in bars] == [{(0.0, 1.0)}] * 2
+    assert domains(pictures.draw_each(pair[0])[0], "x") == set()
+
+
+def test_lengths_keep_the_unit_of_their_matrix():
+    """Lengths of rows are in a unit of the matrix's own: their axis is not shared, that of the shares is."""
+    about = {"chi": {"scale": 0.1, "variation_of_noise": 0.1}}
+    lengths = [{"low": 0.0, "high": high, "counts": [1, 1]} for high in (0.1, 90.0)]
+    measured = estimate(measure="constant_length_share")
+    pair = [
+        shown(f"m{i}", i, made("mine", estimate=measured, details=about | {"norm_histogram": each}))
+        for i, each in enumerate(lengths)
+    ]
+    figures = pictures.draw_beside(pair)
+    assert [domains(figure, "x") for figure in figures] == [set()] * 2
+    assert len(domains(figures[0], "y")) == 1
+    assert domains(figures[0], "y") == domains(figures[1], "y")
+
+
+def test_colours_mean_the_same_beside_each_other():
+    """The same share of negative cosines has the same colour on each model's grid: a model of noise is all alike."""
+    by_share = [{"a": 0.1, "b": 0.9}, {"a": 0.5, "b": 0.5}]
+    grids = [
+        shown(
+            f"m{i}",
+            i,
+            made(
+                "ascii",
+                estimate=estimate(measure="negative_share_difference"),
+                details={
+                    "class_mean": 0.5,
+                    "by_token": [{"id": 0, "token": name, "negative_share": value} for name, value in shares.items()],
+                },
+            ),
+        )
+        for i, shares in enumerate(by_share)
+    ]
+    tiles = [figure.content["layer"][0]["data"]["values"] for figure in pictures.draw_beside(grids)]
+    assert [[tile["share"] for tile in each] for each in tiles] == [[1.0, 0.0], [0.5, 0.5]]
+
+
+def test_what_lies_off_the_picture_is_an_arrow():
+    """A change of more than five margins ends at the picture's edge with an arrow; the tip says the number."""
+    change = {"state": "regressed", "passes": False, "margin": 0.02, "before": 0.5, "after": 0.1}
+    far, near = (
+        made(name, change=Change(value=value, low=value, high=value, **change))
+        for name, value in (("far", -0.4), ("near", -0.04))
+    )
+    (figure,) = moved(model(far, near))
+    marks = {row["y"]: (row["v"], row["shape"]) for row in figure.content["layer"][-1]["data"]["values"]}
+    assert marks == {"far": (-5.0, "triangle-left"), "near": (-2.0, "circle")}
+
+
 def test_changes_stand_in_margins():
     """Old against new: each compared check, the largest change first; what was not compared is left out."""
     change = Change(

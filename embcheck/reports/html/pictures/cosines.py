@@ -12,6 +12,7 @@ from embcheck.reports.text import number
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from embcheck.checks.record import Json
     from embcheck.reports.html.pictures.registry import Figure, Shown
 
 _ACROSS = 13
@@ -77,6 +78,10 @@ def _sizes(results: Sequence[Shown]) -> Iterator[vega.Spec]:
             yield ends | {"x": rows * width, "label": name, "colour": shown.tone, "tip": tip}
 
 
+def _shares(details: Json) -> list[float]:
+    return [float(entry["negative_share"]) for entry in details["by_token"]]
+
+
 @picture("negative_share_difference")
 def characters(shown: Shown) -> Iterator[Figure]:
     """The tokens of the class, sorted by the share of their cosines that is negative."""
@@ -84,13 +89,16 @@ def characters(shown: Shown) -> Iterator[Figure]:
     if not entries:
         return
     values = [float(entry["negative_share"]) for entry in entries]
-    spread = max(values[0] - values[-1], 1e-9)
+    low, high = (
+        min(shown.among(lambda details: min(_shares(details)))),
+        max(shown.among(lambda details: max(_shares(details)))),
+    )
     rows = [
         {
             "column": i % _ACROSS,
             "row": i // _ACROSS,
             "token": vega.token(entry["token"], 6),
-            "share": (value - values[-1]) / spread,
+            "share": (value - low) / max(high - low, 1e-9),
             "tip": f"'{vega.token(entry['token'])}' #{entry['id']}: {100 * value:.1f}% negative",
         }
         for i, (entry, value) in enumerate(zip(entries, values, strict=True))
@@ -108,8 +116,8 @@ def characters(shown: Shown) -> Iterator[Figure]:
     texts = [{key: tile[key] for key in ("column", "row", "token")} for tile in rows]
     mean = 100 * float(shown.details["class_mean"])
     caption = (
-        f"Most negative first: from {100 * values[0]:.0f}% of cosines negative (deep colour) "
-        f"down to {100 * values[-1]:.0f}%; in the mean {mean:.0f}%."
+        f"Most negative first: from {100 * values[0]:.0f}% of cosines negative down to {100 * values[-1]:.0f}%; "
+        f"in the mean {mean:.0f}%. Full colour: {100 * high:.0f}%, faint: {100 * low:.0f}%."
     )
     layers = [tiles, vega.text(texts, {"fontSize": 11}, "token", x=column, y=row)]
     yield shown.figure(layers, caption, width=25 * _ACROSS, height=24 * lines)

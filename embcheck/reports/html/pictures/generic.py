@@ -91,7 +91,7 @@ _TONES = {"match": "var(--noise)", "improved": "var(--s2)", "regressed": "var(--
 
 def moved(model: ModelRecord) -> Iterator[Figure]:
     """The changes of one model's checks; none where nothing was compared."""
-    rows = sorted(_rows(model.results), key=lambda row: -abs(row["v"]))
+    rows = sorted(_rows(model.results), key=lambda row: -row["size"])
     if not rows:
         return
     span = {"domain": [-_FAR, _FAR], "nice": False}
@@ -107,9 +107,12 @@ def moved(model: ModelRecord) -> Iterator[Figure]:
             y=up,
             color=vega.COLOUR,
         ),
-        vega.points(rows, 55, x=vega.x("v", scale=span), y=up),
+        vega.points(rows, 55, x=vega.x("v", scale=span), y=up, shape=vega.SHAPE),
     ]
-    caption = "New minus old in units of each check's margin, with its interval; inside the band nothing has changed."
+    caption = (
+        "New minus old in units of each check's margin, with its interval; inside the band nothing has changed. "
+        f"An arrow: it moved by more than {_FAR:.0f} margins."
+    )
     yield figure(vega.chart(layers, width=230, height=20 * len(rows)), model.alias, caption)
 
 
@@ -120,15 +123,16 @@ def _rows(results: Iterable[ResultRecord]) -> Iterator[vega.Spec]:
         if change is None or change.value is None or not change.margin:
             continue
         low, value, high = (
-            max(-_FAR, min(_FAR, float(change.value if end is None else end) / change.margin))
+            float(change.value if end is None else end) / change.margin
             for end in (change.low, change.value, change.high)
         )
         said = f"{result.label}: {change.state}, from {number(change.before)} to {number(change.after)}"
         yield {
             "y": vega.token(result.label, 40),
-            "v": value,
-            "low": low,
-            "high": high,
+            "size": abs(value),
+            "low": vega.clipped(low, _FAR)["v"],
+            "high": vega.clipped(high, _FAR)["v"],
+            **vega.clipped(value, _FAR),
             "colour": _TONES.get(change.state, "var(--noise)"),
             "tip": vega.token(said, 120),
         }

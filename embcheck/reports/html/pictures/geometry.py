@@ -42,7 +42,7 @@ def lengths(shown: Shown) -> Iterator[Figure]:
     histogram, chi = shown.details["norm_histogram"], shown.details["chi"]
     mean = float(chi["scale"]) * math.sqrt(shown.shape[1])
     layers = [
-        *vega.bars(histogram, shown.tone, "length of a row", "share of rows"),
+        *vega.bars(histogram, shown.tone, "length of a row", "share of rows", is_own=True),
         vega.noise_curve(histogram, mean, mean * float(chi["variation_of_noise"]), "Gaussian rows of this scale"),
     ]
     said = ""
@@ -111,7 +111,7 @@ def frequency(shown: Shown) -> Iterator[Figure]:
     words = shown.details["points"]
     rows = _points(words["tokens"], words["frequency_percentile"], words["norm"], ("frequency percentile", "length"))
     across = vega.x("x", "frequency percentile (100: most frequent)")
-    points = vega.points(rows, 26, shown.tone, opacity=0.65, x=across, y=vega.y("y", "length of the row"))
+    points = vega.points(rows, 26, shown.tone, opacity=0.65, x=across, y=vega.own("y", "length of the row"))
     yield shown.figure([points], f"{len(rows)} words, by {vega.token(shown.details['source'], 40)}.", height=210)
 
 
@@ -127,7 +127,7 @@ def distances(shown: Shown) -> Iterator[Figure]:
         f"From {probe!r}, whose agreement of {agreement} is the median one, to {len(rows)} others. "
         "Were all rows of one length, the dots would lie on a falling curve; a larger dot is a longer row."
     )
-    across, up = vega.x("x", "cosine"), vega.y("y", "Euclidean distance")
+    across, up = vega.x("x", "cosine"), vega.own("y", "Euclidean distance")
     points = vega.points(rows, 26, shown.tone, opacity=0.65, x=across, y=up, size=size)
     yield shown.figure([points], caption, height=210)
 

@@ -55,12 +55,12 @@ def published(shown: Shown) -> Iterator[Figure]:
         ours, printed, tolerance = (float(entry[key]) for key in ("ours", "published", "tolerance"))
         off = (ours - printed) / tolerance
         tip = f"{vega.token(entry['figure'], 60)}: {number(ours)}, published {number(printed)} +- {number(tolerance)}"
-        rows.append({"y": vega.token(entry["figure"], 30), "v": max(-_FAR, min(_FAR, off)), "tip": tip})
+        rows.append({"y": vega.token(entry["figure"], 30), "tip": tip, **vega.clipped(off, _FAR)})
     across = vega.x("v", "ours minus published, in units of the tolerance")
     layers = [
         vega.band(),
         vega.rule(0.0, "the published figure"),
-        vega.points(rows, 60, shown.tone, x=across, y=vega.named(rows, limit=220)),
+        vega.points(rows, 60, shown.tone, x=across, y=vega.named(rows, limit=220), shape=vega.SHAPE),
     ]
-    caption = "Each dot is a published figure; the band is its tolerance."
+    caption = f"Each dot is a published figure; the band is its tolerance; an arrow is off by more than {_FAR:.0f}."
     yield shown.figure(layers, caption, width=200, height=22 * len(rows))

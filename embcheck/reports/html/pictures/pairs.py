@@ -10,7 +10,7 @@ from embcheck.reports.html.pictures.registry import Figure, figure, picture
 from embcheck.reports.text import number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from embcheck.reports.html.pictures.registry import Shown
 
@@ -27,8 +27,7 @@ _METHODS = {
 def offsets(shown: Shown) -> Iterator[Figure]:
     """Cosines of the offsets of each two pairs."""
     pairs, matrix = shown.details["pairs"], shown.details["matrix"]
-    cells = sorted(abs(float(v)) for i, row in enumerate(matrix) for j, v in enumerate(row) if i != j)
-    limit = max(cells[int(0.99 * (len(cells) - 1))], 1e-6)
+    limit = max(1e-6, *shown.among(lambda details: _reach(details["matrix"])))
     is_plural = shown.result.id == "plural_direction_consistency"
     words = "plural minus singular" if is_plural else "second word minus first"
     caption = (
@@ -37,6 +36,12 @@ def offsets(shown: Shown) -> Iterator[Figure]:
     )
     body = heat(matrix, pairs, f"Heatmap, {shown.alias}. {caption}", limit=limit)
     yield Figure(shown.alias, caption, body)
+
+
+def _reach(matrix: Sequence[Sequence[float]]) -> float:
+    """A size that all but a hundredth of the cells beside the diagonal stay under."""
+    sizes = sorted(abs(float(v)) for i, row in enumerate(matrix) for j, v in enumerate(row) if i != j)
+    return sizes[int(0.99 * (len(sizes) - 1))]
 
 
 @picture("analogy_rank")

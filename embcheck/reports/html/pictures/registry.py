@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from markupsafe import Markup
 
 from embcheck.reports.html import images, vega
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-
-    from markupsafe import Markup
 
     from embcheck.checks.record import Json, ResultRecord
 
@@ -35,11 +38,21 @@ class Shown:
     """The model's place in the report, which gives its colour."""
     shape: tuple[int, int]
     result: ResultRecord
+    beside: tuple[Shown, ...] = ()
+    """The same check on all models, itself among them, where they are drawn beside each other."""
 
     @property
     def details(self) -> Json:
         """What the measure kept."""
         return self.result.details
+
+    def among(self, value: Callable[[Json], float]) -> list[float]:
+        """A number of the details of each model that has it, so that pictures side by side share their colours."""
+        numbers = []
+        for entry in self.beside or (self,):
+            with suppress(*_BROKEN):
+                numbers.append(value(entry.details))
+        return numbers
 
     @property
     def tone(self) -> str:
@@ -53,13 +66,21 @@ class Shown:
         return figure(vega.chart(layers, width=width, height=height), self.alias, caption)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Figure:
     """A picture with what is written above and below it."""
 
     title: str
     caption: str
-    body: Markup
+    content: vega.Spec | Markup
+    """The specification of a chart, or what is drawn already."""
+
+    @cached_property
+    def body(self) -> Markup:
+        """The picture as markup."""
+        if isinstance(self.content, Markup):
+            return self.content
+        return images.draw(self.content, f"{self.title}. {self.caption}")
 
 
 def picture(*measures: str, together: bool = False) -> Callable[[_Function], _Function]:
@@ -75,27 +96,55 @@ def picture(*measures: str, together: bool = False) -> Callable[[_Function], _Fu
 
 def figure(specification: vega.Spec, title: str, caption: str) -> Figure:
     """A figure of a Vega-Lite specification."""
-    return Figure(title, caption, images.draw(specification, f"{title}. {caption}"))
+    return Figure(title, caption, specification)
 
 
 def draw_each(shown: Shown) -> list[Figure]:
     """The figures of one result; that of every estimate where its measure has none of its own."""
-    measure = shown.result.measure
-    figures = [figure for function in _EACH.get(measure, ()) for figure in _try(function, shown)]
+    return draw_beside([shown])
+
+
+def draw_beside(shown: Sequence[Shown]) -> list[Figure]:
+    """The figures of one check on several models: kind by kind, those of one kind on the same axes."""
+    shown = [replace(entry, beside=tuple(shown)) for entry in shown]
+    measure = _measure_of(shown)
+    figures = _beside(_EACH.get(measure, ()), shown)
     if not figures and measure not in _TOGETHER:
-        figures = [figure for function in _EACH[EVERY] for figure in _try(function, shown)]
-    return figures + [figure for function in _EACH[LADDER] for figure in _try(function, shown)]
+        figures = _beside(_EACH[EVERY], shown)
+    return figures + _beside(_EACH[LADDER], shown)
 
 
 def draw_together(shown: Sequence[Shown]) -> list[Figure]:
     """The figures that show all results of a property."""
-    measure = next(filter(None, (entry.result.measure for entry in shown)), EVERY)
-    return [figure for function in _TOGETHER.get(measure, ()) for figure in _try(function, shown)]
+    return [figure for function in _TOGETHER.get(_measure_of(shown), ()) for figure in _try(function, shown)]
+
+
+def _measure_of(shown: Sequence[Shown]) -> str:
+    return next(filter(None, (entry.result.measure for entry in shown)), EVERY)
+
+
+def _beside(functions: Iterable[_Function], shown: Sequence[Shown]) -> list[Figure]:
+    figures = []
+    for function in functions:
+        for kind in zip_longest(*(_try(function, entry) for entry in shown)):
+            figures += _on_shared_axes([figure for figure in kind if figure is not None])
+    return figures
+
+
+def _on_shared_axes(figures: list[Figure]) -> list[Figure]:
+    charts = [figure.content for figure in figures if not isinstance(figure.content, Markup)]
+    if not 2 <= len(charts) == len(figures):
+        return figures
+    shared = vega.share(charts)
+    return [replace(figure, content=chart) for figure, chart in zip(figures, shared, strict=True)]
 
 
 def _try(function: Callable[[Any], Iterable[Figure]], shown: Any) -> list[Figure]:
     """The figures, or none where the details are not what the picture is made of: reports are untrusted."""
     try:
-        return list(function(shown))
+        figures = list(function(shown))
+        for figure in figures:
+            _ = figure.body
     except _BROKEN:
         return []
+    return figures

@@ -9,8 +9,9 @@ from embcheck.reports.html.pictures.registry import figure, picture
 from embcheck.reports.text import number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from embcheck.checks.record import Json
     from embcheck.reports.html.pictures.registry import Figure, Shown
 
 _MOST_CELLS = 2_500
@@ -24,32 +25,35 @@ def order(shown: Shown) -> Iterator[Figure]:
     what = "Cosines of the words, in their order"
     if shown.details.get("shape") == "circle":
         what += ", the last of which is followed by the first"
-    yield _cells(shown, shown.details["words"], shown.details["matrix"], what)
+    yield cells(shown, lambda details: (details["words"], details["matrix"]), what)
 
 
 @picture("circulant_share")
 def circle(shown: Shown) -> Iterator[Figure]:
     """Products of the words' centred vectors, in their order: a circle has diagonals of one colour."""
-    yield _cells(
-        shown, shown.details["words"], shown.details["matrix"], "Cosines of the words less their mean, in order"
-    )
+    what = "Cosines of the words less their mean, in order"
+    yield cells(shown, lambda details: (details["words"], details["matrix"]), what)
 
 
 @picture("category_separation")
 def categories(shown: Shown) -> Iterator[Figure]:
     """Mean cosine of the words of each two categories."""
-    names = shown.details["matrix_labels"]  # keys of a mapping come sorted from a file, rows do not
-    yield _cells(shown, names, shown.details["matrix"], "Mean cosine between the words of two categories")
+    what = "Mean cosine between the words of two categories"
+    # the labels, as keys of a mapping come sorted from a file, which rows do not
+    yield cells(shown, lambda details: (details["matrix_labels"], details["matrix"]), what)
 
 
-def _cells(shown: Shown, names: Sequence[str], matrix: Sequence[Sequence[float]], what: str) -> Figure:
-    """A heatmap: hue is the sign, opacity the size, from zero or, where all are positive, from the smallest."""
+def cells(shown: Shown, read: Callable[[Json], tuple[Sequence[str], Sequence[Sequence[float]]]], what: str) -> Figure:
+    """A square heatmap: hue is the sign, opacity the size, from zero or, where all are positive, from the smallest.
+
+    ``read`` gets names and matrix from the details of this model, and of those beside it: all share their colours.
+    """
+    names, matrix = read(shown.details)
     if not 0 < len(names) ** 2 <= _MOST_CELLS:
         raise ValueError(f"{len(names)} names make too large a heatmap")
     words = [vega.token(name, 12) for name in names]
-    off = [float(v) for i, row in enumerate(matrix) for j, v in enumerate(row) if i != j]
-    start = max(0.0, min(off))
-    limit = max(*map(abs, off), start + 1e-6)
+    start = max(0.0, min(shown.among(lambda details: min(_off_diagonal(read(details)[1])))))
+    limit = max(start + 1e-6, *shown.among(lambda details: max(map(abs, _off_diagonal(read(details)[1])))))
     rows: list[vega.Spec] = [
         {
             "i": i,
@@ -82,6 +86,10 @@ def _cells(shown: Shown, names: Sequence[str], matrix: Sequence[Sequence[float]]
     return shown.figure([layer], f"{what}: {colours}", width=side, height=side)
 
 
+def _off_diagonal(matrix: Sequence[Sequence[float]]) -> list[float]:
+    return [float(value) for i, row in enumerate(matrix) for j, value in enumerate(row) if i != j]
+
+
 @picture("category_separation")
 def projection(shown: Shown) -> Iterator[Figure]:
     """The words on their first two principal components."""
@@ -100,8 +108,8 @@ def projection(shown: Shown) -> Iterator[Figure]:
         rows,
         50,
         opacity=0.9,
-        x=vega.x("x", "first component"),
-        y=vega.y("y", "second component"),
+        x=vega.own("x", "first component"),
+        y=vega.own("y", "second component"),
         color=by_category | {"scale": {"domain": domain, "range": tones}, "legend": {"columns": 4}},
         shape=by_category | {"scale": {"domain": domain, "range": shapes}},
     )
