@@ -13,6 +13,7 @@ from markupsafe import Markup, escape
 from embcheck.checks.record import parameters_of
 from embcheck.reports import json_file, wording
 from embcheck.reports.html import asset
+from embcheck.reports.html.details import laid_out
 from embcheck.reports.html.pictures.generic import moved
 from embcheck.reports.html.rows import GLYPHS, parameter, worst
 from embcheck.reports.html.sections import kinds_of, problems, sections
@@ -83,6 +84,7 @@ def environment() -> Environment:
         "facts": facts,
         "kinds": lambda results: Counter(kind for result in results for kind in kinds_of(result)),
         "marks": _marks,
+        "laid_out": laid_out,
         "ladder": wording.ladder_text,
         "number": number,
         "parameter": parameter,

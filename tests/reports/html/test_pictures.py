@@ -92,7 +92,7 @@ def test_pictures_hang_on_the_measure():
     (own,) = pictures.draw_each(shown("m", 0, made("digits_in_a_row", details=details, estimate=measured)))
     assert own == shipped
     assert "one, two: 0.5" in tips(own)
-    (generic,) = pictures.draw_each(shown("m", 0, made("digits_in_a_row", details=details)))
+    _, generic = pictures.draw_each(shown("m", 0, made("digits_in_a_row", details=details)))
     assert "measured: 0.4" in tips(generic)
 
 

@@ -2,31 +2,48 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from embcheck.claims import ends
 from embcheck.reports.html import vega
+from embcheck.reports.html.details import is_histogram, is_matrix
 from embcheck.reports.html.pictures.registry import EVERY, LADDER, figure, picture
+from embcheck.reports.html.pictures.words import cells
 from embcheck.reports.text import number
 from embcheck.reports.wording import RUNGS, bound_text, ladder_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from embcheck.checks.record import ModelRecord, ResultRecord
+    from embcheck.checks.record import Json, ModelRecord, ResultRecord
     from embcheck.reports.html.pictures.registry import Figure, Shown
 
 
 @picture(EVERY)
-def histogram(shown: Shown) -> Iterator[Figure]:
-    """The first histogram that the details hold."""
+def histograms(shown: Shown) -> Iterator[Figure]:
+    """The histograms that the details hold."""
     if shown.result.estimate is None or shown.result.estimate.value is None:
         return
     for key, value in sorted(shown.details.items()):
-        if isinstance(value, dict) and {"low", "high", "counts"} <= value.keys():
+        if is_histogram(value):
             title = vega.token(key.replace("_", " "), 40)
             yield shown.figure(vega.bars(value, shown.tone, title), f"{title}.")
-            return
+
+
+@picture(EVERY)
+def matrices(shown: Shown) -> Iterator[Figure]:
+    """The square matrices that the details hold, with the names of a list that is as long."""
+    lists = [value for value in shown.details.values() if isinstance(value, list)]
+    for key, value in sorted(shown.details.items()):
+        if is_matrix(value):
+            names = next((each for each in lists if len(each) == len(value) and isinstance(each[0], str)), None)
+            labels = names or list(map(str, range(len(value))))
+            yield cells(shown, partial(_named_matrix, labels, key), vega.token(key.replace("_", " "), 40))
+
+
+def _named_matrix(names: Sequence[str], key: str, details: Json) -> tuple[Sequence[str], Any]:
+    return names, details[key]
 
 
 @picture(EVERY)
