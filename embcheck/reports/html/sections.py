@@ -23,7 +23,7 @@ _PROBLEMS = {
     "exception": "known exception that holds",
     "refuted": "refuted",
     "error": "could not be run",
-    "stale": "no longer measured",
+    "stale": "stale baseline",
     "undecided": "change undecided",
     "inconclusive": "inconclusive",
     "skipped": "skipped",
@@ -45,7 +45,7 @@ class Problem:
     model: int
     rows: tuple[Row, ...]
     why: str
-    """The numbers of the first."""
+    """The numbers, or what all have in common; empty where each has its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +157,7 @@ def problems(parts: Sequence[Section]) -> list[Problem]:
             rows[0].alias,
             model,
             tuple(rows),
-            _why(order[kind], rows[0]),
+            whys.pop() if len(whys := {_why(order[kind], row) for row in rows}) == 1 else "",
         )
         for (kind, model, index), rows in sorted(failing.items(), key=lambda item: item[0])
     ]

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from embcheck.reports.html import vega
-from embcheck.reports.html.pictures.registry import figure, picture
+from embcheck.reports.html.pictures.registry import figure, picture, table
 from embcheck.reports.text import number
 
 if TYPE_CHECKING:
@@ -31,6 +31,39 @@ def cosines(shown: Shown) -> Iterator[Figure]:
     probes = number(shown.details["published_columns"]["probes"])
     bars = f"Bars: cosines of {probes} probe tokens with all others."
     yield shown.figure(layers, f"{bars} Dotted curve: random directions in {width} dimensions.")
+
+
+_PUBLISHED = {
+    "min": "min",
+    "max": "max",
+    "mean": "mean",
+    "median": "median",
+    "non_negative": "non-negative pairs",
+    "negative": "negative pairs",
+}
+
+
+@picture("non_negative_share", together=True)
+def published_columns(results: Sequence[Shown]) -> Iterator[Figure]:
+    """The columns of the source's table, a model a row, averaged over probes."""
+    rows = []
+    for shown in results:
+        if columns := shown.details.get("published_columns"):
+            pairs = columns["non_negative"] + columns["negative"]
+            share = f"{100 * columns['non_negative'] / pairs:.2f}%"
+            rows.append([shown.alias, *(round(float(columns[key]), 2) for key in _PUBLISHED), share])
+    if rows:
+        names = ["model", *_PUBLISHED.values(), "non-negative"]
+        yield table("Averaged over probe tokens", "Of each probe's cosines with all others.", names, rows)
+
+
+@picture("coordinate_share")
+def coordinates(shown: Shown) -> Iterator[Figure]:
+    """The coordinates that carry most of the mean cosine."""
+    shares = {f"coordinate {entry['coordinate']}": entry["share"] for entry in shown.details["coordinates"]}
+    even = float(shown.details["expected_if_even"]) / 3  # of three coordinates together
+    caption = "Share of the mean cosine that each coordinate carries. Dashed: were all alike."
+    yield shown.bars(shares, "share of the mean cosine", caption, against={even: "were all alike"})
 
 
 @picture("non_negative_share", together=True)

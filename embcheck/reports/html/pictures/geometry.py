@@ -153,3 +153,12 @@ def untrained(shown: Shown) -> Iterator[Figure]:
         vega.text(texts, {"align": "left", "dx": 4}, x=vega.x("v", "rows"), y=up),
     ]
     yield shown.figure(layers, "Rows by sign of being untrained.", width=210, height=28 * len(rows))
+
+
+@picture("kept_neighbors")
+def kept(shown: Shown) -> Iterator[Figure]:
+    """Neighbors that each way to compress the rows keeps."""
+    estimate = shown.result.estimate
+    ways = {shown.details["by"]: estimate.value if estimate else None, **shown.details["kept_by_others"]}
+    caption = f"Share of the {shown.details['neighbors']} nearest neighbors that stay when rows are compressed so."
+    yield shown.bars(ways, "share of neighbors kept", caption)

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 _MOST, _FAR = 60, 5.0
 
 
-@picture("neighbor_overlap", together=True)
+@picture("neighbor_overlap", "relative_orientation", together=True)
 def overlap(results: Sequence[Shown]) -> Iterator[Figure]:
-    """The overlap of each two models, as a matrix."""
+    """What was measured of each two models, as a matrix."""
     measured = [
         (shown.alias, str(shown.result.params["other"]), float(shown.result.estimate.value))
         for shown in results
@@ -44,7 +44,14 @@ def overlap(results: Sequence[Shown]) -> Iterator[Figure]:
     ]
     side = max(120, min(320, 60 * len(order)))
     chart = vega.chart(layers, width=side, height=side)
-    yield figure(chart, "Model by model", "Overlap of neighbors of each two models.")
+    what = next(shown.result.estimate.name for shown in results if shown.result.estimate) or "overlap of neighbors"
+    yield figure(chart, "Model by model", f"{what[0].upper()}{what[1:]} of each two models.")
+
+
+@picture("matrix_alignment")
+def input_and_output(shown: Shown) -> Iterator[Figure]:
+    """Quantiles of the cosine of a token's input and output rows."""
+    yield shown.bars(shown.details["quantiles"], "cosine", "Cosine of a token's input and output rows, by quantile.")
 
 
 @picture("published_deviation")

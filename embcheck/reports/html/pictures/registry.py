@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from markupsafe import Markup
 
 from embcheck.reports.html import images, vega
+from embcheck.reports.text import inert, number
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from embcheck.checks.record import Json, ResultRecord
 
@@ -26,6 +27,7 @@ LADDER = "ladder"
 _Function = TypeVar("_Function", bound="Callable[..., Iterable[Figure]]")
 _EACH: dict[str, list[Callable[[Shown], Iterable[Figure]]]] = defaultdict(list)
 _TOGETHER: dict[str, list[Callable[[Sequence[Shown]], Iterable[Figure]]]] = defaultdict(list)
+_BARS = 40
 _BROKEN = (ArithmeticError, AttributeError, IndexError, LookupError, TypeError, ValueError)
 
 
@@ -65,6 +67,21 @@ class Shown:
         """Layers over each other, under the model's name."""
         return figure(vega.chart(layers, width=width, height=height), self.alias, caption)
 
+    def bars(
+        self, values: Mapping[str, object], title: str, caption: str, *, against: Mapping[float, str] | None = None
+    ) -> Figure:
+        """A bar a name, as they stand, and lines at the numbers to compare with. What has no number is left out."""
+        rows: list[vega.Spec] = []
+        for name, value in list(values.items())[:_BARS]:
+            if isinstance(value, int | float):
+                label = vega.token(name)
+                rows.append({"y": label, "v": float(value), "tip": f"{label}: {number(value)}"})
+        across = vega.x("v", title, scale={"zero": True}, axis={"format": ".3~g"})
+        mark = {"type": "bar", "color": self.tone, "height": {"band": 0.65}}
+        layers = [vega.layer(mark, rows, x=across, y=vega.named(rows, grid=False))]
+        layers += [vega.rule(value, said) for value, said in (against or {}).items()]
+        return self.figure(layers, caption, width=220, height=max(40, 18 * len(rows)))
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -97,6 +114,21 @@ def picture(*measures: str, together: bool = False) -> Callable[[_Function], _Fu
 def figure(specification: vega.Spec, title: str, caption: str) -> Figure:
     """A figure of a Vega-Lite specification."""
     return Figure(title, caption, specification)
+
+
+def table(title: str, caption: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Figure:
+    """A figure that is a table; the first cell of a row names it."""
+    head = Markup().join(Markup('<th scope="col">{}</th>').format(inert(name)) for name in columns)
+    body = Markup()
+    for name, *cells in rows:
+        shown = (number(cell) if isinstance(cell, int | float) else inert(str(cell or "")) for cell in cells)
+        columns_of = Markup().join(Markup('<td class="number">{}</td>').format(text) for text in shown)
+        body += Markup('<tr><th scope="row">{}</th>{}</tr>').format(vega.token(name, 40), columns_of)
+    content = Markup(
+        '<div class="scroll" tabindex="0" role="region" aria-label="{0}"><table class="narrow">'
+        '<caption class="unseen">{0}</caption><thead><tr>{1}</tr></thead><tbody>{2}</tbody></table></div>'
+    ).format(inert(title), head, body)
+    return Figure(title, caption, content)
 
 
 def draw_each(shown: Shown) -> list[Figure]:

@@ -180,3 +180,65 @@ def neighbors(shown: Shown) -> Iterator[Figure]:
     ]
     caption = "The ten nearest neighbors of each seed word; the nearest is named."
     yield shown.figure(layers, caption, width=260, height=34 * len(seeds))
+
+
+@picture("category_separation")
+def source_categories(shown: Shown) -> Iterator[Figure]:
+    """The matrix as the source has it."""
+    if shown.details["as_source"]["matrix"]:
+        what = "As the source has it: words of several tokens pooled, each word with itself among the cells"
+        yield cells(shown, lambda details: (details["as_source"]["categories"], details["as_source"]["matrix"]), what)
+
+
+@picture("circulant_share")
+def around(shown: Shown) -> Iterator[Figure]:
+    """Mean cosine by the distance around the circle."""
+    steps = zip(shown.details["distances"], shown.details["mean_product_by_distance"], strict=True)
+    caption = "Mean cosine of words so many steps apart around the circle: it falls where there is one."
+    yield shown.bars({f"{distance} apart": value for distance, value in steps}, "mean cosine", caption)
+
+
+@picture("last_digit_accuracy")
+def last_digits(shown: Shown) -> Iterator[Figure]:
+    """How often the last digit is read off the vector, digit by digit."""
+    caption = "Share of the numbers ending in each digit whose digit is read off the vector. Dashed: by chance."
+    yield shown.bars(shown.details["right_by_digit"], "share right", caption, against={0.1: "one of ten digits"})
+
+
+@picture("residue_power")
+def periods(shown: Shown) -> Iterator[Figure]:
+    """Power at each period, as a multiple of what shuffled numbers give."""
+    powers = {f"period {period}": entry["times"] for period, entry in shown.details["periods"].items()}
+    caption = "Power of waves of each period over the numbers, in multiples of shuffled numbers' (dashed)."
+    yield shown.bars(powers, "times that of shuffled numbers", caption, against={1.0: "shuffled numbers"})
+
+
+@picture("first_letter_accuracy")
+def first_letters(shown: Shown) -> Iterator[Figure]:
+    """How often the first letter is read off the vector, letter by letter."""
+    letter = float(shown.details["most_frequent_letter"])
+    caption = (
+        "Share of held-out words with each first letter whose letter is read right. Dashed: the most frequent one."
+    )
+    yield shown.bars(shown.details["right_by_letter"], "share right", caption, against={letter: "most frequent letter"})
+
+
+@picture("script_accuracy")
+def scripts(shown: Shown) -> Iterator[Figure]:
+    """How often the script is read off the vector, and what it is taken for."""
+    caption = "Share of the held-out tokens of each script whose script is read off the vector."
+    yield shown.bars(shown.details["accuracy"], "share right", caption)
+    yield cells(shown, _confusion, "Tokens of each script (row), by the script they are taken for (column)")
+
+
+def _confusion(details: Json) -> tuple[list[str], list[list[float]]]:
+    taken = details["taken_for"]
+    return list(taken), [[float(taken[row].get(column, 0)) for column in taken] for row in taken]
+
+
+@picture("hierarchy_orthogonality")
+def right_angles(shown: Shown) -> Iterator[Figure]:
+    """Cosine of each kind's contrast with its parent."""
+    kinds = {entry["token"]: entry["cosine"] for entry in shown.details["kinds"]}
+    caption = "Cosine of a kind's contrast (kind minus parent) with its parent: zero is a right angle."
+    yield shown.bars(kinds, "cosine", caption, against={0.0: "a right angle"})
