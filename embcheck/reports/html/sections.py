@@ -61,6 +61,11 @@ class Group:
         """Whether it is about any of the models."""
         return any(row.verdict != "not_applicable" for row in self.rows)
 
+    @property
+    def reason(self) -> str:
+        """Why it is about none, where it is."""
+        return self.rows[0].result.reason or "n/a"
+
 
 @dataclass(frozen=True, slots=True)
 class Section:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from embcheck.reports.html import vega
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 _MOST_CELLS = 2_500
 _SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left")
+_QUOTABLE = re.compile(r"[A-Za-z0-9 >_.-]+")
 _CONTROLS = frozenset({"Paris", "banana", "computer", "dog", "happy", "physics"})
 
 
@@ -66,7 +68,7 @@ def cells(shown: Shown, read: Callable[[Json], tuple[Sequence[str], Sequence[Seq
         for j, value in enumerate(row)
     ]
     axis: vega.Spec = {"grid": False, "ticks": False, "domain": False}
-    if all(word.isascii() and word.isalnum() for word in words):
+    if all(_QUOTABLE.fullmatch(word) for word in words):
         axis["labelExpr"] = f"{words!r}[datum.value]"
     else:  # not to be quoted in an expression: the rows bear the names, in order by their numbers
         for row in rows:
