@@ -84,6 +84,60 @@ def test_a_property_of_ones_own_has_a_picture():
     assert {"measured: 0.4", "interval: 0.3 to 0.5", "shuffled: 0", "above 0.1"} <= set(tips(interval))
 
 
+SMALL = {
+    "surface_variant_auc": ({"mean_cosine": {"variants": 0.7, "unrelated": 0.3}, "words": 4}, "variants: 0.7"),
+    "hierarchy_orthogonality": ({"kinds": [{"token": "fish < animal", "cosine": -0.2}]}, "fish < animal: -0.2"),
+    "last_digit_accuracy": ({"right_by_digit": {"0": 0.8, "1": 0.4}}, "1: 0.4"),
+    "residue_power": ({"periods": {"10": {"times": 3.5, "p_value": 0.1}}}, "period 10: 3.5"),
+    "script_accuracy": (
+        {"accuracy": {"CJK": 0.8}, "taken_for": {"CJK": {"CJK": 3, "GREEK": 1}, "GREEK": {"GREEK": 2}}},
+        "CJK: 0.8",
+    ),
+    "matrix_alignment": ({"quantiles": {"5%": -0.1, "50%": 0.2}}, "50%: 0.2"),
+    "profile_agreement": ({"agreement": {"kendall": {"auc": 0.9}}}, "kendall: 0.9"),
+    "middle_men": ({"effective_neurons": {"related_rotated": 30.5}}, "related rotated: 30.5"),
+    "coordinate_share": (
+        {"coordinates": [{"coordinate": 7, "share": 0.5, "mean": 0.1}], "expected_if_even": 0.3},
+        "coordinate 7: 0.5",
+    ),
+    "kept_neighbors": ({"by": "int8", "neighbors": 10, "kept_by_others": {"signs": 0.6}}, "signs: 0.6"),
+}
+
+
+@pytest.mark.parametrize("measure", SMALL)
+def test_bars_say_their_numbers(measure):
+    """Measures of a few named numbers draw a bar each, which says its name and number."""
+    details, said = SMALL[measure]
+    first, *_ = pictures.draw_each(shown("m", 0, made("mine", estimate=estimate(measure=measure), details=details)))
+    assert said in tips(first)
+
+
+def test_the_closing_table_of_the_analogies():
+    """Of each analogy on each model a row: cosines with target and first word, ranks, and the angle of the offsets."""
+    details = {
+        "words": ["king", "man", "woman", "queen"],
+        "cosines_raw": {"king": 0.75, "queen": 0.25},
+        "rank_among_candidates": {"raw": 2, "unit": 1, "candidates": 14},
+        "rank_with_sources_kept": 3,
+        "angle_degrees": 76.5,
+    }
+    of = {"estimate": estimate(measure="analogy_rank"), "params": {"analogy": "king"}, "details": details}
+    (figure,) = pictures.draw_together([shown(name, 0, made("analogy_rank", **of)) for name in ("a", "<b>")])
+    cells = [[cell.text for cell in row] for row in ET.fromstring(str(figure.body)).iter("tr")]  # noqa: S314
+    assert cells[1:] == [
+        ["king - man + woman", alias, "queen", "0.25", "0.75", "3", "2 of 14", "76.5"] for alias in ("a", "<b>")
+    ]
+
+
+def test_what_the_value_projection_favours_is_a_table():
+    """The tokens that a word's value projection favours, by cosine and by product, spaces visible."""
+    nearest = {"by_cosine": [{"token": " royal"}], "by_dot": [{"token": "crown"}]}
+    details = {"agreement": {"kendall": {"auc": 0.9}}, "favoured": {"words": {"king": nearest}, "reason": None}}
+    of = made("mine", estimate=estimate(measure="profile_agreement"), details=details)
+    body = str(pictures.draw_each(shown("m", 0, of))[-1].body)
+    assert [text in body for text in ("king", "\u2423royal", "crown")] == [True] * 3
+
+
 def test_pictures_hang_on_the_measure():
     """A property of another name that calls a measure has the pictures of that measure."""
     details = {"words": ["one", "two"], "matrix": [[1.0, 0.5], [0.5, 1.0]]}

@@ -6,13 +6,14 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from embcheck.reports.html import vega
-from embcheck.reports.html.pictures.registry import picture
+from embcheck.reports.html.images import heat
+from embcheck.reports.html.pictures.registry import Figure, picture
 from embcheck.reports.text import number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from embcheck.reports.html.pictures.registry import Figure, Shown
+    from embcheck.reports.html.pictures.registry import Shown
 
 _LOG = {"type": "log", "nice": False}
 _NOISE = "var(--noise)"
@@ -34,6 +35,40 @@ def background(shown: Shown) -> Iterator[Figure]:
         vega.noise_curve(histogram, float(noise["mean"]), float(noise["sd"]), "noise of this width"),
     ]
     yield shown.figure(layers, "Bars: random pairs of tokens. Dotted curve: noise of this width.")
+
+
+@picture("background_cosine")
+def distances_of_pairs(shown: Shown) -> Iterator[Figure]:
+    """Euclidean distances of the same random pairs."""
+    bars = vega.bars(
+        shown.details["distance_histogram"], shown.tone, "distance of a random pair", "share of pairs", is_own=True
+    )
+    yield shown.figure(bars, "Bars: the same pairs by Euclidean distance, which depends on the rows' lengths.")
+
+
+@picture("constant_length_share")
+def column_means(shown: Shown) -> Iterator[Figure]:
+    """Means of the columns over the vocabulary."""
+    bars = vega.bars(
+        shown.details["columns"]["histogram"], shown.tone, "mean of a column", "share of columns", is_own=True
+    )
+    yield shown.figure([*bars, vega.rule(0.0, "zero")], "Bars: means of the columns over all rows. Dashed: zero.")
+
+
+@picture("constant_length_share")
+def matrix_slice(shown: Shown) -> Iterator[Figure]:
+    """The first columns of some rows."""
+    tokens, values = shown.details["slice"]["tokens"], shown.details["slice"]["values"]
+    sizes = sorted(abs(float(value)) for row in values for value in row)
+    limit = sizes[int(0.99 * (len(sizes) - 1))] or 1.0
+    width = len(values[0])
+    caption = (
+        f"{len(tokens)} rows by the first {width} columns, as stored: orange above zero, blue below, "
+        f"full colour from {number(round(limit, 3))}, a size of this matrix's own."
+    )
+    columns = [f"column {i}" for i in range(width)]
+    body = heat(values, tokens, f"Slice of the matrix, {shown.alias}. {caption}", limit=limit, columns=columns)
+    yield Figure(shown.alias, caption, body)
 
 
 @picture("constant_length_share")

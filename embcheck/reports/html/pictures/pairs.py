@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from embcheck.reports.html import vega
 from embcheck.reports.html.images import heat
 from embcheck.reports.html.pictures.registry import Figure, figure, picture, table
-from embcheck.reports.html.pictures.words import cells
+from embcheck.reports.html.pictures.words import cells, padded
 from embcheck.reports.text import number
 
 if TYPE_CHECKING:
@@ -107,6 +107,38 @@ def landmarks(shown: Shown) -> Iterator[Figure]:
     yield figure({**stacked, "spacing": 4}, shown.alias, "Where the four words fall among all forms of the vocabulary.")
 
 
+@picture("analogy_rank")
+def around(shown: Shown) -> Iterator[Figure]:
+    """Cosine against Euclidean distance around the analogy's vector, with the four words named."""
+    points, words = shown.details["scatter"], list(shown.details["words"])
+    rows: list[vega.Spec] = []
+    first = len(points["tokens"]) - points["landmarks"]
+    entries = list(zip(points["tokens"], points["cosine"], points["distance"], strict=True))
+    for i, (name, cosine, distance) in enumerate([*entries[first:], *entries[:first]]):
+        about = {"x": float(cosine), "y": float(distance), "colour": "var(--noise)", "shape": "circle", "label": ""}
+        about["tip"] = f"{vega.token(name)}: cosine {number(cosine)}, distance {number(distance)}"
+        if i < points["landmarks"]:
+            role = "target" if name == words[3] else "source"
+            shape = {"target": "diamond", "source": "square"}[role]
+            about |= {"colour": _ROLES[role][1], "shape": shape, "label": vega.token(name, 14)}
+        rows.append(about)
+    named = rows[: points["landmarks"]]
+    across, up = (padded([row[key] for row in rows]) for key in ("x", "y"))
+    layers = [
+        vega.points(
+            rows[::-1],
+            32,
+            opacity=0.85,
+            x=vega.own("x", "cosine with a - b + c", scale={"domain": across, "nice": False}),
+            y=vega.own("y", "Euclidean distance", scale={"domain": up, "nice": False}),
+            shape=vega.SHAPE,
+        ),
+        *vega.labels(named, across=across, up=up, size=(vega.WIDTH, 210)),
+    ]
+    caption = f"Grey: {first} tokens around a - b + c, vectors as stored. A long row is far, wherever it points."
+    yield shown.figure(layers, caption, height=210)
+
+
 @picture("analogy_rank", together=True)
 def analogies(results: Sequence[Shown]) -> Iterator[Figure]:
     """The source's closing table: of each analogy, on each model, cosines, ranks and the angle of the two offsets."""
@@ -201,6 +233,32 @@ def _pair(entry: Json) -> vega.Spec:
 def ways_to_compare(shown: Shown) -> Iterator[Figure]:
     """How well each way of comparing two vectors tells related pairs from others."""
     yield _areas(shown, shown.details["comparisons"], "two words' vectors")
+
+
+@picture("related_pair_auc")
+def sizes(shown: Shown) -> Iterator[Figure]:
+    """Cosines of synonyms of size with each other and with random words."""
+    words = shown.details["sizes"]["mean"] or shown.details["sizes"]["single"]
+    if words:
+        layers = [
+            *vega.bars(words["unrelated"], "var(--noise)", "cosine", "share of pairs"),
+            *vega.bars(words["related"], shown.tone, "cosine", "share of pairs"),
+        ]
+        listed = ", ".join(vega.token(word, 14) for word in words["words"][:6])
+        yield shown.figure(layers, f"Colour: {listed} ... with each other. Grey: with random words.")
+
+
+@picture("related_pair_auc")
+def pieces(shown: Shown) -> Iterator[Figure]:
+    """The coordinates of two pieces of a word against each other."""
+    if coordinates := shown.details.get("piece_coordinates"):
+        (first, across), (second, up) = coordinates.items()
+        rows = [{"x": float(a), "y": float(b)} for a, b in zip(across, up, strict=True)]
+        names = [vega.token(name) for name in (first, second)]
+        layers = [vega.points(rows, 14, shown.tone, opacity=0.5, x=vega.own("x", names[0]), y=vega.own("y", names[1]))]
+        yield shown.figure(
+            layers, f"Coordinates of the pieces {names[0]} and {names[1]} of one word, one dot each.", height=210
+        )
 
 
 @picture("profile_agreement")

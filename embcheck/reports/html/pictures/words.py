@@ -93,30 +93,38 @@ def _off_diagonal(matrix: Sequence[Sequence[float]]) -> list[float]:
 
 
 @picture("category_separation")
-def projection(shown: Shown) -> Iterator[Figure]:
-    """The words on their first two principal components."""
-    plane = shown.details["projection"]
-    rows = []
-    for word, name, across, up in zip(plane["words"], plane["category"], plane["x"], plane["y"], strict=True):
-        category = vega.token(name)
-        tip = f"{vega.token(word)} ({category})"
-        rows.append({"x": float(across), "y": float(up), "category": category, "tip": tip})
+def projections(shown: Shown) -> Iterator[Figure]:
+    """The words on their first two principal components: directions, then vectors as stored."""
+    for key, what in (("projection", "unit vectors"), ("projection_as_stored", "vectors as stored")):
+        if key in shown.details:
+            yield _projection(shown, shown.details[key], what)
+
+
+def _projection(shown: Shown, plane: Json, what: str) -> Figure:
+    rows: list[vega.Spec] = []
+    for word, name, x, y in zip(plane["words"], plane["category"], plane["x"], plane["y"], strict=True):
+        category, label = vega.token(name), vega.token(word)
+        tip = f"{label} ({category})"
+        rows.append({"x": float(x), "y": float(y), "category": category, "label": label, "tip": tip})
     share = 100 * sum(map(float, plane["explained"]))
     domain = [vega.token(name) for name in dict.fromkeys(plane["category"])]
     tones = [vega.tone(i) for i in range(len(domain))]
     shapes = [_SHAPES[i % len(_SHAPES)] for i in range(len(domain))]
     by_category = {"field": "category", "type": "nominal"}
+    across, up = (padded([row[key] for row in rows]) for key in ("x", "y"))
+    size = (vega.WIDTH, 240)
     points = vega.points(
         rows,
         50,
         opacity=0.9,
-        x=vega.own("x", "first component"),
-        y=vega.own("y", "second component"),
+        x=vega.own("x", "first component", scale={"domain": across, "nice": False}),
+        y=vega.own("y", "second component", scale={"domain": up, "nice": False}),
         color=by_category | {"scale": {"domain": domain, "range": tones}, "legend": {"columns": 4}},
         shape=by_category | {"scale": {"domain": domain, "range": shapes}},
     )
-    caption = f"The words on their first two principal components, which hold {share:.0f}% of their variance."
-    yield shown.figure([points], caption, height=220)
+    layers = [points, *vega.labels(rows, across=across, up=up, size=size)]
+    caption = f"The words on their first two principal components ({what}), which hold {share:.0f}% of their variance."
+    return shown.figure(layers, caption, height=size[1])
 
 
 @picture("axis_accuracy", together=True)
@@ -144,7 +152,7 @@ def _plane(shown: Shown, gender: Any, royalty: Any, how: str, title: str) -> Fig
         x, y, label = gender[word][how], royalty[word][how], vega.token(word)
         tip = f"{label}: gender {number(x)}, royalty {number(y)}"
         rows.append({"x": float(x), "y": float(y), "label": label, "shape": shape, "colour": colour, "tip": tip})
-    across, up = (_padded([row[key] for row in rows]) for key in ("x", "y"))
+    across, up = (padded([row[key] for row in rows]) for key in ("x", "y"))
     size = (vega.WIDTH, 230)
     points = vega.points(
         rows,
@@ -158,7 +166,8 @@ def _plane(shown: Shown, gender: Any, royalty: Any, how: str, title: str) -> Fig
     return figure(vega.chart(layers, height=size[1]), f"{shown.alias}, {title}", caption)
 
 
-def _padded(values: Sequence[float]) -> tuple[float, float]:
+def padded(values: Sequence[float]) -> tuple[float, float]:
+    """The ends of an axis with room beside the outermost values."""
     low, high = min(values), max(values)
     room = 0.08 * (high - low) or 1.0
     return low - room, high + room
