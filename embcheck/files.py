@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import secrets
 import stat
 import time
+import weakref
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embcheck.errors import EmbcheckError
+from embcheck.errors import EmbcheckError, SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import BinaryIO, TextIO
 
-__all__ = ["holds_model", "is_in_any", "read", "replace", "sweep", "write", "writing", "writing_to"]
+CHANGED = "{} changed while it was being read; run again once it is written"
 
 _WEIGHTS = (".safetensors", ".gguf", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx")
 _DESCRIPTIONS = ("config.json", "modules.json", "params.json", "tokenizer.json", "tokenizer.model")
@@ -54,6 +56,44 @@ def read(path: Path, *, most: int = 64 * 2**20) -> bytes:
     if max(about.st_size, len(content)) > most:
         raise OSError(errno.EFBIG, f"it is larger than {most >> 20} MiB", str(path))
     return content
+
+
+class _Mapping(mmap.mmap):
+    """A mapped file that knows what the file was like; alive as long as any tensor is made of it."""
+
+    path: Path
+    before: os.stat_result
+
+
+_mapped: weakref.WeakSet[_Mapping] = weakref.WeakSet()
+
+
+def map_to_memory(path: Path, file: BinaryIO) -> memoryview:
+    """The bytes of an open file, loaded as they are used; writing to them changes nothing on disk."""
+    mapping = _Mapping(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    mapping.path, mapping.before = path, os.fstat(file.fileno())
+    _mapped.add(mapping)
+    return memoryview(mapping)
+
+
+def refuse_changed() -> None:
+    """Refuse to go on where a file was written to while it is mapped: old and new numbers would mix.
+
+    The system ends a process that reads what is no longer there, so this is asked before each block of rows. A file
+    that another one has taken the place of is whole: what is mapped is still the old one. Raises `SourceError`.
+    """
+    for mapping in tuple(_mapped):
+        try:
+            now = mapping.path.stat()
+        except OSError:
+            continue
+        if now.st_ino == mapping.before.st_ino and is_other(now, mapping.before):
+            raise SourceError(CHANGED.format(mapping.path))
+
+
+def is_other(now: os.stat_result, before: os.stat_result) -> bool:
+    """Whether a file is another one, or was written to."""
+    return any(getattr(now, key) != getattr(before, key) for key in ("st_ino", "st_size", "st_mtime_ns"))
 
 
 @contextmanager

@@ -128,7 +128,7 @@ def _by_pseudo_values(pair: _Pair, ends: tuple[Snapshot, Snapshot], level: float
     miss rare units. When the change moves by one standard error, each estimate moves by :math:`r` of its own, r being
     the correlation of its pseudo-values with their differences; :math:`r^2` of how much further the new one's
     interval reaches that way than Student's, less as much of the old one's, is added to that end of the change's: at
-    most half of what Student's reaches.
+    most what Student's reaches.
     """
     n, value = len(pair.differences), ends[1].value - ends[0].value
     error = float(np.std(pair.differences, ddof=1)) / math.sqrt(n) if n > 1 else 0.0
@@ -147,7 +147,7 @@ def _by_pseudo_values(pair: _Pair, ends: tuple[Snapshot, Snapshot], level: float
                 reach = high - snapshot.value if r * direction > 0 else snapshot.value - low
                 beyond = max(0.0, reach - half / error * spread / math.sqrt(n))
                 total += sign * math.copysign(r * r * beyond, r * direction)
-        return min(half / 2, max(0.0, direction * total))  # a correction: the differences' own spread leads
+        return min(half, max(0.0, direction * total))  # a correction: the differences' own spread leads
 
     below, above = half + further(-1), half + further(1)
 

@@ -9,7 +9,7 @@ answer; where there is none, the claim rests on more than all of them.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from embcheck.checks.record import Ladder, Rung
 from embcheck.claims import Verdict, beats, ends
@@ -29,6 +29,9 @@ __all__ = ["climb"]
 
 DRAWS, PROBES = 3, 500
 ENTRIES, LEAST, MOST = 2_000_000, 2_000, 8_000  # of a sampled table: numbers in all, and rows
+NUMBERS = 1_000  # from 0 on, whose tokens are measured too
+OF_SCRIPT = 100  # tokens of each writing system
+PAIRS = 40  # of a relation: the cost of analogies goes with the cube
 CLOSE = 1 / 3  # of the distance from noise, or from a bound
 
 
@@ -38,17 +41,30 @@ def climb(result: Result, table: EmbeddingTable, settings: Settings) -> Result:
     if result.verdict is not Verdict.HOLDS or declaration.of_pairs or declaration.ladder == ():
         return result
     quick = replace(settings, draws=1, details=False, probes=PROBES)
-    for surrogates, rows in _samples(result.check, table):
+    check = replace(result.check, params={k: _thinned(v, table) for k, v in result.check.params.items()})
+    for surrogates, rows in _samples(check, table):
         try:
-            ladder = _Climb(result.check, surrogates, rows, quick).ladder(declaration.ladder)
+            ladder = _Climb(check, surrogates, rows, quick).ladder(declaration.ladder)
         except NotMeasurable:  # it asks for rows that the sample lacks, or for more of them
             continue
         return replace(result, ladder=ladder)
     return result
 
 
+def _thinned(value: Any, table: EmbeddingTable) -> Any:
+    """A relation of at most so many pairs, of those that the model has, evenly from the list; else what was given."""
+    from embcheck.lexicons import Relation, relation
+
+    if not isinstance(value, Relation):
+        return value
+    rows = table.rows(value.words)
+    known = [pair for pair, a, b in zip(value.pairs, rows[::2], rows[1::2], strict=True) if None not in (a, b)]
+    kept = [known[i * len(known) // PAIRS] for i in range(PAIRS)] if len(known) > PAIRS else list(value.pairs)
+    return value if len(kept) == len(value.pairs) else relation(value.name, kept, sentence=value.sentence)
+
+
 def _samples(check: Check, table: EmbeddingTable) -> Iterable[tuple[Surrogates, Ints | None]]:
-    """Rows to measure on: as many as are drawn, with all that the check names; then, should those not do, all."""
+    """Rows to measure on: some drawn and all that the check names; then with all that any names; then all."""
     import numpy as np
 
     from embcheck import lexicons
@@ -62,11 +78,14 @@ def _samples(check: Check, table: EmbeddingTable) -> Iterable[tuple[Surrogates, 
         key = ("surrogates", others)
         drawn, classes = table.probes(limit), [table.of_kind(k) for k in (TokenKind.ASCII_CHARACTER, TokenKind.BYTE)]
         if key not in table.memo:
-            rows = np.unique(np.concatenate([drawn, *classes, _rows(table, (*lexicons.words(), *others))]))
+            named = _rows(table, (*lexicons.words(), *others, *map(str, range(NUMBERS))))
+            written = [table.probes(OF_SCRIPT, among=own) for own in table.scripts.values()]
+            rows = np.unique(np.concatenate([drawn, *classes, named, *written]))
             table.memo[key] = Surrogates(table, rows)
         surrogates: Surrogates = table.memo[key]
         kept = [drawn, _rows(table, own), *(classes if "token_class" in check.params else [])]
         yield surrogates, np.searchsorted(surrogates.rows, np.unique(np.concatenate(kept)))
+        yield surrogates, None
     if "all surrogates" not in table.memo:
         table.memo["all surrogates"] = Surrogates(table, table.population)
     yield table.memo["all surrogates"], None

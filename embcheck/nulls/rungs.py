@@ -95,13 +95,18 @@ class Surrogates:
         cloud = normal @ self._root + mean
         if rung == "covariance":
             return np.asarray(cloud)
-        real = self.base.gather(np.arange(len(self.rows))).cpu().numpy()
-        for column in range(width):
-            cloud[np.argsort(cloud[:, column]), column] = np.sort(real[:, column])
+        for values, column in zip(np.ascontiguousarray(cloud.T), range(width), strict=True):
+            cloud[np.argsort(values), column] = self._sorted[column]
         if rung == "marginals":
             return np.asarray(cloud)
-        lengths, own = (np.linalg.norm(vectors, axis=1, keepdims=True) for vectors in (cloud, real))
-        return np.asarray(cloud * (own / np.where(lengths > 0, lengths, 1)).astype(np.float32))
+        own = self.whole.norms.cpu().numpy()[self.rows]
+        lengths = np.linalg.norm(cloud, axis=1)
+        return np.asarray(cloud * (own / np.where(lengths > 0, lengths, 1)).astype(np.float32)[:, None])
+
+    @cached_property
+    def _sorted(self) -> NDArray[np.float32]:
+        """(d, n) values of each column, ascending."""
+        return np.sort(np.ascontiguousarray(self.base.gather(np.arange(len(self.rows))).cpu().numpy().T), axis=1)
 
     @cached_property
     def _root(self) -> NDArray[np.float32]:

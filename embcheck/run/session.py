@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec import structs
 
-from embcheck import sources
+from embcheck import files, sources
 from embcheck.baseline.gate import Gate
 from embcheck.baseline.tokens import entry_of
 from embcheck.checks import collect
@@ -162,13 +162,13 @@ class Session:
         expected = self.policy.expected(alias, check)
         try:
             tables = tuple(loaded.table for loaded in self.loaded(*models))
-            sources.refuse_changed()
+            files.refuse_changed()
             subject = tables if check.declaration.of_pairs else tables[0]
             result = evaluate(check, subject, settings, control=self._control, expected=expected)
             if self._explain:
                 result = climb(result, tables[0], settings)
             _ = result.record  # what JSON can't hold is the property's fault, and is to be heard of here
-            sources.refuse_changed()
+            files.refuse_changed()
             return result if gate is None else gate.apply(alias, result, tables[0], settings)
         except EmbcheckError as error:
             return error_result(check, str(error), expected=expected)

@@ -20,7 +20,7 @@ import importlib
 from typing import TYPE_CHECKING, Literal
 
 from embcheck.errors import DeviceError, SpecError
-from embcheck.sources.files import local_path, refuse_changed
+from embcheck.sources.files import local_path
 from embcheck.sources.hub.names import hub_name, route
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from embcheck.spec import ModelSpec
     from embcheck.table import EmbeddingTable
 
-__all__ = ["announce", "check", "describe", "expand", "load", "refuse_changed", "resolve_device", "route", "schemes"]
+__all__ = ["announce", "check", "describe", "expand", "load", "resolve_device", "route", "schemes"]
 
 SCHEMES = {
     "demo": "models.directory",

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import errno
 import json
-import mmap
 import os
 import re
 import reprlib
 import shutil
 import stat
 import time
-import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -189,44 +187,12 @@ class RandomAccess(Protocol):
         ...
 
 
-class _Mapping(mmap.mmap):
-    """A mapped file that knows what the file was like; alive as long as any tensor is made of it."""
-
-    path: Path
-    before: os.stat_result
-
-
-_mapped: weakref.WeakSet[_Mapping] = weakref.WeakSet()
-
-
-def refuse_changed() -> None:
-    """Refuse to go on where a file was written to while it is mapped: old and new numbers would mix.
-
-    One that another file has taken the place of is whole: what is mapped is still the old one.
-    """
-    for mapping in tuple(_mapped):
-        try:
-            now = mapping.path.stat()
-        except OSError:
-            continue
-        if now.st_ino == mapping.before.st_ino and _is_other(now, mapping.before):
-            raise _changed_error(mapping.path)
-
-
-def _is_other(now: os.stat_result, before: os.stat_result) -> bool:
-    """Whether a file is another one, or was written to."""
-    return any(getattr(now, key) != getattr(before, key) for key in ("st_ino", "st_size", "st_mtime_ns"))
-
-
-def _changed_error(path: Path) -> SourceError:
-    return SourceError(f"{path} changed while it was being read; run again once it is written")
-
-
 class LocalBytes:
     """A file on disk. Of one that is small, or was written of late, what is asked for is copied; others are mapped.
 
     Mapping loads only what is used, but where a mapped file is cut short, the system ends the process that reads it.
-    That befalls what somebody still writes, so that is copied, and so are not files that are ``final``, as caches are.
+    That befalls what somebody still writes, so that is copied, and so are not files that are ``final``, as caches are;
+    of what is mapped, each block is read only if the file is as it was (`embcheck.files.refuse_changed`).
     """
 
     def __init__(self, path: Path, *, final: bool = False) -> None:
@@ -240,10 +206,8 @@ class LocalBytes:
                 self._before = os.fstat(file.fileno())
                 self.size = self._before.st_size
                 if self.size > _SMALL and (final or time.time() - self._before.st_mtime > _YOUNG_SECONDS):
-                    mapping = _Mapping(file.fileno(), 0, access=mmap.ACCESS_COPY)
-                    mapping.path, mapping.before = path, self._before
-                    _mapped.add(mapping)
-                    self._view, self.size = memoryview(mapping), len(mapping)
+                    self._view = files.map_to_memory(path, file)
+                    self.size = len(self._view)
         except OSError as error:
             raise SourceError(f"cannot read {path}: {one_line(error)}") from None
 
@@ -271,8 +235,8 @@ class LocalBytes:
                 now = os.fstat(file.fileno())
         except OSError as error:
             raise SourceError(f"cannot read {self.name}: {one_line(error)}") from None
-        if count < length or _is_other(now, self._before):
-            raise _changed_error(self._path)
+        if count < length or files.is_other(now, self._before):
+            raise SourceError(files.CHANGED.format(self._path))
         return memoryview(content)
 
 

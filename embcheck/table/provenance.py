@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from embcheck import files
+from embcheck.errors import SourceError
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -36,8 +39,11 @@ class Provenance:
 
     @cached_property
     def weights_sha256(self) -> str | None:
-        """Hash over the stored tensor's bytes in row order."""
-        return None if self.weights is None else weights_sha256(self.weights)
+        """Hash over the stored tensor's bytes in row order; none where its file changed since it was read."""
+        try:
+            return None if self.weights is None else weights_sha256(self.weights)
+        except SourceError:
+            return None
 
 
 def dtype_name(tensor: Tensor) -> str:
@@ -46,10 +52,14 @@ def dtype_name(tensor: Tensor) -> str:
 
 
 def weights_sha256(matrix: Tensor) -> str:
-    """Hash of a (V, d) tensor's bytes in row order, read in blocks, whatever device it is on."""
+    """Hash of a (V, d) tensor's bytes in row order, read in blocks, whatever device it is on.
+
+    Raises `SourceError` where a mapped file changed meanwhile.
+    """
     digest = hashlib.sha256()
     step = max(1, _BLOCK_BYTES // max(1, matrix.shape[1] * matrix.element_size()))
     for start in range(0, len(matrix), step):
+        files.refuse_changed()
         block = matrix[start : start + step].detach().cpu().contiguous()
         digest.update(block.view(torch.uint8).numpy().data)
     return digest.hexdigest()

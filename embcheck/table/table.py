@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 
+from embcheck import files
 from embcheck.errors import NotMeasurable, UsageError
 from embcheck.settings import current
 from embcheck.table.layers import GivenLayers, SomeRows, read
@@ -140,6 +141,7 @@ class EmbeddingTable:
         norms = torch.empty(len(self.vectors), dtype=self.accumulator, device=self.vectors.device)
         wide = norms.new_empty((step, self.width))
         for start in range(0, len(norms), step):  # in the same memory: freed and asked for again, it leaves holes
+            files.refuse_changed()
             rows = self.vectors[start : start + step]
             norms[start : start + step] = torch.linalg.vector_norm(wide[: len(rows)].copy_(rows), dim=1)
         return norms
@@ -216,10 +218,12 @@ class EmbeddingTable:
         """Cut ``length`` rows into blocks of about 16 MB of float32."""
         step = max(256, BLOCK_BYTES // (4 * self.width))
         for start in range(0, length, step):
+            files.refuse_changed()
             yield slice(start, min(start + step, length))
 
     def stored(self, rows: NDArray[np.int64] | Sequence[int] | slice) -> Tensor:
         """(n, d) rows as they are stored. Consecutive ones are a view of the matrix."""
+        files.refuse_changed()
         return self.vectors[row_index(rows, self.vectors.device)]
 
     def gather(self, rows: NDArray[np.int64] | Sequence[int] | slice) -> Tensor:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import embcheck
+from embcheck.checks import collect
 from embcheck.checks.check import Check
 from embcheck.checks.evaluate import evaluate
 from embcheck.checks.ladder import climb
@@ -144,3 +145,20 @@ def test_a_run_explains_what_is_asked(tmp_path):
     (plain,) = embcheck.check(table, properties=own).results
     assert plain.ladder is None
     assert "ladder" not in embcheck.check(table, properties=own).document["models"][0]["results"][0]
+
+
+def test_what_looks_at_rare_tokens_is_measured_on_a_sample_that_has_them():
+    """Three writing systems, two of them rare, are told apart on some of 20,000 rows, not on all."""
+    rng = np.random.default_rng(0)
+    letters = [chr(start + i) * 2 for start in (ord("\u0430"), ord("\u0915")) for i in range(30)]
+    letters += [letter * 2 for letter in letters]
+    tokens = [f"{chr(97 + i % 26)}{chr(97 + i // 26 % 26)}{chr(97 + i // 676)}" for i in range(17_576)] + letters
+    vectors = rng.standard_normal((len(tokens), 160), dtype=np.float32)
+    for script, own in enumerate((slice(0, 17_576), slice(17_576, 17_606), slice(17_606, 17_636))):
+        vectors[own, script] += 20
+    vectors[17_636:] = vectors[17_576:17_636]
+    table = EmbeddingTable.from_arrays(vectors, tokens)
+    (check,) = collect.collect(globs=["script_separation"])
+    result = climb(evaluate(check, table, QUICK), table, QUICK)
+    assert result.verdict == "holds"
+    assert result.ladder.rows < 10_000

@@ -77,7 +77,7 @@ def test_consistency_where_some_pairs_carry_the_direction(carriers, pairs):
     assert covered(found, squared_mean(100, carriers, 3.0)) >= LEAST
 
 
-@pytest.mark.parametrize("pairs", [25, 146])
+@pytest.mark.parametrize("pairs", [20, 25, 146])
 @pytest.mark.parametrize("strengths", [(2.0, 1.0), (1.0, 2.0)], ids=["less", "more"])
 def test_paired_changes_where_some_pairs_carry_the_direction(pairs, strengths):
     """Where 30% of the pairs carry the direction and it weakens or grows, the paired change covers; it did in 86%."""

@@ -436,6 +436,7 @@ MALFORMED = {
     "alignment huge": file(key("general.alignment", 10, struct.pack("<Q", HUGE)), TOKENS, tensors=[tensor()]),
     "alignment is text": file(key("general.alignment", 8, text("32")), TOKENS, tensors=[tensor()]),
     "dimension count": file(TOKENS, tensors=[tensor(dimensions=2**31)]),
+    "another tensor of half a block": file(TOKENS, tensors=[tensor(), tensor("x", (16,), kind=8, offset=32)]),
     "one dimension": file(TOKENS, tensors=[tensor(shape=(4,))]),
     "three dimensions": file(TOKENS, tensors=[tensor(shape=(2, 2, 2))]),
     "no rows": file(TOKENS, tensors=[tensor(shape=(2, 0))]),

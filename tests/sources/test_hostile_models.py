@@ -17,9 +17,10 @@ from safetensors.torch import save_file
 
 from embcheck import sources
 from embcheck.errors import EmbcheckError, SourceError
+from embcheck.files import refuse_changed
 from embcheck.run.session import Model, Session
 from embcheck.settings import Settings
-from embcheck.sources.files import LocalBytes, refuse_changed
+from embcheck.sources.files import LocalBytes
 from embcheck.sources.gguf.header import read_header
 from embcheck.sources.naming.model_code import held_as_input
 from embcheck.sources.words.npy import open_matrix
@@ -230,6 +231,29 @@ def test_a_file_that_is_cut_short_in_a_pass_ends_no_process(tmp_path, kind):
     assert found.returncode == 0, found.stdout + found.stderr
     (result,) = json.loads((tmp_path / "out.json").read_text())["models"][0]["results"]
     assert result["estimate"]["value"] == pytest.approx(float(vectors.double().sum()), rel=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "npy", "gensim"])
+def test_an_old_file_that_is_cut_short_in_a_pass_is_an_error_in_the_next_block(tmp_path, kind):
+    """What is mapped is looked at before each block: the check is an error and the report is written."""
+    vectors, words = torch.rand(40_000, 64), [f"w{row}" for row in range(40_000)]
+    spec, file = write_young(tmp_path, kind, vectors, words)
+    os.utime(file, (0, 0))
+    (tmp_path / "cut.py").write_text(
+        "import os\nfrom embcheck import Estimate, above, claim\nfrom embcheck.measures.kernels.blocks import blocks\n"
+        '@claim(above(0))\ndef toy_cut(table):\n    "Says."\n    total, steps = 0.0, blocks(table)\n'
+        f"    next(steps)\n    os.truncate({str(file)!r}, 5_000)\n    for _, unit in steps:\n"
+        "        total += float(unit.sum())\n    return Estimate.exact(total)\n"
+    )
+    found = subprocess.run(
+        [sys.executable, "-m", "embcheck", "check", f"m={spec}", "--properties", "cut.py", "--property", "toy_cut",
+         "--json", "out.json", "--population", "all"], cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    assert found.returncode == 1, found.stdout + found.stderr
+    (result,) = json.loads((tmp_path / "out.json").read_text())["models"][0]["results"]
+    assert result["verdict"] == "error"
+    assert "changed while it was being read" in result["reason"]
 
 
 def write_young(folder, kind, vectors, words):

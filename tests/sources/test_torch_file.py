@@ -73,6 +73,15 @@ def test_reads_what_was_saved(matrix, layout, protocol, dtype):
     assert torch.equal(found["parameter"], stored)
 
 
+@pytest.mark.parametrize("missing", [1, 40])
+def test_a_file_that_was_cut_after_the_matrix_is_refused(matrix, missing):
+    """Of the old format too, a file that ends too early is one that wasn't downloaded whole, whatever is missing."""
+    content = saved({"table": matrix(20), "other": torch.ones(4, 3)}, "legacy")
+    assert set(read(content)) == {"table", "other"}
+    with pytest.raises(SourceError, match="download it again"):
+        read(content[:-missing])
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_reads_parts_of_a_storage(matrix, layout):
     """Tied, cut and transposed matrices, which share one storage, come back as they were."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import torch
 
+from embcheck import files
 from embcheck.progress import track
 from embcheck.table.table import row_index
 
@@ -122,7 +123,8 @@ def _stored(table: EmbeddingTable, rows: Ints, memory: Memory) -> Tensor:
     """(n, d) rows as they are stored: consecutive ones a view of the matrix, others copied to some memory."""
     index = row_index(rows, table.vectors.device)
     if isinstance(index, slice):
-        return table.vectors[index]
+        return table.stored(rows)
+    files.refuse_changed()
     return torch.index_select(table.vectors, 0, index, out=memory(len(rows), table.width))
 
 

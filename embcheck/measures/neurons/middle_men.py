@@ -11,6 +11,7 @@ from embcheck.estimate import Details, Estimate, measure
 from embcheck.measures.cells import enough_pairs, off_diagonal, shuffled_traces, without_each_pair
 from embcheck.measures.kernels.spectrum import haar
 from embcheck.measures.neurons.profile_agreement import Profiles, log_effective, profiles_of_pairs, strongest
+from embcheck.settings import current
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,10 +90,10 @@ def contrast(cells: Floats) -> float:
 
 
 def rotations(profiles: Profiles, rng: np.random.Generator) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-    """Both words' profiles in a basis drawn at random, 199 times."""
+    """Both words' profiles in a basis drawn at random, 199 times, or as often as asked for."""
     n, neurons = profiles.first.shape
     _, small = np.linalg.qr(np.concatenate([profiles.first, profiles.second]).T)
-    for _ in range(ROTATIONS):
+    for _ in range(current().drawn(ROTATIONS)):
         turned = _turn_at_random(small, neurons, rng).T
         yield turned[:n], turned[n:]
 

@@ -75,14 +75,17 @@ def profile_agreement(
     profiles = profiles_of_pairs(table, relation, weights, layer)
     cells = centred(profiles.first) @ centred(profiles.second).T
     estimate = area_estimate(cells, rng, [f"{a}>{b}" for a, b in profiles.pairs])
-    details = {
+    details: Details = {
         "coverage": profiles.words.coverage.record(),
         "weights": {"role": weights, "layer": layer, "rows": profiles.first.shape[1]},
-        "agreement": agreements(table, profiles, weights, layer, rng),
-        "embedding": _beside_the_embedding(profiles, cells),
-        "middle_men": strongest(profiles, SHOWN),
     }
-    if weights == "value":
+    if current().details:
+        details |= {
+            "agreement": agreements(table, profiles, weights, layer, rng),
+            "embedding": _beside_the_embedding(profiles, cells),
+            "middle_men": strongest(profiles, SHOWN),
+        }
+    if current().details and weights == "value":
         details["favoured"] = _favoured(table, profiles, layer)
     return replace(
         estimate,

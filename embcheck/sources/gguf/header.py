@@ -294,6 +294,8 @@ def read_header(access: RandomAccess) -> GgufFile:
         if name in header.tensors:
             raise cursor.malformed(f"it has tensor {printable(name)} twice")
         kind = TYPES.get(code) or NumberType(f"type {code}", 1, 0)
+        if (shape[-1] if shape else 1) % kind.block:
+            raise cursor.malformed(f"tensor {printable(name)} can't be {kind.name}, which stores {kind.block} at once")
         nbytes = math.prod(shape) // kind.block * kind.size
         if offset % alignment:
             raise cursor.malformed(f"tensor {printable(name)} does not begin at a multiple of {alignment} bytes")

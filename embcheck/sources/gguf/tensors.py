@@ -100,8 +100,6 @@ def check_matrix(access: RandomAccess, tensor: TensorInfo) -> None:
         raise SourceError(f"{access.name}: tensor {tensor} is not a matrix; choose another with tensor=NAME")
     if not tensor.kind.size:
         raise SourceError(f"{access.name}: tensor {tensor} is of an unknown type; give a file in another quantization")
-    if tensor.shape[1] % tensor.kind.block:
-        raise SourceError(f"{access.name}: tensor {tensor} can't be, for that type stores {tensor.kind.block} at once")
     if tensor.start + tensor.nbytes > access.size:
         raise SourceError(
             f"{access.name} is truncated, or its header is wrong: tensor {tensor} ends at byte "

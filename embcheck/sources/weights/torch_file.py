@@ -197,28 +197,38 @@ class LegacyContainer:
 
     def __init__(self, access: RandomAccess) -> None:
         self._access = access
-        self.content, self._keys, self._start = self._read_pickles()
-        self._storages = _list_storages(self.content)
+        self.content, keys, start = self._read_pickles()
+        self._starts = self._place(keys, start)
 
     def locate(self, storage: Storage) -> int:
         """Where the bytes of a storage begin."""
-        at = self._start
-        for key in self._keys:
-            held = self._storages.get(key)
-            bits = BITS.get((held.dtype or "U8") if held else "", 0)
-            if held is None or not bits:
-                raise SourceError(f"{self._access.name}: storage {printable(key)} is of no known type; save it again")
-            if key == storage.key:
-                break
-            at += _COUNT_BYTES + held.count * bits // 8
-        else:
-            raise SourceError(f"{self._access.name} lacks storage {printable(storage.key)}; download it again")
+        if (at := self._starts.get(storage.key)) is None:
+            raise SourceError(
+                f"{self._access.name} lacks storage {printable(storage.key)}, or has one of no known type before it; "
+                "save it again"
+            )
         if (count := int.from_bytes(self._access.read(at, _COUNT_BYTES), "little")) != storage.count:
             raise SourceError(
                 f"{self._access.name}: storage {printable(storage.key)} has {count} numbers, not {storage.count}; "
                 "download it again"
             )
         return at + _COUNT_BYTES
+
+    def _place(self, keys: list[str], at: int) -> dict[str, int]:
+        """Where each storage begins, up to one of unknown type; if there is none, the file must end with the last."""
+        storages, starts = _list_storages(self.content), {}
+        for key in keys:
+            held = storages.get(key)
+            starts[key] = at
+            bits = BITS.get((held.dtype or "U8") if held else "", 0)
+            if held is None or not bits:
+                return starts
+            at += _COUNT_BYTES + held.count * bits // 8
+        if at != self._access.size:
+            raise SourceError(
+                f"{self._access.name} has {self._access.size} bytes where its storages end at {at}; download it again"
+            )
+        return starts
 
     def _read_pickles(self) -> tuple[Any, list[str], int]:
         """What was saved, the order of the storages, and where they begin; more is read until all of it is there."""
