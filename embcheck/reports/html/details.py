@@ -70,7 +70,9 @@ def _entries(details: Mapping[str, Any], above: str = "") -> Iterator[tuple[str,
 
 
 def _is_nested(value: object) -> bool:
-    return isinstance(value, dict) or (isinstance(value, list) and len(value) > _ITEMS)
+    if isinstance(value, list):
+        return len(value) > _ITEMS or any(isinstance(item, dict) for item in value)
+    return isinstance(value, dict)
 
 
 def _is_alike(values: Sequence[Any]) -> bool:

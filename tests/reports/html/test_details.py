@@ -17,6 +17,7 @@ DETAILS = {
     "scree": {"component": [1, 2], "share": [0.75, 0.25]},
     "nearest": [{"value": 0.5, "token": ""}],
     "neighbors": {"Paris": {"merged": [["france", 0.5]], "unmerged": [["London", 0.25]]}},
+    "whole": {"rows": 9, "hubs": [{"token": "the", "in_lists": 4}]},
     "histogram": {"low": 0, "high": 1, "counts": [1]},
     "matrix": [[1.0, 0.0], [0.0, 1.0]],
     "long": list(range(40)),
@@ -31,6 +32,7 @@ def test_each_kind_of_detail_is_a_fact_or_a_table():
         "words": "king, \u2423queen",
         "coverage": "missing: 0, missing words: none, single: 12",
         "accuracy": "3cosadd: 0.5, a plus c: 0.25",
+        "whole: rows": "9",
         "long": "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 28 more",
     }
     assert {table.caption: (table.columns, table.rows) for table in tables} == {
@@ -38,6 +40,7 @@ def test_each_kind_of_detail_is_a_fact_or_a_table():
         "strata": (("", "pairs", "value"), (("regular", "3", "0.5"), ("irregular", "4", None))),
         "scree": (("component", "share"), (("1", "0.75"), ("2", "0.25"))),
         "nearest": (("token", "value"), (("(empty)", "0.5"),)),
+        "whole: hubs": (("token", "in lists"), (("the", "4"),)),
         "neighbors": (("", "merged", "unmerged"), (("Paris", "france (0.5)", "London (0.25)"),)),
     }
 
