@@ -13,7 +13,7 @@ from embcheck.estimate import Estimate, measure
 from embcheck.measures.frequency import look_up
 from embcheck.measures.resolve import listed, tokens_part
 from embcheck.settings import current, using
-from embcheck.table.vocabulary import word_key
+from embcheck.table.vocabulary import TokenKind, word_key
 
 if TYPE_CHECKING:
     from embcheck.stats import Floats, Ints
@@ -90,9 +90,16 @@ def frequency_r2(table: EmbeddingTable, *, frequency: str = "id") -> Estimate:
             "summary": words.note,
             "source": words.source,
             "asked": words.asked,
+            **(_of_ids(table) if frequency == "id" else {}),
         },
         counterexamples=listed(table, rows[against], value=actual[against], predicted=predicted[against]),
     )
+
+
+def _of_ids(table: EmbeddingTable) -> dict[str, str]:
+    """What stood in for frequency, for the verdict line; a tokenizer that merges bytes numbers words by its merges."""
+    of_merges = len(table.of_kind(TokenKind.BYTE)) > 0
+    return {"remark": "row ids are merge order, not frequency" if of_merges else "row ids stand in for frequency"}
 
 
 def _predict(table: EmbeddingTable, fitted: Ints, y: Floats, held: Ints) -> Floats:

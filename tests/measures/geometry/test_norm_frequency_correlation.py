@@ -165,11 +165,13 @@ def test_what_can_not_be_ranked_is_not_measured(words, gaussian_table, tmp_path)
 def test_ids_of_a_table_with_bytes_are_no_frequencies(words, monkeypatch, sign, said):
     """Where a token is a byte the remark says that ids are the order of merges, and which way lengths go along it."""
     table = with_lengths(words, np.exp(-sign * np.arange(60) / 30))
-    assert measures.norm_frequency_correlation(table).details["remark"] == "row ids stand in for frequency"
+    for measure in (measures.norm_frequency_correlation, measures.frequency_r2):
+        assert measure(table).details["remark"] == "row ids stand in for frequency"
     table.vocabulary.kinds[0] = TokenKind.BYTE
     found = measures.norm_frequency_correlation(table)
     assert (found.n, sign * found.value) == (59, pytest.approx(1))
     assert found.details["remark"] == f"row ids are merge order, not frequency: {said}"
+    assert measures.frequency_r2(table).details["remark"] == "row ids are merge order, not frequency"
     assert "1 tokens are bytes, so ids are the order in which pieces were merged" in found.details["summary"]
 
 
