@@ -181,6 +181,8 @@ def labels(
         taken.append((0, level - 1, size[0], level + 1))
     texts: list[Spec] = []
     for row, (px, py) in zip(rows, places, strict=True):
+        if not row["label"]:
+            continue  # a point that is only to be kept clear of
         wide = len(row["label"]) * _CHARACTER
         for align, dx, dy, left in (
             ("left", 6, 0, px + 6),

@@ -107,7 +107,7 @@ def test_every_picture_is_drawn(measured):
     axes = [pictures.Shown("m", 0, (9, 9), result) for result in model.results if result.id == "semantic_axes"]
     assert pictures.draw_together(axes)
     # for results that the catalogue has with more than one model, layers, or other data only: drawn in test_pictures
-    waiting = {"published", "ladder", "input_and_output", "ways_to_agree", "favoured", "neurons"}
+    waiting = {"published", "ladder", "input_and_output", "by_word", "ways_to_agree", "favoured", "neurons"}
     waiting |= {"variants", "right_angles", "last_digits", "periods", "scripts"}
     registered = {f for measure, functions in registry._EACH.items() if measure != registry.EVERY for f in functions}
     assert {function.__name__ for function in registered - drawn} <= waiting

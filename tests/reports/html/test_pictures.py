@@ -57,6 +57,18 @@ def test_overlap_is_a_matrix_of_models():
     assert pictures.draw_each(found[0]) == []
 
 
+def test_words_on_which_two_models_agree():
+    """The words of largest and of smallest overlap stand with their numbers."""
+    record = made(
+        "neighbor_overlap",
+        params={"other": "b"},
+        details={"highest": [{"token": "king", "value": 0.75}]},
+        counterexamples=({"token": " bank", "value": 0.0},),
+    )
+    (figure,) = pictures.draw_each(shown("a", 0, record))
+    assert tips(figure) == ["king: 0.75", "\u2423bank: 0"]
+
+
 def test_published_figures_are_marked():
     """Each published figure stands with ours and its tolerance."""
     entry = {"figure": "min", "ours": -0.21, "published": -0.2, "tolerance": 0.02, "within": True}

@@ -48,6 +48,15 @@ def overlap(results: Sequence[Shown]) -> Iterator[Figure]:
     yield figure(chart, "Model by model", f"{what[0].upper()}{what[1:]} of each two models.")
 
 
+@picture("neighbor_overlap", "relative_orientation")
+def by_word(shown: Shown) -> Iterator[Figure]:
+    """The words for which two models agree most, and least."""
+    ends = [*shown.details["highest"], *reversed(shown.result.counterexamples)]
+    values = {entry["token"]: entry["value"] for entry in ends}
+    other = vega.token(shown.result.params["other"], 40)
+    yield shown.bars(values, "agreement", f"Words for which it agrees most with {other}, then those least.")
+
+
 @picture("matrix_alignment")
 def input_and_output(shown: Shown) -> Iterator[Figure]:
     """Quantiles of the cosine of a token's input and output rows."""

@@ -122,7 +122,6 @@ def around(shown: Shown) -> Iterator[Figure]:
             shape = {"target": "diamond", "source": "square"}[role]
             about |= {"colour": _ROLES[role][1], "shape": shape, "label": vega.token(name, 14)}
         rows.append(about)
-    named = rows[: points["landmarks"]]
     across, up = (padded([row[key] for row in rows]) for key in ("x", "y"))
     layers = [
         vega.points(
@@ -133,7 +132,7 @@ def around(shown: Shown) -> Iterator[Figure]:
             y=vega.own("y", "Euclidean distance", scale={"domain": up, "nice": False}),
             shape=vega.SHAPE,
         ),
-        *vega.labels(named, across=across, up=up, size=(vega.WIDTH, 210)),
+        *vega.labels(rows, across=across, up=up, size=(vega.WIDTH, 210)),
     ]
     caption = f"Grey: {first} tokens around a - b + c, vectors as stored. A long row is far, wherever it points."
     yield shown.figure(layers, caption, height=210)
