@@ -9,8 +9,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from embcheck import lexicons, measures, needs, nulls, published, strategies
-    from embcheck.api import check, load
+    from embcheck import explore, lexicons, measures, needs, nulls, published, strategies
+    from embcheck.api import Run, check, load
+    from embcheck.checks.check import Result
     from embcheck.claims import Verdict, above, agrees, beats, below, claim, within
     from embcheck.errors import EmbcheckError, NotMeasurable
     from embcheck.estimate import Estimate
@@ -23,6 +24,8 @@ __all__ = [
     "EmbeddingTable",
     "Estimate",
     "NotMeasurable",
+    "Result",
+    "Run",
     "Verdict",
     "__version__",
     "above",
@@ -31,6 +34,7 @@ __all__ = [
     "below",
     "check",
     "claim",
+    "explore",
     "lexicons",
     "load",
     "measures",
@@ -46,6 +50,8 @@ _HOME = {
     "EmbeddingTable": "table",
     "Estimate": "estimate",
     "NotMeasurable": "errors",
+    "Result": "checks.check",
+    "Run": "api",
     "Verdict": "claims",
     "above": "claims",
     "agrees": "claims",
@@ -56,7 +62,7 @@ _HOME = {
     "load": "api",
     "within": "claims",
 }
-_MODULES = frozenset({"lexicons", "measures", "needs", "nulls", "published", "strategies"})
+_MODULES = frozenset({"explore", "lexicons", "measures", "needs", "nulls", "published", "strategies"})
 
 
 def __getattr__(name: str) -> Any:

@@ -13,7 +13,7 @@ from embcheck.checks.check import checks_of
 from embcheck.config.models import refuse_equal_aliases
 from embcheck.errors import UsageError
 from embcheck.run.budget import Budget
-from embcheck.run.document import Run
+from embcheck.run.run import Run
 from embcheck.run.session import Model, Population, Session
 from embcheck.settings import Settings
 from embcheck.spec import ModelSpec
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Run", "check", "load", "select"]
 
+Matrix = Literal["input", "output"]
 _NOT_ALIAS = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -33,18 +34,24 @@ def load(
     model: Any,
     tokenizer: Any = None,
     *,
+    tokens: Sequence[str] | None = None,
+    matrix: Matrix = "input",
     device: str = "auto",
     dtype: str | None = None,
     population: Population = "known",
 ) -> EmbeddingTable:
-    """An embedding table from a model spec or a live model.
+    """An embedding table from a model spec, a live model, or a matrix with its tokens.
 
     Parameters
     ----------
     model
-        A model spec such as ``"demo"`` or a path, or a ``torch.nn.Module``.
+        A model spec such as ``"demo"`` or a path, a ``torch.nn.Module``, or a (V, d) array or tensor.
     tokenizer
         The live model's tokenizer, or a list of its tokens.
+    tokens
+        The V tokens of an array or tensor, one a row.
+    matrix
+        Which matrix of a model: its ``input`` embedding or its ``output`` matrix (unembedding).
     device
         ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``. A live model's vectors stay where they are on ``auto``.
     dtype
@@ -55,21 +62,27 @@ def load(
     Raises
     ------
     UsageError
-        The spec, device or dtype is wrong, or the tokenizer is missing or does not belong to the model.
+        An argument is wrong, or the tokenizer or the tokens are missing or do not belong to the model.
     SourceError
         A file is missing or malformed.
+    NotMeasurable
+        A live model has no output matrix.
     """
+    if matrix not in {"input", "output"}:
+        raise UsageError(f"matrix must be 'input' or 'output', got {matrix!r}")
     if population not in {"known", "all"}:
         raise UsageError(f"population must be 'known' or 'all', got {population!r}")
     if tokenizer is not None and isinstance(model, str | Path | ModelSpec | EmbeddingTable):
         raise UsageError(
             f"tokenizer= belongs to a live model, and {_named(model)} has tokens of its own; leave it out, or give the "
-            "matrix with its tokens as EmbeddingTable.from_arrays(vectors, tokens)"
+            "matrix with its tokens as embcheck.load(vectors, tokens=tokens)"
         )
     if isinstance(model, str | Path | ModelSpec):
+        _refuse_tokens(model, tokens)
         parsed = model if isinstance(model, ModelSpec) else spec.parse(str(model))
+        parsed = parsed.having(matrix="output" if matrix == "output" else None)
         return sources.load(parsed, device=device, dtype=dtype, population=population)
-    table = model if isinstance(model, EmbeddingTable) else _live(model, tokenizer)
+    table = _in_memory(model, tokenizer, tokens, matrix)
     placed = _placed(table, device, dtype)
     return placed if placed.kind == population else placed.with_population(population)
 
@@ -79,6 +92,8 @@ def check(  # noqa: PLR0913 - the options of the command line, all by keyword
     *,
     properties: str | Callable[..., Any] | Sequence[str | Callable[..., Any]] | None = None,
     tokenizer: Any = None,
+    tokens: Sequence[str] | None = None,
+    matrix: Matrix = "input",
     seed: int = 0,
     confidence_level: float = 0.95,
     probes: int | Literal["all", "auto"] | None = None,
@@ -95,12 +110,16 @@ def check(  # noqa: PLR0913 - the options of the command line, all by keyword
     Parameters
     ----------
     model
-        A model spec, an ``EmbeddingTable``, a ``torch.nn.Module``, or a list of these. Properties of two models run on
-        each pair of them.
+        A model spec, an ``EmbeddingTable``, a ``torch.nn.Module``, a (V, d) array or tensor, or a list of these.
+        Properties of two models run on each pair of them.
     properties
         Globs over property ids, or functions declared with ``@claim``; by default every property that is found.
     tokenizer
         A live model's tokenizer, or a list of its tokens.
+    tokens
+        The tokens of an array or tensor, one a row.
+    matrix
+        As in ``load``, of every model.
     seed
         Every random choice derives from it.
     confidence_level
@@ -133,9 +152,14 @@ def check(  # noqa: PLR0913 - the options of the command line, all by keyword
     """
     settings = Settings(seed=seed, confidence_level=confidence_level, probes=probes, family_wise=family_wise)
     given = [single for each in (model if isinstance(model, list | tuple) else [model]) for single in _expanded(each)]
+    if tokens is not None:
+        if not any(map(_is_matrix, given)):
+            _refuse_tokens(given[0], tokens)
+        given = [load(single, tokens=tokens) if _is_matrix(single) else single for single in given]
     own = [isinstance(single, ModelSpec | EmbeddingTable) for single in given]
     tokenizers = [None if has_tokens and not all(own) else tokenizer for has_tokens in own]  # at least one is used
-    models = tuple(_model(single, t, device, dtype, population) for single, t in zip(given, tokenizers, strict=True))
+    about: dict[str, Any] = {"device": device, "dtype": dtype, "population": population, "matrix": matrix}
+    models = tuple(_model(single, t, **about) for single, t in zip(given, tokenizers, strict=True))
     refuse_equal_aliases([model.spec for model in models])
     checks = select(properties, [later.spec.alias for later in models[1:]], [model.spec for model in models])
     if device != "auto":
@@ -152,34 +176,56 @@ def _expanded(model: Any) -> tuple[Any, ...]:
 
 
 def _named(model: Any) -> str:
-    return "an EmbeddingTable" if isinstance(model, EmbeddingTable) else f"the spec {str(model)!r}"
+    if isinstance(model, str | Path | ModelSpec):
+        return f"the spec {str(model)!r}"
+    return f"an {type(model).__name__}" if isinstance(model, EmbeddingTable) else f"a live {type(model).__name__}"
 
 
-def _model(model: Any, tokenizer: Any, device: str, dtype: str | None, population: Population | None) -> Model:
+def _model(model: Any, tokenizer: Any, *, population: Population | None, matrix: Matrix, **about: Any) -> Model:
     if tokenizer is not None and isinstance(model, ModelSpec | EmbeddingTable):
         load(model, tokenizer)  # which refuses it, now rather than as the result of a check
     if isinstance(model, ModelSpec):
-        parsed = model
+        parsed = model.having(matrix="output" if matrix == "output" else None)
         sources.check(parsed)
     elif isinstance(model, EmbeddingTable):
         parsed, population = spec.parse(model.provenance.spec), population or model.kind
     else:
         name = _NOT_ALIAS.sub("-", type(model).__name__)
         parsed = ModelSpec("memory", name, "memory", name)
-    placed = partial(load, model, tokenizer, device=device, dtype=dtype, population=population or "known")
-    return Model(parsed, placed)
+    return Model(parsed, partial(load, model, tokenizer, matrix=matrix, population=population or "known", **about))
 
 
-def _live(model: Any, tokenizer: Any) -> EmbeddingTable:
+def _is_matrix(model: Any) -> bool:
+    return hasattr(model, "shape") and hasattr(model, "dtype")
+
+
+def _refuse_tokens(model: Any, tokens: object) -> None:
+    if tokens is not None:
+        raise UsageError(f"tokens= belongs to a matrix, and {_named(model)} has its own, or takes tokenizer=")
+
+
+def _in_memory(model: Any, tokenizer: Any, tokens: Sequence[str] | None, matrix: Matrix) -> EmbeddingTable:
+    """The table of what is in memory already."""
     import torch
 
-    from embcheck.sources.models.live import from_module
+    from embcheck.sources.models.live import from_module, output_of_module
 
-    if not isinstance(model, torch.nn.Module):
-        raise UsageError(f"a model is a spec, an EmbeddingTable or a torch.nn.Module, got {type(model).__name__}")
-    if tokenizer is None:
-        raise UsageError(f"a live model ({type(model).__name__}) needs tokenizer=, or a list of its tokens")
-    return from_module(model, tokenizer)
+    if isinstance(model, torch.nn.Module):
+        _refuse_tokens(model, tokens)
+        if tokenizer is None:
+            raise UsageError(f"a live model ({type(model).__name__}) needs tokenizer=, or a list of its tokens")
+        table = from_module(model, tokenizer)
+        return table if matrix == "input" else output_of_module(table, model)
+    if matrix == "output":
+        raise UsageError("matrix= chooses one of a spec's or a live model's two, and this is one matrix already")
+    if isinstance(model, EmbeddingTable):
+        _refuse_tokens(model, tokens)
+        return model
+    if _is_matrix(model) and tokens is not None:
+        return EmbeddingTable.from_arrays(model, tokens)
+    if _is_matrix(model):
+        raise UsageError(f"a matrix ({type(model).__name__}) needs tokens=, one a row")
+    raise UsageError(f"a model is a spec, an EmbeddingTable, a torch.nn.Module or a matrix, got {type(model).__name__}")
 
 
 def _placed(table: EmbeddingTable, device: str, dtype: str | None) -> EmbeddingTable:

@@ -7,6 +7,7 @@
     │   ├── SpecError             a model spec that can't be parsed
     │   ├── ConfigError           [tool.embcheck] or an EMBCHECK_* variable
     │   └── DeviceError           a device or dtype that isn't there
+    ├── ChecksFailed              checks of a run that don't pass, where one asks for an exception
     ├── SourceError               a file that is missing, malformed or unsafe
     └── NotMeasurable             a check that can't be made on this table: skipped, with the reason
 """
@@ -16,6 +17,7 @@ from __future__ import annotations
 from embcheck.text import inert_line
 
 __all__ = [
+    "ChecksFailed",
     "ConfigError",
     "DeviceError",
     "EmbcheckError",
@@ -58,3 +60,7 @@ class SourceError(EmbcheckError):
 
 class NotMeasurable(EmbcheckError):  # noqa: N818 - not a fault: the check is skipped with this reason
     """The table lacks what a measure needs (words, token classes, room above the control)."""
+
+
+class ChecksFailed(EmbcheckError, AssertionError):  # noqa: N818 - an assertion that does not hold
+    """Some checks of a run don't pass; the message names them."""

@@ -7,7 +7,7 @@ import math
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import wraps
-from typing import TYPE_CHECKING, Annotated, Any, Literal, ParamSpec
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
 import msgspec
 from msgspec import Meta, Struct
@@ -98,20 +98,20 @@ class Estimate:
     name: str = ""
     is_exact: bool = False
     effect: Mapping[str, Any] | None = None
-    draws: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
-    references: Mapping[str, Reference] = field(default_factory=dict)
-    units: NDArray[np.float64] | None = None
-    details: Mapping[str, Any] = field(default_factory=dict)
-    counterexamples: Sequence[Mapping[str, Any]] = ()
+    draws: Mapping[str, NDArray[np.float64]] = field(default_factory=dict, repr=False)
+    references: Mapping[str, Reference] = field(default_factory=dict, repr=False)
+    units: NDArray[np.float64] | None = field(default=None, repr=False)
+    details: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    counterexamples: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
     reason: str | None = None
-    parts: tuple[Part, ...] = ()
+    parts: tuple[Part, ...] = field(default=(), repr=False)
     compared_as: tuple[str, float] | None = None
     over_probes: bool = False
     measure: str = ""
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
-        return as_html("estimate", self)
+        return str(by_reports("notebook.estimate", self))
 
     def snapshot(self) -> Snapshot:
         """What a baseline keeps of it, on the scale on which it is compared."""
@@ -280,7 +280,7 @@ def distinct(labels: Sequence[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def as_html(kind: Literal["estimate", "result", "run"], value: object) -> str:
-    """A value as the report layer shows it in a notebook: the one place where something below reports calls them."""
-    fragment: str = getattr(importlib.import_module("embcheck.reports.html.notebook"), kind)(value)
-    return fragment
+def by_reports(function: str, *values: object) -> Any:
+    """What a function of the report layer makes of values: the one place where something below reports calls them."""
+    module, _, name = function.partition(".")
+    return getattr(importlib.import_module(f"embcheck.reports.html.{module}"), name)(*values)

@@ -1,6 +1,7 @@
 """Looking at one model by hand: what a spec holds, one token against all, neighbours, one analogy.
 
-Each function gives a document of JSON types; `embcheck.reports.terminal.views` turns it into lines.
+Each function gives a document of JSON types, which the command of its name prints or writes as JSON. In Python
+``table.nearest``, ``table.probe`` and ``table.analogy`` are the shorter way to the same numbers.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from embcheck.spec import ModelSpec
     from embcheck.table import EmbeddingTable
 
-__all__ = ["analogy", "answers", "inspect", "neighbors", "parse_analogy", "probe"]
+__all__ = ["analogy", "answers", "cosines_of", "inspect", "neighbors", "parse_analogy", "probe"]
 
 _ROW = re.compile(r"#(\d+)")
 _TERM = re.compile(r'"(?:"|[^"]+)"(?!\S)|\S+')  # what stands in double quotes may hold spaces
@@ -72,13 +73,7 @@ def inspect(spec: ModelSpec, source: Mapping[str, Any], table: EmbeddingTable) -
 
 def probe(table: EmbeddingTable, text: str) -> dict[str, Any]:
     """Cosines of one token (a word, a token in double quotes or ``#ID``) with every other row of the population."""
-    word = _find(table, text)
-    if len(word.rows) > 1:
-        parts = ", ".join(f"{table.token(row)!r} (#{row})" for row in word.rows)
-        raise UsageError(f"{text!r} is {len(word.rows)} tokens here: {parts}; give one of them")
-    row = word.rows[0]
-    others = table.population != row
-    rows, cosine = table.population[others], _cosines(table, [word])[0][others]
+    row, rows, cosine = cosines_of(table, text)
     negative = np.flatnonzero(cosine < 0)
     breaks = np.flatnonzero(np.diff(rows[negative]) != 1) + 1
     count = len(rows)
@@ -97,6 +92,18 @@ def probe(table: EmbeddingTable, text: str) -> dict[str, Any]:
             "negative_tokens": listed(table, rows[negative], cosine=cosine[negative]),
         }
     )
+
+
+def cosines_of(table: EmbeddingTable, text: str) -> tuple[int, NDArray[np.int64], NDArray[np.float64]]:
+    """The row of one token, the other rows of the population, ascending, and its cosine with each."""
+    word = _find(table, text)
+    if len(word.rows) > 1:
+        parts = ", ".join(f"{table.token(row)!r} (#{row})" for row in word.rows)
+        raise UsageError(f"{text!r} is {len(word.rows)} tokens here: {parts}; give one of them")
+    row = word.rows[0]
+    others = table.population != row
+    rows, cosine = table.population[others], _cosines(table, [word])[0][others]
+    return row, rows, cosine
 
 
 def neighbors(table: EmbeddingTable, text: str, k: int, *, merge: bool = False) -> dict[str, Any]:

@@ -115,19 +115,19 @@ def writing(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
         temporary.unlink(missing_ok=True)
 
 
-def replace(path: Path, text: str, *, encoding: str = "ascii") -> None:
-    """Write text to a file as `writing` does; `OSError` where it can't be."""
+def replace(path: Path, content: str | bytes) -> None:
+    """Write bytes, or text as UTF-8, to a file as `writing` does; `OSError` where it can't be."""
     with writing(path) as file:
-        file.write(text.encode(encoding))
+        file.write(content.encode() if isinstance(content, str) else content)
 
 
-def write(path: Path, text: str) -> None:
-    """Write text as UTF-8 to a file that the user named, as `replace` does; into a pipe or device as it comes."""
+def write(path: Path, content: str | bytes) -> None:
+    """Write to a file that the user named, as `replace` does; into a pipe or device as it comes."""
     try:
         if path.exists() and not path.is_file():  # /dev/stdout, say: nothing to replace
-            path.write_text(text, encoding="utf-8")
+            path.write_bytes(content.encode() if isinstance(content, str) else content)
         else:
-            replace(path.resolve(), text, encoding="utf-8")
+            replace(path.resolve(), content)
     except OSError as error:
         raise EmbcheckError(f"can't write {str(path)!r}: {error.strerror or error}") from error
 

@@ -33,7 +33,7 @@ class layers:  # noqa: N801 - reads as a word in a claim: needs=needs.layers()
 
     def __call__(self, table: EmbeddingTable, parameters: Mapping[str, Any]) -> str | None:  # noqa: ARG002 - a need's
         """What is lacking."""
-        return "no layers" if table.layers is None else None
+        return None if table.layers is not None and table.layers.is_any else "no layers"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,8 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
+from tokenizers import Tokenizer, models
 
 import embcheck
 from embcheck import EmbeddingTable, Estimate, NotMeasurable, above, below, claim
@@ -106,6 +108,60 @@ def test_load_from_a_live_module():
     loaded = embcheck.load(module, WORDS)
     assert loaded.vectors.data_ptr() == module.weight.data_ptr()
     assert list(loaded.tokens) == WORDS
+
+
+@pytest.mark.parametrize("matrix", [MATRIX, torch.from_numpy(MATRIX).half(), MATRIX.astype(np.int64)])
+def test_load_and_check_a_matrix_with_its_tokens(matrix, holds):
+    """An array or tensor is a table with ``tokens``, whatever its numbers are; floats of a tensor stay as they are."""
+    loaded = embcheck.load(matrix, tokens=WORDS)
+    assert torch.equal(loaded.vectors.double(), torch.as_tensor(matrix).double())
+    assert (list(loaded.tokens), loaded.vectors.dtype == torch.float16) == (WORDS, isinstance(matrix, torch.Tensor))
+    run = embcheck.check(matrix, tokens=WORDS, properties=holds)
+    assert (run.passed, run[0].model, run[0].shape) == (True, "memory", (4, 2))
+
+
+class Untied(torch.nn.Module):
+    """A model with an output matrix, which may be the input embedding."""
+
+    def __init__(self, *, tied):
+        super().__init__()
+        self.embed = torch.nn.Embedding(4, 2)
+        self.lm_head = torch.nn.Linear(2, 4, bias=False)
+        if tied:
+            self.lm_head.weight = self.embed.weight
+
+
+def test_the_output_matrix_of_a_live_model(holds):
+    """``matrix="output"`` gives the live output matrix under the same tokens; where it is tied, the same one, noted."""
+    model = Untied(tied=False)
+    output = embcheck.load(model, WORDS, matrix="output")
+    assert output.vectors.data_ptr() == model.lm_head.weight.data_ptr()
+    assert output.provenance.weights_sha256 != embcheck.load(model, WORDS).provenance.weights_sha256
+    tied = embcheck.load(Untied(tied=True), WORDS, matrix="output")
+    assert tied.provenance.notes == ("the output matrix is tied to the input embedding",)
+    with pytest.raises(NotMeasurable, match="has no one output matrix of its own"):
+        embcheck.load(torch.nn.Embedding(4, 2), WORDS, matrix="output")
+
+    @claim(above(0), on_noise="any")
+    def largest(table):
+        """Something is positive."""
+        return Estimate.exact(float(table.vectors.max()))
+
+    run = embcheck.check(model, tokenizer=WORDS, matrix="output", properties=largest)
+    assert run[0].estimate.value == pytest.approx(model.lm_head.weight.max().item())
+
+
+def test_the_output_matrix_of_a_spec(tmp_path, holds):
+    """``matrix="output"`` is the spec's option, in ``load`` and in ``check``."""
+    matrices = {"model.embed_tokens.weight": torch.eye(4, 3), "lm_head.weight": torch.eye(4, 3).flip(0) + 1}
+    save_file(matrices, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps({"vocab_size": 4, "tie_word_embeddings": False}))
+    words = models.WordLevel({word: row for row, word in enumerate(WORDS)}, "a")
+    Tokenizer(words).save(str(tmp_path / "tokenizer.json"))
+    assert torch.equal(embcheck.load(tmp_path).vectors, matrices["model.embed_tokens.weight"])
+    assert torch.equal(embcheck.load(tmp_path, matrix="output").vectors, matrices["lm_head.weight"])
+    run = embcheck.check(str(tmp_path), matrix="output", properties=holds)
+    assert run.document["models"][0]["spec"] == f"{tmp_path},matrix=output"
 
 
 def test_check_of_a_live_module(holds):
@@ -209,6 +265,18 @@ def test_details_that_json_lacks_are_an_error(table):
         (("random:9x2",), {"device": "tpu"}, DeviceError, "unknown device 'tpu'"),
         (("random:9x2",), {"dtype": "int8"}, UsageError, "unknown dtype 'int8'"),
         (("random:9x2",), {"population": "some"}, UsageError, "got 'some'"),
+        (("random:9x2",), {"matrix": "both"}, UsageError, "matrix must be 'input' or 'output', got 'both'"),
+        (("random:9x2",), {"matrix": "output"}, SpecError, "random has no option 'matrix'"),
+        (("random:9x2",), {"tokens": WORDS}, UsageError, "the spec 'random:9x2' has its own"),
+        (
+            (torch.nn.Embedding(4, 2),),
+            {"tokens": WORDS},
+            UsageError,
+            "a live Embedding has its own, or takes",
+        ),
+        ((MATRIX,), {}, UsageError, r"a matrix \(ndarray\) needs tokens=, one a row"),
+        ((MATRIX,), {"tokens": WORDS[:2]}, UsageError, "4 rows but there are 2 tokens"),
+        ((MATRIX,), {"tokens": WORDS, "matrix": "output"}, UsageError, "this is one matrix already"),
     ],
 )
 def test_wrong_arguments_of_load(arguments, options, kind, says):
@@ -231,6 +299,7 @@ def test_wrong_dtype_of_a_table(table):
         ({"seed": -1}, "seed must not be negative"),
         ({"probes": 1}, "at least 2 probes"),
         ({"confidence_level": 1.0}, "confidence level"),
+        ({"tokens": WORDS}, "an EmbeddingTable has its own"),
         ({"device": "tpu", "properties": "random_baseline"}, "unknown device 'tpu'"),
     ],
 )

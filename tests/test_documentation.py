@@ -208,6 +208,20 @@ def test_intervals_are_made_as_the_page_says(probes: int | None) -> None:
     assert set(cells) - measured == elsewhere  # which are not about this model
 
 
+@pytest.mark.slow
+def test_the_python_of_the_readme_is_typed(tmp_path: Path) -> None:
+    """Every block of Python in the README passes mypy's strict mode: what it shows has types, and keeps to them."""
+    mypy = pytest.importorskip("mypy.api")
+    code = [block for block in blocks(ROOT / "README.md") if block.kind == "python"]
+    assert len(code) > 1
+    for place, block in enumerate(code):
+        (tmp_path / f"readme{place}.py").write_text(block.body, encoding="utf-8")
+    settings = ["--strict", "--follow-imports=silent", f"--config-file={ROOT / 'pyproject.toml'}"]
+    said, faults, _ = mypy.run([*settings, f"--cache-dir={tmp_path / 'cache'}", *map(str, tmp_path.glob("*.py"))])
+    assert not faults
+    assert said == f"Success: no issues found in {len(code)} source files\n"
+
+
 def test_the_tutorial_keeps_its_promise() -> None:
     """The property of the tutorial is under 30 lines of code."""
     (listing,) = (

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import sys
 import time
+from types import SimpleNamespace
 
 from embcheck import progress
 
@@ -23,7 +24,7 @@ def test_nothing_is_shown_where_there_is_no_terminal(monkeypatch):
 def test_short_work_shows_nothing(monkeypatch):
     """On a terminal, work of under two seconds shows no bar."""
     monkeypatch.setattr(sys, "stderr", Terminal())
-    assert list(progress.track(iter([1, 2]), "work", 2)) == [1, 2]
+    assert list(progress.track(iter([1, 2]), "work", 2, naming=str)) == [1, 2]
     assert "work" not in sys.stderr.getvalue()
 
 
@@ -38,3 +39,15 @@ def test_long_work_shows_a_bar_and_removes_it(monkeypatch):
     assert "/3" in shown
     assert "piece 1" in shown
     assert shown.endswith("\r")
+
+
+def test_a_notebook_shows_a_bar(monkeypatch):
+    """In a notebook's kernel, whose stderr is no terminal, long work shows a bar as well, and nothing warns."""
+    shell = SimpleNamespace(kernel=object(), config={})
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    monkeypatch.setattr(progress, "_DELAY", 1e-9)
+    for _ in progress.track(range(3), "work"):
+        time.sleep(0.12)
+    assert "work" in sys.stderr.getvalue()
+    assert "Warning" not in sys.stderr.getvalue()

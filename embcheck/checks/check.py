@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from embcheck.checks.record import ResultRecord, estimate_record, key_of, label_of, plain
 from embcheck.claims import Verdict
-from embcheck.estimate import as_html
+from embcheck.estimate import by_reports
 from embcheck.settings import in_ci
+from embcheck.text import inert_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
 
+    from embcheck.checks.picture import Picture
     from embcheck.checks.record import Change, Control, Json, Ladder, NullResult
     from embcheck.claims import Bound, ClaimOutcome, Declaration, Kind
     from embcheck.estimate import Estimate
@@ -49,7 +52,7 @@ class Check:
     @property
     def record(self) -> Json:
         """The parameters as JSON types: numbers and strings as they are, other values by their name."""
-        params = {k: v if isinstance(v, str | int | float | bool | None) else str(v) for k, v in self.params.items()}
+        params = plain_params(self.params)
         return params if self.other is None else {**params, "other": self.other}
 
     @property
@@ -63,9 +66,14 @@ class Check:
         return label_of(self.declaration.id, self.record)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Result:
-    """What one check found on one table; ``record`` is its place in the report."""
+    """What one check found on one table; ``record`` is its place in the report.
+
+    ``verdict`` is that of all ``claims`` together, each of which has its own; ``estimate`` is what was measured,
+    ``None`` where nothing was, for the ``reason`` given; ``nulls`` are what it is without the structure; ``check`` is
+    the property with its parameters, ``seconds`` what it took.
+    """
 
     check: Check
     verdict: Verdict
@@ -82,6 +90,45 @@ class Result:
     """The change against the baseline."""
     gate: GateMode = "claims"
     """Which of the two decide whether it passes."""
+    model: str = ""
+    """Alias of the model; of two, of the first."""
+    shape: tuple[int, int] | None = None
+    """Rows and columns of the model's matrix."""
+
+    def __repr__(self) -> str:
+        """One line: check, model, verdict, and the value or why there is none."""
+        of_model = f" of {self.model}" if self.model else ""
+        measured = self.estimate
+        if measured is None:
+            return inert_line(f"<{self.check.label}{of_model}: {self.verdict}, {self.reason}>", 300)
+        ends = "exact" if measured.is_exact else f"{measured.low:.4g} to {measured.high:.4g}"
+        said = f"{measured.value:.4g} ({ends}), n = {measured.n} {measured.unit}"
+        return inert_line(f"<{self.check.label}{of_model}: {self.verdict}, {said}>", 300)
+
+    def plot(self, number: int = 0) -> Picture:
+        """One of the result's pictures, which a notebook shows in its own light or dark.
+
+        Parameters
+        ----------
+        number
+            Which, where the page has several: 0 is that of the measure.
+
+        Raises
+        ------
+        UsageError
+            The extra ``html`` is not installed, or there is no picture of that number.
+        NotMeasurable
+            Nothing was measured, so there is nothing to draw.
+        """
+        picture: Picture = by_reports("drawing.picture", self, number)
+        return picture
+
+    def figure(self, path: str | Path, number: int = 0, *, theme: Literal["light", "dark"] = "light") -> None:
+        """Write one of the result's pictures to a file whose name ends in ``.svg`` or ``.png``.
+
+        Raises as ``plot`` and ``Picture.save`` do.
+        """
+        self.plot(number).save(path, theme=theme)
 
     @property
     def passed(self) -> bool:
@@ -95,7 +142,7 @@ class Result:
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
-        return as_html("result", self)
+        return str(by_reports("notebook.result", self))
 
     @property
     def record(self) -> ResultRecord:
@@ -120,6 +167,11 @@ class Result:
             expected=self.expected,
             kind=declaration.kind,
         )
+
+
+def plain_params(params: Mapping[str, Any]) -> Json:
+    """Values of parameters as a report has them: word lists and the like by their name."""
+    return {k: v if isinstance(v, str | int | float | bool | None) else str(v) for k, v in params.items()}
 
 
 def passes(result: Result | ResultRecord, gate: GateMode) -> bool:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from embcheck.checks.check import Check
     from embcheck.config.config import Config
-    from embcheck.run.document import Run
+    from embcheck.run.run import Run
     from embcheck.spec import ModelSpec
 
 

@@ -30,7 +30,7 @@ class Edited:
     def write(self) -> None:
         """Write it, whole or not at all."""
         try:
-            files.replace(self.file.resolve(), self.text, encoding="utf-8")
+            files.replace(self.file.resolve(), self.text)
         except OSError as error:
             raise EmbcheckError(f"can't write {str(self.file)!r}: {error.strerror or error}") from error
 

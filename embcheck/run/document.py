@@ -1,11 +1,9 @@
-"""A run and its report, made once from its results; and a result as one row of a table over checkpoints."""
+"""The report of a run, made once from its results."""
 
 from __future__ import annotations
 
 import json
 import platform
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec import structs
@@ -20,77 +18,19 @@ from embcheck.checks.record import (
     Report,
     ResultRecord,
     RunRecord,
-    builtins,
     version,
 )
 from embcheck.claims import SIGNIFICANCE, Verdict, combine
 from embcheck.errors import NotMeasurable
-from embcheck.estimate import as_html
-from embcheck.reports import html, json_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from embcheck.baseline.file import Entry
-    from embcheck.checks.check import GateMode, Result
-    from embcheck.checks.record import State
+    from embcheck.checks.check import GateMode
     from embcheck.claims import ClaimOutcome
     from embcheck.settings import Settings
     from embcheck.spec import ModelSpec
     from embcheck.table import EmbeddingTable
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Run:
-    """What checks found on one or more models."""
-
-    report: Report
-    """What was found, as ``embcheck-report/1`` states it."""
-    results: tuple[Result, ...]
-    """One for each model and check, in order."""
-    load_errors: tuple[str, ...] = ()
-    """Why models failed to load, where others did not."""
-    notes: tuple[str, ...] = ()
-    """What a reader should know of how models were read, such as that the output matrix is tied to the input."""
-    entries: Mapping[str, tuple[tuple[Entry, State], ...]] = field(default_factory=dict)
-    """By alias, what a baseline would keep of each result, and its state."""
-
-    @property
-    def document(self) -> Json:
-        """The report as JSON types, ``embcheck-report/1``."""
-        document: Json = builtins(self.report)
-        return document
-
-    @property
-    def passed(self) -> bool:
-        """Whether something ran and every check passed."""
-        return bool(self.results) and all(result.passed for result in self.results)
-
-    def save(self, path: str | Path) -> None:
-        """Write the report to a file as JSON.
-
-        Raises
-        ------
-        EmbcheckError
-            It can't be written.
-        """
-        json_file.write(self.report, Path(path))
-
-    def save_html(self, path: str | Path) -> None:
-        """Write the report to a file as one HTML page.
-
-        Raises
-        ------
-        UsageError
-            The extra ``html`` is not installed, or the path is none for a file.
-        EmbcheckError
-            It can't be written.
-        """
-        html.write(self.report, Path(path))
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows."""
-        return as_html("run", self)
 
 
 def report(models: Iterable[ModelRecord], *, settings: Settings, device: str, timing: Mapping[str, Json]) -> Report:

@@ -27,8 +27,9 @@ from embcheck.config import per_model
 from embcheck.errors import ConfigError, EmbcheckError, UsageError
 from embcheck.progress import track
 from embcheck.reports import outputs
-from embcheck.run.document import Run, model_record, population_of, report
+from embcheck.run.document import model_record, population_of, report
 from embcheck.run.rows import note_of_broken
+from embcheck.run.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -262,7 +263,7 @@ class _ModelRun:
         for result in self.results:
             record = adjusted[result.check.key]
             about = {name: getattr(record, name) for name in ("nulls", "change", "claims", "verdict", "reason")}
-            yield replace(result, **about)
+            yield replace(result, model=self.record.alias, shape=self.record.shape, **about)
 
 
 def _blame(error: BaseException, check: Check) -> str:

@@ -42,6 +42,11 @@ class Layers(Protocol):
         ...
 
     @property
+    def is_any(self) -> bool:
+        """Whether there are layers at all, whatever their weights are called."""
+        ...
+
+    @property
     def has_tied_output(self) -> bool:
         """Whether the model says that its output matrix is the table, its input embedding."""
         ...
@@ -71,6 +76,11 @@ class SomeRows:
     def kv_heads(self) -> int | None:
         """As the layers behind say."""
         return self.behind.kv_heads
+
+    @property
+    def is_any(self) -> bool:
+        """As the layers behind say."""
+        return self.behind.is_any
 
     @property
     def has_tied_output(self) -> bool:
@@ -114,6 +124,11 @@ class GivenLayers:
     def kv_heads(self) -> int | None:
         """As the layers behind say."""
         return None if self.behind is None else self.behind.kv_heads
+
+    @property
+    def is_any(self) -> bool:
+        """Whether any were given, or the layers behind say so."""
+        return bool(self.tensors) or (self.behind is not None and self.behind.is_any)
 
     @property
     def has_tied_output(self) -> bool:

@@ -15,6 +15,7 @@ from embcheck import files
 from embcheck.errors import NotMeasurable, UsageError
 from embcheck.settings import current
 from embcheck.table.layers import GivenLayers, SomeRows, read
+from embcheck.table.nearby import Nearby
 from embcheck.table.provenance import Provenance, dtype_name, weights_sha256
 from embcheck.table.vocabulary import (
     Coverage,
@@ -47,7 +48,7 @@ _NORM_CELLS = 2**16  # numbers widened at once: 512 KB, inside the cache of a CP
 
 
 @dataclass(frozen=True, eq=False)
-class EmbeddingTable:
+class EmbeddingTable(Nearby):
     """An embedding matrix with its tokens.
 
     Attributes

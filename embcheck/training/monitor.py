@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from embcheck.checks.record import Change, EstimateRecord, ModelRecord, Report, ResultRecord
-    from embcheck.run.document import Run
     from embcheck.run.rows import Row
+    from embcheck.run.run import Run
     from embcheck.run.session import Population
     from embcheck.table import EmbeddingTable
     from embcheck.table.vocabulary import Vocabulary

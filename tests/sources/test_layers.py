@@ -10,7 +10,7 @@ import transformers
 from safetensors.torch import save_file
 from torch import nn
 
-from embcheck import sources
+from embcheck import needs, sources
 from embcheck.errors import EmbcheckError, NotMeasurable, SourceError, UsageError
 from embcheck.sources.models.live import from_module
 from embcheck.spec import parse
@@ -514,8 +514,12 @@ def test_tables_without_a_model_have_no_layers():
     for role in ROLES:
         with pytest.raises(NotMeasurable, match=f"{role} of layer 0: a table of source 'memory' has no layers"):
             bare.tensor(role, 0)
+    alone = from_module(nn.Embedding(3, 2), ["a", "b", "c"])
+    assert needs.layers()(alone, {}) == needs.layers()(bare, {}) == "no layers"
     with pytest.raises(NotMeasurable, match="Embedding: there are no layers whose names are known"):
-        from_module(nn.Embedding(3, 2), ["a", "b", "c"]).tensor("mlp_in", 0)
+        alone.tensor("mlp_in", 0)
+    unknown = nn.ModuleDict({"table": nn.Embedding(3, 2), "parts": nn.ModuleList([nn.Linear(2, 2)])})
+    assert needs.layers()(from_module(unknown, ["a", "b", "c"]), {}) is None
 
 
 def test_weights_can_be_given():

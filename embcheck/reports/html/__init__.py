@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from embcheck.checks.record import Json, Report
 
-__all__ = ["asset", "check_ready", "render", "write", "write_trends"]
+__all__ = ["asset", "check_ready", "palettes", "render", "write", "write_trends"]
 
 
 def check_ready(path: Path) -> None:
@@ -52,3 +53,9 @@ def write_trends(rows: Sequence[Json], path: Path) -> None:
 def asset(name: str) -> str:
     """A file that ships with the page."""
     return resources.files(__package__).joinpath("assets", name).read_text(encoding="utf-8")
+
+
+def palettes() -> dict[str, dict[str, str]]:
+    """The colours of ``palette.css`` by name, light and dark."""
+    light, dark, *_ = re.findall(r"\{([^{}]*--paper[^{}]*)\}", asset("palette.css"))
+    return {theme: dict(re.findall(r"--(\w+): (#\w+)", block)) for theme, block in (("light", light), ("dark", dark))}

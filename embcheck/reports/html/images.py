@@ -39,7 +39,7 @@ def need_library() -> Any:
     try:
         import vl_convert
     except ImportError:
-        raise UsageError("an HTML report needs the extra html: pip install 'embcheck[html]'") from None
+        raise UsageError("reports as HTML and pictures need the extra html: pip install 'embcheck[html]'") from None
     return vl_convert
 
 

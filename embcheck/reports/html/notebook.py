@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from markupsafe import Markup
 
 from embcheck.checks.record import ResultRecord, estimate_record, plain
 from embcheck.claims import Verdict
 from embcheck.errors import UsageError
-from embcheck.reports.html import asset, images, pictures
+from embcheck.reports.html import asset, drawing, palettes
 from embcheck.reports.html.page import environment
 from embcheck.reports.html.rows import axis_of, describe
-from embcheck.reports.wording import counts
+from embcheck.reports.wording import counts, urgency
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from embcheck.checks.check import Result
+    from embcheck.checks.picture import Picture
     from embcheck.checks.record import Report
     from embcheck.estimate import Estimate
-    from embcheck.reports.html.pictures import Figure
     from embcheck.reports.html.rows import Row
 
     class HasReport(Protocol):
@@ -31,8 +30,24 @@ if TYPE_CHECKING:
         def report(self) -> Report:
             """What it found."""
 
+        @property
+        def results(self) -> tuple[Result, ...]:
+            """One for each model and check."""
+
 
 _DRAWN = 6  # results of a run that are drawn at once; the page of a larger one is run.save_html
+_AT_ONCE = 12  # rows of a run that are shown at once; of a larger one those that fail, the others folded
+_SCOPE = ".embcheck:not(#a#a)"  # as strong as two ids: what a notebook's own style says of tables and svg yields to it
+_DARK = (
+    '[data-jp-theme-light="false"]',  # JupyterLab, Notebook 7, nbconvert
+    ".vscode-dark",
+    ".vscode-high-contrast:not(.vscode-high-contrast-light)",
+    '[theme="dark"]',  # Colab
+    '[data-theme="dark"]',  # Sphinx's themes
+    '[data-md-color-scheme="slate"]',  # MkDocs
+    '[data-bs-theme="dark"]',  # Quarto
+)
+"""How a page says that it is dark. What the system prefers says nothing of a notebook; without a mark it is light."""
 
 
 def estimate(value: Estimate) -> str:
@@ -53,20 +68,24 @@ def estimate(value: Estimate) -> str:
         counterexamples=tuple(plain(value.counterexamples)),
         reason=value.reason,
     )
-    row = replace(describe(record, axis_of([record])), verdict="")  # nothing is claimed of it
-    return _fragment([row], caption=value.method)
+    return _fragment([describe(record, axis_of([record]))], caption=value.method, is_claimed=False)
 
 
 def result(value: Result) -> str:
-    """The row of a result, and what weighs against its claim."""
+    """The row of a result, what weighs against its claim, and its pictures."""
     record = value.record
-    return _fragment([describe(record, axis_of([record]))], caption=record.sentence)
+    row = describe(record, axis_of([record]), alias=value.model)
+    return _fragment([row], caption=record.sentence, figures=_drawn([value]))
+
+
+def picture(value: Picture) -> str:
+    """One picture by itself."""
+    return _fragment([], figures=[value])
 
 
 def run(value: HasReport) -> str:
-    """A row a result, on an axis that those of one property share; with pictures where it holds few."""
+    """A row a result, worst first, on an axis that those of one property share; with pictures where it holds few."""
     report = value.report
-    figures = list(_pictures(report)) if len(report.results) <= _DRAWN else []
     ids = {result.id for result in report.results}
     axes = {name: axis_of(result for result in report.results if result.id == name) for name in ids}
     rows = [
@@ -74,23 +93,36 @@ def run(value: HasReport) -> str:
         for index, model in enumerate(report.models)
         for result in model.results
     ]
-    return _fragment(rows, models=len(report.models), caption=counts(report.results).text, figures=figures)
+    rows.sort(key=lambda row: urgency(row.result))
+    about = {"models": len(report.models), "caption": counts(report.results).text}
+    if len(rows) <= _AT_ONCE:
+        return _fragment(rows, **about, figures=_drawn(value.results) if len(rows) <= _DRAWN else ())
+    passing = [row for row in rows if row.result.passes]
+    folded = {
+        "passed": [row for row in passing if row.range],
+        "not measured": [row for row in passing if not row.range],
+    }
+    return _fragment([row for row in rows if not row.result.passes], **about, folded=folded)
 
 
-def _fragment(rows: Sequence[Row], *, models: int = 1, caption: str, figures: Iterable[Figure] = ()) -> str:
-    style = asset("palette.css").replace(":root", ".embcheck") + asset("plots.css") + asset("notebook.css")
-    about = {"caption": caption, "models": models, "rows": rows, "figures": figures}
+def _fragment(rows: Sequence[Row], **about: Any) -> str:
+    """The rows that are shown at once, others that are folded by their title, and figures, in a style of their own."""
+    light, dark = (
+        "".join(f"--{name}: {colour}; " for name, colour in palettes()[theme].items()) for theme in ("light", "dark")
+    )
+    rules = asset("plots.css") + asset("notebook.css")
+    style = (
+        f"{_SCOPE} {{ color-scheme: light; {light}\n{rules}}}\n"
+        f":is({', '.join(_DARK)}) {_SCOPE} {{ color-scheme: dark; {dark}}}\n"
+    )
+    values = {"caption": "", "models": 1, "is_claimed": True, "folded": {}, "figures": ()} | about
     fragment = environment().get_template("notebook.html.jinja")
-    return fragment.render(style=Markup(style), **about)  # noqa: S704 - shipped with the package
+    return fragment.render(style=Markup(style), rows=rows, **values)  # noqa: S704 - shipped with the package
 
 
-def _pictures(report: Report) -> Iterator[Figure]:
+def _drawn(results: Iterable[Result]) -> list[Picture]:
     """The results' own pictures; none where the library that draws is not installed."""
     try:
-        images.need_library()
+        return [picture for result in results for picture in drawing.drawn(result)]
     except UsageError:
-        return
-    for index, model in enumerate(report.models):
-        if model.shape is not None:
-            for result in model.results:
-                yield from pictures.draw_each(pictures.Shown(model.alias, index, model.shape, result))
+        return []

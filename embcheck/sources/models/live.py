@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -50,6 +51,27 @@ def from_module(
     inside = unwrap(model)
     layers = NamedLayers(_Parameters(inside), embedding=_name_of(inside, weight))
     return EmbeddingTable(weight, vocabulary, origin, layers=layers)
+
+
+def output_of_module(table: EmbeddingTable, model: nn.Module) -> EmbeddingTable:
+    """The table of a live model's output matrix, from that of its input; the same matrix, noted, where they are tied.
+
+    Raises `NotMeasurable` where the model has no output matrix of the table's width, or in a form that can be read.
+    """
+    rows = len(table.vectors)
+    weight = table.tensor("output")
+    if len(weight) < rows:
+        raise UsageError(f"the output matrix has {len(weight)} rows, fewer than the embedding's {rows}")
+    is_tied = weight.data_ptr() == table.vectors.data_ptr()
+    weight, inside = weight[:rows], unwrap(model)
+    origin = replace(
+        table.provenance,
+        dtype=dtype_name(weight),
+        weights=None if table.provenance.weights is None else weight,
+        notes=(*table.provenance.notes, *(["the output matrix is tied to the input embedding"] if is_tied else [])),
+    )
+    layers = NamedLayers(_Parameters(inside), embedding=_name_of(inside, weight), last=True)
+    return replace(table, vectors=weight, provenance=origin, layers=layers, memo={})
 
 
 class _Parameters:

@@ -28,6 +28,7 @@ _READS = frozenset({"mlp_in", "mlp_gate", "value"})
 _FUSED = "attn.c_attn.weight"
 """The tensor of GPT-2's kind of layer that tells by its shape which way the others lie."""
 _INDEX = re.compile(r"[0-9]{1,6}")
+_NUMBERED = re.compile(r"(^|[._])[0-9]{1,6}[._]")
 
 
 class LayerTensor(NamedTuple):
@@ -182,6 +183,11 @@ class NamedLayers:
     def kv_heads(self) -> int | None:
         """Heads that have values of their own, by the config."""
         return value_heads(self._tensors.config)
+
+    @property
+    def is_any(self) -> bool:
+        """Whether a matrix has a number in its path, as those of layers have."""
+        return any(_NUMBERED.search(n) and len(self._tensors.shape(n)) == 2 for n in self._tensors.names)
 
     @property
     def has_tied_output(self) -> bool:

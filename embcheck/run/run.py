@@ -1,0 +1,186 @@
+"""A run: its results, one of them by its name, and all of them as a report, a page or a frame."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from embcheck.checks.check import plain_params
+from embcheck.checks.record import builtins
+from embcheck.errors import ChecksFailed, UsageError
+from embcheck.estimate import by_reports
+from embcheck.reports import html, json_file, wording
+from embcheck.run import frame
+from embcheck.text import inert_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import pandas as pd
+
+    from embcheck.baseline.file import Entry
+    from embcheck.checks.check import Result
+    from embcheck.checks.record import Json, Report, State
+
+_NAMED = 10
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Run:
+    """What checks found on one or more models."""
+
+    report: Report
+    """What was found, as ``embcheck-report/1`` states it."""
+    results: tuple[Result, ...]
+    """One for each model and check, in order."""
+    load_errors: tuple[str, ...] = ()
+    """Why models failed to load, where others did not."""
+    notes: tuple[str, ...] = ()
+    """What a reader should know of how models were read, such as that the output matrix is tied to the input."""
+    entries: Mapping[str, tuple[tuple[Entry, State], ...]] = field(default_factory=dict)
+    """By alias, what a baseline would keep of each result, and its state."""
+
+    @property
+    def document(self) -> Json:
+        """The report as JSON types, ``embcheck-report/1``."""
+        document: Json = builtins(self.report)
+        return document
+
+    @property
+    def passed(self) -> bool:
+        """Whether something ran and every check passed."""
+        return bool(self.results) and not self.failed
+
+    @property
+    def failed(self) -> tuple[Result, ...]:
+        """The results that don't pass, in order."""
+        return tuple(result for result in self.results if not result.passed)
+
+    def __len__(self) -> int:
+        """How many results there are."""
+        return len(self.results)
+
+    def __iter__(self) -> Iterator[Result]:
+        """The results in order."""
+        return iter(self.results)
+
+    def __contains__(self, check: object) -> bool:
+        """Whether a check, by its property's id or its label, was run; or whether a result is the run's."""
+        return check in self.results or any(_is_called(result, check) for result in self.results)
+
+    def __getitem__(self, check: str | int) -> Result:
+        """The result at a place, or the only one of a property or label: ``run["analogy_rank[king]"]``; see ``get``."""
+        return self.results[check] if isinstance(check, int) else self.get(check)
+
+    def get(self, check: str, /, *, model: str | None = None, **params: Any) -> Result:
+        """The one result of a check.
+
+        Parameters
+        ----------
+        check
+            Id of its property, such as ``"analogy_rank"``, or its label: ``"analogy_rank[king]"``.
+        model
+            Alias of its model; not needed where the check was run on one.
+        **params
+            Values of the property's parameters, and ``other``: the alias of the second model.
+
+        Raises
+        ------
+        UsageError
+            No result is so, or several are; the message names them.
+        """
+        asked = ({} if model is None else {"model": model}) | plain_params(params)
+        matching = [
+            result for result in self.results if _is_called(result, check) and asked.items() <= _about(result).items()
+        ]
+        if len(matching) == 1:
+            return matching[0]
+        said = ", ".join([repr(check), *(f"{name}={value!r}" for name, value in asked.items())])
+        if matching:
+            one = ", ".join(f"{name}={value!r}" for name, value in _about(matching[0]).items())
+            example = f"run.get({matching[0].check.declaration.id!r}, {one})"
+            raise UsageError(f"{len(matching)} results are {said}: {_names(matching)}; say which, such as {example}")
+        akin = [result for result in self.results if _is_called(result, check)]
+        close = difflib.get_close_matches(check, [result.check.label for result in self.results])
+        akin = akin or [result for result in self.results if result.check.label in close] or list(self.results)
+        raise UsageError(f"no result is {said}; the run has {_names(akin) or 'none'}")
+
+    def raise_if_failed(self) -> None:
+        """Do nothing where every check passes.
+
+        Raises
+        ------
+        ChecksFailed
+            Some check does not pass, or none ran. The message names the checks.
+        """
+        if not self.results:
+            raise ChecksFailed("no checks ran")
+        if self.failed:
+            raise ChecksFailed(f"{len(self.failed)} of {len(self)} checks failed: {_names(self.failed, verdicts=True)}")
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """The results as a pandas ``DataFrame``, one row each.
+
+        Columns: model, property, parameters (as the label has them), other (the second model), estimate (what was
+        measured), value, low, high, confidence_level, exact, verdict, passed, expected, kind, n, unit, method, p_value
+        (the largest against a null to be beaten), effect, change (its state against the baseline), reason, seconds.
+        Cells hold names as they are, which is data here: escape them where they are shown as HTML.
+
+        Raises
+        ------
+        UsageError
+            pandas is not installed; the extra ``pandas`` brings it.
+        """
+        return frame.dataframe(self.results)
+
+    def __repr__(self) -> str:
+        """One line: the models, verdicts counted, and what failed."""
+        models = ", ".join(model.alias for model in self.report.models)
+        failed = f"; failed: {_names(self.failed)}" if self.failed else ""
+        return inert_line(f"<Run of {models}: {wording.counts(self.report.results).text}{failed}>", 1_500)
+
+    def save(self, path: str | Path) -> None:
+        """Write the report to a file as JSON.
+
+        Raises
+        ------
+        EmbcheckError
+            It can't be written.
+        """
+        json_file.write(self.report, Path(path))
+
+    def save_html(self, path: str | Path) -> None:
+        """Write the report to a file as one HTML page.
+
+        Raises
+        ------
+        UsageError
+            The extra ``html`` is not installed, or the path is none for a file.
+        EmbcheckError
+            It can't be written.
+        """
+        html.write(self.report, Path(path))
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return str(by_reports("notebook.run", self))
+
+
+def _is_called(result: Result, check: object) -> bool:
+    return check in (result.check.declaration.id, result.check.label)
+
+
+def _about(result: Result) -> Json:
+    """What tells a result from the others of its property: its model, and its parameters as a report has them."""
+    return {"model": result.model, **result.check.record}
+
+
+def _names(results: Sequence[Result], *, verdicts: bool = False) -> str:
+    """The first few by label and model."""
+    names = [
+        f"{result.check.label} of {result.model}" + (f" ({result.verdict})" if verdicts else "") for result in results
+    ]
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,112 @@
+"""One picture of a result: shown by itself, and saved as SVG or PNG."""
+
+from __future__ import annotations
+
+import re
+import struct
+import sys
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pytest
+import vl_convert
+
+import embcheck
+from embcheck import EmbeddingTable, Estimate, NotMeasurable, above, claim, lexicons, measures
+from embcheck.errors import EmbcheckError, UsageError
+from embcheck.reports.html import palettes
+
+HOSTILE = "</text><script>alert(1)</script>\x1b\u202e\ud800"
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+@pytest.fixture(scope="module")
+def run():
+    """A histogram, what was not measured, and a heatmap, on a table with hostile tokens."""
+
+    @claim(above(0.5))
+    def toy(table):
+        """Everything is a toy."""
+        details = {"histogram": {"low": 0.0, "high": 1.0, "counts": [1, 2, 3], "below": 0, "above": 0}}
+        return Estimate.from_units([0.70, 0.75, 0.80, 0.75], unit="toys", name=HOSTILE, details=details)
+
+    @claim(above(0.5))
+    def absent(table):
+        """Something is never there."""
+        raise NotMeasurable("no toys")
+
+    @claim(above(0.05))
+    def offsets(table, rng):
+        """Offsets agree."""
+        return measures.offset_consistency(table, *lexicons.relations("plural"), rng=rng)
+
+    words = list(dict.fromkeys(lexicons.words()))
+    vectors = np.random.default_rng(0).standard_normal((len(words), 8))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("CI", raising=False)
+        return embcheck.check(EmbeddingTable.from_arrays(vectors, words), properties=[toy, absent, offsets])
+
+
+def test_a_picture_stands_by_itself_in_a_notebook(run):
+    """``plot`` gives one picture, with its check's name and caption, in a fragment that sets its own colours."""
+    fragment = run["toy"].plot()._repr_html_()
+    assert fragment.count("<svg") == 1
+    assert "toy, memory" in fragment
+    assert "--paper" in fragment
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("check", ["toy", "offsets"])
+def test_a_picture_is_saved_as_svg(run, tmp_path, check, theme):
+    """A file of its own: well-formed, inert, on paper of the theme, every colour a number."""
+    run[check].figure(tmp_path / "x.svg", theme=theme)
+    text = (tmp_path / "x.svg").read_text(encoding="utf-8")
+    root = ET.fromstring(text)  # noqa: S314 - it is what is under test
+    assert root.tag == f"{SVG}svg"
+    assert root[0].get("fill") == palettes()[theme]["paper"]
+    assert "var(" not in text
+    assert not list(root.iter(f"{SVG}script"))
+    assert text.replace("\n", "").isprintable()
+
+
+@pytest.mark.parametrize("check", ["toy", "offsets"])
+def test_a_picture_is_saved_as_png(run, tmp_path, check):
+    """A PNG of two pixels to one of the SVG, with more than one colour in it."""
+    run[check].figure(tmp_path / "x.svg")
+    run[check].figure(tmp_path / "x.png")
+    root = ET.fromstring((tmp_path / "x.svg").read_text(encoding="utf-8"))  # noqa: S314
+    image = (tmp_path / "x.png").read_bytes()
+    assert image.startswith(b"\x89PNG\r\n\x1a\n")
+    assert struct.unpack(">II", image[16:24]) == pytest.approx(
+        [2 * float(root.get(k)) for k in ("width", "height")], abs=2
+    )
+    assert len(image) > 3_000
+
+
+def test_a_png_has_its_words(run, tmp_path):
+    """Words are drawn, whatever fonts the machine has: without them the PNG is another."""
+    run["toy"].figure(tmp_path / "x.svg")
+    run["toy"].figure(tmp_path / "x.png")
+    wordless = re.sub(r"<text.*?</text>", "", (tmp_path / "x.svg").read_text(encoding="utf-8"))
+    assert (tmp_path / "x.png").read_bytes() != vl_convert.svg_to_png(wordless, scale=2.0)
+
+
+def test_wrong_names_are_refused_before_anything_is_written(run, tmp_path):
+    """Another ending, theme, number or folder is an error in one line, and leaves no file."""
+    for call, error, says in (
+        (lambda: run["toy"].figure(tmp_path / "x.pdf"), UsageError, "ends in .svg or .png"),
+        (lambda: run["toy"].figure(tmp_path / "x.svg", theme="sepia"), UsageError, "theme must be 'light' or 'dark'"),
+        (lambda: run["toy"].figure(tmp_path / "x.svg", 9), UsageError, "toy has 2 pictures, numbered from 0; got 9"),
+        (lambda: run["toy"].figure(tmp_path / "none" / "x.svg"), EmbcheckError, "none"),
+        (run["absent"].plot, NotMeasurable, "absent has no picture: no toys"),
+    ):
+        with pytest.raises(error, match=says):
+            call()
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_the_library_that_draws_there_is_a_way_out(run, monkeypatch):
+    """Without the extra the error names it."""
+    monkeypatch.setitem(sys.modules, "vl_convert", None)
+    with pytest.raises(UsageError, match=r"pictures need the extra html: pip install 'embcheck\[html\]'"):
+        run["toy"].plot()

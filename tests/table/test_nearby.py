@@ -1,0 +1,94 @@
+"""What a table says of single words, held against float64 arithmetic from the definitions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from embcheck import EmbeddingTable, explore
+from embcheck.errors import NotMeasurable, UsageError
+
+WORDS = ["king", "man", "woman", "queen", "Queen", "apple", "<b>\x1b", "zero"]
+
+
+@pytest.fixture(scope="module")
+def vectors():
+    vectors = np.random.default_rng(3).standard_normal((8, 6))
+    vectors[3] = vectors[0] - vectors[1] + vectors[2] + 0.1
+    vectors[4] = vectors[3] + 0.05
+    vectors[7] = 0
+    return vectors
+
+
+@pytest.fixture(scope="module")
+def table(vectors):
+    return EmbeddingTable.from_arrays(vectors, WORDS)
+
+
+@pytest.fixture(scope="module")
+def cosines(vectors):
+    units = vectors[:7] / np.linalg.norm(vectors[:7], axis=1, keepdims=True)
+    return units @ units.T
+
+
+def test_nearest(table, cosines):
+    """The k largest cosines with a word, best first, as named tuples; a token's text is as it is."""
+    order = [row for row in np.argsort(-cosines[5]) if row != 5][:3]
+    nearest = table.nearest("apple", k=3)
+    assert [(n.token, n.id) for n in nearest] == [(WORDS[row], row) for row in order]
+    assert [n.cosine for n in nearest] == pytest.approx(cosines[5][order], abs=1e-6)
+    assert table.nearest("#5", 3) == nearest
+    assert "<b>\x1b" in [n.token for n in table.nearest("apple")]
+
+
+def test_nearest_counts_variants_once(table):
+    """With ``merge`` another case of the word is no neighbor of it."""
+    assert table.nearest('"queen"', 1)[0].token == "Queen"
+    assert "Queen" not in [n.token for n in table.nearest("queen", merge=True)]
+
+
+def test_probe(table, cosines):
+    """Statistics are those of the cosines with every other row that has a direction, and the ends are sorted."""
+    probe = table.probe("apple")
+    others = np.delete(cosines[5], 5)
+    assert (probe.token, probe.id, probe.rows.tolist()) == ("apple", 5, [0, 1, 2, 3, 4, 6])
+    assert probe.cosines == pytest.approx(others, abs=1e-6)
+    statistics = (probe.min, probe.max, probe.mean, probe.median, probe.share)
+    assert statistics == pytest.approx(
+        (others.min(), others.max(), others.mean(), np.median(others), (others >= 0).mean()), abs=1e-6
+    )
+    assert (probe.negative, probe.non_negative) == ((others < 0).sum(), (others >= 0).sum())
+    assert [n.id for n in probe.nearest] == [n.id for n in probe.farthest][::-1]
+    assert probe.nearest[0].cosine == probe.max
+    document = explore.probe(table, "apple")
+    assert all(document[name] == getattr(probe, name) for name in ("min", "mean", "median", "negative", "share"))
+
+
+def test_analogy(table, cosines, vectors):
+    """3CosAdd from unit vectors: nearest without and with the words asked for, and the target's rank in both."""
+    units = vectors[:7] / np.linalg.norm(vectors[:7], axis=1, keepdims=True)
+    scores = units @ (units[0] - units[1] + units[2])
+    best = max((score, row) for row, score in enumerate(scores) if row not in {0, 1, 2})[1]
+    solved = table.analogy("king - man + woman = queen", k=2)
+    assert (solved.nearest[0].id, solved.target_rank, len(solved.nearest)) == (best, 1, 2)
+    forms = [scores[0], scores[1], scores[2], max(scores[3:5]), *scores[5:7]]
+    assert solved.ranks["queen"] == 1 + sum(score > forms[3] for score in forms)
+    assert solved.ranks["king"] == 1 + sum(score > forms[0] for score in forms)
+    assert table.analogy("king - man + woman").target_rank is None
+    assert solved.nearest_of_all[0].cosine >= solved.nearest[0].cosine
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "says"),
+    [
+        (lambda table: table.nearest("pear"), UsageError, "'pear' is no word of this vocabulary"),
+        (lambda table: table.nearest("apple", 0), UsageError, "k must be at least 1, got 0"),
+        (lambda table: table.nearest("zero"), NotMeasurable, "has no direction"),
+        (lambda table: table.probe("#8"), UsageError, "there is no row #8"),
+        (lambda table: table.analogy("king man woman"), UsageError, "write it as king - man"),
+    ],
+)
+def test_wrong_words(table, call, error, says):
+    """What is no word, no count or no analogy is an error in one line."""
+    with pytest.raises(error, match=says):
+        call(table)
