@@ -2,31 +2,48 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from embcheck.claims import ends
 from embcheck.reports.html import vega
+from embcheck.reports.html.details import is_histogram, is_matrix
 from embcheck.reports.html.pictures.registry import EVERY, LADDER, figure, picture
+from embcheck.reports.html.pictures.words import cells
 from embcheck.reports.text import number
 from embcheck.reports.wording import RUNGS, bound_text, ladder_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from embcheck.checks.record import Change
+    from embcheck.checks.record import Change, Json
     from embcheck.reports.html.pictures.registry import Figure, Shown
 
 
 @picture(EVERY)
-def histogram(shown: Shown) -> Iterator[Figure]:
-    """The first histogram that the details hold."""
+def histograms(shown: Shown) -> Iterator[Figure]:
+    """The histograms that the details hold."""
     if shown.result.estimate is None or shown.result.estimate.value is None:
         return
     for key, value in sorted(shown.details.items()):
-        if isinstance(value, dict) and {"low", "high", "counts"} <= value.keys():
+        if is_histogram(value):
             title = vega.token(key.replace("_", " "), 40)
             yield shown.figure(vega.bars(value, shown.tone, title), f"{title}.")
-            return
+
+
+@picture(EVERY)
+def matrices(shown: Shown) -> Iterator[Figure]:
+    """The square matrices that the details hold, with the names of a list that is as long."""
+    lists = [value for value in shown.details.values() if isinstance(value, list)]
+    for key, value in sorted(shown.details.items()):
+        if is_matrix(value):
+            names = next((each for each in lists if len(each) == len(value) and isinstance(each[0], str)), None)
+            labels = names or list(map(str, range(len(value))))
+            yield cells(shown, partial(_named_matrix, labels, key), vega.token(key.replace("_", " "), 40))
+
+
+def _named_matrix(names: Sequence[str], key: str, details: Json) -> tuple[Sequence[str], Any]:
+    return names, details[key]
 
 
 @picture(EVERY)
@@ -91,7 +108,7 @@ _TONES = {"match": "var(--noise)", "improved": "var(--s2)", "regressed": "var(--
 
 def moved(title: str, changes: Iterable[tuple[str, Change | None]], *, since: str = "the baseline") -> Iterator[Figure]:
     """The changes of checks, by their labels; none where nothing was compared."""
-    rows = sorted(_rows(changes), key=lambda row: -abs(row["v"]))
+    rows = sorted(_rows(changes), key=lambda row: -row["size"])
     if not rows:
         return
     span = {"domain": [-_FAR, _FAR], "nice": False}
@@ -107,9 +124,12 @@ def moved(title: str, changes: Iterable[tuple[str, Change | None]], *, since: st
             y=up,
             color=vega.COLOUR,
         ),
-        vega.points(rows, 55, x=vega.x("v", scale=span), y=up),
+        vega.points(rows, 55, x=vega.x("v", scale=span), y=up, shape=vega.SHAPE),
     ]
-    caption = "New minus old in units of each check's margin, with its interval; inside the band nothing has changed."
+    caption = (
+        "New minus old in units of each check's margin, with its interval; inside the band nothing has changed. "
+        f"An arrow: it moved by more than {_FAR:.0f} margins."
+    )
     yield figure(vega.chart(layers, width=230, height=20 * len(rows)), title, caption)
 
 
@@ -119,15 +139,16 @@ def _rows(changes: Iterable[tuple[str, Change | None]]) -> Iterator[vega.Spec]:
         if change is None or change.value is None or not change.margin:
             continue
         low, value, high = (
-            max(-_FAR, min(_FAR, float(change.value if end is None else end) / change.margin))
+            float(change.value if end is None else end) / change.margin
             for end in (change.low, change.value, change.high)
         )
         said = f"{label}: {change.state}, from {number(change.before)} to {number(change.after)}"
         yield {
             "y": vega.token(label, 40),
-            "v": value,
-            "low": low,
-            "high": high,
+            "size": abs(value),
+            "low": vega.clipped(low, _FAR)["v"],
+            "high": vega.clipped(high, _FAR)["v"],
+            **vega.clipped(value, _FAR),
             "colour": _TONES.get(change.state, "var(--noise)"),
             "tip": vega.token(said, 120),
         }
