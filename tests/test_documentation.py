@@ -159,6 +159,20 @@ def test_the_readme_names_every_property_that_ships() -> None:
     assert set(re.findall(r"^\| `(\w+)`(?: \(d\))? \|", PAGES[0].read_text(encoding="utf-8"), re.MULTILINE)) == shipped
 
 
+def test_the_page_of_properties_has_a_section_for_each() -> None:
+    """Every property that ships has a section, with its claim, unit and interval, and source."""
+    text = (ROOT / "docs" / "properties.md").read_text(encoding="utf-8")
+    sections = {part.partition("\n")[0]: part for part in text.split("\n## ")[1:]}
+    shipped = {check.declaration.id for check in collect([])}
+    assert shipped <= set(sections)
+    bare = {
+        name
+        for name in shipped
+        if not {"**Claim.**", "**Unit and interval.**"} <= set(re.findall(r"\*\*[\w ]+\.\*\*", sections[name]))
+    }
+    assert bare == set()
+
+
 def interval_cells() -> dict[str, str]:
     """By property, what the page on statistics says of its interval."""
     text = (ROOT / "docs" / "statistics.md").read_text(encoding="utf-8")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from embcheck.table import EmbeddingTable
 
 MOST = 20
+FARTHEST = 5
 NEIGHBORS = 10
 PROBES = 500
 
@@ -22,9 +23,10 @@ PROBES = 500
 def drift(old: EmbeddingTable, new: EmbeddingTable) -> Json:
     r"""What became of each token, and how far the rows of those that both populations have moved.
 
-    Bit-identical rows, cosines and lengths row by row, neighbours, and what a rotation leaves over, or the reason why
-    there are none. ``procrustes_residual`` is :math:`\min_Q |AQ - B|_F / |B|_F` over orthogonal Q (Schoenemann 1966);
-    ``neighbor_jaccard`` the mean overlap of the ten nearest rows of 500 probes in both.
+    Bit-identical rows, cosines, distances (in lengths of the old row) and lengths row by row, neighbours, and what a
+    rotation leaves over, or the reason why there are none. ``procrustes_residual`` is
+    :math:`\min_Q |AQ - B|_F / |B|_F` over orthogonal Q (Schoenemann 1966); ``neighbor_jaccard`` the mean overlap of the
+    ten nearest rows of 500 probes in both.
     """
     pairing = pair_rows(old, new)
     tokens: Json = {"tokens": pairing.record(old, new)}
@@ -42,21 +44,30 @@ def drift(old: EmbeddingTable, new: EmbeddingTable) -> Json:
 
 
 def _by_row(old: EmbeddingTable, rows: Any, a: torch.Tensor, b: torch.Tensor) -> Json:
+    lengths = torch.linalg.vector_norm(a, dim=1)
     cosines = torch.nn.functional.cosine_similarity(a, b, dim=1)
-    ratios = torch.linalg.vector_norm(b, dim=1) / torch.linalg.vector_norm(a, dim=1)
-    order = torch.argsort(cosines, stable=True)[:MOST].tolist()
-    shift = torch.linalg.vector_norm((b - a).mean(0)) / torch.linalg.vector_norm(a, dim=1).mean()
+    distances = torch.linalg.vector_norm(b - a, dim=1) / lengths
+    ratios = torch.linalg.vector_norm(b, dim=1) / lengths
+    shift = torch.linalg.vector_norm((b - a).mean(0)) / lengths.mean()
+    is_moved = ~(a == b).all(1)
+
+    def named(values: torch.Tensor, *, largest: bool, most: int) -> list[Json]:
+        """The rows that moved and whose value is the most extreme, with it."""
+        order = torch.argsort(values, descending=largest, stable=True)
+        return [
+            {"id": int(rows[i]), "token": old.token(int(rows[i])), "value": float(values[i])}
+            for i in order[is_moved[order]][:most].tolist()
+        ]
+
     return {
-        "identical_rows": int((a == b).all(1).sum()),
+        "identical_rows": int((~is_moved).sum()),
         "cosine": _quantiles(cosines),
+        "distance": _quantiles(distances),
         "norm_ratio": _quantiles(ratios),
         "mean_shift": float(shift),
         "procrustes_residual": _procrustes(a, b),
-        "moved": [
-            {"id": int(rows[i]), "token": old.token(int(rows[i])), "value": float(cosines[i])}
-            for i in order
-            if not bool((a[i] == b[i]).all())
-        ],
+        "moved": named(cosines, largest=False, most=MOST),
+        "farthest": named(distances, largest=True, most=FARTHEST),
     }
 
 

@@ -115,14 +115,18 @@ class Baseline:
 
     @property
     def text(self) -> str:
-        """The file's text: sorted keys, one line an entry, pure ASCII, with a checksum over all of it."""
+        """The file's text, pure ASCII, with a checksum over all of it.
+
+        Each entry has its value on its first line, beside its key; its units, which are long, and where it was measured
+        follow on lines of their own.
+        """
         checkpoints = {entry.checkpoint.id: builtins(entry.checkpoint) for entry in self.entries.values()}
         entries = {key: builtins(entry) | {"checkpoint": entry.checkpoint.id} for key, entry in self.entries.items()}
         body = {"alias": self.alias, "checkpoints": checkpoints, "entries": entries, "schema": SCHEMA}
         parts = [
             f'"alias": {_line(self.alias)}',
             f'"checkpoints": {_block(checkpoints)}',
-            f'"entries": {_block(entries)}',
+            f'"entries": {_block(entries, _lines)}',
             f'"schema": {_line(SCHEMA)}',
             f'"sha256": {_line(_checksum(body))}',
         ]
@@ -217,6 +221,20 @@ def _line(value: object) -> str:
     return json.dumps(value, sort_keys=True, allow_nan=False)
 
 
-def _block(records: Mapping[str, Json]) -> str:
-    lines: Sequence[str] = [f" {_line(key)}: {_line(records[key])}" for key in sorted(records)]
+def _block(records: Mapping[str, Json], written: Callable[[Json], str] = _line) -> str:
+    lines: Sequence[str] = [f" {_line(key)}: {written(records[key])}" for key in sorted(records)]
     return "{\n" + ",\n".join(lines) + "\n}" if lines else "{}"
+
+
+_SHOWN = ("value", "low", "high", "n", "unit", "exact", "confidence_level", "scale")
+
+
+def _lines(entry: Json) -> str:
+    """An entry: what a reviewer reads, each of its parts' units, and where it was measured."""
+    where = _line({key: value for key, value in entry.items() if key != "estimate"}).removeprefix("{")
+    estimate = entry["estimate"]
+    if estimate is None:
+        return f'{{"estimate": null,\n  {where}'
+    shown = ", ".join(f"{_line(key)}: {_line(estimate[key])}" for key in _SHOWN)
+    parts = ",\n   ".join(map(_line, estimate["parts"]))
+    return f'{{"estimate": {{{shown}, "parts": [{parts and f"{chr(10)}   {parts}"}]}},\n  {where}'

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from msgspec import structs
 
+from embcheck import files
 from embcheck.baseline.file import path_of
 from embcheck.baseline.gate import Gate
 from embcheck.claims import Verdict
@@ -18,7 +19,9 @@ from embcheck.config.config import resolve
 from embcheck.config.models import needed
 from embcheck.config.project import add_model, read_project
 from embcheck.errors import EmbcheckError, UsageError
+from embcheck.reports import outputs, summary
 from embcheck.run import session
+from embcheck.run.update import write_baseline
 from embcheck.settings import in_ci
 
 if TYPE_CHECKING:
@@ -30,13 +33,14 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Take a model into the project, with its baseline.")
 @click.argument("spec")
-@options(*(name for name in MEASURING if name != "property"), "baseline_dir", "update", "show")
+@options(*MEASURING, "baseline_dir", "update", "show")
 def init(spec: str, **given: Any) -> int:
     """Measure SPEC once, and write it into the project so that the same checkpoint passes from then on.
 
     The model, and the checks that do not hold on it as expected exceptions, go to [tool.embcheck] in pyproject.toml;
     its estimates to embcheck-baselines/. Commit both.
-    Pairs of it with the models that are there already are measured too.
+    Pairs of it with the models that are there already are measured too. With --property, these checks alone are taken
+    in, and later ones of the model are of these.
     """
     config = resolve({**given, "model": (spec,)}, root=Path.cwd())
     _refuse_in_ci(given, "init")
@@ -63,14 +67,17 @@ def init(spec: str, **given: Any) -> int:
     checks, watch = prepared(fresh, models), watching(fresh, models)
     run = session.run_configured(fresh, models, checks, keeps_entries=True, only=new.alias, watch=watch)
     exceptions = _exceptions(run.report)
-    text = add_model(project, file, new, exceptions, _own_options(config))
+    selected = {"property": list(given["property"])} if given["property"] else {}
+    text = add_model(project, file, new, exceptions, selected | _own_options(config))
     gate = Gate(config.baseline_dir, "both", "fail", ("new", "changed"))
     written = gate.write(new.alias, [(entry, "new") for entry, _ in run.entries[new.alias]], frozenset())
     text.write()
     shown = structs.replace(run.report, models=tuple(model for model in run.report.models if model.results))
     show_report(config, shown, streamed=watch is not None)
     count = sum(map(len, exceptions.values()))
-    notice(f"wrote {new.alias} to {file} ({count} expected exceptions) and {written.path}; commit both")
+    excused = f"{count} expected exception{'' if count == 1 else 's'}"
+    notice(f"wrote {new.alias} to {file} ({excused}) and {written.path} ({len(written.entries)} entries); commit both")
+    notice("next: embcheck check, or: pytest --pyargs embcheck.properties")
     return OK
 
 
@@ -116,11 +123,24 @@ def update(specs: tuple[str, ...], **given: Any) -> int:
 
 @baseline.command(short_help="Show how models differ from their baselines.")
 @click.argument("specs", nargs=-1, metavar="[SPEC]...")
+@click.option(
+    "--markdown",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="Write the changes to this file as Markdown, for a review.",
+)
 @options(*MEASURING, "baseline_dir", "json")
-def diff(specs: tuple[str, ...], **given: Any) -> int:
+def diff(specs: tuple[str, ...], markdown: Path | None, **given: Any) -> int:
     """Measure models (by default all that are configured) and show every change against their baselines."""
     config = resolve({**given, "model": specs}, root=Path.cwd())
-    return _check(replace(config, gate="regressions", show="all", missing_baseline=config.missing_baseline or "warn"))
+    outputs.check(summary=markdown)
+    config = replace(config, gate="regressions", show="all", missing_baseline=config.missing_baseline or "warn")
+
+    def write(report: Report) -> None:
+        if markdown is not None:
+            files.write(markdown, summary.changed(report))
+
+    return _check(config, also=write)
 
 
 @baseline.command(short_help="Remove what no check uses from the baselines.")
@@ -133,17 +153,16 @@ def prune(aliases: tuple[str, ...], **given: Any) -> int:
     for alias in aliases or sorted(path.stem for path in config.baseline_dir.glob("*.json")):
         if session.gate_of(config).baseline(alias) is None:
             raise UsageError(f"there is no baseline {str(path_of(config.baseline_dir, alias))!r}")
-        removed = session.unused_entries(replace(config, gate="both", update=()), alias)
-        session.write_baseline(config, alias, ())
-        notice(f"{alias}: removed {len(removed)} entries{': ' if removed else ''}{', '.join(removed)}")
+        for message in write_baseline(config, alias, ()):
+            notice(message)
     return OK
 
 
-def _check(config: Config) -> int:
+def _check(config: Config, **also: Any) -> int:
     models = needed(config)
     if not models:
         raise UsageError("no model given; name one, or take one into the project with: embcheck init SPEC")
-    return check_and_deliver(config, models)
+    return check_and_deliver(config, models, **also)
 
 
 def _refuse_in_ci(given: Mapping[str, Any], command: str) -> None:

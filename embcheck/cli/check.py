@@ -32,11 +32,12 @@ from embcheck.reports.published import listed
 from embcheck.reports.text import safe, wrap
 from embcheck.reports.wording import WIDTH, Line, bound_text, is_aside
 from embcheck.run import session
+from embcheck.run.update import write_baseline
 from embcheck.settings import in_ci
 from embcheck.spec import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from embcheck.checks.check import Check
     from embcheck.checks.record import ModelRecord, Report, ResultRecord
@@ -73,8 +74,10 @@ def prepared(config: Config, models: Sequence[ModelSpec]) -> list[Check]:
     return session.checks_for(config, models)
 
 
-def check_and_deliver(config: Config, models: Sequence[ModelSpec]) -> int:
-    """Check models, show each result as it comes, write what the options ask for, and return the exit code.
+def check_and_deliver(
+    config: Config, models: Sequence[ModelSpec], *, also: Callable[[Report], None] | None = None
+) -> int:
+    """Check models, show each result as it comes, write what is asked for and what ``also`` does; the exit code.
 
     Of an interrupted run what was measured is shown and written, marked as partial, and no baseline.
     """
@@ -89,10 +92,10 @@ def check_and_deliver(config: Config, models: Sequence[ModelSpec]) -> int:
     except KeyboardInterrupt as interrupted:
         run = interrupted.run if isinstance(interrupted, session.Interrupted) else session.nothing_of(config)
     with without_interruption():
-        return _finished(config, run, streamed=watch is not None)
+        return _finished(config, run, also, streamed=watch is not None)
 
 
-def _finished(config: Config, run: Run, *, streamed: bool) -> int:
+def _finished(config: Config, run: Run, also: Callable[[Report], None] | None, *, streamed: bool) -> int:
     """Show the report, write it and the baselines, and return the exit code."""
     is_partial = run.report.run.partial
     if is_partial:
@@ -101,14 +104,16 @@ def _finished(config: Config, run: Run, *, streamed: bool) -> int:
         notice(message)
     for model in run.report.models:
         if config.update and model.shape is not None and not is_partial:
-            path, count = session.write_baseline(config, model.alias, run.entries[model.alias])
-            notice(f"{model.alias}: wrote {count} entries to {path}")
+            for message in write_baseline(config, model.alias, run.entries[model.alias]):
+                notice(message)
         if model.unused:
             notice(f"{model.alias}: unused baseline entries: {', '.join(model.unused)}; see embcheck baseline prune")
     outputs.annotate(run.report)
     show_report(config, run.report, streamed=streamed)
     for error in run.load_errors:
         notice(f"error: {error}")
+    if also is not None:
+        also(run.report)
     session.deliver(config, run.report)  # last: what was measured is on the screen whatever a disk does
     return INTERRUPTED if is_partial else _exit_code(config, run)
 

@@ -130,16 +130,36 @@ def _widen_collection(config: pytest.Config, resolved: Config) -> None:
         folders += {path.absolute(), path.resolve()}  # pytest does not resolve symbolic links
     if config.option.pyargs and _SHIPPED in config.args:
         # Where embcheck runs from a checkout, the package's files lie outside its folder, which pytest does not see.
-        shipped = [path for path in importlib.import_module(_SHIPPED).__path__ if Path(path) != folders[0]]
+        shipped = [path for path in _shipped_folders() if path != folders[0]]
         at = config.args.index(_SHIPPED)
-        config.args[at : at + 1] = [str(folders[0]), *shipped]
-        folders += map(Path, shipped)
+        config.args[at : at + 1] = [str(folders[0]), *map(str, shipped)]
+        folders += shipped
+    config.args[:] = [_as_printed(argument) for argument in config.args]
     for folder in folders:
         pattern = glob.escape(str(folder))
         config.addinivalue_line("python_files", pattern if folder.suffix == ".py" else f"{pattern}/*.py")
     for name in config.getoption("embcheck_properties") or ():
         if name not in config.args:  # named on the command line, as any other path there
             config.args.append(name)
+
+
+def _as_printed(argument: str) -> str:
+    """The shipped property that pytest calls ``isotropy.py::isotropy[demo]``, with the path of its file.
+
+    Files outside of a project's folder have node ids without a path: ``::isotropy[demo]`` where one was named alone.
+    """
+    name, separator, rest = argument.partition("::")
+    path, function = Path(name), rest.partition("[")[0]
+    if not separator or path.is_file():
+        return argument
+    for file in (file for folder in _shipped_folders() for file in sorted(folder.glob("*.py"))):
+        if file.name == path.name or (path.is_dir() and f"\ndef {function}(" in file.read_text(encoding="utf-8")):
+            return f"{file}::{rest}"
+    return argument
+
+
+def _shipped_folders() -> list[Path]:
+    return [Path(folder) for folder in importlib.import_module(_SHIPPED).__path__]
 
 
 def _is_worker(config: pytest.Config) -> bool:

@@ -19,7 +19,8 @@ from embcheck.reports import outputs, terminal
 from embcheck.reports.text import safe
 from embcheck.reports.wording import WIDTH, counts
 from embcheck.run.document import model_record, report
-from embcheck.run.session import deliver, fails_unused, gate_of, unused_entries, write_baseline
+from embcheck.run.session import deliver, fails_unused, gate_of, unused_entries
+from embcheck.run.update import write_baseline
 from embcheck.text import inert_line
 
 if TYPE_CHECKING:
@@ -32,6 +33,11 @@ if TYPE_CHECKING:
 
 PROBLEM = "embcheck_problem"
 """Under which a worker tells the controlling process of wrong usage that it found while collecting."""
+
+NOT_COLLECTED = (
+    "no check of the configured models ran; those that come with embcheck run by: pytest --pyargs embcheck.properties"
+)
+"""What to say in a project with models whose tests are none of ours."""
 
 _OUTPUTS = ("json", "html", "summary", "update")
 _MARKUP: Mapping[Style, dict[str, bool]] = {
@@ -125,12 +131,20 @@ class Results:
         selected = given.keyword or given.markexpr or self._config.property
         return is_whole(self._pytest_config) and not selected and not self._stopped
 
+    def _why_nothing_ran(self) -> str | None:
+        """What to say of it; nothing where pytest was told a place, name or mark that are none of ours."""
+        if self._declared:
+            return None if self._config.models else NO_MODEL
+        given = self._pytest_config.option
+        is_told = self._pytest_config.args_source is pytest.Config.ArgsSource.ARGS or given.keyword or given.markexpr
+        return NOT_COLLECTED if self._config.configured_models and not is_told else None
+
     @pytest.hookimpl
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print what the checks found: failures first, one line with ``-q`` where all is well, nothing where unused."""
         if not self._items:
-            if self._declared and not self._config.models:
-                terminalreporter.write_line(f"embcheck: {NO_MODEL}", yellow=True)
+            if why := self._why_nothing_ran():
+                terminalreporter.write_line(f"embcheck: {why}", yellow=True)
             return
         written = self._report()
         has_failed = not all(result.passes for result in written.results)

@@ -5,30 +5,34 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from embcheck import files
 from embcheck.checks.record import SCHEMA, Report, builtins, schema_of, strict_json
 from embcheck.errors import EmbcheckError, UsageError
+from embcheck.reports.comparison import SCHEMA as COMPARISON
+from embcheck.reports.comparison import Comparison
 from embcheck.reports.text import safe
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+_Read = TypeVar("_Read")
 
 STDOUT = Path("-")
 """Stands for standard output; a file of that name is ``./-`` by its folder."""
 _LARGEST = 2**30
 
 
-def dumps(document: Report | Mapping[str, Any]) -> str:
+def dumps(document: msgspec.Struct | Mapping[str, Any]) -> str:
     """A report, or another command's document, as text: sorted keys, pure ASCII, no NaN, a newline at the end."""
-    builtin = builtins(document) if isinstance(document, Report) else document
+    builtin = builtins(document) if isinstance(document, msgspec.Struct) else document
     return json.dumps(builtin, indent=1, sort_keys=True, allow_nan=False) + "\n"
 
 
-def write(document: Report | Mapping[str, Any], path: Path) -> None:
+def write(document: msgspec.Struct | Mapping[str, Any], path: Path) -> None:
     """Write a report or another command's document to a file, whole or not at all."""
     text = dumps(document)
     if path == STDOUT:
@@ -41,8 +45,17 @@ def write(document: Report | Mapping[str, Any], path: Path) -> None:
 
 def read(path: Path) -> Report:
     """A report from a file. Keys that this version does not know are left out."""
+    return _read(path, _parsed)
+
+
+def read_any(path: Path) -> Report | Comparison:
+    """A report, or a comparison, from a file."""
+    return _read(path, _parsed_as_either)
+
+
+def _read(path: Path, parsed: Callable[[str], _Read]) -> _Read:
     try:
-        return _parsed(files.read(path, most=_LARGEST).decode("utf-8"))
+        return parsed(files.read(path, most=_LARGEST).decode("utf-8"))
     except OSError as error:
         raise EmbcheckError(f"can't read {str(path)!r}: {error.strerror or error}") from error
     except RecursionError:
@@ -62,6 +75,13 @@ def reread(report: Report) -> Report:
 
 def _parsed(text: str) -> Report:
     return msgspec.convert(strict_json(text), Report)
+
+
+def _parsed_as_either(text: str) -> Report | Comparison:
+    document = strict_json(text)
+    if isinstance(document, dict) and document.get("schema") == COMPARISON:
+        return msgspec.convert(document, Comparison)
+    return msgspec.convert(document, Report)
 
 
 def check_writable(path: Path) -> None:

@@ -23,9 +23,11 @@ _STEP_BYTES = 2**20  # of a step's summaries: GitHub shows nothing at all of mor
 _STEP_ERRORS = 10  # that GitHub shows of a step
 
 
-def check(*, json: Path | None = None, summary: Path | None = None, page: Path | None = None) -> None:
+def check(
+    *, json: Path | None = None, summary: Path | None = None, page: Path | None = None, card: Path | None = None
+) -> None:
     """Check before the work is done that the report can be written in each form that is asked for."""
-    for path in (json, summary):
+    for path in (json, summary, card):
         if path is not None:
             json_file.check_writable(path)
     if page is not None:

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from msgspec import structs
 
 from embcheck import files
 from embcheck.reports import published
-from embcheck.reports.text import number, safe
-from embcheck.reports.wording import bound_text, change_text, counts, is_description, urgency
+from embcheck.reports.markdown import code, inert, table
+from embcheck.reports.text import number
+from embcheck.reports.wording import STATES, bound_text, change_text, counts, is_description, urgency
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from embcheck.checks.record import ModelRecord, Report, ResultRecord
+    from embcheck.checks.record import Change, Json, ModelRecord, Report, ResultRecord
+    from embcheck.reports.comparison import Comparison
 
-_TOKEN = 24
 _MOVED = 5
 _ROOM = 1_000  # bytes of the lines at the top
+_TABLES = 400  # bytes of a model's two tables without their rows
 
 
 def write(report: Report, path: Path) -> None:
@@ -57,8 +60,10 @@ def _most_urgent(models: Sequence[ModelRecord], room: int) -> Sequence[ModelReco
     results = [(model, result) for model in models for result in model.results]
     kept: dict[str, list[ResultRecord]] = {}
     for model, result in sorted(results, key=lambda pair: urgency(pair[1])):
-        room -= len("".join(_checks(structs.replace(model, results=(result,)))).encode())
-        room -= 0 if model.alias in kept else len(_heading(model).encode()) + 4
+        *_, row = _results([result]).splitlines()
+        figures = published.of(result)
+        room -= len(row.encode()) + 1 + (len(_figures(figures).encode()) + 2 if figures else 0)
+        room -= 0 if model.alias in kept else len(_heading(model).encode()) + _TABLES
         if room < 0:
             break
         kept.setdefault(model.alias, []).append(result)
@@ -67,49 +72,54 @@ def _most_urgent(models: Sequence[ModelRecord], room: int) -> Sequence[ModelReco
 
 
 def _heading(model: ModelRecord) -> str:
-    shape = "not loaded" if model.shape is None else "{} x {} {}".format(*model.shape, _inert(str(model.dtype)))
-    unused = f"\n\nUnused baseline entries: {', '.join(map(_code, model.unused))}" if model.unused else ""
-    return f"**{_inert(model.alias)}** ({_code(model.spec)}, {shape}){unused}"
+    shape = "not loaded" if model.shape is None else "{} x {} {}".format(*model.shape, inert(str(model.dtype)))
+    unused = f"\n\nUnused baseline entries: {', '.join(map(code, model.unused))}" if model.unused else ""
+    return f"**{inert(model.alias)}** ({code(model.spec)}, {shape}){unused}"
 
 
 def _checks(model: ModelRecord) -> Iterator[str]:
     if bad := [result for result in model.results if not result.passes]:
-        yield _table(bad)
+        yield _results(bad)
     if good := [result for result in model.results if result.passes]:
-        yield f"<details><summary>{len(good)} passing</summary>\n\n{_table(good)}\n\n</details>"
+        yield folded(f"{len(good)} passing", _results(good))
     for result in model.results:
         if compared := published.of(result):
             yield _figures(compared)
 
 
-def _table(results: Sequence[ResultRecord]) -> str:
-    rows = ["| Check | | Value | Claim | Change | Why |", "|---|---|---|---|---|---|"]
+def folded(title: str, text: str) -> str:
+    """Text that is shown when its title is clicked."""
+    return f"<details><summary>{title}</summary>\n\n{text}\n\n</details>"
+
+
+def _results(results: Sequence[ResultRecord]) -> str:
+    rows = []
     for result in results:
-        cells = [
-            _code(result.label),
-            _verdict(result),
-            _inert(_value(result)),
-            _inert(", ".join(map(bound_text, result.claims))),
-            _inert(change_text(result.change)),
-            "; ".join(part for part in (_inert(why(result), 300), _moved(result)) if part),
-        ]
-        rows.append(f"| {' | '.join(cells)} |")
-    return "\n".join(rows)
+        said = [inert(value_text(result)), inert(", ".join(map(bound_text, result.claims)))]
+        whys = "; ".join(part for part in (inert(why(result), 300), _moved(result)) if part)
+        rows.append([code(result.label), _verdict(result), *said, inert(change_text(result.change)), whys])
+    return table(["Check", "Verdict", "Value", "Claim", "Change", "Why"], rows)
 
 
 def _figures(compared: Sequence[published.Compared]) -> str:
-    rows = ["| Figure | Ours | Published | Tolerance | | Source |", "|---|---|---|---|---|---|"]
-    for row in compared:
-        within = "within" if row.within else "**outside**"
-        cells = [_code(row.name), *map(_inert, (row.ours, row.published, row.tolerance)), within, _inert(row.source)]
-        rows.append(f"| {' | '.join(cells)} |")
-    return "\n".join(rows)
+    rows = [
+        [
+            code(row.name),
+            *map(inert, (row.ours, row.published, row.tolerance)),
+            "within" if row.within else "**outside**",
+            inert(row.source),
+        ]
+        for row in compared
+    ]
+    return table(["Figure", "Ours", "Published", "Tolerance", "", "Source"], rows)
 
 
 def statistics_line(result: ResultRecord) -> str:
     """Verdict, value, interval, n, claim and change on one line."""
     claims = ", ".join(map(bound_text, result.claims)) if result.estimate else ""
-    return "; ".join(part for part in (_verdict(result), _value(result), claims, change_text(result.change)) if part)
+    return "; ".join(
+        part for part in (_verdict(result), value_text(result), claims, change_text(result.change)) if part
+    )
 
 
 def why(result: ResultRecord) -> str:
@@ -122,7 +132,8 @@ def _verdict(result: ResultRecord) -> str:
     return f"{verdict}, {result.change.state}" if result.change else verdict
 
 
-def _value(result: ResultRecord) -> str:
+def value_text(result: ResultRecord) -> str:
+    """The estimate with its interval and how many units it rests on; empty where there is none."""
     estimate = result.estimate
     if estimate is None:
         return ""
@@ -137,13 +148,75 @@ def _moved(result: ResultRecord) -> str:
     change = result.change
     entries = change.moved if change and change.moved and not change.passes else result.counterexamples
     tokens = [entry["token"] for entry in entries if isinstance(entry.get("token"), str)]
-    return " ".join(map(_code, tokens[:_MOVED]))
+    return " ".join(map(code, tokens[:_MOVED]))
 
 
-def _code(text: str) -> str:
-    return f"<code>{_inert(text)}</code>"
+# --- changes ----------------------------------------------------------------------------------------------------------
 
 
-def _inert(text: str, width: int = 10 * _TOKEN) -> str:
-    """The text with every control character visible, and every punctuation mark as an entity."""
-    return "".join(c if c.isalnum() or c == " " else f"&#{ord(c)};" for c in safe(text, width))
+def changes(rows: Iterable[tuple[str, Change | None, str | None]]) -> str:
+    """A table of changes: each check with its change, or the reason why there is none."""
+    cells = []
+    for label, change, reason in rows:
+        if change is None:
+            cells.append([code(label), "not compared", "", "", "", "", inert(reason or "", 300)])
+            continue
+        numbers = [_shown(value, change) for value in (change.before, change.after, change.value)]
+        ends = f" ({_shown(change.low, change)} to {_shown(change.high, change)})" if change.low != change.high else ""
+        numbers[2] += ends if change.value is not None else ""
+        said = [inert(change.reason or "", 300), _units(change.moved) if change.state != "match" else ""]
+        margin = "" if change.margin is None else f"{number(change.margin)} ({change.bad})"
+        cells.append([code(label), change.state, *numbers, margin, "; ".join(filter(None, said))])
+    return table(["Check", "State", "Before", "Now", "Change", "Margin", "Why, what moved most"], cells)
+
+
+def _shown(value: float | None, change: Change) -> str:
+    apart = () if change.margin is None else (change.margin, -change.margin)
+    return "" if value is None else number(value, apart)
+
+
+def _units(moved: Sequence[Json]) -> str:
+    return " ".join(code(unit["token"], 40) for unit in moved[:_MOVED] if isinstance(unit.get("token"), str))
+
+
+def changed(report: Report) -> str:
+    """What changed of each model against its baseline: worst first, what did not change folded away."""
+    parts = []
+    for model in report.models:
+        rows = sorted(
+            (r for r in model.results if r.change), key=lambda r: STATES.index(str(r.change and r.change.state))
+        )
+        said = [(r.label, r.change, None) for r in rows]
+        still = [row for row in said if row[1] and row[1].state == "match"]
+        moved = [row for row in said if row not in still]
+        states = Counter(str(change.state) for _, change, _ in said if change)
+        counted = ", ".join(f"{states[state]} {state}" for state in STATES if states[state])
+        parts.append(f"### {inert(model.alias)} against its baseline: {counted or 'nothing was compared'}")
+        parts += [changes(moved)] if moved else []
+        parts += [folded(f"{len(still)} did not change", changes(still))] if still else []
+        parts += [f"Unused entries: {', '.join(map(code, model.unused))}"] if model.unused else []
+    return "\n\n".join(parts) + "\n"
+
+
+def write_comparison(compared: Comparison, path: Path) -> None:
+    """Write the summary of a comparison to a file."""
+    files.write(path, comparison(compared))
+
+
+def comparison(compared: Comparison) -> str:
+    """The summary of a comparison: counts, drift, then the checks, worst first."""
+    first, second = map(code, compared.models)
+    parts = [f"### embcheck: {second} against {first} {compared.counts}"]
+    parts += [f"**{inert(limit.text, 300)}**" for limit in compared.limits]
+    drift = compared.drift
+    rows = [["rows that both have", f"{drift.rows:,}, {drift.identical_rows or 0:,} equal"]] if drift.rows else []
+    rows += [[inert(name), inert(value)] for name, value in drift.statistics()]
+    rows += [["why there is no more", inert(drift.reason, 300)]] if drift.reason else []
+    rows += [["moved farthest", " ".join(code(token.token, 40) for token in drift.farthest)]] if drift.farthest else []
+    parts.append(table(["Drift", ""], rows))
+    by_state = [(row.check, row.change, row.reason) for row in compared.worst_first]
+    still = [row for row in by_state if row[1] and row[1].state == "match"]
+    moved = [row for row in by_state if row not in still]
+    parts += [changes(moved)] if moved else []
+    parts += [folded(f"{len(still)} did not change", changes(still))] if still else []
+    return "\n\n".join(parts) + "\n"

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from embcheck.claims import ClaimOutcome
 
 WIDTH = 80
-_STATES = ("regressed", "undecided", "stale", "new", "improved")
+STATES = ("regressed", "undecided", "stale", "new", "improved", "match")
+"""Of changes, worst first."""
 
 Style = Literal["title", "pass", "fail", "warn", "plain", "dim"]
 
@@ -42,7 +43,7 @@ def counts(results: Sequence[ResultRecord]) -> Line:
     extra = [f"{known} known exception{'s' if known > 1 else ''}"] if known else []
     extra += [f"{vacuous} vacuous"] if vacuous else []
     states = Counter(str(result.change.state) for result in results if result.change)
-    extra += [f"{n} {state}" for state in _STATES if (n := states[state])]
+    extra += [f"{n} {state}" for state in STATES[:-1] if (n := states[state])]
     text = ", ".join(parts) or "no checks ran"
     style: Style = "pass" if verdicts["holds"] or described else "warn"
     if not all(result.passes for result in results):

@@ -2,34 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import structs
 
 from embcheck import sources
 from embcheck.baseline.gate import compare, settle
-from embcheck.checks.record import builtins
+from embcheck.checks.record import plain
 from embcheck.claims import Verdict
 from embcheck.config import per_model
 from embcheck.config.models import named
 from embcheck.errors import EmbcheckError, UsageError
 from embcheck.estimate import Snapshot
 from embcheck.reports import json_file
-from embcheck.reports.terminal.comparison import Compared, Comparison
+from embcheck.reports.comparison import Compared, Comparison, Drift, Limit
+from embcheck.reports.text import number
 from embcheck.run.session import Session, checks_for, model_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from embcheck.checks.check import Check, Result
-    from embcheck.checks.record import Json
     from embcheck.config.config import Config
 
-SCHEMA = "embcheck-comparison/1"
 
+def of_models(
+    config: Config, first: str, second: str, *, max_moved: float | None = None, min_overlap: float | None = None
+) -> Comparison:
+    """The second model against the first, whose configured bounds and margins count, or else the second's.
 
-def of_models(config: Config, first: str, second: str) -> Comparison:
-    """The second model against the first, whose configured bounds and margins count, or else the second's."""
+    Drift fails where a row is farther from itself than ``max_moved`` of its lengths, or was lost, and where the mean
+    overlap of nearest rows lies below ``min_overlap``.
+    """
     from embcheck.baseline.drift import drift
 
     specs = named(config, first), named(config, second)
@@ -42,7 +48,38 @@ def of_models(config: Config, first: str, second: str) -> Comparison:
     old, new = (loaded.table for loaded in session.loaded(*session.models))
     measured = ((check, [session.measure(check, model) for model in session.models]) for check in adapted)
     rows = [_compared(config, check, *both) for check, both in measured if not _applies_to_none(both)]
-    return _settled(Comparison((first, second), old.tokens_sha256 == new.tokens_sha256, drift(old, new), tuple(rows)))
+    moved = msgspec.convert(plain(drift(old, new)), Drift)
+    limits = [] if max_moved is None else [_moved_at_most(max_moved, moved)]
+    limits += [] if min_overlap is None else [_overlapping(min_overlap, moved)]
+    return Comparison(
+        models=(first, second),
+        same_tokens=old.tokens_sha256 == new.tokens_sha256,
+        drift=moved,
+        changes=_settled(rows),
+        limits=tuple(limits),
+    )
+
+
+def _moved_at_most(bound: float, drift: Drift) -> Limit:
+    value, died = drift.distance.get("max"), drift.tokens.died.rows if drift.tokens else 0
+    if value is None:
+        said = drift.reason or "rows of different widths have no distance"
+    elif died:
+        said = f"{died} row{'s are' if died > 1 else ' is'} zero or not finite in the second only"
+    elif drift.farthest:
+        token = drift.farthest[0]
+        said = f"{token.token!r} #{token.id} moved farthest, by {number(value, (bound,))} of its length"
+    else:
+        said = "no row moved"
+    return Limit("max-moved", bound, value, value is not None and not died and value <= bound, said)
+
+
+def _overlapping(bound: float, drift: Drift) -> Limit:
+    value = drift.neighbor_jaccard
+    if value is None:
+        return Limit("min-overlap", bound, None, passes=False, reason=drift.reason or "no overlap was measured")
+    said = f"{number(value, (bound,))} of the {drift.neighbors} nearest rows are shared (mean Jaccard)"
+    return Limit("min-overlap", bound, value, value >= bound, said)
 
 
 def _applies_to_none(results: Iterable[Result]) -> bool:
@@ -81,8 +118,8 @@ def of_reports(config: Config, first: Path, second: Path) -> Comparison:
             rows.append(Compared(check.label, compare(then, now, check.declaration, config.settings)))
     if not rows:
         raise UsageError(f"{str(first)!r} and {str(second)!r} have no compared check in common")
-    drift = {"reason": "reports hold no rows; compare two specs for the drift"}
-    return _settled(Comparison((str(first), str(second)), None, drift, tuple(rows)))
+    drift = Drift(reason="reports hold no rows; compare two specs for the drift")
+    return Comparison(models=(str(first), str(second)), drift=drift, changes=_settled(rows))
 
 
 def _snapshots(path: Path) -> dict[str, Snapshot]:
@@ -105,23 +142,7 @@ def _snapshots(path: Path) -> dict[str, Snapshot]:
     return snapshots
 
 
-def _settled(comparison: Comparison) -> Comparison:
-    """The comparison with its level shared among all changes; there is no baseline, so what is undecided fails."""
-    changes = settle([row.change for row in comparison.changes])
-    rows = zip(comparison.changes, changes, strict=True)
-    return replace(comparison, changes=tuple(replace(row, change=change) for row, change in rows))
-
-
-def as_json(comparison: Comparison) -> Json:
-    """The comparison as JSON types."""
-    changes = [
-        {"check": row.check, "change": None if row.change is None else builtins(row.change), "reason": row.reason}
-        for row in comparison.changes
-    ]
-    return {
-        "schema": SCHEMA,
-        "models": list(comparison.models),
-        "same_tokens": comparison.same_tokens,
-        "drift": comparison.drift,
-        "changes": changes,
-    }
+def _settled(rows: Sequence[Compared]) -> tuple[Compared, ...]:
+    """The rows with their level shared among all changes; there is no baseline, so what is undecided fails."""
+    changes = settle([row.change for row in rows])
+    return tuple(structs.replace(row, change=change) for row, change in zip(rows, changes, strict=True))

@@ -404,15 +404,6 @@ def unused_entries(
     return gate.unused(alias, known_keys(config, alias, ran, specs=specs))
 
 
-def write_baseline(
-    config: Config, alias: str, entries: Iterable[tuple[Entry, State]], ran: Collection[str] = ()
-) -> tuple[Path, int]:
-    """Write what ``update`` accepts to a model's baseline: the file, and how many entries it has now."""
-    gate = Gate(config.baseline_dir, "both", "fail", config.update)
-    written = gate.write(alias, entries, known_keys(config, alias, ran))
-    return written.path, len(written.entries)
-
-
 def fails_unused(config: Config, written: Report) -> bool:
     """Whether entries that no check uses fail the run: in continuous integration, and where configured."""
     return gate_of(config).fails_missing and any(model.unused for model in written.models)

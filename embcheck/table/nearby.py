@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -65,6 +66,11 @@ class Analogy:
     """The target's rank without the words of the question; ``None`` where none was given, or it is none of these."""
 
 
+def _explore() -> Any:
+    """The functions for a person at a prompt, which are built on tables: imported when one is asked for."""
+    return importlib.import_module("embcheck.explore")
+
+
 class Nearby:
     """What an ``EmbeddingTable`` says of single words.
 
@@ -78,15 +84,11 @@ class Nearby:
 
         With ``merge`` case and space variants of one word count once, and those of the word itself are left out.
         """
-        from embcheck import explore
-
-        return _neighbors(explore.neighbors(self._table, word, _count(k), merge=merge)["neighbors"])
+        return _neighbors(_explore().neighbors(self._table, word, _count(k), merge=merge)["neighbors"])
 
     def probe(self, token: str) -> Probe:
         """One token against every other row of the population: cosines, how many are negative, and the ends."""
-        from embcheck import explore
-
-        row, rows, cosines = explore.cosines_of(self._table, token)
+        row, rows, cosines = _explore().cosines_of(self._table, token)
         order = np.argsort(-cosines, kind="stable")
         ends = (order[:10], order[::-1][:10])
         nearest, farthest = (
@@ -115,10 +117,8 @@ class Nearby:
 
         Reference: Mikolov, Yih & Zweig 2013.
         """
-        from embcheck import explore
-
-        words = explore.parse_analogy([question])
-        document = explore.analogy(self._table, words, _count(k))
+        words = _explore().parse_analogy([question])
+        document = _explore().analogy(self._table, words, _count(k))
         ranks = document["ranks"]
         target = words[3] if len(words) > 3 else None
         return Analogy(

@@ -34,11 +34,34 @@ def add(folder, name, alias="demo"):
 
 
 def test_what_is_written_is_read(tmp_path):
-    """Entries come back equal, lone surrogates included, and the text is pure ASCII with one line an entry."""
+    """Entries come back equal, lone surrogates and a value that is none included, and the text is pure ASCII."""
+    nothing = Entry(id="two", params={}, version=1, checkpoint=WHERE, snapshot=None, reason="no \ud800 words")
     add(tmp_path, "one")
-    text = file.path_of(tmp_path, "demo").read_text(encoding="ascii")
+    file.rewrite(tmp_path, "demo", lambda old: {**old, nothing.key: nothing})
+    file.path_of(tmp_path, "demo").read_text(encoding="ascii")
+    assert file.load(tmp_path, "demo").entries == {entry("one").key: entry("one"), nothing.key: nothing}
+
+
+def test_a_reviewer_sees_the_value_beside_the_check(tmp_path):
+    """An entry's first line has key, value and interval, the units stand on lines of their own, and so does where."""
+    add(tmp_path, "one")
+    lines = file.path_of(tmp_path, "demo").read_text().splitlines()
+    at = next(i for i, line in enumerate(lines) if line.startswith(' "one '))
+    shown, units, where = lines[at : at + 3]
+    assert shown.startswith(' "one {\\"n\\": 1}": {"estimate": {"value": 0.5, "low": 0.4, "high": 0.6, "n": 2, ')
+    assert "labels" not in shown
+    assert units.startswith('   {"bounds": [0.0, 1.0], "labels": [')
+    assert where.startswith('  "checkpoint": "')
+
+
+def test_a_file_with_a_line_an_entry_is_read_and_its_entries_stay(tmp_path):
+    """The layout is no part of the contract: a file as the first version laid it out gives the same entries."""
+    add(tmp_path, "one")
+    path = file.path_of(tmp_path, "demo")
+    document = json.loads(path.read_text())
+    path.write_text(json.dumps(document, sort_keys=True))
     assert file.load(tmp_path, "demo").entries == {entry("one").key: entry("one")}
-    assert sum('"one' in line for line in text.splitlines()) == 1
+    assert document == json.loads(path.read_text())
 
 
 def test_file_keeps_to_the_schema(tmp_path):

@@ -193,7 +193,52 @@ def test_baseline_commands(ready, embcheck, monkeypatch):
     assert embcheck("baseline", "update", "m").code == 0
     assert embcheck("baseline", "diff").code == 0
     (ready / "properties" / "toys.py").write_text(TOY.replace("def sometimes", "def at_times"))
-    assert "removed 1 entries: sometimes" in embcheck("baseline", "prune").err
+    assert embcheck("baseline", "prune").err.splitlines() == [
+        f"embcheck: m: 1 removed, 1 as they were in {ready / 'embcheck-baselines' / 'm.json'}",
+        "embcheck: m: removed sometimes 1",
+    ]
+
+
+def test_an_update_says_what_it_changed(ready, embcheck, monkeypatch):
+    """Entries that changed with both values, new ones with theirs, and how many stayed; not how many there are."""
+    (ready / "properties" / "toys.py").write_text(TOY.replace("def sometimes", "def at_times"))
+    config = (ready / "pyproject.toml").read_text().replace('"sometimes"', '"at_times"')
+    (ready / "pyproject.toml").write_text(config)
+    monkeypatch.setenv("TOY", "-2")
+    said = embcheck("baseline", "update", "--update", "new,changed,prune").err.splitlines()
+    assert said[-4:] == [
+        f"embcheck: m: 1 new, 1 changed, 1 removed in {ready / 'embcheck-baselines' / 'm.json'}",
+        "embcheck: m: changed moving 2.5 -> 0.495",
+        "embcheck: m: new at_times 1",
+        "embcheck: m: removed sometimes 1",
+    ]
+    assert embcheck("baseline", "update").err.splitlines()[-1].startswith("embcheck: m: 2 as they were in ")
+
+
+def test_a_diff_as_markdown_is_for_a_reviewer(ready, embcheck, monkeypatch):
+    """What regressed stands first with both values and what moved, its tokens inert; the rest is folded away."""
+    monkeypatch.setenv("TOY", "-2")
+    assert embcheck("baseline", "diff", "--markdown", "out.md").code == 1
+    text = (ready / "out.md").read_text()
+    assert text.startswith("### m against its baseline: 1 regressed, 1 match\n")
+    (row,) = [line for line in text.splitlines() if line.startswith("| `moving` | regressed | 2.5 | 0.495 |")]
+    assert row.replace("\\|", "").count("|") == 8
+    assert not any(bad in text for bad in ("<img", "\u202e", "`<"))
+    assert "<summary>1 did not change</summary>" in text
+    assert embcheck("baseline", "diff", "--markdown", "none/out.md").code == 4
+
+
+def test_init_takes_the_checks_that_are_named_and_says_what_is_next(toys, embcheck):
+    """With --property the model has these checks alone, now and later; the next command is named, and passes."""
+    (toys / "pyproject.toml").unlink()
+    done = embcheck("init", "m=random:30x4", "--property", "moving", "--property", "some*")
+    assert done.code == 0
+    assert "(0 expected exceptions)" in done.err
+    assert "(2 entries)" in done.err
+    assert done.err.splitlines()[-1] == "embcheck: next: embcheck check, or: pytest --pyargs embcheck.properties"
+    own = tomllib.loads((toys / "pyproject.toml").read_text())["tool"]["embcheck"]["model"]["m"]
+    assert own == {"property": ["moving", "some*"], "exceptions": []}
+    assert states(toys, embcheck) == (0, {"moving": "match", "sometimes": "match"})
 
 
 def test_baseline_dir(ready, embcheck):
@@ -222,10 +267,10 @@ def test_summary_and_annotations(ready, embcheck, monkeypatch):
     text = (ready / "out.md").read_text()
     assert (ready / "step.md").read_text() == f"before\n{text}\n"
     assert "1 of 3 checks failed" in text
-    rows = [line for line in text.splitlines() if line.startswith("| <code>moving")]
+    rows = [line for line in text.splitlines() if line.startswith("| `moving`")]
     assert len(rows) == 1
     assert rows[0].replace("\\|", "").count("|") == 7
-    assert not any(bad in text for bad in ("<img", "`", "\u202e", "[a]", "_*"))
+    assert not any(bad in text for bad in ("<img", "|`", "`<", "\u202e", "[a]", "_*"))
     assert "regressed" in rows[0]
     assert [line for line in found.err.splitlines() if line.startswith("::error title=moving on m::")]
 

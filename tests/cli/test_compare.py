@@ -181,11 +181,11 @@ def test_reports_are_compared_on_the_scale_of_the_property(embcheck, project):
     for name, spec in (("a", "random:2x4"), ("b", "random:200x4"), ("c", "random:2x8")):
         embcheck("check", f"m={spec}", "--property", "ranked", "--property", "only_narrow", "--json", f"{name}.json")
     found = embcheck("compare", "a.json", "b.json", "--property", "ranked")
-    assert (found.code, found.out.splitlines()[1].split()[0]) == (1, "regressed")
+    assert (found.code, "fails: 1 regressed" in found.out) == (1, True)
     assert "moved -0.495 from 0.5" in found.out
-    assert embcheck("compare", "b.json", "a.json", "--property", "ranked").out.splitlines()[1].startswith("improved")
+    assert "passes: 1 improved" in embcheck("compare", "b.json", "a.json", "--property", "ranked").out
     models = embcheck("compare", "random:2x4", "random:200x4", "--property", "ranked")
-    assert (models.code, models.out.splitlines()[1].split()[0]) == (1, "regressed")
+    assert (models.code, "fails: 1 regressed" in models.out) == (1, True)
     lacking = embcheck("compare", "a.json", "c.json", "--property", "only_narrow")
     assert (lacking.code, "only a.json has a value" in lacking.out) == (1, True)
     assert embcheck("compare", "a.json", "a.json").code == 0
@@ -204,3 +204,72 @@ def test_what_neither_model_can_have_is_no_row_and_what_one_lost_fails(embcheck,
     lost = embcheck("compare", "a=fasttext:a.vec", "b=fasttext:b.vec", *selected)
     assert lost.code == 1
     assert "3 of 4 king words" in lost.out
+
+
+@pytest.fixture
+def pair(project, vectors):
+    """Specs of two matrices: in the second, row 7 is turned round and all others are as they were."""
+    (project / "words.txt").write_text("\n".join(WORDS))
+    other = vectors.copy()
+    other[7] *= -1
+    for name, rows in (("a", vectors), ("b", other)):
+        np.save(project / f"{name}.npy", rows.astype(np.float32))
+    return [f"{name}=npy:{name}.npy,vocab=words.txt" for name in "ab"]
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "says"),
+    [
+        (("--max-moved", "2.1"), 0, "passes --max-moved 2.1: 'w7' #7 moved farthest, by 2 of its length"),
+        (("--max-moved", "1.9"), 1, "fails --max-moved 1.9: 'w7' #7 moved farthest, by 2 of its length"),
+        (("--min-overlap", "0.5"), 0, "passes --min-overlap 0.5: "),
+        (("--min-overlap", "1"), 1, "fails --min-overlap 1: "),
+    ],
+)
+def test_drift_can_fail(embcheck, pair, options, code, says):
+    """A row turned round is at twice its length from itself: a limit below that fails by name, one above passes."""
+    found = embcheck("compare", *pair, "--property", "isotropy", *options)
+    assert found.code == code
+    assert says in " ".join(found.out.split())
+    assert ("drift beyond its limit" in found.out) == (code == 1)
+
+
+def test_rows_that_died_or_can_not_be_measured_exceed_every_limit(embcheck, project, pair, vectors):
+    """A row that became zero fails --max-moved, however large; so do two widths, which have no distance."""
+    vectors[5] = 0
+    np.save(project / "b.npy", vectors.astype(np.float32))
+    found = embcheck("compare", *pair, "--property", "isotropy", "--max-moved", "1000")
+    assert (found.code, "1 row is zero or not finite in the second only" in found.out) == (1, True)
+    np.save(project / "b.npy", vectors[:, :8].astype(np.float32))
+    found = embcheck("compare", *pair, "--property", "isotropy", "--max-moved", "1000")
+    assert (found.code, "rows of different widths have no distance" in found.out) == (1, True)
+
+
+@pytest.mark.parametrize("bad", ["nan", "inf", "-0.1", "x"])
+@pytest.mark.parametrize("option", ["--max-moved", "--min-overlap"])
+def test_a_limit_that_bounds_nothing_is_refused(embcheck, pair, option, bad):
+    """Not a number, infinity and what lies below zero are wrong usage, before anything is measured."""
+    found = embcheck("compare", *pair, option, bad)
+    assert (found.code, found.out, len(found.err.splitlines())) == (4, "", 1)
+    assert option in found.err
+
+
+def test_reports_have_no_rows_to_limit(embcheck, project, pair):
+    """A limit on drift is refused for reports, which hold no rows: it would pass over what it is about."""
+    for name, spec in zip("ab", pair, strict=True):
+        embcheck("check", spec, "--property", "isotropy", "--json", f"{name}.json")
+    found = embcheck("compare", "a.json", "b.json", "--max-moved", "9")
+    assert (found.code, "reports hold no rows" in found.err) == (4, True)
+
+
+def test_a_comparison_is_shown_again_from_its_json(embcheck, project, pair):
+    """Screen, page and Markdown of compare are those that report makes of its JSON; a card of it is refused."""
+    outputs = ("--html", "one.html", "--summary", "one.md")
+    found = embcheck("compare", *pair, "--property", "isotropy", "--max-moved", "1", "--json", "out.json", *outputs)
+    again = embcheck("report", "out.json", "--html", "two.html", "--summary", "two.md")
+    assert (found.code, again.code, again.out) == (1, 0, found.out)
+    for suffix in ("html", "md"):
+        assert (project / f"one.{suffix}").read_bytes() == (project / f"two.{suffix}").read_bytes()
+    short = embcheck("report", "out.json", "--show", "none")
+    assert 0 < len(short.out.splitlines()) < len(found.out.splitlines())
+    assert embcheck("report", "out.json", "--card", "card.md").code == 4

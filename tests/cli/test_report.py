@@ -108,3 +108,15 @@ def test_the_page_s_command_measures_the_same_again(embcheck, project, written):
             (again,) = json_file.read(project / "again.json").models
             assert again.alias == model.alias
             assert again.results == (result,)
+
+
+def test_a_section_of_a_model_card_is_made_of_a_report(embcheck, project, written):
+    """``report --card`` puts the section behind what the card says, and in its own place the next time."""
+    (project / "README.md").write_text("# Mine\n")
+    for _ in range(2):
+        assert embcheck("report", "out.json", "--card", "README.md", "--show", "none").code == 0
+    text = (project / "README.md").read_text(encoding="utf-8")
+    assert text.startswith("# Mine\n\n<!-- embcheck: begin -->\n")
+    assert text.count("img.shields.io") == 2
+    assert text.count("toy_refuted") == 2
+    assert embcheck("report", "out.json", "--card", "none/README.md").code == 4

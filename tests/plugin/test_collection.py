@@ -298,3 +298,31 @@ def test_a_declared_property_or_the_fixture_wakes_the_plugin(pytester):
     result = pytester.runpytest_subprocess("-q", "-rs", "-p", "no:cacheprovider")
     result.assert_outcomes(skipped=2)
     result.stdout.fnmatch_lines(["*no model to check*"])
+
+
+SAYS = "embcheck: no check of the configured models ran; those that come with embcheck run by: *embcheck.properties"
+
+
+def test_a_project_with_models_hears_how_its_checks_run(project, write):
+    """Where pytest by itself collects no check of the configured models, one line says what does; else it is quiet."""
+    write("pyproject.toml", '[tool.embcheck]\nmodels = ["random:300x16"]\n')
+    write("test_plain.py", "def test_plain(): pass\n")
+    project.runpytest_subprocess("-q").stdout.fnmatch_lines([SAYS])
+    for told in (["test_plain.py"], ["-k", "plain"]):
+        assert "--pyargs" not in str(project.runpytest_subprocess("-q", *told).stdout)
+
+
+def test_printed_names_of_shipped_checks_can_be_given(project, write):
+    """What the summary calls a failed check that comes with embcheck runs that check, from there and from a folder."""
+    write("pyproject.toml", '[tool.embcheck]\nmodels = ["m=random:300x16"]\nproperty = ["isotropy"]\n')
+
+    def failed(result):
+        assert result.parseoutcomes()["failed"] == 1
+        (line,) = [line for line in result.outlines if line.startswith("FAILED ")]
+        return line.split()[1]
+
+    name = failed(project.runpytest_subprocess("-q", "--pyargs", "embcheck.properties"))
+    assert name == "isotropy.py::isotropy[m]"
+    again = failed(project.runpytest_subprocess("-q", name))
+    assert failed(project.runpytest_subprocess("-q", again)) == again
+    assert "not found" in str(project.runpytest_subprocess("-q", "sotropy.py::isotropy[m]").stderr)

@@ -1,36 +1,110 @@
-"""What `embcheck compare` prints."""
+"""What `embcheck compare` prints, and the page and the Markdown that are made of it."""
 
 from __future__ import annotations
 
+import html5lib
+import msgspec
+from markdown_it import MarkdownIt
+
 from embcheck.checks.record import Change
-from embcheck.reports.terminal.comparison import Compared, Comparison, lines
+from embcheck.reports import json_file, summary
+from embcheck.reports.comparison import Compared, Comparison, Drift, Limit
+from embcheck.reports.html import asset, comparison
+from embcheck.reports.terminal.comparison import lines
 from embcheck.reports.text import columns
 
+XHTML = "{http://www.w3.org/1999/xhtml}"
+HOSTILE = "</script><img src=x onerror=alert(1)>|`[a](http://b)\n\u202e\x1b[31m"
+NONE = {"rows": 0, "first": []}
+TOKENS = {
+    "paired": 8,
+    **dict.fromkeys(("came", "went", "ambiguous"), NONE),
+    "died": {"rows": 1_200, "first": [{"id": 4, "token": "\x1bdead"}]},
+    "moved_id": {"rows": 1, "first": [{"id": 5, "token": "there", "new_id": 6}]},
+}
 
-def test_a_comparison_says_what_moved_and_how_far():
-    """A line for each check with its change or why there is none, then the drift; hostile names stay on their line."""
-    change = Change(
-        state="regressed", passes=False, value=-0.06, low=-0.08, high=-0.04, margin=0.02, before=0.5, after=0.44
-    )
-    none = {"rows": 0, "first": []}
-    fates = {
-        "died": {"rows": 1_200, "first": [{"id": 4, "token": "\x1bdead"}]},
-        "moved_id": {"rows": 1, "first": [{"id": 5, "token": "there", "new_id": 6}]},
-    }
-    tokens = {"paired": 8, **dict.fromkeys(("came", "went", "ambiguous"), none), **fates}
-    drift = {
-        "tokens": tokens,
+
+def change(state="regressed", value=-0.06, **changes):
+    about = {"low": value - 0.02, "high": value + 0.02, "margin": 0.02, "before": 0.5, "after": 0.5 + value}
+    passes = state not in {"regressed", "undecided"}
+    return Change(state=state, passes=passes, value=value, comparison="paired", **(about | changes))
+
+
+def drift(**changes):
+    measured = {
+        "tokens": TOKENS,
         "rows": 9,
-        "cosine": {"min": 0.5},
-        "reason": "x",
-        "moved": [{"token": "\x1bred", "id": 3, "value": 0.25}],
+        "identical_rows": 2,
+        "cosine": {"min": 0.5, "median": 1.0},
+        "distance": {"median": 0.01, "max": 0.25},
+        "moved": [{"token": "\x1bred", "id": 3, "value": 0.5}],
+        "farthest": [{"token": HOSTILE, "id": 3, "value": 0.25}],
     }
-    rows = (Compared("toy", change), Compared("lone", None, "no \u202etoys " + "x" * 99), Compared("still", None))
-    shown = list(lines(Comparison(("old\n", "new"), None, drift, rows), encoding="ascii"))
-    assert [line.style for line in shown[:3]] == ["title", "fail", "plain"]
+    return msgspec.convert(measured | changes, Drift)
+
+
+def compared(*rows, models=("old\n", "new"), limits=(), **changes):
+    return Comparison(models=models, drift=drift(**changes), changes=rows, limits=limits)
+
+
+def test_a_comparison_says_first_what_it_comes_to():
+    """Counts first, then the drift with its labels and limits, then the checks and rows; names stay on their line."""
+    rows = (Compared("toy", change()), Compared("lone", None, "no \u202etoys " + "x" * 99), Compared("still", None))
+    limit = Limit("max-moved", 0.1, 0.25, passes=False, reason="'\x1bred' moved farthest, by 0.25 of its length")
+    shown = list(lines(compared(*rows, limits=(limit,)), encoding="ascii"))
     text = "\n".join(line.text for line in shown)
-    assert text.startswith("new against old\\n\nregressed   toy  moved -0.06 [-0.08, -0.04] from 0.5")
-    assert "  8 paired by their text\n  1,200 zero or not finite in the second only:  '\\x1bdead' #4  ...\n" in text
-    assert "  1 under another id:  'there' #5 -> #6\ndrift\n" in text
-    assert "rows 9  cosine min 0.5  reason x  '\\x1bred' #3 0.2500" in text
+    head = "new against old\\n fails: drift beyond its limit, 1 regressed, 2 not compared"
+    assert text.startswith(f"{head}\ndrift of 9 rows that both have, 2 equal\n")
+    assert shown[0].style == "fail"
+    assert "  distance of a row to itself, in its lengths  median 0.01, max 0.25\n" in text
+    assert "  1,200 zero or not finite in the second only:  '\\x1bdead' #4  ...\n" in text
+    assert "  1 under another id:  'there' #5 -> #6\n" in text
+    assert "  fails --max-moved 0.1: '\\x1bred' moved farthest, by 0.25 of its length\nchecks\n" in text
+    assert "\nregressed   toy  moved -0.06 [-0.08, -0.04] from 0.5" in text
+    assert text.index("\nregressed") < text.index("rows that turned most, by cosine\n  '\\x1bred' #3 0.5")
     assert all(columns(line.text) <= 80 and line.text.isprintable() and line.text.isascii() for line in shown)
+
+
+def test_the_worst_stands_first():
+    """Errors and regressions before what is undecided, improved or still; within a state the farthest moved."""
+    rows = (
+        Compared("still", change("match", 0.0)),
+        Compared("far", change(value=-0.5)),
+        Compared("open", change("undecided")),
+        Compared("near", change()),
+        Compared("broken", None, "error: no", has_failed=True),
+        Compared("good", change("improved", 0.3)),
+    )
+    found = compared(*rows)
+    assert [row.check for row in found.worst_first] == ["broken", "far", "near", "open", "good", "still"]
+    assert found.counts == "fails: 1 error, 2 regressed, 1 undecided, 1 improved, 1 match"
+    assert Comparison(models=("a", "b"), drift=Drift(), changes=rows[:1]).passes
+
+
+def test_the_page_and_the_markdown_of_a_comparison_are_inert():
+    """Hostile names of models, tokens, units and reasons make no element, link or row of theirs."""
+    moved = ({"token": HOSTILE, "value": 1.0},)
+    rows = (Compared("toy", change(moved=moved)), Compared(HOSTILE, None, HOSTILE))
+    limit = Limit("max-moved", 0.1, 0.25, passes=False, reason=HOSTILE)
+    found = compared(*rows, models=(HOSTILE, f"x{HOSTILE}"), limits=(limit,), reason=HOSTILE)
+    page = comparison.render(found)
+    tree = html5lib.HTMLParser(strict=True).parse(page)
+    assert [script.text for script in tree.iter(f"{XHTML}script")] == [asset("script.js")]
+    assert not list(tree.iter(f"{XHTML}img"))
+    assert not any(name.startswith("on") for element in tree.iter() for name in element.attrib)
+    markdown = summary.comparison(found)
+    assert all(line.isprintable() for line in markdown.splitlines())
+    rendered = MarkdownIt("commonmark").enable("table").render(markdown)
+    assert not any(bad in rendered for bad in ("<img", "<script", "<a "))
+    rows_of_checks = [line for line in markdown.splitlines() if line.startswith("| ")][-2:]
+    assert [line.replace("\\|", "").count("|") for line in rows_of_checks] == [8, 8]
+    assert "0.44" in markdown
+
+
+def test_a_comparison_is_read_as_it_was_written(tmp_path):
+    """The JSON keeps its keys, and gives the comparison back, whose views are the same."""
+    found = compared(Compared("toy", change()), Compared("lone", None, "why"))
+    json_file.write(found, tmp_path / "out.json")
+    again = json_file.read_any(tmp_path / "out.json")
+    assert again == found
+    assert {"schema", "models", "same_tokens", "drift", "changes"} <= set(json_file.strict_json(json_file.dumps(found)))

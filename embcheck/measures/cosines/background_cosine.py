@@ -64,6 +64,7 @@ def background_cosine(table: EmbeddingTable) -> Estimate:
         details={
             "cosine_of_noise": {"mean": 0.0, "sd": 1 / scale},
             "cosine_histogram": histograms.of_values(cosines),
+            "distance_histogram": histograms.of_values(distances),
             "exact_mean_cosine": mean,
             "levels": list(LEVELS),
             "pairs": {

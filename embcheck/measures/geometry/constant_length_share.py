@@ -12,6 +12,7 @@ from embcheck.estimate import Details, Estimate, measure
 from embcheck.measures import histograms
 from embcheck.measures.kernels import blocks
 from embcheck.measures.resolve import listed, tokens_part
+from embcheck.settings import current
 from embcheck.table.vocabulary import RowStatus, TokenKind
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["chi_departure", "constant_length_share"]
 
+SLICE = 40, 64  # rows and columns
 LEVELS = (0.0, 0.01, 0.25, 0.5, 0.75, 0.99, 1.0)
 _MEAN_KS = math.sqrt(math.pi / 2) * math.log(2)  # mean of Kolmogorov's limiting distribution
 
@@ -67,6 +69,7 @@ def constant_length_share(
             "norm_quantiles": _by_class(table, norms),
             "columns": _columns(table, mean_tolerance),
             "chi": chi_departure(norms[population], table.width),
+            **({"slice": _slice(table)} if current().details else {}),
         },
         counterexamples=listed(table, nearest, value=norms[nearest]),
     )
@@ -98,10 +101,18 @@ def _columns(table: EmbeddingTable, tolerance: float) -> Details:
         "tolerance": tolerance,
         "within_tolerance": float((np.abs(means) <= tolerance).mean()),
         "zero_mean": bool((np.abs(means) <= tolerance).all()),
+        "histogram": histograms.of_values(means),
         "largest": {"column": largest, "mean": float(means[largest])},
         "root_mean_square": float(np.sqrt(np.mean(means**2))),
         "mean_vector_norm": float(np.linalg.norm(means)),
     }
+
+
+def _slice(table: EmbeddingTable) -> Details:
+    """The first columns of some rows, as they are stored: a look at the matrix."""
+    rows = table.probes(SLICE[0])
+    values = table.gather(rows)[:, : SLICE[1]].cpu().double().numpy()
+    return {"tokens": [table.token(int(row)) for row in rows], "values": [histograms.rounded(row, 3) for row in values]}
 
 
 def chi_departure(norms: Floats, width: int) -> dict[str, float]:

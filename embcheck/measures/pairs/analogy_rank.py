@@ -13,6 +13,7 @@ from embcheck.estimate import Details, Estimate, measure
 from embcheck.measures import histograms
 from embcheck.measures.kernels import blocks
 from embcheck.measures.resolve import forms_of, undecided
+from embcheck.settings import current
 from embcheck.table.vocabulary import word_key
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ __all__ = ["analogy_rank"]
 
 ENOUGH_FORMS = 1_000  # below it, rank 10 is reached by chance more often than once in a hundred
 DRAWN = 20
+SCATTER = 150  # tokens drawn around an analogy's vector
 EPSILON = 1e-3  # of 3CosMul, as Levy and Goldberg chose it
 NEAR = 0.01  # cosines that lie nearer to each other than this are a near tie
 
@@ -113,6 +115,7 @@ def analogy_rank(table: EmbeddingTable, analogy: Analogy) -> Estimate:
             "cosine_histogram": histograms.of_values(main.best.cpu().double().numpy()),
             "cosines": _own(table, words, scores[0]),
             "cosines_raw": _own(table, words, scores[1]),
+            **({"scatter": _scatter(table, words, raw, scores[1])} if current().details else {}),
             "angle_degrees": _angle(raw[0] - raw[1], raw[3] - raw[2]),
             "summary": _summary(analogy, ranks),
             **_remark(ranks),
@@ -134,6 +137,22 @@ def _own(table: EmbeddingTable, words: Sequence[str], scores: Tensor) -> dict[st
     rows = {word: row for word, row in zip(words, table.rows(words), strict=True) if row is not None}
     positions = np.searchsorted(table.population, list(rows.values()))
     return dict(zip(rows, scores[torch.from_numpy(positions).to(scores.device)].tolist(), strict=True))
+
+
+def _scatter(table: EmbeddingTable, words: Sequence[str], raw: Tensor, scores: Tensor) -> Details:
+    """Cosine with a - b + c and distance from it, vectors as stored: of some tokens, then of the four words."""
+    query = (raw[0] - raw[1] + raw[2]).to(table.accumulator)
+    landmarks = {word: row for word, row in zip(words, table.rows(words), strict=True) if row is not None}
+    rows = np.concatenate([table.probes(SCATTER), np.array(list(landmarks.values()), dtype=np.int64)])
+    positions = torch.from_numpy(np.searchsorted(table.population, rows)).to(scores.device)
+    distances = torch.linalg.vector_norm(table.gather(rows).to(table.accumulator) - query, dim=1)
+    shown = len(rows) - len(landmarks)
+    return {
+        "tokens": [*(table.token(int(row)) for row in rows[:shown]), *landmarks],
+        "cosine": histograms.rounded(scores[positions].cpu().double().numpy()),
+        "distance": histograms.rounded(distances.cpu().double().numpy()),
+        "landmarks": len(landmarks),
+    }
 
 
 def _among_candidates(table: EmbeddingTable, analogy: Analogy, scores: Tensor) -> Details | None:

@@ -11,6 +11,7 @@ from scipy import stats
 
 from embcheck import lexicons
 from embcheck.estimate import Details, measure
+from embcheck.measures import histograms
 from embcheck.measures.cells import area, area_estimate, centred, compared, off_diagonal, weakest
 from embcheck.measures.resolve import forms_of, random_pairs, resolve, resolved_pairs, scores, unit, word_rows
 from embcheck.settings import current
@@ -135,6 +136,7 @@ def beside(table: EmbeddingTable, rng: np.random.Generator) -> Details:
         "antonyms": _pairs(table, lists.antonyms, background),
         "sizes": {how: _sizes(table, lists.sizes, how, rng) for how in ("single", "mean")},
         "pieces": _split_words(table, lists, background),
+        "piece_coordinates": _coordinates(table, lists.pieces[0][1:]) if lists.pieces else None,
         "compositions": _sums(table, lists),
     }
 
@@ -201,9 +203,12 @@ def _sizes(
     drawn = drawn[~np.isin(drawn, [i for ids in words.rows for i in ids])]
     others = table.gather(drawn).cpu().double().numpy()
     upper = np.triu_indices(n, 1)
+    related, unrelated = (unit(own) @ unit(own).T)[upper], (unit(own) @ unit(others).T).ravel()
     return {
         "words": list(words.words),
-        "cosine": compared((unit(own) @ unit(own).T)[upper], (unit(own) @ unit(others).T).ravel()),
+        "cosine": compared(related, unrelated),
+        "related": histograms.of_values(related),
+        "unrelated": histograms.of_values(unrelated),
         "dot": compared((own @ own.T)[upper], (own @ others.T).ravel()),
     }
 
@@ -267,3 +272,12 @@ def _pieces(table: EmbeddingTable, word: str, rows: Ints, background: RandomPair
         "cosines": cosines,
         "percentiles": [round(background.percentile(cosine), 2) for cosine in cosines],
     }
+
+
+def _coordinates(table: EmbeddingTable, parts: Sequence[str]) -> Details | None:
+    """The coordinates of two pieces of a word, as they are stored."""
+    rows = table.rows(parts)
+    if None in rows:
+        return None
+    vectors = table.gather(np.array(rows, dtype=np.int64)).cpu().double().numpy()
+    return {part: histograms.rounded(vector, 3) for part, vector in zip(parts, vectors, strict=True)}

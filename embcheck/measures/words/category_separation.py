@@ -80,6 +80,7 @@ def category_separation(table: EmbeddingTable, categories: Categories, *, rng: n
             "matrix": _matrix(cosines, labels).round(4).tolist(),
             "matrix_labels": [categories.groups[label].name for label in np.unique(labels)],
             "projection": _projection(categories, names, labels, words.units[kept]),
+            "projection_as_stored": _projection(categories, names, labels, words.vectors[kept]),
             "as_source": _as_source(table, categories),
         },
         counterexamples=_smallest(categories, names, rows, labels, silhouette),
@@ -233,9 +234,9 @@ def _by_category(categories: Categories, cosines: Floats, labels: Ints, silhouet
     }
 
 
-def _projection(categories: Categories, names: NDArray[np.str_], labels: Ints, units: Floats) -> Details:
-    """The unit vectors on their first two principal components; each points to where its largest entry is positive."""
-    left, scale, _ = np.linalg.svd(units - units.mean(0), full_matrices=False)
+def _projection(categories: Categories, names: NDArray[np.str_], labels: Ints, vectors: Floats) -> Details:
+    """The vectors on their first two principal components; each points to where its largest entry is positive."""
+    left, scale, _ = np.linalg.svd(vectors - vectors.mean(0), full_matrices=False)
     places = left[:, :2] * scale[:2]
     places *= np.where(places[np.abs(places).argmax(0), np.arange(places.shape[1])] < 0, -1, 1)
     return {
@@ -243,7 +244,7 @@ def _projection(categories: Categories, names: NDArray[np.str_], labels: Ints, u
         "category": [categories.groups[label].name for label in labels],
         "x": rounded(places[:, 0]),
         "y": rounded(places[:, -1]),
-        "explained": rounded(scale[:2] ** 2 / (scale**2).sum()),
+        "explained": rounded(scale[:2] ** 2 / ((scale**2).sum() or 1.0)),
     }
 
 

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from embcheck.checks.record import Json, Report
+    from embcheck.reports.comparison import Comparison
 
-__all__ = ["asset", "check_ready", "palettes", "render", "write", "write_trends"]
+__all__ = ["asset", "check_ready", "palettes", "render", "write", "write_comparison", "write_trends"]
 
 
 def check_ready(path: Path) -> None:
@@ -48,6 +49,14 @@ def write_trends(rows: Sequence[Json], path: Path) -> None:
 
     check_ready(path)
     files.write(path, trends.render(rows))
+
+
+def write_comparison(compared: Comparison, path: Path) -> None:
+    """Write the page of a comparison of two models. Raises as ``write`` does."""
+    from embcheck.reports.html import comparison
+
+    check_ready(path)
+    files.write(path, comparison.render(compared))
 
 
 def asset(name: str) -> str:

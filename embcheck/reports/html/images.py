@@ -61,7 +61,7 @@ def draw(specification: Spec, description: str) -> Markup:
 def _inert(value: Any) -> Any:
     """A specification whose texts are inert, wherever they come from: a report's names, units and sentences too."""
     if isinstance(value, dict):
-        return {key: _inert(item) for key, item in value.items()}
+        return {key: _inert(item) for key, item in value.items() if key != "own"}
     if isinstance(value, list | tuple):
         return [_inert(item) for item in value]
     return inert(value) if isinstance(value, str) and not value.isprintable() else value
@@ -78,18 +78,27 @@ def _tidy(element: ET.Element) -> None:
         element.set(name, _LONG.sub(r"\1", element.attrib[name]))
 
 
-def heat(matrix: Sequence[Sequence[float]], names: Sequence[object], description: str, *, limit: float) -> Markup:
-    """A square matrix as an ``img`` of full colour at ``limit``; ``names`` are those of rows and columns alike."""
-    size = len(names)
-    if not 0 < size <= _MOST or len(matrix) != size or any(len(row) != size for row in matrix):
+def heat(
+    matrix: Sequence[Sequence[float]],
+    names: Sequence[object],
+    description: str,
+    *,
+    limit: float,
+    columns: Sequence[object] | None = None,
+) -> Markup:
+    """A matrix as an ``img`` of full colour at ``limit``; ``names`` are those of rows, and of columns unless given."""
+    across = names if columns is None else columns
+    size, width = len(names), len(across)
+    if not 0 < size <= _MOST or not 0 < width <= _MOST or [len(row) for row in matrix] != [width] * size:
         raise ValueError(f"a heatmap of {len(matrix)} rows and {size} names can't be drawn")
     cells = bytes(_level(float(value), limit) for row in matrix for value in row)
-    shown = base64.b64encode(_png(cells, size)).decode()
+    shown = base64.b64encode(_png(cells, width, size)).decode()
     values = base64.b64encode(cells).decode()
-    words = json.dumps([token(name) for name in names])
+    words, heads = (json.dumps([token(name) for name in each]) for each in (names, across))
+    head = "" if columns is None else Markup(' data-columns="{}"').format(heads)
     return Markup(  # noqa: S704 - every value is base64, a number, or escaped
-        f'<img class="heat" role="img" tabindex="0" alt="{escape(inert(description))}" width="{size}" height="{size}" '
-        f'src="data:image/png;base64,{shown}" data-names="{escape(words)}" data-cells="{values}" '
+        f'<img class="heat" role="img" tabindex="0" alt="{escape(inert(description))}" width="{width}" height="{size}" '
+        f'src="data:image/png;base64,{shown}" data-names="{escape(words)}"{head} data-cells="{values}" '
         f'data-limit="{float(limit)!r}">'
     )
 
@@ -99,13 +108,13 @@ def _level(value: float, limit: float) -> int:
     return _LEVELS + round(_LEVELS * max(-1.0, min(1.0, value / limit)))
 
 
-def _png(cells: bytes, size: int) -> bytes:
+def _png(cells: bytes, width: int, height: int) -> bytes:
     """A picture with a palette in which hue is the sign and opacity the size (PNG specification, section 11)."""
     palette = b"".join(bytes(_POSITIVE if level > _LEVELS else _NEGATIVE) for level in range(256))
     opacity = bytes(min(255, round(255 * abs(level - _LEVELS) / _LEVELS)) for level in range(256))
-    rows = b"".join(b"\0" + cells[start : start + size] for start in range(0, len(cells), size))
+    rows = b"".join(b"\0" + cells[start : start + width] for start in range(0, len(cells), width))
     chunks = (
-        (b"IHDR", struct.pack(">IIBBBBB", size, size, 8, 3, 0, 0, 0)),
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)),
         (b"PLTE", palette),
         (b"tRNS", opacity),
         (b"IDAT", zlib.compress(rows, 9)),

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections import Counter, defaultdict
-from dataclasses import dataclass
+from collections import Counter
 from functools import cache
-from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
-from embcheck.progress import track
+from embcheck.checks.record import parameters_of
 from embcheck.reports import json_file, wording
-from embcheck.reports.html import asset, pictures
+from embcheck.reports.html import asset
+from embcheck.reports.html.details import laid_out
 from embcheck.reports.html.pictures.generic import moved
-from embcheck.reports.html.rows import GLYPHS, Axis, Row, axis_of, command, describe, parameter, worst
+from embcheck.reports.html.rows import GLYPHS, parameter, worst
+from embcheck.reports.html.sections import kinds_of, problems, sections
 from embcheck.reports.html.vega import token
 from embcheck.reports.text import inert, number
 
@@ -26,18 +26,24 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
     from embcheck.checks.record import ModelRecord, Report, ResultRecord
-    from embcheck.reports.html.pictures import Figure, Shown
+    from embcheck.reports.html.rows import Row
 
 
 def render(report: Report) -> str:
     """The page of a report: the same from a run as from the JSON that was written of it."""
     report = json_file.reread(report)
+    parts = sections(report)
     return fill(
         "page.html.jinja",
         run=report.run,
         models=report.models,
-        sections=sections(report),
-        changes=[figure for model in report.models for figure in moved(model)],
+        sections=parts,
+        problems=problems(parts),
+        changes=[
+            figure
+            for model in report.models
+            for figure in moved(model.alias, ((result.label, result.change) for result in model.results))
+        ],
         level=levels(report.results),
         results=report.results,
         libs=", ".join(f"{name} {version}" for name, version in sorted(report.run.libs.items())),
@@ -80,6 +86,9 @@ def environment() -> Environment:
         "described": _described,
         "excused": lambda results: sum(map(wording.is_known_exception, results)),
         "facts": facts,
+        "kinds": lambda results: Counter(kind for result in results for kind in kinds_of(result)),
+        "marks": _marks,
+        "laid_out": laid_out,
         "ladder": wording.ladder_text,
         "number": number,
         "parameter": parameter,
@@ -87,7 +96,8 @@ def environment() -> Environment:
         "soft": _soft,
         "spoken": lambda verdict: "n/a" if verdict == "not_applicable" else verdict,
         "tally": tally,
-        "token": lambda text: Markup("<bdi>{}</bdi>").format(token(text, 40)),
+        "token": lambda text: Markup("<bdi>{}</bdi>").format("" if text is None else token(text, 40)),
+        "values": lambda result: parameters_of(result.params),
         "words": lambda text: str(text).replace("_", " "),
         "worst": worst,
     }
@@ -100,6 +110,13 @@ def _soft(text: str) -> Markup:
     return Markup("<wbr>").join(escape(inert(part)) for part in str(text).replace("_", "_\n").split("\n"))
 
 
+def _marks(rows: Iterable[Row]) -> str:
+    """What a reader may filter rows by: what they are, and that they fail."""
+    rows = list(rows)
+    marks = {kind for row in rows for kind in kinds_of(row.result)}
+    return " ".join(sorted(marks | ({"fails"} if any(not row.result.passes for row in rows) else set())))
+
+
 def _described(results: Sequence[ResultRecord]) -> str:
     """How many descriptions stand beside the claims."""
     count = sum(map(wording.is_description, results))
@@ -108,34 +125,6 @@ def _described(results: Sequence[ResultRecord]) -> str:
 
 
 # --- its parts --------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """The results of one property and parameter, on all models, largest value first."""
-
-    title: str
-    rows: tuple[Row, ...]
-    figures: tuple[Figure, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """All results of one property."""
-
-    anchor: str
-    property: str
-    sentence: str
-    axis: Axis | None
-    groups: tuple[Group, ...]
-    cells: tuple[tuple[Row, ...], ...]
-    """For each model, its results, in order of the parameters."""
-    figures: tuple[Figure, ...]
-    """Of all its results together."""
-    measured: str
-    """What was measured, where all results measure the same."""
-    is_description: bool
-    """Whether nothing is claimed of any model."""
 
 
 def levels(results: Iterable[ResultRecord]) -> str:
@@ -167,50 +156,3 @@ def facts(model: ModelRecord) -> Iterator[tuple[str, str]]:
 def shape(model: ModelRecord) -> str:
     """Rows, width and type of the matrix."""
     return "not loaded" if model.shape is None else "{:,} rows x {} {}".format(*model.shape, model.dtype)
-
-
-def sections(report: Report) -> list[Section]:
-    """The properties of a report, in order of their ids, what is claimed first."""
-    by_property: dict[str, list[Shown]] = defaultdict(list)
-    for index, model in enumerate(report.models):
-        for result in model.results:
-            by_property[result.id].append(pictures.Shown(model.alias, index, model.shape or (0, 1), result))
-    work = track(sorted(by_property.items()), "pictures", len(by_property), lambda entry: entry[0])
-    made = [_section(report, f"p{index}", shown) for index, (_, shown) in enumerate(work)]
-    return sorted(made, key=lambda section: section.is_description)
-
-
-def _section(report: Report, anchor: str, shown: Sequence[Shown]) -> Section:
-    """The results of one property."""
-    first = shown[0].result
-    axis = axis_of(entry.result for entry in shown)
-    rows = []
-    for entry in shown:
-        again = command(report, report.models[entry.index], entry.result)
-        rows.append(describe(entry.result, axis, alias=entry.alias, model=entry.index, command=again))
-    values = [_value_of(entry.result) for entry in shown]
-    groups = []
-    titles = [parameter(entry.result) for entry in shown]
-    for title in dict.fromkeys(titles):
-        chosen = [i for i, each in enumerate(titles) if each == title]
-        kinds = zip_longest(*(pictures.draw_each(shown[i]) for i in chosen))  # one beside the other, model by model
-        figures = tuple(figure for kind in kinds for figure in kind if figure is not None)
-        chosen.sort(key=lambda i: -values[i])
-        groups.append(Group(title, tuple(rows[i] for i in chosen), figures))
-    names = {entry.result.estimate.name for entry in shown if entry.result.estimate} - {""}
-    return Section(
-        anchor,
-        first.id,
-        first.sentence,
-        axis,
-        tuple(groups),
-        tuple(tuple(row for row in rows if row.model == index) for index in range(len(report.models))),
-        tuple(pictures.draw_together(shown)),
-        names.pop() if len(names) == 1 else "",
-        all(entry.result.kind == "description" for entry in shown),
-    )
-
-
-def _value_of(result: ResultRecord) -> float:
-    estimate = result.estimate
-    return float("-inf") if estimate is None or estimate.value is None else float(estimate.value)

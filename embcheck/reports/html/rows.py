@@ -78,16 +78,16 @@ def describe(result: ResultRecord, axis: Axis | None, *, alias: str = "", model:
     level = f"{number(100 * estimate.confidence_level)}% interval by {estimate.method}"
     effect = estimate.effect or {}
     size = effect.get("value")
-    remark = result.details.get("remark")
+    remarks = [str(text) for text in (result.details.get("remark"), result.reason) if text]
     claimed = ", ".join(bound_text(claim).replace("_", " ") for claim in result.claims)
     return replace(
         row,
-        word=f"{said}: measured {value} ({interval}), claimed {claimed}" + (f"; {remark}" if remark else ""),
+        word="; ".join([f"{said}: measured {value} ({interval}), claimed {claimed}", *remarks]),
         value=value,
         interval=interval,
         counted=f"{estimate.n:,} {estimate.unit}",
         chance=_chance(result),
-        effect="" if size is None else f"{effect.get('name', 'effect')}: {_plain(size)}",
+        effect="" if size is None else f"{effect.get('name', 'effect')}: {plain(size)}",
         method="every unit was measured: exact" if estimate.exact else level,
     )
 
@@ -97,11 +97,13 @@ def parameter(result: ResultRecord) -> str:
     return ", ".join(f"{key.replace('_', ' ')}: {value}" for key, value in result.params.items())
 
 
-def worst(result: ResultRecord) -> tuple[list[str], list[list[str]]]:
+def worst(result: ResultRecord) -> tuple[list[str], list[list[str | None]]]:
     """Columns and rows of a table of what weighs most against the claim."""
     entries = result.counterexamples[:_WORST]
     keys = in_order(dict.fromkeys(key for entry in entries for key in entry))
-    return [key.replace("_", " ") for key in keys], [[_plain(entry.get(key)) for key in keys] for entry in entries]
+    return [key.replace("_", " ") for key in keys], [
+        [None if entry.get(key) is None else plain(entry[key]) for key in keys] for entry in entries
+    ]
 
 
 def _chance(result: ResultRecord) -> str:
@@ -119,15 +121,18 @@ def _together(values: Sequence[float | None], apart: Sequence[float]) -> list[st
     decimals = min(_DECIMALS, max(0, 1 - math.floor(math.log10(width))))
     while decimals < _DECIMALS and any(round(v, decimals) == end != v for v in known for end in apart):
         decimals += 1
-    return [f"{value:,.{decimals}f}" for value in known]
+    return [f"{value:z,.{decimals}f}" for value in known]
 
 
-def _plain(value: object) -> str:
+def plain(value: object) -> str:
+    """A value of the report as text: numbers rounded, lists and mappings on one line."""
     if value is None:
         return ""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return number(value)
-    return ", ".join(map(_plain, value)) if isinstance(value, list) else str(value)
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {plain(item)}" for key, item in value.items())
+    return ", ".join(map(plain, value)) if isinstance(value, list) else str(value)
 
 
 def command(report: Report, model: ModelRecord, result: ResultRecord) -> str:

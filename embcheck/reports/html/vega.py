@@ -21,6 +21,7 @@ WIDTH, HEIGHT = 300, 190
 COLOUR: Spec = {"field": "colour", "type": "nominal", "scale": None}
 SHAPE: Spec = {"field": "shape", "type": "nominal", "scale": None}
 """The channels of marks whose rows say their own colour, or shape."""
+SPACE, BLANK = "\u2423", "(empty)"
 _SHOWN = 22
 _CHARACTER = 6.2  # width of a character of a label, in pixels, on the large side
 _LINE = 12
@@ -33,8 +34,11 @@ def tone(index: int) -> str:
 
 
 def token(text: object, width: int = _SHOWN) -> str:
-    """A token as a label: one line, inert, short."""
-    return cut(inert(str(text)[: 8 * width]), width)
+    """A token as a label: one line, inert, short, with the spaces at its ends visible."""
+    shown = str(text)[: 8 * width]
+    begin, end = len(shown) - len(shown.lstrip(" ")), len(shown.rstrip(" "))
+    marked = SPACE * begin + shown[begin:end] + SPACE * (len(shown) - max(begin, end))
+    return cut(inert(marked), width) or BLANK
 
 
 def chart(layers: Iterable[Spec], *, width: int = WIDTH, height: int = HEIGHT) -> Spec:
@@ -59,6 +63,11 @@ def x(field: str, title: str | None = None, *, kind: str = "quantitative", **mor
 
 
 y = x
+
+
+def own(field: str, title: str | None = None, **more: Any) -> Spec:
+    """A channel like ``x`` in a unit of the matrix's own: charts side by side do not share it."""
+    return x(field, title, **more) | {"own": True}
 
 
 def named(rows: Sequence[Spec], *, grid: bool | None = None, limit: int | None = None) -> Spec:
@@ -103,8 +112,14 @@ def rule(value: float, said: str, *, colour: str = "var(--bound)", axis: str = "
     return layer(mark, [{"v": value, "tip": said}], **{axis: {"field": "v", "type": "quantitative"}})
 
 
-def bars(histogram: Json, colour: str, title: str, what: str = "share of them") -> list[Spec]:
-    """The bars of a histogram of ``details``, as shares of all counted."""
+def clipped(value: float, far: float) -> Spec:
+    """A number no further from zero than ``far``, and the shape of its mark: an arrow where it lies beyond."""
+    shape = "circle" if abs(value) <= far else "triangle-right" if value > 0 else "triangle-left"
+    return {"v": max(-far, min(far, value)), "shape": shape}
+
+
+def bars(histogram: Json, colour: str, title: str, what: str = "share of them", *, is_own: bool = False) -> list[Spec]:
+    """The bars of a histogram of ``details``, as shares of all counted; ``is_own`` in a unit of the matrix's own."""
     counts = [int(count) for count in histogram["counts"]]
     low, high = float(histogram["low"]), float(histogram["high"])
     total, width = sum(counts) + int(histogram.get("below", 0)) + int(histogram.get("above", 0)), len(counts)
@@ -120,7 +135,7 @@ def bars(histogram: Json, colour: str, title: str, what: str = "share of them") 
     ]
     mark = {"type": "rect", "color": colour, "opacity": 0.75}
     up = y("share", what, axis={"format": "~%", "tickCount": 4}, scale={"zero": True})
-    return [layer(mark, rows, x=x("a", title), x2={"field": "b"}, y=up, y2={"datum": 0})]
+    return [layer(mark, rows, x=(own if is_own else x)("a", title), x2={"field": "b"}, y=up, y2={"datum": 0})]
 
 
 def noise_curve(histogram: Json, mean: float, sd: float, said: str) -> Spec:
@@ -166,6 +181,8 @@ def labels(
         taken.append((0, level - 1, size[0], level + 1))
     texts: list[Spec] = []
     for row, (px, py) in zip(rows, places, strict=True):
+        if not row["label"]:
+            continue  # a point that is only to be kept clear of
         wide = len(row["label"]) * _CHARACTER
         for align, dx, dy, left in (
             ("left", 6, 0, px + 6),
@@ -182,6 +199,60 @@ def labels(
                 texts.append(text([{key: row[key] for key in ("x", "y", "label")}], style, **at))
                 break
     return texts
+
+
+# --- on the same axes -------------------------------------------------------------------------------------------------
+
+
+_SHARED = {"x": "x", "x2": "x", "y": "y", "y2": "y", "opacity": "opacity"}
+
+
+def share(charts: Sequence[Spec]) -> list[Spec]:
+    """Charts of one kind with scales that hold the numbers of all, except where a channel is in a unit of its own."""
+    charts = [json.loads(json.dumps(chart)) for chart in charts]
+    views = [chart.get("vconcat", [chart]) for chart in charts]
+    for alike in zip(*views, strict=True):
+        layers = [layer for view in alike for layer in view.get("layer", [view])]
+        for axis in ("x", "y", "opacity"):
+            _share_axis(axis, layers)
+    return charts
+
+
+def _share_axis(axis: str, layers: Sequence[Spec]) -> None:
+    """Give one scale of some layers the domain that holds the numbers of all of them."""
+    channels = [
+        (layer, layer["encoding"][name])
+        for layer in layers
+        for name in _SHARED
+        if _SHARED[name] == axis and name in layer["encoding"]
+    ]
+    placed = [channel for _, channel in channels if "type" in channel]
+    if not placed or any(channel.get("own") or channel["type"] != "quantitative" for channel in placed):
+        return
+    numbers = [number for layer, channel in channels for number in _numbers_of(layer, channel)]
+    if any(channel.get("scale", {}).get("type") == "log" for channel in placed):
+        numbers = [number for number in numbers if number > 0]
+    if not numbers:
+        return
+    for channel in placed:
+        scale = channel.get("scale") or {}
+        if scale.get("zero"):
+            numbers.append(0.0)
+    for channel in placed:
+        scale = {
+            key: value for key, value in (channel.get("scale") or {}).items() if key not in {"domainMin", "domainMax"}
+        }
+        channel["scale"] = scale | {"domain": [min(numbers), max(numbers)]}
+
+
+def _numbers_of(layer: Spec, channel: Spec) -> list[float]:
+    """What a channel of a layer must hold: the ends it is given, or its rows' numbers."""
+    scale = channel.get("scale") or {}
+    if "domain" in scale:
+        return [float(end) for end in scale["domain"]]
+    ends = [float(scale[end]) for end in ("domainMin", "domainMax") if end in scale]
+    rows = layer["data"]["values"] if "field" in channel else ()
+    return ends + [float(row[channel["field"]]) for row in rows if row.get(channel["field"]) is not None]
 
 
 def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> bool:

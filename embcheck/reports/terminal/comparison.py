@@ -1,64 +1,57 @@
-"""What ``embcheck compare`` prints: how far each check moved from one model to another, and how far the tokens."""
+"""What ``embcheck compare`` prints: the counts, the drift, then each check from the worst to what did not move."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from embcheck.reports.text import number, safe, wrap
 from embcheck.reports.wording import WIDTH, Line, change_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from embcheck.checks.record import Change, Json
+    from embcheck.reports.comparison import Comparison, Drift, Fates, Token
     from embcheck.reports.wording import Style
 
-
-@dataclass(frozen=True, slots=True)
-class Compared:
-    """One check on both models: how its estimate changed, or the reason why that is not known."""
-
-    check: str
-    change: Change | None
-    reason: str | None = None
-    has_failed: bool = False
-    """Whether it could not be run."""
+_INDENT = " " * 12
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """The second of two models against the first."""
-
-    models: tuple[str, str]
-    same_tokens: bool | None
-    """None where that is not known: of two reports."""
-    drift: Json
-    """What became of the tokens, and statistics of how far they moved, or the reason why there are none."""
-    changes: tuple[Compared, ...]
-
-    @property
-    def fails(self) -> bool:
-        """Whether a check regressed, is undecided or could not be run."""
-        return any(row.has_failed or (row.change is not None and not row.change.passes) for row in self.changes)
-
-
-def lines(comparison: Comparison, encoding: str = "utf-8") -> Iterator[Line]:
-    """A line for each check, then what became of the tokens, and the drift."""
+def lines(comparison: Comparison, encoding: str = "utf-8", *, details: bool = True) -> Iterator[Line]:
+    """The lines, inert for a terminal of that encoding; ``details`` are those on single checks and rows."""
     first, second = (safe(name, 60, encoding=encoding) for name in comparison.models)
-    yield Line(f"{second} against {first}", "title")
-    for row in comparison.changes:
-        change = row.change
-        says = change_text(change) if change else safe(row.reason or "", 300, encoding=encoding)
-        style: Style = "plain" if not change else "pass" if change.passes else "fail"
-        word = f"{change.state if change else '-':<12}"
-        yield from (Line(text, style) for text in wrap([row.check, says], width=WIDTH, first=word, indent=" " * 12))
-    if tokens := comparison.drift.get("tokens"):
-        yield Line("tokens", "title")
-        yield from _tokens(tokens, encoding)
-    yield Line("drift", "title")
-    pieces = list(_drift(comparison.drift, encoding))
-    yield from (Line(text) for text in wrap(pieces, width=WIDTH, first="  ", indent="  "))
+    style: Style = "pass" if comparison.passes else "fail"
+    for text in wrap([f"{second} against {first}", comparison.counts], width=WIDTH, indent="  ", gap=" "):
+        yield Line(text, style)
+    yield from _drift(comparison.drift, encoding)
+    for limit in comparison.limits:
+        option, colon, reason = safe(limit.text, 300, encoding=encoding).partition(": ")
+        style = "pass" if limit.passes else "fail"
+        yield from (
+            Line(text, style) for text in wrap([option + colon, reason], width=WIDTH, first="  ", indent="    ", gap="")
+        )
+    if not details:
+        return
+    yield Line("checks", "title")
+    for row in comparison.worst_first:
+        says = change_text(row.change) if row.change else safe(row.reason or "", 300, encoding=encoding)
+        style = "fail" if not row.passes else "pass" if row.change else "plain"
+        word = f"{'-' if row.state == 'not compared' else row.state:<12}"
+        yield from (Line(text, style) for text in wrap([row.check, says], width=WIDTH, first=word, indent=_INDENT))
+    yield from _tokens_by("rows that moved farthest, in their lengths", comparison.drift.farthest, encoding)
+    yield from _tokens_by("rows that turned most, by cosine", comparison.drift.moved, encoding)
+
+
+def _drift(drift: Drift, encoding: str) -> Iterator[Line]:
+    rows = "" if drift.rows is None else f" of {drift.rows:,} rows that both have, {drift.identical_rows or 0:,} equal"
+    yield Line(f"drift{rows}", "title")
+    if drift.reason:
+        yield from (Line(text) for text in wrap([safe(drift.reason, 300)], width=WIDTH, first="  ", indent="  "))
+    statistics = list(drift.statistics())
+    width = max((len(name) for name, _ in statistics), default=0)
+    yield from (Line(f"  {name:<{width}}  {value}") for name, value in statistics)
+    if drift.tokens:
+        yield Line(f"tokens: {drift.tokens.paired:,} paired by their text", "title")
+        yield from _fates(drift.tokens, encoding)
 
 
 _FATES: Mapping[str, tuple[str, Style]] = {
@@ -70,28 +63,22 @@ _FATES: Mapping[str, tuple[str, Style]] = {
 }
 
 
-def _tokens(tokens: Json, encoding: str) -> Iterator[Line]:
-    yield Line(f"  {tokens['paired']:,} paired by their text")
-    for fate, (said, style) in _FATES.items():
-        if count := tokens[fate]["rows"]:
-            pieces = [f"{count:,} {said}:", *(_named(token, encoding) for token in tokens[fate]["first"])]
-            pieces += ["..."] if count > len(tokens[fate]["first"]) else []
+def _fates(tokens: Fates, encoding: str) -> Iterator[Line]:
+    for name, (said, style) in _FATES.items():
+        fate = getattr(tokens, name)
+        if fate.rows:
+            pieces = [f"{fate.rows:,} {said}:", *(_named(token, encoding) for token in fate.first)]
+            pieces += ["..."] if fate.rows > len(fate.first) else []
             yield from (Line(text, style) for text in wrap(pieces, width=WIDTH, first="  ", indent="    "))
 
 
-def _named(token: Json, encoding: str) -> str:
-    new_id = f" -> #{token['new_id']}" if "new_id" in token else ""
-    return f"'{safe(token['token'], 24, encoding=encoding)}' #{token['id']}{new_id}"
+def _tokens_by(title: str, tokens: Sequence[Token], encoding: str) -> Iterator[Line]:
+    if tokens:
+        yield Line(title, "title")
+        pieces = [f"{_named(token, encoding)} {number(token.value)}" for token in tokens]
+        yield from (Line(text) for text in wrap(pieces, width=WIDTH, first="  ", indent="  "))
 
 
-def _drift(drift: Json, encoding: str) -> Iterator[str]:
-    for key, value in drift.items():
-        name = key.replace("_", " ")
-        if key == "tokens":
-            continue
-        if isinstance(value, dict):
-            yield f"{name} " + ", ".join(f"{level} {number(v)}" for level, v in value.items())
-        elif key != "moved":
-            yield f"{name} {value if isinstance(value, str) else number(value)}"
-    for token in drift.get("moved", ()):
-        yield f"{_named(token, encoding)} {token['value']:.4f}"
+def _named(token: Token, encoding: str) -> str:
+    new_id = "" if token.new_id is None else f" -> #{token.new_id}"
+    return f"'{safe(token.token, 24, encoding=encoding)}' #{token.id}{new_id}"

@@ -92,3 +92,14 @@ def test_three_rows_make_no_two_pairs(gaussian_table):
     """Fewer than two disjoint pairs are not measured."""
     with pytest.raises(NotMeasurable, match="1 disjoint pairs"):
         measures.background_cosine(gaussian_table(3, 4))
+
+
+def test_the_histogram_of_distances_is_of_the_same_pairs(table):
+    """As many distances as cosines are counted, between the smallest and the largest of the pairs drawn."""
+    found = measures.background_cosine(table).details
+    histogram = found["distance_histogram"]
+    count = len(table.population) // 2
+    rows = table.vectors.double().numpy()[table.probes(2 * count)].reshape(count, 2, 10)
+    distances = np.linalg.norm(rows[:, 0] - rows[:, 1], axis=1)
+    assert sum(histogram["counts"]) + histogram["below"] + histogram["above"] == count
+    assert distances.min() <= histogram["low"] < histogram["high"] <= distances.max()

@@ -116,3 +116,16 @@ def test_half_precision_unit_rows_still_count(words):
     """Rounding unit rows to bfloat16 moves their lengths by less than the tolerance."""
     table = scaled_to(np.ones(60), words, width=64)
     assert measures.constant_length_share(table.with_vectors(table.vectors.to(torch.bfloat16))).value > 0.95
+
+
+def test_the_means_of_columns_and_a_slice_of_the_matrix(gaussian_table):
+    """The histogram counts each column's mean once; the slice has the stored numbers of the rows it names."""
+    table = gaussian_table(301, 70, shift=0.2)
+    found = measures.constant_length_share(table).details
+    rows = table.vectors.double().numpy()
+    histogram, means = found["columns"]["histogram"], rows[table.population].mean(0)
+    assert sum(histogram["counts"]) + histogram["below"] + histogram["above"] == 70
+    assert means.min() <= histogram["low"] < histogram["high"] <= means.max()
+    assert np.shape(found["slice"]["values"]) == (40, 64)
+    expected = [rows[table.tokens.index(token), :64] for token in found["slice"]["tokens"]]
+    assert found["slice"]["values"] == pytest.approx(np.array(expected), rel=6e-3)

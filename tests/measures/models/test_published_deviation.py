@@ -275,8 +275,8 @@ def test_the_reports_show_ours_beside_theirs(project, capsys):
     assert (share["figure"], share["published"], share["within"]) == ("share", 0.6191, True)
     assert row[1:3] == [f"{share['ours']:.6f}", "0.6191"]
     markdown = (project / "s.md").read_text()
-    assert "| <code>share</code> |" in markdown
-    assert "| 0&#46;6191 |" in markdown
+    assert "| `share` |" in markdown
+    assert "| 0.6191 |" in markdown
 
 
 def test_an_unlisted_model_alone_runs_nothing(project, capsys):

@@ -222,3 +222,14 @@ def test_missing_words_are_named(words):
     table = EmbeddingTable.from_arrays(np.eye(9), ["king", "man", "<unk>", *words(6)])
     with pytest.raises(NotMeasurable, match="not a single token of this vocabulary: woman, queen"):
         measures.analogy_rank(table, analogy())
+
+
+def test_the_scatter_has_cosine_and_distance_from_the_arithmetic(table):
+    """Of tokens, and last of the four words, the cosine with a - b + c and the distance from it, vectors as stored."""
+    found = measures.analogy_rank(table, analogy()).details["scatter"]
+    rows = table.vectors.double().numpy()
+    named = [rows[list(table.tokens).index(word)] for word in found["tokens"]]
+    query = np.array([rows[list(table.tokens).index(word)] for word in WORDS[:3]]).T @ [1, -1, 1]
+    assert tuple(found["tokens"][-found["landmarks"] :]) == WORDS
+    assert found["cosine"] == pytest.approx(unit(np.array(named)) @ unit(query), rel=1e-3, abs=1e-5)
+    assert found["distance"] == pytest.approx(np.linalg.norm(named - query, axis=1), rel=1e-3)

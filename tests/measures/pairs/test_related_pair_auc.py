@@ -244,7 +244,10 @@ def test_details_see_planted_antonyms_sums_and_sizes(few_draws, lexicon_table, r
         vectors[chihuahua] = 3 * (unit[small] + unit[dog])
         vectors[at(lists.sizes)] += 3.0
 
-    found = measures.related_pair_auc(lexicon_table(plant), lexicons.related(), rng=rng).details
+    table = lexicon_table(plant)
+    found = measures.related_pair_auc(table, lexicons.related(), rng=rng).details
+    for piece, numbers in found["piece_coordinates"].items():
+        assert numbers == pytest.approx(table.vectors[table.tokens.index(piece)].double().numpy(), rel=6e-3)
     antonyms = {row["pair"]: row for row in found["antonyms"]["pairs"]}
     assert antonyms["hot-cold"]["cosine"] == pytest.approx(-1, abs=1e-6)
     assert antonyms["hot-cold"]["percentile"] == 0
@@ -252,7 +255,12 @@ def test_details_see_planted_antonyms_sums_and_sizes(few_draws, lexicon_table, r
     sums = {row["target"]: row for row in found["compositions"]}
     assert (sums["Chihuahua"]["rank"], sums["Chihuahua"]["cosine"]) == (1, pytest.approx(1, abs=1e-6))
     assert sums["puppy"]["rank"] > 1
-    assert found["sizes"]["single"]["cosine"]["auc"] > 0.95
+    sizes = found["sizes"]["single"]
+    assert sizes["cosine"]["auc"] > 0.95
+    counted = {name: sum(sizes[name][key] for key in ("below", "above")) for name in ("related", "unrelated")}
+    n = len(sizes["words"])
+    assert counted["related"] + sum(sizes["related"]["counts"]) == n * (n - 1) // 2
+    assert counted["unrelated"] + sum(sizes["unrelated"]["counts"]) == sizes["cosine"]["unrelated_pairs"]
     assert [row["pair"] for row in found["source_pairs"]] == [f"{a}-{b}" for a, b in lists.source_pairs]
     assert [row["pieces"] for row in found["pieces"]] == [["ban", "ana"], ["cos", "mic"]]
 

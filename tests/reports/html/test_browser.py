@@ -101,6 +101,24 @@ def test_hover_and_keys_name_the_token(opened):
     assert tab.trouble == []
 
 
+def test_the_filter_leaves_what_is_asked_for(opened):
+    """By verdict or by text only the properties that fit stay, in summary, contents and sections alike."""
+    tab = opened()
+    shown = "section[data-marks]:visible"
+    all_of_them = tab.locator(shown).count()
+    tab.locator(".find select").select_option("inconclusive")
+    kept = tab.locator(shown).count()
+    assert 0 < kept < all_of_them
+    assert tab.locator(".summary tr[data-marks]:visible").count() == kept
+    assert tab.locator(f"{shown} .forest tbody:visible:not([data-marks~=inconclusive])").count() == 0
+    tab.locator(".find select").select_option("")
+    tab.locator(".find input").fill("QUEEN hub")
+    assert tab.locator(shown).count() < all_of_them
+    assert "hubness" in tab.locator(shown).first.inner_text()
+    assert tab.locator(".find output").inner_text() == f"{tab.locator(shown).count()} of {all_of_them} properties"
+    assert tab.trouble == []
+
+
 def test_printing_opens_what_is_closed(opened):
     """On paper every section is open; on the screen they are as they were."""
     tab = opened()

@@ -112,6 +112,14 @@ def test_a_heatmap_is_a_picture_of_its_matrix():
     assert base64.b64decode(re.search(r'data-cells="([^"]+)"', markup)[1]) == bytes(levels)
 
 
+def test_a_heatmap_may_have_other_columns_than_rows():
+    """With names for its columns a heatmap is as wide as they are many, and says them beside the rows'."""
+    markup = str(heat([[1.0, 0.0, -1.0]], ["row"], "one row", limit=1.0, columns=["x", "y", "<z>"]))
+    ihdr = chunks(base64.b64decode(re.search(r"base64,([^\"]+)", markup)[1]))[b"IHDR"]
+    assert struct.unpack(">II", ihdr[:8]) == (3, 1)
+    assert 'data-columns="[&#34;x&#34;, &#34;y&#34;, &#34;&lt;z&gt;&#34;]"' in markup
+
+
 @pytest.mark.parametrize(("matrix", "names"), [([[1.0]], []), ([[1.0, 2.0]], ["a"]), ([[0.0]] * 2, ["a", "b"])])
 def test_a_heatmap_of_another_shape_is_refused(matrix, names):
     """A matrix that is not square, or names of another number, can't be drawn."""
@@ -125,6 +133,22 @@ def test_inert_text_is_printable_and_stays_as_it_is(text):
     shown = inert(text)
     assert all(c.isprintable() for c in shown)
     assert inert(shown) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (" of", "\u2423of"),
+        ("a b  ", "a b\u2423\u2423"),
+        ("  ", "\u2423\u2423"),
+        ("", "(empty)"),
+        ("\n", "\\n"),
+        ("the", "the"),
+    ],
+)
+def test_spaces_at_the_ends_of_a_token_are_seen(text, shown):
+    """A leading space makes another token; it and a blank token are seen on the page."""
+    assert vega.token(text) == shown
 
 
 def test_labels_leave_out_what_would_overlap():

@@ -57,6 +57,18 @@ def test_overlap_is_a_matrix_of_models():
     assert pictures.draw_each(found[0]) == []
 
 
+def test_words_on_which_two_models_agree():
+    """The words of largest and of smallest overlap stand with their numbers."""
+    record = made(
+        "neighbor_overlap",
+        params={"other": "b"},
+        details={"highest": [{"token": "king", "value": 0.75}]},
+        counterexamples=({"token": " bank", "value": 0.0},),
+    )
+    (figure,) = pictures.draw_each(shown("a", 0, record))
+    assert tips(figure) == ["king: 0.75", "\u2423bank: 0"]
+
+
 def test_published_figures_are_marked():
     """Each published figure stands with ours and its tolerance."""
     entry = {"figure": "min", "ours": -0.21, "published": -0.2, "tolerance": 0.02, "within": True}
@@ -84,6 +96,60 @@ def test_a_property_of_ones_own_has_a_picture():
     assert {"measured: 0.4", "interval: 0.3 to 0.5", "shuffled: 0", "above 0.1"} <= set(tips(interval))
 
 
+SMALL = {
+    "surface_variant_auc": ({"mean_cosine": {"variants": 0.7, "unrelated": 0.3}, "words": 4}, "variants: 0.7"),
+    "hierarchy_orthogonality": ({"kinds": [{"token": "fish < animal", "cosine": -0.2}]}, "fish < animal: -0.2"),
+    "last_digit_accuracy": ({"right_by_digit": {"0": 0.8, "1": 0.4}}, "1: 0.4"),
+    "residue_power": ({"periods": {"10": {"times": 3.5, "p_value": 0.1}}}, "period 10: 3.5"),
+    "script_accuracy": (
+        {"accuracy": {"CJK": 0.8}, "taken_for": {"CJK": {"CJK": 3, "GREEK": 1}, "GREEK": {"GREEK": 2}}},
+        "CJK: 0.8",
+    ),
+    "matrix_alignment": ({"quantiles": {"5%": -0.1, "50%": 0.2}}, "50%: 0.2"),
+    "profile_agreement": ({"agreement": {"kendall": {"auc": 0.9}}}, "kendall: 0.9"),
+    "middle_men": ({"effective_neurons": {"related_rotated": 30.5}}, "related rotated: 30.5"),
+    "coordinate_share": (
+        {"coordinates": [{"coordinate": 7, "share": 0.5, "mean": 0.1}], "expected_if_even": 0.3},
+        "coordinate 7: 0.5",
+    ),
+    "kept_neighbors": ({"by": "int8", "neighbors": 10, "kept_by_others": {"signs": 0.6}}, "signs: 0.6"),
+}
+
+
+@pytest.mark.parametrize("measure", SMALL)
+def test_bars_say_their_numbers(measure):
+    """Measures of a few named numbers draw a bar each, which says its name and number."""
+    details, said = SMALL[measure]
+    first, *_ = pictures.draw_each(shown("m", 0, made("mine", estimate=estimate(measure=measure), details=details)))
+    assert said in tips(first)
+
+
+def test_the_closing_table_of_the_analogies():
+    """Of each analogy on each model a row: cosines with target and first word, ranks, and the angle of the offsets."""
+    details = {
+        "words": ["king", "man", "woman", "queen"],
+        "cosines_raw": {"king": 0.75, "queen": 0.25},
+        "rank_among_candidates": {"raw": 2, "unit": 1, "candidates": 14},
+        "rank_with_sources_kept": 3,
+        "angle_degrees": 76.5,
+    }
+    of = {"estimate": estimate(measure="analogy_rank"), "params": {"analogy": "king"}, "details": details}
+    (figure,) = pictures.draw_together([shown(name, 0, made("analogy_rank", **of)) for name in ("a", "<b>")])
+    cells = [[cell.text for cell in row] for row in ET.fromstring(str(figure.body)).iter("tr")]  # noqa: S314
+    assert cells[1:] == [
+        ["king - man + woman", alias, "queen", "0.25", "0.75", "3", "2 of 14", "76.5"] for alias in ("a", "<b>")
+    ]
+
+
+def test_what_the_value_projection_favours_is_a_table():
+    """The tokens that a word's value projection favours, by cosine and by product, spaces visible."""
+    nearest = {"by_cosine": [{"token": " royal"}], "by_dot": [{"token": "crown"}]}
+    details = {"agreement": {"kendall": {"auc": 0.9}}, "favoured": {"words": {"king": nearest}, "reason": None}}
+    of = made("mine", estimate=estimate(measure="profile_agreement"), details=details)
+    body = str(pictures.draw_each(shown("m", 0, of))[-1].body)
+    assert [text in body for text in ("king", "\u2423royal", "crown")] == [True] * 3
+
+
 def test_pictures_hang_on_the_measure():
     """A property of another name that calls a measure has the pictures of that measure."""
     details = {"words": ["one", "two"], "matrix": [[1.0, 0.5], [0.5, 1.0]]}
@@ -92,7 +158,7 @@ def test_pictures_hang_on_the_measure():
     (own,) = pictures.draw_each(shown("m", 0, made("digits_in_a_row", details=details, estimate=measured)))
     assert own == shipped
     assert "one, two: 0.5" in tips(own)
-    (generic,) = pictures.draw_each(shown("m", 0, made("digits_in_a_row", details=details)))
+    _, generic = pictures.draw_each(shown("m", 0, made("digits_in_a_row", details=details)))
     assert "measured: 0.4" in tips(generic)
 
 
@@ -106,6 +172,71 @@ def test_offsets_of_other_pairs_are_not_called_plurals():
     assert "(second word minus first)" in other.caption
 
 
+def domains(figure: pictures.Figure, axis: str) -> set[tuple[float, float]]:
+    """The ends of an axis, as the layers of a chart give them."""
+    channels = [layer["encoding"][axis] for layer in figure.content["layer"] if axis in layer["encoding"]]
+    return {tuple(channel["scale"]["domain"]) for channel in channels if "domain" in channel.get("scale", {})}
+
+
+def test_models_side_by_side_share_their_axes():
+    """The same check on two models is drawn on axes that hold the numbers of both; one model alone on its own."""
+    histograms = ({"low": -0.1, "high": 0.1, "counts": [1, 1]}, {"low": 0.0, "high": 2.0, "counts": [0, 4]})
+    pair = [shown(f"m{i}", i, made("mine", details={"cosines": each})) for i, each in enumerate(histograms)]
+    bars = pictures.draw_beside(pair)[:2]
+    assert [domains(figure, "x") for figure in bars] == [{(-0.1, 2.0)}] * 2
+    assert [domains(figure, "y") for figure in bars] == [{(0.0, 1.0)}] * 2
+    assert domains(pictures.draw_each(pair[0])[0], "x") == set()
+
+
+def test_lengths_keep_the_unit_of_their_matrix():
+    """Lengths of rows are in a unit of the matrix's own: their axis is not shared, that of the shares is."""
+    about = {"chi": {"scale": 0.1, "variation_of_noise": 0.1}}
+    lengths = [{"low": 0.0, "high": high, "counts": [1, 1]} for high in (0.1, 90.0)]
+    measured = estimate(measure="constant_length_share")
+    pair = [
+        shown(f"m{i}", i, made("mine", estimate=measured, details=about | {"norm_histogram": each}))
+        for i, each in enumerate(lengths)
+    ]
+    figures = pictures.draw_beside(pair)
+    assert [domains(figure, "x") for figure in figures] == [set()] * 2
+    assert len(domains(figures[0], "y")) == 1
+    assert domains(figures[0], "y") == domains(figures[1], "y")
+
+
+def test_colours_mean_the_same_beside_each_other():
+    """The same share of negative cosines has the same colour on each model's grid: a model of noise is all alike."""
+    by_share = [{"a": 0.1, "b": 0.9}, {"a": 0.5, "b": 0.5}]
+    grids = [
+        shown(
+            f"m{i}",
+            i,
+            made(
+                "ascii",
+                estimate=estimate(measure="negative_share_difference"),
+                details={
+                    "class_mean": 0.5,
+                    "by_token": [{"id": 0, "token": name, "negative_share": value} for name, value in shares.items()],
+                },
+            ),
+        )
+        for i, shares in enumerate(by_share)
+    ]
+    tiles = [figure.content["layer"][0]["data"]["values"] for figure in pictures.draw_beside(grids)]
+    assert [[tile["share"] for tile in each] for each in tiles] == [[1.0, 0.0], [0.5, 0.5]]
+
+
+def test_what_lies_off_the_picture_is_an_arrow():
+    """A change of more than five margins ends at the picture's edge with an arrow; the tip says the number."""
+    change = {"state": "regressed", "passes": False, "margin": 0.02, "before": 0.5, "after": 0.1}
+    far, near = (
+        made(name, change=Change(value=value, low=value, high=value, **change))
+        for name, value in (("far", -0.4), ("near", -0.04))
+    )
+    (figure,) = moved("m", ((each.label, each.change) for each in (far, near)))
+    marks = {row["y"]: (row["v"], row["shape"]) for row in figure.content["layer"][-1]["data"]["values"]}
+    assert marks == {"far": (-5.0, "triangle-left"), "near": (-2.0, "circle")}
+
+
 def test_changes_stand_in_margins():
     """Old against new: each compared check, the largest change first; what was not compared is left out."""
     change = Change(
@@ -117,8 +248,8 @@ def test_changes_stand_in_margins():
         made("three", change=replace(change, value=None)),
         made("four"),
     )
-    (figure,) = moved(compared)
+    (figure,) = moved("m", ((each.label, each.change) for each in compared.results))
     names = re.findall(r">(one|two|three|four)<", str(figure.body))
     assert names == ["two", "one"]
     assert "two: regressed, from 0.5 to 0.44" in tips(figure)
-    assert list(moved(model(made("four")))) == []
+    assert list(moved("m", [("four", None)])) == []

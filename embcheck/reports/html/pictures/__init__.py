@@ -6,6 +6,6 @@ the picture that serves every estimate.
 """
 
 from embcheck.reports.html.pictures import cosines, generic, geometry, models, pairs, words  # noqa: F401 - they register
-from embcheck.reports.html.pictures.registry import Figure, Shown, draw_each, draw_together
+from embcheck.reports.html.pictures.registry import Figure, Shown, draw_beside, draw_each, draw_together
 
-__all__ = ["Figure", "Shown", "draw_each", "draw_together"]
+__all__ = ["Figure", "Shown", "draw_beside", "draw_each", "draw_together"]

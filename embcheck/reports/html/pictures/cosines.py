@@ -6,12 +6,13 @@ import math
 from typing import TYPE_CHECKING
 
 from embcheck.reports.html import vega
-from embcheck.reports.html.pictures.registry import figure, picture
+from embcheck.reports.html.pictures.registry import figure, picture, table
 from embcheck.reports.text import number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from embcheck.checks.record import Json
     from embcheck.reports.html.pictures.registry import Figure, Shown
 
 _ACROSS = 13
@@ -30,6 +31,39 @@ def cosines(shown: Shown) -> Iterator[Figure]:
     probes = number(shown.details["published_columns"]["probes"])
     bars = f"Bars: cosines of {probes} probe tokens with all others."
     yield shown.figure(layers, f"{bars} Dotted curve: random directions in {width} dimensions.")
+
+
+_PUBLISHED = {
+    "min": "min",
+    "max": "max",
+    "mean": "mean",
+    "median": "median",
+    "non_negative": "non-negative pairs",
+    "negative": "negative pairs",
+}
+
+
+@picture("non_negative_share", together=True)
+def published_columns(results: Sequence[Shown]) -> Iterator[Figure]:
+    """The columns of the source's table, a model a row, averaged over probes."""
+    rows = []
+    for shown in results:
+        if columns := shown.details.get("published_columns"):
+            pairs = columns["non_negative"] + columns["negative"]
+            share = f"{100 * columns['non_negative'] / pairs:.2f}%"
+            rows.append([shown.alias, *(round(float(columns[key]), 2) for key in _PUBLISHED), share])
+    if rows:
+        names = ["model", *_PUBLISHED.values(), "non-negative"]
+        yield table("Averaged over probe tokens", "Of each probe's cosines with all others.", names, rows)
+
+
+@picture("coordinate_share")
+def coordinates(shown: Shown) -> Iterator[Figure]:
+    """The coordinates that carry most of the mean cosine."""
+    shares = {f"coordinate {entry['coordinate']}": entry["share"] for entry in shown.details["coordinates"]}
+    even = float(shown.details["expected_if_even"]) / 3  # of three coordinates together
+    caption = "Share of the mean cosine that each coordinate carries. Dashed: were all alike."
+    yield shown.bars(shares, "share of the mean cosine", caption, against={even: "were all alike"})
 
 
 @picture("non_negative_share", together=True)
@@ -77,6 +111,10 @@ def _sizes(results: Sequence[Shown]) -> Iterator[vega.Spec]:
             yield ends | {"x": rows * width, "label": name, "colour": shown.tone, "tip": tip}
 
 
+def _shares(details: Json) -> list[float]:
+    return [float(entry["negative_share"]) for entry in details["by_token"]]
+
+
 @picture("negative_share_difference")
 def characters(shown: Shown) -> Iterator[Figure]:
     """The tokens of the class, sorted by the share of their cosines that is negative."""
@@ -84,13 +122,16 @@ def characters(shown: Shown) -> Iterator[Figure]:
     if not entries:
         return
     values = [float(entry["negative_share"]) for entry in entries]
-    spread = max(values[0] - values[-1], 1e-9)
+    low, high = (
+        min(shown.among(lambda details: min(_shares(details)))),
+        max(shown.among(lambda details: max(_shares(details)))),
+    )
     rows = [
         {
             "column": i % _ACROSS,
             "row": i // _ACROSS,
             "token": vega.token(entry["token"], 6),
-            "share": (value - values[-1]) / spread,
+            "share": (value - low) / max(high - low, 1e-9),
             "tip": f"'{vega.token(entry['token'])}' #{entry['id']}: {100 * value:.1f}% negative",
         }
         for i, (entry, value) in enumerate(zip(entries, values, strict=True))
@@ -108,8 +149,8 @@ def characters(shown: Shown) -> Iterator[Figure]:
     texts = [{key: tile[key] for key in ("column", "row", "token")} for tile in rows]
     mean = 100 * float(shown.details["class_mean"])
     caption = (
-        f"Most negative first: from {100 * values[0]:.0f}% of cosines negative (deep colour) "
-        f"down to {100 * values[-1]:.0f}%; in the mean {mean:.0f}%."
+        f"Most negative first: from {100 * values[0]:.0f}% of cosines negative down to {100 * values[-1]:.0f}%; "
+        f"in the mean {mean:.0f}%. Full colour: {100 * high:.0f}%, faint: {100 * low:.0f}%."
     )
     layers = [tiles, vega.text(texts, {"fontSize": 11}, "token", x=column, y=row)]
     yield shown.figure(layers, caption, width=25 * _ACROSS, height=24 * lines)

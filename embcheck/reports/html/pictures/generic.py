@@ -2,31 +2,48 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from embcheck.claims import ends
 from embcheck.reports.html import vega
+from embcheck.reports.html.details import is_histogram, is_matrix
 from embcheck.reports.html.pictures.registry import EVERY, LADDER, figure, picture
+from embcheck.reports.html.pictures.words import cells
 from embcheck.reports.text import number
 from embcheck.reports.wording import RUNGS, bound_text, ladder_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from embcheck.checks.record import ModelRecord, ResultRecord
+    from embcheck.checks.record import Change, Json
     from embcheck.reports.html.pictures.registry import Figure, Shown
 
 
 @picture(EVERY)
-def histogram(shown: Shown) -> Iterator[Figure]:
-    """The first histogram that the details hold."""
+def histograms(shown: Shown) -> Iterator[Figure]:
+    """The histograms that the details hold."""
     if shown.result.estimate is None or shown.result.estimate.value is None:
         return
     for key, value in sorted(shown.details.items()):
-        if isinstance(value, dict) and {"low", "high", "counts"} <= value.keys():
+        if is_histogram(value):
             title = vega.token(key.replace("_", " "), 40)
             yield shown.figure(vega.bars(value, shown.tone, title), f"{title}.")
-            return
+
+
+@picture(EVERY)
+def matrices(shown: Shown) -> Iterator[Figure]:
+    """The square matrices that the details hold, with the names of a list that is as long."""
+    lists = [value for value in shown.details.values() if isinstance(value, list)]
+    for key, value in sorted(shown.details.items()):
+        if is_matrix(value):
+            names = next((each for each in lists if len(each) == len(value) and isinstance(each[0], str)), None)
+            labels = names or list(map(str, range(len(value))))
+            yield cells(shown, partial(_named_matrix, labels, key), vega.token(key.replace("_", " "), 40))
+
+
+def _named_matrix(names: Sequence[str], key: str, details: Json) -> tuple[Sequence[str], Any]:
+    return names, details[key]
 
 
 @picture(EVERY)
@@ -89,15 +106,15 @@ _FAR = 5.0
 _TONES = {"match": "var(--noise)", "improved": "var(--s2)", "regressed": "var(--s1)", "undecided": "var(--s4)"}
 
 
-def moved(model: ModelRecord) -> Iterator[Figure]:
-    """The changes of one model's checks; none where nothing was compared."""
-    rows = sorted(_rows(model.results), key=lambda row: -abs(row["v"]))
+def moved(title: str, changes: Iterable[tuple[str, Change | None]], *, since: str = "the baseline") -> Iterator[Figure]:
+    """The changes of checks, by their labels; none where nothing was compared."""
+    rows = sorted(_rows(changes), key=lambda row: -row["size"])
     if not rows:
         return
     span = {"domain": [-_FAR, _FAR], "nice": False}
     up = vega.named(rows, limit=260)
     layers = [
-        vega.band("within the margin", "change since the baseline, in margins", scale=span),
+        vega.band("within the margin", f"change since {since}, in margins", scale=span),
         vega.rule(0.0, "no change"),
         vega.layer(
             {"type": "rule", "strokeWidth": 3},
@@ -107,28 +124,31 @@ def moved(model: ModelRecord) -> Iterator[Figure]:
             y=up,
             color=vega.COLOUR,
         ),
-        vega.points(rows, 55, x=vega.x("v", scale=span), y=up),
+        vega.points(rows, 55, x=vega.x("v", scale=span), y=up, shape=vega.SHAPE),
     ]
-    caption = "New minus old in units of each check's margin, with its interval; inside the band nothing has changed."
-    yield figure(vega.chart(layers, width=230, height=20 * len(rows)), model.alias, caption)
+    caption = (
+        "New minus old in units of each check's margin, with its interval; inside the band nothing has changed. "
+        f"An arrow: it moved by more than {_FAR:.0f} margins."
+    )
+    yield figure(vega.chart(layers, width=230, height=20 * len(rows)), title, caption)
 
 
-def _rows(results: Iterable[ResultRecord]) -> Iterator[vega.Spec]:
+def _rows(changes: Iterable[tuple[str, Change | None]]) -> Iterator[vega.Spec]:
     """A row for each check that was compared."""
-    for result in results:
-        change = result.change
+    for label, change in changes:
         if change is None or change.value is None or not change.margin:
             continue
         low, value, high = (
-            max(-_FAR, min(_FAR, float(change.value if end is None else end) / change.margin))
+            float(change.value if end is None else end) / change.margin
             for end in (change.low, change.value, change.high)
         )
-        said = f"{result.label}: {change.state}, from {number(change.before)} to {number(change.after)}"
+        said = f"{label}: {change.state}, from {number(change.before)} to {number(change.after)}"
         yield {
-            "y": vega.token(result.label, 40),
-            "v": value,
-            "low": low,
-            "high": high,
+            "y": vega.token(label, 40),
+            "size": abs(value),
+            "low": vega.clipped(low, _FAR)["v"],
+            "high": vega.clipped(high, _FAR)["v"],
+            **vega.clipped(value, _FAR),
             "colour": _TONES.get(change.state, "var(--noise)"),
             "tip": vega.token(said, 120),
         }

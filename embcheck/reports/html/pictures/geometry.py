@@ -6,13 +6,14 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from embcheck.reports.html import vega
-from embcheck.reports.html.pictures.registry import picture
+from embcheck.reports.html.images import heat
+from embcheck.reports.html.pictures.registry import Figure, picture
 from embcheck.reports.text import number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from embcheck.reports.html.pictures.registry import Figure, Shown
+    from embcheck.reports.html.pictures.registry import Shown
 
 _LOG = {"type": "log", "nice": False}
 _NOISE = "var(--noise)"
@@ -36,13 +37,47 @@ def background(shown: Shown) -> Iterator[Figure]:
     yield shown.figure(layers, "Bars: random pairs of tokens. Dotted curve: noise of this width.")
 
 
+@picture("background_cosine")
+def distances_of_pairs(shown: Shown) -> Iterator[Figure]:
+    """Euclidean distances of the same random pairs."""
+    bars = vega.bars(
+        shown.details["distance_histogram"], shown.tone, "distance of a random pair", "share of pairs", is_own=True
+    )
+    yield shown.figure(bars, "Bars: the same pairs by Euclidean distance, which depends on the rows' lengths.")
+
+
+@picture("constant_length_share")
+def column_means(shown: Shown) -> Iterator[Figure]:
+    """Means of the columns over the vocabulary."""
+    bars = vega.bars(
+        shown.details["columns"]["histogram"], shown.tone, "mean of a column", "share of columns", is_own=True
+    )
+    yield shown.figure([*bars, vega.rule(0.0, "zero")], "Bars: means of the columns over all rows. Dashed: zero.")
+
+
+@picture("constant_length_share")
+def matrix_slice(shown: Shown) -> Iterator[Figure]:
+    """The first columns of some rows."""
+    tokens, values = shown.details["slice"]["tokens"], shown.details["slice"]["values"]
+    sizes = sorted(abs(float(value)) for row in values for value in row)
+    limit = sizes[int(0.99 * (len(sizes) - 1))] or 1.0
+    width = len(values[0])
+    caption = (
+        f"{len(tokens)} rows by the first {width} columns, as stored: orange above zero, blue below, "
+        f"full colour from {number(round(limit, 3))}, a size of this matrix's own."
+    )
+    columns = [f"column {i}" for i in range(width)]
+    body = heat(values, tokens, f"Slice of the matrix, {shown.alias}. {caption}", limit=limit, columns=columns)
+    yield Figure(shown.alias, caption, body)
+
+
 @picture("constant_length_share")
 def lengths(shown: Shown) -> Iterator[Figure]:
     """Lengths of the rows, those of Gaussian rows of the same scale, and the unit length."""
     histogram, chi = shown.details["norm_histogram"], shown.details["chi"]
     mean = float(chi["scale"]) * math.sqrt(shown.shape[1])
     layers = [
-        *vega.bars(histogram, shown.tone, "length of a row", "share of rows"),
+        *vega.bars(histogram, shown.tone, "length of a row", "share of rows", is_own=True),
         vega.noise_curve(histogram, mean, mean * float(chi["variation_of_noise"]), "Gaussian rows of this scale"),
     ]
     said = ""
@@ -111,7 +146,7 @@ def frequency(shown: Shown) -> Iterator[Figure]:
     words = shown.details["points"]
     rows = _points(words["tokens"], words["frequency_percentile"], words["norm"], ("frequency percentile", "length"))
     across = vega.x("x", "frequency percentile (100: most frequent)")
-    points = vega.points(rows, 26, shown.tone, opacity=0.65, x=across, y=vega.y("y", "length of the row"))
+    points = vega.points(rows, 26, shown.tone, opacity=0.65, x=across, y=vega.own("y", "length of the row"))
     yield shown.figure([points], f"{len(rows)} words, by {vega.token(shown.details['source'], 40)}.", height=210)
 
 
@@ -127,7 +162,7 @@ def distances(shown: Shown) -> Iterator[Figure]:
         f"From {probe!r}, whose agreement of {agreement} is the median one, to {len(rows)} others. "
         "Were all rows of one length, the dots would lie on a falling curve; a larger dot is a longer row."
     )
-    across, up = vega.x("x", "cosine"), vega.y("y", "Euclidean distance")
+    across, up = vega.x("x", "cosine"), vega.own("y", "Euclidean distance")
     points = vega.points(rows, 26, shown.tone, opacity=0.65, x=across, y=up, size=size)
     yield shown.figure([points], caption, height=210)
 
@@ -153,3 +188,12 @@ def untrained(shown: Shown) -> Iterator[Figure]:
         vega.text(texts, {"align": "left", "dx": 4}, x=vega.x("v", "rows"), y=up),
     ]
     yield shown.figure(layers, "Rows by sign of being untrained.", width=210, height=28 * len(rows))
+
+
+@picture("kept_neighbors")
+def kept(shown: Shown) -> Iterator[Figure]:
+    """Neighbors that each way to compress the rows keeps."""
+    estimate = shown.result.estimate
+    ways = {shown.details["by"]: estimate.value if estimate else None, **shown.details["kept_by_others"]}
+    caption = f"Share of the {shown.details['neighbors']} nearest neighbors that stay when rows are compressed so."
+    yield shown.bars(ways, "share of neighbors kept", caption)

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 _MOST, _FAR = 60, 5.0
 
 
-@picture("neighbor_overlap", together=True)
+@picture("neighbor_overlap", "relative_orientation", together=True)
 def overlap(results: Sequence[Shown]) -> Iterator[Figure]:
-    """The overlap of each two models, as a matrix."""
+    """What was measured of each two models, as a matrix."""
     measured = [
         (shown.alias, str(shown.result.params["other"]), float(shown.result.estimate.value))
         for shown in results
@@ -44,7 +44,23 @@ def overlap(results: Sequence[Shown]) -> Iterator[Figure]:
     ]
     side = max(120, min(320, 60 * len(order)))
     chart = vega.chart(layers, width=side, height=side)
-    yield figure(chart, "Model by model", "Overlap of neighbors of each two models.")
+    what = next(shown.result.estimate.name for shown in results if shown.result.estimate) or "overlap of neighbors"
+    yield figure(chart, "Model by model", f"{what[0].upper()}{what[1:]} of each two models.")
+
+
+@picture("neighbor_overlap", "relative_orientation")
+def by_word(shown: Shown) -> Iterator[Figure]:
+    """The words for which two models agree most, and least."""
+    ends = [*shown.details["highest"], *reversed(shown.result.counterexamples)]
+    values = {entry["token"]: entry["value"] for entry in ends}
+    other = vega.token(shown.result.params["other"], 40)
+    yield shown.bars(values, "agreement", f"Words for which it agrees most with {other}, then those least.")
+
+
+@picture("matrix_alignment")
+def input_and_output(shown: Shown) -> Iterator[Figure]:
+    """Quantiles of the cosine of a token's input and output rows."""
+    yield shown.bars(shown.details["quantiles"], "cosine", "Cosine of a token's input and output rows, by quantile.")
 
 
 @picture("published_deviation")
@@ -55,12 +71,12 @@ def published(shown: Shown) -> Iterator[Figure]:
         ours, printed, tolerance = (float(entry[key]) for key in ("ours", "published", "tolerance"))
         off = (ours - printed) / tolerance
         tip = f"{vega.token(entry['figure'], 60)}: {number(ours)}, published {number(printed)} +- {number(tolerance)}"
-        rows.append({"y": vega.token(entry["figure"], 30), "v": max(-_FAR, min(_FAR, off)), "tip": tip})
+        rows.append({"y": vega.token(entry["figure"], 30), "tip": tip, **vega.clipped(off, _FAR)})
     across = vega.x("v", "ours minus published, in units of the tolerance")
     layers = [
         vega.band(),
         vega.rule(0.0, "the published figure"),
-        vega.points(rows, 60, shown.tone, x=across, y=vega.named(rows, limit=220)),
+        vega.points(rows, 60, shown.tone, x=across, y=vega.named(rows, limit=220), shape=vega.SHAPE),
     ]
-    caption = "Each dot is a published figure; the band is its tolerance."
+    caption = f"Each dot is a published figure; the band is its tolerance; an arrow is off by more than {_FAR:.0f}."
     yield shown.figure(layers, caption, width=200, height=22 * len(rows))

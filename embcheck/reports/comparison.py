@@ -1,0 +1,155 @@
+"""What ``embcheck compare`` finds, as values: the types of ``embcheck-comparison/1``, which ``embcheck report`` reads.
+
+Drift comes from `embcheck.baseline.drift`, changes from `embcheck.baseline.gate`; views of both are beside this module.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from msgspec import Meta, Struct, field
+
+from embcheck.checks.record import Change, Count, Name, Number
+from embcheck.reports.text import number
+from embcheck.reports.wording import STATES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SCHEMA: Literal["embcheck-comparison/1"] = "embcheck-comparison/1"
+_WORST_FIRST = ("error", *STATES[:-1], "not compared", "match")
+
+
+class Token(Struct, frozen=True, omit_defaults=True):
+    """A token of one of the models, with its row."""
+
+    id: Count
+    token: str
+    new_id: Count | None = None
+    """Its row in the second model, where that is another."""
+    value: Number | None = None
+
+
+class Fate(Struct, frozen=True):
+    """How many tokens met a fate, and the first of them."""
+
+    rows: Count
+    first: tuple[Token, ...]
+
+
+class Fates(Struct, frozen=True):
+    """What became of the tokens."""
+
+    paired: Count
+    died: Fate
+    came: Fate
+    went: Fate
+    moved_id: Fate
+    ambiguous: Fate
+
+
+class Drift(Struct, frozen=True, kw_only=True):
+    """How far the rows of tokens that both models have are apart, or the reason why that is not known."""
+
+    tokens: Fates | None = None
+    reason: str | None = None
+    rows: Count | None = None
+    identical_rows: Count | None = None
+    cosine: dict[str, Number | None] = {}
+    distance: Annotated[dict[str, Number | None], Meta(description="|new - old| / |old|, row by row.")] = {}
+    norm_ratio: dict[str, Number | None] = {}
+    mean_shift: Number | None = None
+    procrustes_residual: Number | None = None
+    neighbor_jaccard: Number | None = None
+    neighbors: Count | None = None
+    moved: Annotated[tuple[Token, ...], Meta(description="Rows that turned most, with their cosines.")] = ()
+    farthest: Annotated[tuple[Token, ...], Meta(description="Rows that moved farthest, with their distances.")] = ()
+
+    def statistics(self) -> Iterator[tuple[str, str]]:
+        """What was measured, in words, with its numbers; nothing where nothing was."""
+        if self.distance:
+            yield "distance of a row to itself, in its lengths", _range(self.distance, "99%", "max")
+            yield "cosine of a row with itself", _range(self.cosine, "1%", "min")
+            yield "length, new by old", _range(self.norm_ratio, "min", "max")
+            yield "shift of the mean, in mean lengths", number(self.mean_shift)
+            yield "left over by the best rotation", number(self.procrustes_residual)
+        if self.neighbor_jaccard is not None:
+            yield f"overlap of the {self.neighbors} nearest (Jaccard)", number(self.neighbor_jaccard)
+
+
+class Limit(Struct, frozen=True):
+    """What drift may be, and whether it is."""
+
+    option: Name
+    bound: Number
+    value: Number | None
+    passes: bool
+    reason: str
+
+    @property
+    def text(self) -> str:
+        """Whether it is kept, option, bound and reason."""
+        return f"{'passes' if self.passes else 'fails'} --{self.option} {number(self.bound)}: {self.reason}"
+
+
+class Compared(Struct, frozen=True):
+    """One check on both models: how its estimate changed, or the reason why that is not known."""
+
+    check: str
+    change: Change | None
+    reason: str | None = None
+    has_failed: Annotated[bool, Meta(description="Whether it has no change, and that fails.")] = field(
+        default=False, name="failed"
+    )
+
+    @property
+    def passes(self) -> bool:
+        """Whether neither the change nor its absence fails."""
+        return not self.has_failed and (self.change is None or self.change.passes)
+
+    @property
+    def state(self) -> str:
+        """That of the change, or why there is none."""
+        return self.change.state if self.change else "error" if self.has_failed else "not compared"
+
+
+class Comparison(Struct, frozen=True, kw_only=True):
+    """The second of two models against the first."""
+
+    models: tuple[str, str]
+    same_tokens: Annotated[bool | None, Meta(description="Null where that is not known: of two reports.")] = None
+    drift: Drift
+    changes: tuple[Compared, ...]
+    limits: tuple[Limit, ...] = ()
+    schema: Literal["embcheck-comparison/1"] = SCHEMA
+
+    @property
+    def passes(self) -> bool:
+        """Whether nothing regressed, is undecided, could not be run, or drifted farther than it may."""
+        return all(row.passes for row in self.changes) and all(limit.passes for limit in self.limits)
+
+    @property
+    def worst_first(self) -> list[Compared]:
+        """The changes in order of urgency; within a state, those farthest beyond their margin first."""
+
+        def urgency(row: Compared) -> tuple[int, float]:
+            change = row.change
+            margins = abs(change.value or 0.0) / change.margin if change and change.margin else 0.0
+            return _WORST_FIRST.index(row.state), -margins
+
+        return sorted(self.changes, key=urgency)
+
+    @property
+    def counts(self) -> str:
+        """Whether it passes, what drift does to that, and how many checks are in each state, worst first."""
+        states = Counter(row.state for row in self.changes)
+        parts = [f"{states[state]} {state}" for state in _WORST_FIRST if states[state]]
+        beyond = sum(not limit.passes for limit in self.limits)
+        parts = ["drift beyond its limit"] * bool(beyond) + parts
+        return f"{'passes' if self.passes else 'fails'}: {', '.join(parts) or 'no checks were compared'}"
+
+
+def _range(quantiles: dict[str, Number | None], *levels: str) -> str:
+    parts = ("median", *levels)
+    return ", ".join(f"{level} {number(quantiles[level])}" for level in parts if level in quantiles)
