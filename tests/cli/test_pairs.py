@@ -241,7 +241,7 @@ def test_init_takes_in_the_pairs_with_earlier_models(pairs, embcheck, monkeypatc
     assert embcheck("init", A).code == 0
     found = embcheck("init", C)
     assert found.code == 0
-    assert "(1 expected exceptions)" in found.err
+    assert "(1 expected exception)" in found.err
     table = tomllib.loads((pairs / "pyproject.toml").read_text())["tool"]["embcheck"]
     assert {alias: own["exceptions"] for alias, own in table["model"].items()} == {"a": ["pair_of_sizes[1-c]"], "c": []}
     assert '"pair_of_sizes[1-c]", # refuted\n]' in (pairs / "pyproject.toml").read_text()
