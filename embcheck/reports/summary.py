@@ -43,7 +43,8 @@ def _document(report: Report, models: Sequence[ModelRecord]) -> str:
     results, shown = report.results, [result for model in models for result in model.results]
     failed = sum(not result.passes for result in results)
     verdict = f"{failed} of {len(results)} checks failed" if failed else f"all {len(results)} checks pass"
-    parts = [f"### embcheck: {verdict}", counts(results).text]
+    early = "; the run ended early, and this is what was measured until then" if report.run.partial else ""
+    parts = [f"### embcheck: {verdict}{early}", counts(results).text]
     if left := len(results) - len(shown):
         failing = failed - sum(not result.passes for result in shown)
         parts.append(

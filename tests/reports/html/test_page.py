@@ -192,8 +192,17 @@ def test_the_first_screen_says_what_decides():
 def test_the_first_screen_of_what_passes():
     """Where nothing fails the page says so, and lists no problem."""
     page = html.render(records.report(records.model(records.result())))
-    assert "All 1 checks pass" in page
+    assert "The one check passes</strong>" in page
     assert 'class="problems"' not in page
+
+
+def test_a_run_that_ended_early_says_so():
+    """Page and summary of what was measured before an interruption are not taken for the whole."""
+    report = records.report(records.model(records.result()))
+    early = replace(report, run=replace(report.run, partial=True))
+    assert "The one check passes; the run ended early</strong>" in html.render(early)
+    assert 'class="outcome fails"' in html.render(early)
+    assert summary.markdown(early).startswith("### embcheck: all 1 checks pass; the run ended early")
 
 
 def test_too_few_units_are_a_reason_in_the_row():
