@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -46,16 +47,19 @@ def interrupted(*models: str, after: str) -> tuple[int, str, json_file.Report]:
     command += [word for name in ("first", "second") for word in ("--property", name)]
     root = Path(__file__).parents[2]
     environment = os.environ | {"PYTHONPATH": str(root)}
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
-    ) as process:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # where this process ignores it, its children would
+    with subprocess.Popen(command, **pipes, env=environment, preexec_fn=heard) as process:  # noqa: PLW1509
         lines = []
         for line in process.stdout:
             lines.append(line)
             if after in line:
                 process.send_signal(signal.SIGINT)
                 break
-        rest = process.stdout.read()
+        try:
+            rest, _ = process.communicate(timeout=120)
+        finally:
+            process.kill()
     return process.returncode, "".join(lines) + rest, json_file.read(Path("out.json"))
 
 
