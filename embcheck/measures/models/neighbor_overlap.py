@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from embcheck import lexicons
 from embcheck.errors import NotMeasurable, UsageError
 from embcheck.estimate import Details, Estimate, measure
 from embcheck.measures.kernels.nearest import nearest
@@ -34,7 +35,8 @@ def neighbor_overlap(tables: tuple[EmbeddingTable, ...], k: int = 20, *, rng: np
     :math:`\frac{1}{n} \sum_i |N_k^A(i) \cap N_k^B(i)| / |N_k^A(i) \cup N_k^B(i)|`. Unit: probe tokens, in hash order,
     each against all shared tokens: 1,000, or what ``--probes`` says; all of them is exact. Interval: Student t with the
     finite-population correction, or betting. Null: ``shuffled_alignment``, 999 times. Details: how much of either
-    vocabulary is shared, the tokens with the largest overlap, and linear CKA of the shared rows with its null.
+    vocabulary is shared, the tokens with the largest overlap, that of two words of each category, and linear CKA of the
+    shared rows with its null.
 
     Widths, dtypes and devices may differ: lists are compared, never vectors. Memory beyond the tables is one block of
     rows and the probes' lists.
@@ -62,10 +64,14 @@ def neighbor_overlap(tables: tuple[EmbeddingTable, ...], k: int = 20, *, rng: np
     asked = current().probes
     count = asked if isinstance(asked, int) else size if asked == "all" else DEFAULT_PROBES
     probes = np.searchsorted(shared.first, tables[0].probes(count, among=shared.first))
-    lists = []  # for either table (m, k) places among the shared tokens of those nearest to each probe
+    queried = _query_words(tables[0], shared) if current().details else {}
+    places = np.concatenate([probes, np.array(list(queried.values()), dtype=np.int64)])
+    lists = []  # for either table (m, k) places among the shared tokens of those nearest to each probe and query word
     for table, rows in zip(tables, (shared.first, shared.second), strict=True):
         order = np.argsort(rows)  # neighbors are found as places among ascending rows
-        lists.append(order[nearest(table.among(rows), rows[probes], k)])
+        lists.append(order[nearest(table.among(rows), rows[places], k)])
+    of_words = [near[len(probes) :] for near in lists]
+    lists = [near[: len(probes)] for near in lists]
     units = _jaccard(_keys(lists[0], size), lists[1], size)
     draws = shuffled_overlaps(lists, probes, size, rng)
     order = np.argsort(units, kind="stable")
@@ -88,9 +94,18 @@ def neighbor_overlap(tables: tuple[EmbeddingTable, ...], k: int = 20, *, rng: np
             "quantiles": dict(zip(("5%", "50%", "95%"), np.quantile(units, (0.05, 0.5, 0.95)).tolist(), strict=True)),
             "cka": asdict(linear_cka(tables, shared)),
             "highest": highest,
+            "words": dict(zip(queried, _jaccard(_keys(of_words[0], size), of_words[1], size).tolist(), strict=True)),
         },
         counterexamples=lowest,
     )
+
+
+def _query_words(table: EmbeddingTable, shared: Alignment) -> dict[str, int]:
+    """The first two words of each of the eight categories that are shared tokens, and their places among these."""
+    (eight,) = lexicons.categories("eight")
+    words = [word for group in eight.groups for word in group.words[:2]]
+    place_of = {int(row): place for place, row in enumerate(shared.first)}
+    return {w: place_of[row] for w, row in zip(words, table.rows(words), strict=True) if row in place_of}
 
 
 def _keys(lists: Ints, size: int) -> Ints:

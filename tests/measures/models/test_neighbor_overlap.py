@@ -94,6 +94,19 @@ def test_equals_the_definition(pair, seed):
     assert found.details["share_of_population"] == {"first": pytest.approx(80 / 90), "second": 1.0}
 
 
+def test_words_of_the_lists_are_named_with_their_overlap(words, rng):
+    """Two words of each category that both tables have stand in the details, each with its own Jaccard index."""
+    tokens = [*words(60), "dog", "cat", "happy"]
+    first = EmbeddingTable.from_arrays(rng.standard_normal((63, 12)).astype("f4"), tokens)
+    second = EmbeddingTable.from_arrays(rng.standard_normal((62, 7)).astype("f4"), tokens[:-1])
+    with using(Settings(probes=30)):
+        found = find((first, second)).details["words"]
+    expected = naive((first, second))
+    assert found == pytest.approx({word: expected[word] for word in found})
+    assert {"dog", "cat"} & set(found)
+    assert "happy" not in found
+
+
 def test_probes_are_a_sample_of_the_tokens(pair):
     """With fewer probes each has the Jaccard index that it has among all, and the interval is that of a sample."""
     tables = pair()

@@ -55,6 +55,10 @@ def by_word(shown: Shown) -> Iterator[Figure]:
     values = {entry["token"]: entry["value"] for entry in ends}
     other = vega.token(shown.result.params["other"], 40)
     yield shown.bars(values, "agreement", f"Words for which it agrees most with {other}, then those least.")
+    if words := shown.details.get("words"):
+        yield shown.bars(
+            words, "Jaccard index", f"Two words of each category, and how alike their neighbors are in {other}."
+        )
 
 
 @picture("matrix_alignment")
