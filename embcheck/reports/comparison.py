@@ -147,6 +147,8 @@ class Comparison(Struct, frozen=True, kw_only=True):
         parts = [f"{states[state]} {state}" for state in _WORST_FIRST if states[state]]
         beyond = sum(not limit.passes for limit in self.limits)
         parts = ["drift beyond its limit"] * bool(beyond) + parts
+        if self.same_tokens is not None and not self.limits:
+            parts.append("no limit on drift")
         return f"{'passes' if self.passes else 'fails'}: {', '.join(parts) or 'no checks were compared'}"
 
 

@@ -121,7 +121,13 @@ def _held(model: ModelRecord, room: int, encoding: str) -> list[Line]:
     has_ladder = any(result.ladder for result in passing)  # which is what was asked for
     if has_ladder or len(held) + len(about) <= room:
         return [*held, *([_DESCRIPTIONS, *about] if about else [])]
-    return [*_in_brief("holds", claimed, totals, encoding), *_in_brief("described", described, totals, encoding)]
+    holding = [group for group in claimed if not is_known_exception(group[0])]
+    excused = [group for group in claimed if is_known_exception(group[0])]
+    return [
+        *_in_brief("holds", holding, totals, encoding),
+        *_in_brief("known exceptions", excused, totals, encoding),
+        *_in_brief("described", described, totals, encoding),
+    ]
 
 
 def _in_brief(name: str, groups: Sequence[Sequence[ResultRecord]], totals: Counter[str], encoding: str) -> list[Line]:
@@ -131,8 +137,7 @@ def _in_brief(name: str, groups: Sequence[Sequence[ResultRecord]], totals: Count
         first = group[0]
         value = number(first.estimate.value, ends(first.claims)) if first.estimate else str(first.verdict)
         what = value if totals[first.id] == 1 else f"{len(group)} of {totals[first.id]}"
-        known = " (expected)" if is_known_exception(first) else ""
-        pieces.append(f"{safe(first.id, 40, encoding=encoding)} {what}{known}")
+        pieces.append(f"{safe(first.id, 40, encoding=encoding)} {what}")
     if not pieces:
         return []
     listed = wrap(
