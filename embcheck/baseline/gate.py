@@ -113,15 +113,23 @@ class Gate:
         entries = sorted(baseline.entries.items()) if baseline else ()
         return tuple(entry.label for key, entry in entries if key not in known)
 
-    def write(self, alias: str, entries: Iterable[tuple[Entry, State]], known: frozenset[str]) -> Baseline:
-        """Write the entries that ``update`` accepts, each with its state, and leave the others as they are."""
+    def write(
+        self, alias: str, entries: Iterable[tuple[Entry, State]], known: frozenset[str]
+    ) -> tuple[Mapping[str, Entry], Baseline]:
+        """Write the entries that ``update`` accepts, each with its state, and leave the others as they are.
+
+        Returns the entries that were there, as nobody else changed them between, and the baseline as it is now.
+        """
         accepted = [entry for entry, state in entries if self._accepts(state)]
+        before: dict[str, Entry] = {}
 
         def updated(old: Mapping[str, Entry]) -> Mapping[str, Entry]:
+            before.update(old)
             kept = {k: v for k, v in old.items() if "prune" not in self.update or k in known}
             return kept | {entry.key: entry for entry in accepted}
 
-        return file.rewrite(self.folder, alias, updated)
+        written = file.rewrite(self.folder, alias, updated)
+        return before, written
 
     def _accepts(self, state: State) -> bool:
         if state == "new":

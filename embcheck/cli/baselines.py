@@ -70,7 +70,7 @@ def init(spec: str, **given: Any) -> int:
     selected = {"property": list(given["property"])} if given["property"] else {}
     text = add_model(project, file, new, exceptions, selected | _own_options(config))
     gate = Gate(config.baseline_dir, "both", "fail", ("new", "changed"))
-    written = gate.write(new.alias, [(entry, "new") for entry, _ in run.entries[new.alias]], frozenset())
+    _, written = gate.write(new.alias, [(entry, "new") for entry, _ in run.entries[new.alias]], frozenset())
     text.write()
     shown = structs.replace(run.report, models=tuple(model for model in run.report.models if model.results))
     show_report(config, shown, streamed=watch is not None)

@@ -10,7 +10,7 @@ from embcheck.reports.text import number, safe
 from embcheck.run.session import known_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from embcheck.baseline.file import Baseline, Entry
     from embcheck.checks.record import State
@@ -24,19 +24,18 @@ def write_baseline(
 ) -> list[str]:
     """Write what ``update`` accepts to a model's baseline, and say what that did to it: a line, then one an entry."""
     gate = Gate(config.baseline_dir, "both", "fail", config.update)
-    before = gate.baseline(alias)
-    return list(_said(before, gate.write(alias, entries, known_keys(config, alias, ran))))
+    return list(_said(*gate.write(alias, entries, known_keys(config, alias, ran))))
 
 
-def _said(old: Baseline | None, new: Baseline) -> Iterator[str]:
-    then, now = {} if old is None else old.entries, new.entries
+def _said(then: Mapping[str, Entry], new: Baseline) -> Iterator[str]:
+    now = new.entries
     changed = [key for key in now if key in then and then[key] != now[key]]
     parts = [key for key in now if key not in then], changed, [key for key in then if key not in now]
     same = len(now) - len(parts[0]) - len(changed)
     counts = [f"{len(keys)} {word}" for keys, word in zip(parts, ("new", "changed", "removed"), strict=True) if keys]
     counts += [f"{same} as they were"] if same else []
     yield f"{new.alias}: {', '.join(counts) or 'no entries'} in {path_of(new.path.parent, new.alias)}"
-    if old is None:
+    if not then:
         return
     lines = [
         *(f"changed {then[key].label} {_value(then[key])} -> {_value(now[key])}" for key in changed),
