@@ -223,13 +223,8 @@ def test_a_file_that_is_cut_short_in_a_pass_ends_no_process(tmp_path, kind):
         f'    "Says."\n    os.truncate({str(file)!r}, 5_000)\n'
         "    return Estimate.exact(float(table.vectors.double().sum()))\n"
     )
-    found = subprocess.run(
-        [sys.executable, "-m", "embcheck", "check", f"m={spec}", "--properties", "cut.py", "--property", "toy_cut",
-         "--json", "out.json", "--population", "all"], cwd=tmp_path, capture_output=True, text=True, check=False,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )  # fmt: skip
-    assert found.returncode == 0, found.stdout + found.stderr
-    (result,) = json.loads((tmp_path / "out.json").read_text())["models"][0]["results"]
+    code, result = check_cut(tmp_path, spec)
+    assert code == 0, result
     assert result["estimate"]["value"] == pytest.approx(float(vectors.double().sum()), rel=1e-12)
 
 
@@ -245,15 +240,22 @@ def test_an_old_file_that_is_cut_short_in_a_pass_is_an_error_in_the_next_block(t
         f"    next(steps)\n    os.truncate({str(file)!r}, 5_000)\n    for _, unit in steps:\n"
         "        total += float(unit.sum())\n    return Estimate.exact(total)\n"
     )
-    found = subprocess.run(
-        [sys.executable, "-m", "embcheck", "check", f"m={spec}", "--properties", "cut.py", "--property", "toy_cut",
-         "--json", "out.json", "--population", "all"], cwd=tmp_path, capture_output=True, text=True, check=False,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )  # fmt: skip
-    assert found.returncode == 1, found.stdout + found.stderr
-    (result,) = json.loads((tmp_path / "out.json").read_text())["models"][0]["results"]
+    code, result = check_cut(tmp_path, spec)
+    assert code == 1, result
     assert result["verdict"] == "error"
     assert "changed while it was being read" in result["reason"]
+
+
+def check_cut(folder, spec):
+    """Exit code and result of the property in cut.py, run in a process that the system may end."""
+    finished = subprocess.run(
+        [sys.executable, "-m", "embcheck", "check", f"m={spec}", "--properties", "cut.py", "--property", "toy_cut",
+         "--json", "out.json", "--population", "all"], cwd=folder, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    assert finished.returncode >= 0, f"ended by signal {-finished.returncode}"
+    (result,) = json.loads((folder / "out.json").read_text())["models"][0]["results"]
+    return finished.returncode, result
 
 
 def write_young(folder, kind, vectors, words):
