@@ -1,14 +1,15 @@
-"""The change between two estimates of one property, with its interval: paired by unit wherever the units are the same.
+"""The change between two estimates of one property, with its interval: paired by the units that both have.
 
 Two checkpoints of one tokenizer give the same probes and words, whose values move together; the difference of each
 unit with itself is hundreds of times sharper than two intervals side by side. What is known of both as a whole is
-compared exactly; of a sample, what was not drawn is taken to differ by at most twice what the sample does.
+compared exactly; of a sample, what was not drawn is taken to differ by at most twice what the sample does. Where a list
+lost units the change is that of the others, and the lost ones are named: whoever asks decides what that means.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 MOVED = 10
 MIN_SHARED = 20
+MOST_GONE = 0.2  # of a list's units: the rest is compared by a first-order expansion, off by the square of this
+MOST_ROWS_GONE = 0.01  # of a population, of which units are a sample
 UNSEEN = 2.0  # times the largest difference in a sample: what a unit that was not drawn may differ by
 
 
@@ -48,6 +51,8 @@ class Difference:
     n: int
     tail: Tail
     moved: Sequence[Json] = field(default=())
+    gone: Sequence[str] = field(default=())
+    """Units of lists that the old estimate has and the new one lacks."""
 
     @property
     def is_zero(self) -> bool:
@@ -63,6 +68,21 @@ class _Pair:
     labels: tuple[str, ...]
     before: NDArray[np.float64]
     after: NDArray[np.float64]
+    unshared: tuple[Sequence[float], Sequence[float]] = ((), ())
+    """Values of the units that one of the two has alone."""
+
+    def on_shared(self, ends: tuple[Snapshot, Snapshot]) -> float:
+        r"""The change of two jackknifed estimates on the units that both have.
+
+        Without unit :math:`j` an estimate is :math:`(n\theta - p_j) / (n - 1)` by the definition of the pseudo-value;
+        without several, :math:`(n\theta - \sum p_j) / (n - k)` up to a second-order term.
+        """
+        n = len(self.labels)
+        old, new = (
+            (end.value * (n + len(lost)) - math.fsum(lost)) / n if lost else end.value
+            for end, lost in zip(ends, self.unshared, strict=True)
+        )
+        return new - old
 
     @property
     def differences(self) -> NDArray[np.float64]:
@@ -77,13 +97,24 @@ class _Pair:
 
 def between(old: Snapshot, new: Snapshot, confidence_level: float) -> Difference:
     """The change from one estimate to another of the same property and parameters."""
-    pairs = _paired(old.parts, new.parts)
+    pairs, lost = _paired(old.parts, new.parts), gone(old.parts, new.parts)
     value = new.value - old.value
     if old.is_exact and new.is_exact:
         moved = _moved(pairs or ())
-        return Difference(value, value, value, "exact", "both values are exact", new.n, _step(value), moved)
+        return Difference(value, value, value, "exact", "both values are exact", new.n, _step(value), moved, lost)
     difference = None if pairs is None else _by_units(pairs, (old, new), confidence_level)
-    return difference or _unpaired(old, new, confidence_level)
+    return replace(difference or _unpaired(old, new, confidence_level), gone=lost)
+
+
+def gone(old: Sequence[Part], new: Sequence[Part]) -> list[str]:
+    """Labels of the units of lists that the new estimate lacks. What is a sample of a vocabulary is no list."""
+    now = {label for part in new for label in part.labels}
+    lists = [part for part in old if _is_list(part)]
+    return [label for part in lists for label in part.labels if label not in now] if new else []
+
+
+def _is_list(part: Part) -> bool:
+    return part.population is None or part.population == len(part.labels)
 
 
 def _paired(old: Sequence[Part], new: Sequence[Part]) -> list[_Pair] | None:
@@ -95,17 +126,30 @@ def _paired(old: Sequence[Part], new: Sequence[Part]) -> list[_Pair] | None:
         then = dict(zip(before.labels, before.values, strict=True))
         now = dict(zip(after.labels, after.values, strict=True))
         shared = tuple(label for label in before.labels if label in now)
-        whole = len(shared) == len(then) == len(now)
-        if not whole and (before.pseudo or before.population != after.population or len(shared) < MIN_SHARED):
+        if not _is_alike(before, after, len(shared)):
             return None
-        pairs.append(_Pair(before, shared, *(np.array([values[label] for label in shared]) for values in (then, now))))
+        values = (np.array([units[label] for label in shared]) for units in (then, now))
+        alone = tuple([units[u] for u in units if u not in other] for units, other in ((then, now), (now, then)))
+        pairs.append(_Pair(before, shared, *values, alone))
     return pairs
+
+
+def _is_alike(old: Part, new: Part, shared: int) -> bool:
+    """Whether so many of two parts' units are the same ones that their differences tell the change."""
+    if shared == len(old.labels) == len(new.labels):
+        return True
+    if _is_list(old) and _is_list(new):
+        return shared >= (1 - MOST_GONE) * max(len(old.labels), len(new.labels))
+    if old.population is None or new.population is None:
+        return False
+    larger = max(old.population, new.population)
+    return shared >= MIN_SHARED and abs(old.population - new.population) <= MOST_ROWS_GONE * larger
 
 
 def _by_units(pairs: Sequence[_Pair], ends: tuple[Snapshot, Snapshot], level: float) -> Difference | None:
     """The change by the differences of units; none where they don't tell how sure it is."""
-    value = ends[1].value - ends[0].value
     has_pseudo_values = any(pair.part.pseudo for pair in pairs)
+    value = pairs[0].on_shared(ends) if has_pseudo_values else ends[1].value - ends[0].value
     if all(not pair.differences.any() for pair in pairs) and (value == 0 or not has_pseudo_values):
         return _of_pairs(pairs, 0.0, 0.0, 0.0, "all differences are zero", _step(0.0))
     if has_pseudo_values:
@@ -130,7 +174,7 @@ def _by_pseudo_values(pair: _Pair, ends: tuple[Snapshot, Snapshot], level: float
     interval reaches that way than Student's, less as much of the old one's, is added to that end of the change's: at
     most what Student's reaches.
     """
-    n, value = len(pair.differences), ends[1].value - ends[0].value
+    n, value = len(pair.differences), pair.on_shared(ends)
     error = float(np.std(pair.differences, ddof=1)) / math.sqrt(n) if n > 1 else 0.0
     if error == 0:
         return None

@@ -4,7 +4,8 @@
 match       the change's interval lies inside the property's margin, or nothing changed at all
 improved    it lies beyond the margin in the good direction
 regressed   it lies beyond the margin in a bad direction, at the level of the baseline file's family
-undecided   it crosses the margin, or lies beyond it at its own level only: does not pass
+undecided   it crosses the margin, or lies beyond it at its own level only, or it is that of what is left of a list
+            which lost units: does not pass
 new         the baseline has no value for the check
 stale       the entry can't be compared any more (other tokens, version, population): does not pass
 ==========  ==========================================================================================
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     from embcheck.estimate import Snapshot
     from embcheck.settings import Settings
     from embcheck.table import EmbeddingTable
+
+
+NAMED = 10
 
 
 @dataclass(slots=True)
@@ -145,8 +149,21 @@ class Gate:
 # --- states ---------------------------------------------------------------------------------------------------------
 
 
+def _said_of(old: Snapshot, lost: Sequence[str]) -> str | None:
+    """Which units of an estimate are gone, in words."""
+    if not lost:
+        return None
+    total = sum(len(part.labels) for part in old.parts)
+    unit = old.unit if total == old.n else "units"
+    named = ", ".join(label.partition("\0")[0] for label in lost[:NAMED])
+    more = f" and {len(lost) - NAMED} more" if len(lost) > NAMED else ""
+    return f"{len(lost)} of {total} {unit} {'is' if len(lost) == 1 else 'are'} gone: {named}{more}"
+
+
 def _change(result: Result, baseline: Baseline | None, table: EmbeddingTable, settings: Settings) -> Change | None:
     """The change of a result; none where there is nothing to compare, then or now."""
+    from embcheck.baseline.change import gone
+
     declaration = result.check.declaration
     entry = baseline.entries.get(result.check.key) if baseline else None
     if entry is None and (declaration.margin is None or not result.is_decided):
@@ -162,10 +179,12 @@ def _change(result: Result, baseline: Baseline | None, table: EmbeddingTable, se
     try:
         now, tokens = comparable(result, entry, table, settings)
     except NotMeasurable as why:
-        return _uncompared(declaration, "stale", str(why))
+        parts = () if result.estimate is None else result.estimate.parts
+        lost = _said_of(entry.snapshot, gone(entry.snapshot.parts, parts))
+        return _uncompared(declaration, "stale", "; ".join(filter(None, (str(why), lost))))
     family = sum(known.snapshot is not None for known in baseline.entries.values()) if baseline else 1
     change = compare(entry.snapshot, now, declaration, settings, family=family, tokens=tokens)
-    return structs.replace(change, seed=settings.seed)
+    return structs.replace(change, seed=settings.seed, reason=change.reason and f"{change.reason}; {ADOPT}")
 
 
 def _uncompared(declaration: Declaration, state: State, reason: str) -> Change:
@@ -208,8 +227,10 @@ def compare(
         p_adjusted=min(1.0, family * p_value),
         family=family,
         moved=tuple(plain(difference.moved)),
+        gone=tuple(difference.gone),
+        reason=_said_of(old, difference.gone),
     )
-    return change if difference.is_zero else _with_state(change, difference)
+    return change if difference.is_zero and not change.gone else _with_state(change, difference)
 
 
 def _p_value(difference: Difference, declaration: Declaration) -> float:
@@ -230,6 +251,8 @@ def _with_state(change: Change, ends: Difference | Change) -> Change:
         state = "regressed" if (change.p_adjusted or 0.0) <= 1 - level else "undecided"
     elif (bad != "up" and low < -margin) or (bad != "down" and high > margin):
         state = "undecided"
+    elif change.gone:
+        state = "undecided"  # what is left may pass, and what went might not have: nothing passes for want of units
     else:
         state = "improved" if low > margin or high < -margin else "match"
     return structs.replace(change, state=state, passes=state not in FAILING)

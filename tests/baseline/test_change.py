@@ -98,3 +98,60 @@ def test_what_is_known_as_a_whole_is_compared_exactly():
     found = between(old.snapshot(), new.snapshot(), 0.95)
     assert (found.comparison, found.value) == ("exact", pytest.approx(-0.1))
     assert found.low == found.value == found.high
+
+
+@pytest.fixture
+def consistency(words):
+    """``consistency(dead, pairs)``: of 24 pairs, before and after noise, without a row for the first ``dead`` words."""
+    names = words(500)
+    relation = lexicons.relation("made up", list(zip(names[:24], names[24:48], strict=True)))
+    check, rng = Check(declared("plural_direction_consistency"), {"relation": relation}), np.random.default_rng(0)
+    before = rng.standard_normal((500, 30))
+    before[24:48] = before[:24] + 0.8 * rng.standard_normal((24, 30)) + 2 * np.eye(30)[0]
+    after = before + 0.05 * rng.standard_normal(before.shape)
+
+    def compared(dead):
+        moved = after.copy()
+        moved[:dead] = 0
+        tables = [EmbeddingTable.from_arrays(vectors, names) for vectors in (before, moved)]
+        settings = Settings(draws=20, details=False)
+        snapshots = [evaluate(check, table, settings).estimate.snapshot() for table in tables]
+        offsets = [vectors[24 + dead : 48].astype(np.float64) - vectors[dead:24] for vectors in (before, moved)]
+        return compare(*snapshots, check.declaration, settings, family=1), [_naive_consistency(o) for o in offsets]
+
+    return compared
+
+
+def _naive_consistency(offsets):
+    units = offsets / np.linalg.norm(offsets, axis=1, keepdims=True)
+    return (units @ units.T)[np.triu_indices(len(units), 1)].mean()
+
+
+def test_a_pair_that_is_gone_leaves_the_others_paired_and_is_named(consistency):
+    """Without one word of 24 pairs the change is that of the 23 others, exactly; it is named, and does not pass."""
+    whole, _ = consistency(0)
+    change, (old, new) = consistency(1)
+    assert (whole.state, whole.gone) == ("match", ())
+    assert (change.comparison, change.n, change.state, change.passes) == ("paired", 23, "undecided", False)
+    assert change.value == pytest.approx(new - old, abs=1e-6)
+    assert change.reason == f"1 of 24 word pairs is gone: {change.gone[0]}"
+    assert change.high - change.low < 0.03
+
+
+def test_several_pairs_that_are_gone_are_left_out_to_first_order(consistency):
+    """Without three of 24 the change is off by a term of second order; without a third nothing is paired."""
+    change, (old, new) = consistency(3)
+    assert (change.comparison, len(change.gone)) == ("paired", 3)
+    assert change.value == pytest.approx(new - old, abs=0.002)
+    assert consistency(4)[0].comparison == "paired"
+
+
+def test_one_row_that_is_gone_leaves_a_sample_paired():
+    """Where a row of 40,000 died, the probes that both have are compared with themselves; no list lost a unit."""
+    units = np.random.default_rng(1).uniform(0.4, 0.6, 200)
+    labels = [f"t{i}" for i in range(201)]
+    old = Estimate.from_units(units, unit="probes", population=ROWS, bounds=(0.0, 1.0), labels=labels[:200])
+    now = np.append(units[1:], 0.5)
+    new = Estimate.from_units(now, unit="probes", population=ROWS - 1, bounds=(0.0, 1.0), labels=labels[1:])
+    difference = between(old.snapshot(), new.snapshot(), 0.95)
+    assert (difference.comparison, difference.n, difference.is_zero, list(difference.gone)) == ("paired", 199, True, [])

@@ -46,6 +46,18 @@ def seeded(table, rng):
 '''
 
 
+LISTED = '''
+import os
+from embcheck import Estimate, above, claim
+
+@claim(above(-5), margin=0.5)
+def listed(table):
+    """A word of the list may be gone."""
+    words = range(int(os.environ.get("TOY", "0")), 18)
+    return Estimate.from_units([1 + x / 100 for x in words], unit="words", labels=[f"w{x}" for x in words])
+'''
+
+
 @pytest.fixture
 def toys(project, monkeypatch):
     """A project whose only further properties are these toys."""
@@ -226,6 +238,23 @@ def test_a_diff_as_markdown_is_for_a_reviewer(ready, embcheck, monkeypatch):
     assert not any(bad in text for bad in ("<img", "\u202e", "`<"))
     assert "<summary>1 did not change</summary>" in text
     assert embcheck("baseline", "diff", "--markdown", "none/out.md").code == 4
+
+
+def test_a_unit_that_is_gone_is_said_wherever_the_change_is(toys, embcheck, monkeypatch):
+    """The terminal, the Markdown and the JSON name the unit that is there no more; an update adopts its absence."""
+    (toys / "properties" / "toys.py").write_text(LISTED)
+    (toys / "pyproject.toml").write_text('[tool.embcheck]\nproperty = ["listed"]\n')
+    assert embcheck("init", "m=random:30x4").code == 0
+    monkeypatch.setenv("TOY", "1")
+    said = "1 of 18 words is gone: w0"
+    done = embcheck("baseline", "diff", "--markdown", "out.md", "--json", "out.json")
+    (result,) = json.loads((toys / "out.json").read_text())["models"][0]["results"]
+    assert (done.code, result["change"]["comparison"], result["change"]["gone"]) == (1, "paired", ["w0"])
+    assert said in done.out
+    assert said in (toys / "out.md").read_text()
+    assert said in embcheck("check").out
+    assert embcheck("baseline", "update").code == 0
+    assert states(toys, embcheck) == (0, {"listed": "match"})
 
 
 def test_init_takes_the_checks_that_are_named_and_says_what_is_next(toys, embcheck):

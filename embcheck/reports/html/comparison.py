@@ -48,5 +48,7 @@ def render(compared: Comparison) -> str:
             )
             if tokens
         ],
-        says=lambda row: change_text(row.change) if row.change else row.reason or "",
+        says=lambda row: "; ".join(
+            text for text in (change_text(row.change), row.change.reason if row.change else row.reason) if text
+        ),
     )

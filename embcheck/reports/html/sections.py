@@ -184,7 +184,7 @@ def _why(kind: str, row: Row) -> str:
     """The numbers that a check fails by."""
     change, control = row.result.change, row.result.control
     if change and kind == change.state:
-        return change_text(change) or change.reason or row.word
+        return "; ".join(text for text in (change_text(change), change.reason) if text) or row.word
     if control and kind == "vacuous":
         return control_text(control)
     return row.word.partition(": ")[2] or row.word

@@ -33,10 +33,11 @@ def lines(comparison: Comparison, encoding: str = "utf-8", *, details: bool = Tr
         return
     yield Line("checks", "title")
     for row in comparison.worst_first:
-        says = change_text(row.change) if row.change else safe(row.reason or "", 300, encoding=encoding)
+        why = row.change.reason if row.change else row.reason
+        says = [text for text in (change_text(row.change), safe(why or "", 300, encoding=encoding)) if text]
         style = "fail" if not row.passes else "pass" if row.change else "plain"
         word = f"{'-' if row.state == 'not compared' else row.state:<12}"
-        yield from (Line(text, style) for text in wrap([row.check, says], width=WIDTH, first=word, indent=_INDENT))
+        yield from (Line(text, style) for text in wrap([row.check, *says], width=WIDTH, first=word, indent=_INDENT))
     yield from _tokens_by("rows that moved farthest, in their lengths", comparison.drift.farthest, encoding)
     yield from _tokens_by("rows that turned most, by cosine", comparison.drift.moved, encoding)
 
