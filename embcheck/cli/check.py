@@ -119,8 +119,8 @@ def _finished(config: Config, run: Run, also: Callable[[Report], None] | None, *
 
 
 def watching(config: Config, models: Sequence[ModelSpec]) -> session.Watch | None:
-    """Prints each result as it comes; none where that is not asked for, or no result is settled before the last is."""
-    if config.show in {"fail", "none"} or config.settings.family_wise:
+    """Prints each result as it comes; none where rows are not asked for, or no result is settled before the last is."""
+    if config.show != "rows" or config.settings.family_wise:
         return None
     is_short = len(models) > 1
 

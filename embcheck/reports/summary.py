@@ -11,7 +11,7 @@ from embcheck import files
 from embcheck.reports import published
 from embcheck.reports.markdown import code, inert, table
 from embcheck.reports.text import number
-from embcheck.reports.wording import STATES, bound_text, change_text, counts, is_description, urgency
+from embcheck.reports.wording import STATES, bound_text, change_text, counts, how_text, is_description, urgency
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -165,7 +165,7 @@ def changes(rows: Iterable[tuple[str, Change | None, str | None]]) -> str:
         numbers = [_shown(value, change) for value in (change.before, change.after, change.value)]
         ends = f" ({_shown(change.low, change)} to {_shown(change.high, change)})" if change.low != change.high else ""
         numbers[2] += ends if change.value is not None else ""
-        said = [inert(change.reason or "", 300), _units(change.moved) if change.state != "match" else ""]
+        said = [inert(change.reason or "", 300), inert(how_text(change)), _units(change.moved)]
         margin = "" if change.margin is None else f"{number(change.margin)} ({change.bad})"
         cells.append([code(label), change.state, *numbers, margin, "; ".join(filter(None, said))])
     return table(["Check", "State", "Before", "Now", "Change", "Margin", "Why, what moved most"], cells)

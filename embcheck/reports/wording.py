@@ -109,6 +109,15 @@ def change_text(change: Change | None) -> str:
     return f"moved {value}{interval} from {number(change.before)} ({how})"
 
 
+def how_text(change: Change) -> str:
+    """How the change was found, and its p-value: the check's own, which is the same whatever else was run."""
+    if change.method is None:
+        return ""
+    family = f" (Holm: of {change.family})" if change.family is not None and change.family > 1 else ""
+    chance = "" if change.p_value is None or change.comparison == "exact" else f", p = {change.p_value:.2g}{family}"
+    return f"{change.method}{chance}"
+
+
 def control_text(control: Control) -> str:
     """What random tables say of the property."""
     return f"holds on {control.holds} of {control.tables} random tables"

@@ -211,6 +211,19 @@ def test_baseline_commands(ready, embcheck, monkeypatch):
     ]
 
 
+def test_a_diff_says_each_check_once_and_how_each_change_was_found(ready, embcheck, monkeypatch):
+    """On the terminal no row stands twice; in Markdown every compared check says how, those that match too."""
+    monkeypatch.setenv("TOY", "-2")
+    shown = embcheck("baseline", "diff", "--markdown", "out.md").out
+    assert [shown.count(f" {name}  ") for name in ("moving", "sometimes")] == [1, 1]
+    shown = embcheck("check", "--show", "all").out
+    assert [shown.count(f" {name}  ") for name in ("moving", "sometimes")] == [1, 1]
+    rows = [line for line in (ready / "out.md").read_text().splitlines() if line.startswith("| `")]
+    whys = [row.rpartition(" |")[0].rpartition(" | ")[2] for row in rows]
+    assert whys[0].startswith("Student t, of paired differences, p = 7e-10 (Holm: of 2); `d` `c` `b` ")
+    assert whys[1:] == ["both values are exact"]
+
+
 def test_an_update_says_what_it_changed(ready, embcheck, monkeypatch):
     """Entries that changed with both values, new ones with theirs, and how many stayed; not how many there are."""
     (ready / "properties" / "toys.py").write_text(TOY.replace("def sometimes", "def at_times"))

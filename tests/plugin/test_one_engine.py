@@ -1,6 +1,7 @@
 """Command line, pytest and Python run the same engine: what one says of a project, the others say."""
 
 import json
+import re
 
 import pytest
 
@@ -21,6 +22,18 @@ def alpha(table):
 def beta(table):
     """There are columns."""
     return Estimate.exact(float(table.vectors.shape[1]), name="columns")
+'''
+MOVED = '''
+import os
+from embcheck import Estimate, above, claim
+
+
+@claim(above(-9), margin=0.5, size=[1, 2, 3])
+def moving(table, size):
+    """It stays where it is."""
+    moved = float(os.environ.get("TOY", "0"))
+    units = [x + moved * (1 + x / (4 * size)) for x in (1.0, 2.0, 3.0, 4.0)]
+    return Estimate.from_units(units, unit="toys", labels=["a", "b", "c", "d"], name="toy")
 '''
 FLOAT = '''
 from embcheck import Estimate, above, claim
@@ -147,3 +160,19 @@ def test_options_are_parsed_without_a_network(write, command, alone, monkeypatch
     alone("test_plain.py").assert_outcomes(passed=1)
     code, printed = command("check", "--property", "isotropy")
     assert (code, "someorg/some-model" in printed) == (4, True)
+
+
+def test_a_change_has_one_p_value_at_every_door(write, command, run, monkeypatch):
+    """The command line, a diff and pytest, which judges each check alone, say the same p-value of the same family."""
+    write("properties/toys.py", MOVED)
+    configure(write, 'property = ["moving"]')
+    assert command("baseline", "update")[0] == 0
+    monkeypatch.setenv("TOY", "-1")
+
+    def chances(text):
+        return sorted(re.findall(r"p = (\S+) \(Holm: of 3\)", " ".join(text.split())))
+
+    expected = chances(command("baseline", "diff")[1])
+    assert len(set(expected)) == 3
+    assert chances(command("check", "--show", "all")[1]) == expected
+    assert chances(run("properties/toys.py").stdout.str()) == expected

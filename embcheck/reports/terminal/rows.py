@@ -15,6 +15,7 @@ from embcheck.reports.wording import (
     bound_text,
     change_text,
     control_text,
+    how_text,
     in_order,
     is_description,
     is_known_exception,
@@ -229,8 +230,7 @@ def _details(result: ResultRecord, estimate: EstimateRecord, seed: int, encoding
         seed = result.change.seed
     yield _block("how", [*([] if estimate.exact else [level]), f"seed {seed}"])
     if (change := result.change) and change.value is not None:
-        chance = [] if change.p_adjusted is None else [f"p = {change.p_adjusted:.2g} of {change.family} compared"]
-        yield _block("change", [f"{change.state}: {change.method}", *chance])
+        yield _block("change", [f"{change.state}: {how_text(change)}"])
         if moved := [_counterexample(entry, encoding) for entry in change.moved[:_WORST]]:
             yield _block("moved", moved)
     if result.nulls:
