@@ -11,7 +11,17 @@ from embcheck import files
 from embcheck.reports import published
 from embcheck.reports.markdown import code, inert, table
 from embcheck.reports.text import number
-from embcheck.reports.wording import STATES, bound_text, change_text, counts, how_text, is_description, urgency
+from embcheck.reports.wording import (
+    STATES,
+    bound_text,
+    change_text,
+    counts,
+    how_text,
+    is_description,
+    share_failing,
+    urgency,
+    verdict_word,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -42,9 +52,8 @@ def _document(report: Report, models: Sequence[ModelRecord]) -> str:
     """What is said of a report, with the results of these models only."""
     results, shown = report.results, [result for model in models for result in model.results]
     failed = sum(not result.passes for result in results)
-    verdict = f"{failed} of {len(results)} checks failed" if failed else f"all {len(results)} checks pass"
     early = "; the run ended early, and this is what was measured until then" if report.run.partial else ""
-    parts = [f"### embcheck: {verdict}{early}", counts(results).text]
+    parts = [f"### embcheck: {share_failing(results)}{early}", counts(results).text]
     if left := len(results) - len(shown):
         failing = failed - sum(not result.passes for result in shown)
         parts.append(
@@ -129,7 +138,7 @@ def why(result: ResultRecord) -> str:
 
 
 def _verdict(result: ResultRecord) -> str:
-    verdict = f"{result.verdict} (description)" if is_description(result) else str(result.verdict)
+    verdict = f"{result.verdict} (description)" if is_description(result) else verdict_word(result)
     return f"{verdict}, {result.change.state}" if result.change else verdict
 
 

@@ -12,6 +12,7 @@ from embcheck.reports.text import number
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from embcheck.checks.check import Result
     from embcheck.checks.record import Change, Control, Ladder, ResultRecord
     from embcheck.claims import ClaimOutcome
 
@@ -33,15 +34,13 @@ class Line:
 def counts(results: Sequence[ResultRecord]) -> Line:
     """How many checks hold, and how many do not."""
     described = sum(map(is_description, results))
-    verdicts = Counter(str(result.verdict) for result in results if not is_description(result))
+    verdicts = Counter(verdict_word(result) for result in results if not is_description(result))
     words = {"holds": "hold", "error": "errors" if verdicts["error"] > 1 else "error", "not_applicable": "n/a"}
-    order = ("holds", "refuted", "inconclusive", "skipped", "error", "not_applicable")
+    order = ("holds", "vacuous", "refuted", "inconclusive", "skipped", "error", "not_applicable")
     parts = [f"{verdicts[v]} {words.get(v, v)}" for v in order if verdicts[v]]
     parts += [f"{described} described"] if described else []
     known = sum(map(is_known_exception, results))
-    vacuous = sum(result.control is not None and result.control.vacuous for result in results)
     extra = [f"{known} known exception{'s' if known > 1 else ''}"] if known else []
-    extra += [f"{vacuous} vacuous"] if vacuous else []
     states = Counter(str(result.change.state) for result in results if result.change)
     extra += [f"{n} {state}" for state in STATES[:-1] if (n := states[state])]
     text = ", ".join(parts) or "no checks ran"
@@ -49,6 +48,21 @@ def counts(results: Sequence[ResultRecord]) -> Line:
     if not all(result.passes for result in results):
         style = "fail"
     return Line(text + (f" ({', '.join(extra)})" if extra else ""), style)
+
+
+def share_failing(results: Sequence[ResultRecord]) -> str:
+    """How many of the checks fail, in words; what the model cannot have is none of them."""
+    total, failed = sum(not is_aside(result) for result in results), sum(not result.passes for result in results)
+    checks = "check" if total == 1 else "checks"
+    if not failed:
+        return f"all {total} {checks} pass" if total > 1 else f"{total} {checks} passes" if total else "no checks ran"
+    return f"{failed} of {total} {checks} {'fails' if failed == 1 else 'fail'}"
+
+
+def verdict_word(result: Result | ResultRecord) -> str:
+    """The verdict as a person reads it: a claim that holds on noise too says nothing, whatever it is here."""
+    is_vacuous = result.verdict == "holds" and result.control is not None and result.control.vacuous
+    return "vacuous" if is_vacuous else str(result.verdict)
 
 
 def is_known_exception(result: ResultRecord) -> bool:

@@ -123,7 +123,7 @@ class Run:
         if not self.results:
             raise ChecksFailed("no checks ran")
         if self.failed:
-            raise ChecksFailed(f"{len(self.failed)} of {len(self)} checks failed: {_names(self.failed, verdicts=True)}")
+            raise ChecksFailed(f"{wording.share_failing(self.report.results)}: {_names(self.failed, verdicts=True)}")
 
     def to_dataframe(self) -> pd.DataFrame:
         """The results as a pandas ``DataFrame``, one row each.
@@ -185,7 +185,8 @@ def _about(result: Result) -> Json:
 def _names(results: Sequence[Result], *, verdicts: bool = False) -> str:
     """The first few by label and model."""
     names = [
-        f"{result.check.label} of {result.model}" + (f" ({result.verdict})" if verdicts else "") for result in results
+        f"{result.check.label} of {result.model}" + (f" ({wording.verdict_word(result)})" if verdicts else "")
+        for result in results
     ]
     more = len(names) - _NAMED
     return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -308,7 +308,7 @@ def test_summary_and_annotations(ready, embcheck, monkeypatch):
     found = embcheck("check", "--summary", "out.md")
     text = (ready / "out.md").read_text()
     assert (ready / "step.md").read_text() == f"before\n{text}\n"
-    assert "1 of 3 checks failed" in text
+    assert "1 of 3 checks fails" in text
     rows = [line for line in text.splitlines() if line.startswith("| `moving`")]
     assert len(rows) == 1
     assert rows[0].replace("\\|", "").count("|") == 7

@@ -235,7 +235,7 @@ def test_one_of_several_models_failing_to_load_leaves_the_others(embcheck, proje
     assert found.code == 4
     assert found.err.startswith("embcheck: error: ")
     assert "bad: not loaded" in found.out
-    assert found.out.splitlines()[-1] == "1 hold, 1 error"
+    assert found.out.splitlines()[-1] == "1 of 2 checks fails: 1 hold, 1 error"
     document = json.loads((project / "out.json").read_text())
     jsonschema.Draft202012Validator(schema()).validate(document)
 

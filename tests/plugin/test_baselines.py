@@ -130,7 +130,7 @@ def test_summary_and_annotations(ready, run, monkeypatch):
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(ready.path / "step.md"))
     result = run("--embcheck-summary=out.md", PROPERTIES)
     text = (ready.path / "out.md").read_text()
-    assert "2 of 3 checks failed" in text
+    assert "2 of 3 checks fail" in text
     assert (ready.path / "step.md").read_text() == text + "\n"
     assert len([line for line in result.outlines if line.startswith("::error title=moving")]) == 2
 

@@ -99,7 +99,7 @@ LOOK = {
     "baseline_dir": lambda runs: "here" in runs["writing"].files["elsewhere/t.json"],
     "missing_baseline": lambda runs: not runs["measuring"].results["how_else"]["change"]["passes"],
     "update": lambda runs: runs["writing"].results["here"]["change"]["passes"],
-    "summary": lambda runs: runs["measuring"].files["out.md"].startswith("### embcheck: 1 of 2 checks failed"),
+    "summary": lambda runs: runs["measuring"].files["out.md"].startswith("### embcheck: 1 of 2 checks fails"),
     "html": lambda runs: "how_else" in runs["measuring"].files["out.html"],
     "json": lambda runs: all(run.document["schema"] for run in runs.values()),
     "show": lambda runs: "It holds, and is not compared." in runs["measuring"].out,

@@ -35,7 +35,7 @@ def test_a_step_summary_that_is_too_long_has_what_fails(step):
     outputs.deliver(report(*models(110)))
     text = step.read_text()
     assert 0.8 * MIB < len(text.encode()) <= MIB
-    assert "220 of 4620 checks failed" in text
+    assert "220 of 4620 checks fail" in text
     assert all(f"`refuted_{number}`" in text for number in range(110))
     assert all(f"`inconclusive_{number}`" in text for number in range(110))
     left = 4620 - text.count("| `")

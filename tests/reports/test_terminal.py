@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from records import claim, estimate, model, null, report, result
 
 from embcheck.checks.record import Change, Control, Ladder, Rung
-from embcheck.reports import terminal
+from embcheck.reports import summary, terminal
 from embcheck.reports.text import columns
 from embcheck.reports.wording import bound_text
 
@@ -45,15 +45,49 @@ def test_counts_name_every_verdict():
     """The last line counts the verdicts."""
     rows = [result(), result("refuted", "fail"), result("inconclusive", "fail"), result("skipped", estimate=None)]
     assert text(*rows, result("error", "fail", estimate=None), show="none") == (
-        "1 hold, 1 refuted, 1 inconclusive, 1 skipped, 1 error"
+        "3 of 5 checks fail: 1 hold, 1 refuted, 1 inconclusive, 1 skipped, 1 error"
     )
+
+
+def test_what_a_model_cannot_have_is_none_of_the_checks_that_fail():
+    """The last line says how many of the checks fail, without those that are n/a, and so do Markdown and Python."""
+    rows = [result(), result("refuted", "fail"), result("not_applicable", estimate=None, reason="no layers")]
+    assert text(*rows, show="none") == "1 of 2 checks fails: 1 hold, 1 refuted, 1 n/a"
+    assert summary.markdown(report(model(*rows))).startswith("### embcheck: 1 of 2 checks fails\n")
+
+
+def test_the_last_line_fits_however_much_it_counts():
+    """Of many verdicts and states the counts are wrapped at 80 columns."""
+    states = ("regressed", "undecided", "stale", "new", "improved")
+    changes = [result("refuted", "fail", change=Change(state=state, passes=False)) for state in states]
+    others = [result(), *(result(v, "fail") for v in ("inconclusive", "skipped", "error")), result(expected=False)]
+    lines = text(*changes * 30, *others * 30, show="none").splitlines()
+    assert len(lines) > 1
+    assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize(("holds", "says"), [(0, "2 of 2"), (20, "1 of 2")])
+def test_what_the_control_found_is_said_in_one_line(holds, says):
+    """However little is shown, one line says of how many claims random tables do not hold."""
+    controlled = result(outcome="fail" if holds else "pass", control=Control(20, 9, holds, vacuous=holds > 2))
+    shown = text(controlled, result(control=Control(20, 9, 0, vacuous=False)), show="none").splitlines()
+    assert shown[0] == f"control: {says} claims fail on noise as they should"
+
+
+def test_what_holds_on_noise_too_reads_vacuous():
+    """A vacuous claim is called so where its verdict stands, and is not counted with what holds."""
+    vacuous = result(outcome="fail", control=Control(20, 9, 20, vacuous=True), reason="vacuous: it also holds")
+    shown = text(vacuous).splitlines()
+    assert shown[1].startswith("VACUOUS       toy ")
+    assert shown[-1] == "1 of 1 check fails: 1 vacuous"
+    assert "| vacuous |" in summary.markdown(report(model(vacuous)))
 
 
 def test_vacuous_and_known_exceptions_are_counted():
     """Known exceptions and vacuous checks are told apart from the rest."""
     vacuous = result(outcome="fail", control=Control(20, 9, 20, vacuous=True))
     known = result("refuted", expected=False)
-    assert text(vacuous, known, show="none").endswith("(1 known exception, 1 vacuous)")
+    assert text(vacuous, known, show="none").endswith("1 vacuous, 1 refuted (1 known exception)")
 
 
 def test_strongest_null_is_named_with_its_p_value():

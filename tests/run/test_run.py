@@ -105,7 +105,7 @@ def test_what_is_not_one_result_says_what_there_is(run, name, params, says):
 def test_a_failed_run_can_be_raised(run, table, claims):
     """The exception names what failed and is an assertion; a run that passes raises nothing, an empty one does."""
     with pytest.raises(
-        ChecksFailed, match=r"^2 of 4 checks failed: toys\[small\] of memory \(refuted\), counted of"
+        ChecksFailed, match=r"^2 of 4 checks fail: toys\[small\] of memory \(refuted\), counted of"
     ) as error:
         run.raise_if_failed()
     assert isinstance(error.value, AssertionError)

@@ -21,6 +21,7 @@ from embcheck.reports.wording import (
     is_description,
     is_known_exception,
     needs_look,
+    share_failing,
     urgency,
 )
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from embcheck.checks.record import ModelRecord, Report, ResultRecord
+    from embcheck.reports.wording import Style
 
 __all__ = ["Show", "describe", "header", "lines", "row"]
 
@@ -62,7 +64,21 @@ def lines(report: Report, *, show: Show = "rows", encoding: str = "utf-8", strea
             sections.append([*header(model, encoding), *about])
     shown = [line for section in sections for line in (*section, Line(""))]
     partial = [Line("ended early: this is what was measured until then", "warn")] if report.run.partial else []
-    return [*([Line("")] if streamed and (is_several or not shown) else []), *shown, *partial, counts(report.results)]
+    gap = [Line("")] if streamed and (is_several or not shown) else []
+    return [*gap, *shown, *partial, *_conclusion(report.results)]
+
+
+def _conclusion(results: Sequence[ResultRecord]) -> Iterator[Line]:
+    """What random tables say of the claims, where they were asked, and how many checks fail."""
+    controls = [result.control for result in results if result.control is not None]
+    if controls:
+        failing = sum(not control.vacuous for control in controls)
+        style: Style = "pass" if failing == len(controls) else "fail"
+        yield Line(f"control: {failing} of {len(controls)} claims fail on noise as they should", style)
+    counted = counts(results)
+    first = f"{share_failing(results)}: " if counted.style == "fail" else ""
+    words = (first + counted.text).split(" ")
+    yield from (Line(text, counted.style) for text in wrap(words, width=WIDTH, indent="  ", gap=" "))
 
 
 def describe(result: ResultRecord, seed: int, *, encoding: str = "utf-8") -> list[Line]:

@@ -20,6 +20,7 @@ from embcheck.reports.wording import (
     is_description,
     is_known_exception,
     ladder_text,
+    verdict_word,
 )
 
 if TYPE_CHECKING:
@@ -100,10 +101,10 @@ def _reason(result: ResultRecord) -> str | None:
 def _headline(result: ResultRecord) -> str:
     """The verdict, or the change's state where it is the change that fails; in capitals where it fails."""
     if result.passes:
-        return "n/a" if result.verdict == "not_applicable" else str(result.verdict)
+        return "n/a" if result.verdict == "not_applicable" else verdict_word(result)
     change = result.change
     excused = result.verdict == "holds" or not result.expected
-    return (change.state if change and not change.passes and excused else result.verdict).upper()
+    return (change.state if change and not change.passes and excused else verdict_word(result)).upper()
 
 
 def _style(result: ResultRecord) -> Style:
@@ -175,7 +176,7 @@ def _shared_row(group: Sequence[ResultRecord], total: int, encoding: str) -> lis
         return _row(first, encoding)
     known = " (expected)" if is_known_exception(first) else ""
     name = safe(first.id, _WIDEST, encoding=encoding) + known
-    pieces = [f"{len(group)} of {total} {'hold' if first.verdict == 'holds' else first.verdict}"]
+    pieces = [f"{len(group)} of {total} {'hold' if verdict_word(first) == 'holds' else verdict_word(first)}"]
     if not first.passes and len(group) < total:
         named = ", ".join(parameters_of(result.params) for result in group)
         pieces.append(f"({safe(named, WIDTH - _WORD - 2, encoding=encoding)})")
