@@ -41,6 +41,7 @@ __all__ = [
     "parse_analogy",
     "probe",
     "probe_random",
+    "require_single",
     "similarity",
     "tokens",
 ]
@@ -112,14 +113,21 @@ def probe(table: EmbeddingTable, text: str) -> dict[str, Any]:
 
 def cosines_of(table: EmbeddingTable, text: str) -> tuple[int, NDArray[np.int64], NDArray[np.float64]]:
     """The row of one token, the other rows of the population, ascending, and its cosine with each."""
+    require_single(table, [text])
     word = _find(table, text)
-    if len(word.rows) > 1:
-        parts = ", ".join(f"{table.token(row)!r} (#{row})" for row in word.rows)
-        raise UsageError(f"{text!r} is {len(word.rows)} tokens here: {parts}; give one of them")
     row = word.rows[0]
     others = table.population != row
     rows, cosine = table.population[others], _cosines(table, [word])[0][others]
     return row, rows, cosine
+
+
+def require_single(table: EmbeddingTable, words: Sequence[str]) -> None:
+    """Refuse a word of several tokens: their mean is no row of the matrix, and resembles other means."""
+    for text in words:
+        rows = _rows(table, text)
+        if len(rows) > 1:
+            parts = ", ".join(f"{table.token(row)!r} (#{row})" for row in rows)
+            raise UsageError(f"{text!r} is {len(rows)} tokens here: {parts}; give one of them, such as '#{rows[0]}'")
 
 
 def probe_random(table: EmbeddingTable, count: int) -> dict[str, Any]:

@@ -20,13 +20,13 @@ NEIGHBORS = 10
 PROBES = 500
 
 
-def drift(old: EmbeddingTable, new: EmbeddingTable) -> Json:
+def drift(old: EmbeddingTable, new: EmbeddingTable, *, max_moved: float | None = None) -> Json:
     r"""What became of each token, and how far the rows of those that both populations have moved.
 
     Bit-identical rows, cosines, distances (in lengths of the old row) and lengths row by row, neighbours, and what a
     rotation leaves over, or the reason why there are none. ``procrustes_residual`` is
     :math:`\min_Q |AQ - B|_F / |B|_F` over orthogonal Q (Schoenemann 1966); ``neighbor_jaccard`` the mean overlap of the
-    ten nearest rows of 500 probes in both.
+    ten nearest rows of 500 probes in both; ``beyond`` how many rows moved farther than ``max_moved``, if that is given.
     """
     pairing = pair_rows(old, new)
     tokens: Json = {"tokens": pairing.record(old, new)}
@@ -38,12 +38,12 @@ def drift(old: EmbeddingTable, new: EmbeddingTable) -> Json:
     if len(rows) < 2:
         return tokens | {"reason": f"the two populations share {len(rows)} tokens; at least 2 are needed"}
     a, b = (t.gather(r).to(t.accumulator).cpu() for t, r in ((old, rows), (new, pairing.second[in_both])))
-    by_row = _by_row(old, rows, a, b) if a.shape[1] == b.shape[1] else {}
+    by_row = _by_row(old, rows, a, b, max_moved) if a.shape[1] == b.shape[1] else {}
     near = {"neighbor_jaccard": _jaccard(old, rows, a, b), "neighbors": min(NEIGHBORS, len(rows) - 1)}
     return tokens | {"rows": len(rows)} | by_row | near
 
 
-def _by_row(old: EmbeddingTable, rows: Any, a: torch.Tensor, b: torch.Tensor) -> Json:
+def _by_row(old: EmbeddingTable, rows: Any, a: torch.Tensor, b: torch.Tensor, bound: float | None) -> Json:
     lengths = torch.linalg.vector_norm(a, dim=1)
     cosines = torch.nn.functional.cosine_similarity(a, b, dim=1)
     distances = torch.linalg.vector_norm(b - a, dim=1) / lengths
@@ -60,6 +60,7 @@ def _by_row(old: EmbeddingTable, rows: Any, a: torch.Tensor, b: torch.Tensor) ->
         ]
 
     return {
+        "beyond": None if bound is None else int((distances > bound).sum()),
         "identical_rows": int((~is_moved).sum()),
         "cosine": _quantiles(cosines),
         "distance": _quantiles(distances),

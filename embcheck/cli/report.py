@@ -69,7 +69,7 @@ def _compared(compared: Comparison, config: Config, card: Path | None) -> int:
     if card:
         raise UsageError("a comparison has no --card: a model card says what holds of one model")
     _deliver(compared, config)
-    show_lines(lambda encoding: view.lines(compared, encoding, details=config.show != "none"))
+    show_lines(lambda encoding: view.lines(compared, encoding, show=config.show))
     return OK
 
 
@@ -111,7 +111,7 @@ def _at_most(largest: float) -> Any:
     metavar="J",
     help="Fail where the ten nearest rows overlap less than this (mean Jaccard, 0 to 1).",
 )
-@options(*MEASURING, "json", "html", "summary")
+@options(*MEASURING, "json", "html", "summary", "show")
 def compare(first: str, second: str, max_moved: float | None, min_overlap: float | None, **given: Any) -> int:
     """Compare B with A: how far each property moved, and how far each token that both have did.
 
@@ -133,7 +133,7 @@ def compare(first: str, second: str, max_moved: float | None, min_overlap: float
         compared = comparison.of_reports(config, Path(first), Path(second))
     if config.json:
         json_file.write(compared, config.json)
-    show_lines(lambda encoding: view.lines(compared, encoding), json=config.json)
+    show_lines(lambda encoding: view.lines(compared, encoding, show=config.show), json=config.json)
     _deliver(compared, config)
     return OK if compared.passes else FAILED
 

@@ -56,6 +56,7 @@ class Drift(Struct, frozen=True, kw_only=True):
     reason: str | None = None
     rows: Count | None = None
     identical_rows: Count | None = None
+    beyond: Annotated[Count | None, Meta(description="Rows that moved farther than --max-moved allows.")] = None
     cosine: dict[str, Number | None] = {}
     distance: Annotated[dict[str, Number | None], Meta(description="|new - old| / |old|, row by row.")] = {}
     norm_ratio: dict[str, Number | None] = {}

@@ -48,7 +48,7 @@ def of_models(
     old, new = (loaded.table for loaded in session.loaded(*session.models))
     measured = ((check, [session.measure(check, model) for model in session.models]) for check in adapted)
     rows = [_compared(config, check, *both) for check, both in measured if not _applies_to_none(both)]
-    moved = msgspec.convert(plain(drift(old, new)), Drift)
+    moved = msgspec.convert(plain(drift(old, new, max_moved=max_moved)), Drift)
     limits = [] if max_moved is None else [_moved_at_most(max_moved, moved)]
     limits += [] if min_overlap is None else [_overlapping(min_overlap, moved)]
     return Comparison(
@@ -67,8 +67,11 @@ def _moved_at_most(bound: float, drift: Drift) -> Limit:
     elif died:
         said = f"{died} row{'s are' if died > 1 else ' is'} zero or not finite in the second only"
     elif drift.farthest:
-        token = drift.farthest[0]
-        said = f"{token.token!r} #{token.id} moved farthest, by {number(value, (bound,))} of its length"
+        far = [f"{token.token!r} #{token.id} by {number(token.value, (bound,))}" for token in drift.farthest]
+        n = drift.beyond or 0
+        said = f"{n:,} of {drift.rows:,} rows moved farther; the farthest, in its length: {far[0]}"
+        if n > 1:
+            said = f"{n:,} of {drift.rows:,} rows moved farther; the farthest, in their lengths: {', '.join(far[:n])}"
     else:
         said = "no row moved"
     return Limit("max-moved", bound, value, value is not None and not died and value <= bound, said)

@@ -74,9 +74,10 @@ def _explore() -> Any:
 class Nearby:
     """What an ``EmbeddingTable`` says of single words.
 
-    A word is a token, with a leading space or without, or several (their mean); in double quotes of its own
-    (``'"!"'``) it is the token that is written exactly so, and ``"#17"`` is the row of that number. `UsageError` where
-    it is none of these, `NotMeasurable` where its vector has no direction.
+    A word is one token, with a leading space or without; in double quotes of its own (``'"!"'``) it is the token that
+    is written exactly so, and ``"#17"`` is the row of that number. `UsageError` where it is none of these or several
+    tokens, whose mean is no row (`embcheck.explore` takes it where asked), `NotMeasurable` where its vector has no
+    direction.
     """
 
     def nearest(self, word: str, k: int = 10, *, merge: bool = False) -> tuple[Neighbor, ...]:
@@ -84,6 +85,7 @@ class Nearby:
 
         With ``merge`` case and space variants of one word count once, and those of the word itself are left out.
         """
+        _explore().require_single(self._table, [word])
         return _neighbors(_explore().neighbors(self._table, word, _count(k), merge=merge)["neighbors"])
 
     def probe(self, token: str) -> Probe:
@@ -118,6 +120,7 @@ class Nearby:
         Reference: Mikolov, Yih & Zweig 2013.
         """
         words = _explore().parse_analogy([question])
+        _explore().require_single(self._table, words)
         document = _explore().analogy(self._table, words, _count(k))
         ranks = document["ranks"]
         target = words[3] if len(words) > 3 else None

@@ -10,6 +10,7 @@ from embcheck import EmbeddingTable
 from embcheck.baseline.drift import drift
 from embcheck.baseline.pairing import pair_rows
 
+SHOWN = ("none", "fail", "rows", "all")
 WORDS = [f"w{i}" for i in range(300)]
 
 
@@ -220,8 +221,16 @@ def pair(project, vectors):
 @pytest.mark.parametrize(
     ("options", "code", "says"),
     [
-        (("--max-moved", "2.1"), 0, "passes --max-moved 2.1: 'w7' #7 moved farthest, by 2 of its length"),
-        (("--max-moved", "1.9"), 1, "fails --max-moved 1.9: 'w7' #7 moved farthest, by 2 of its length"),
+        (
+            ("--max-moved", "2.1"),
+            0,
+            "passes --max-moved 2.1: 0 of 300 rows moved farther; the farthest, in its length: 'w7' #7 by 2",
+        ),
+        (
+            ("--max-moved", "1.9"),
+            1,
+            "fails --max-moved 1.9: 1 of 300 rows moved farther; the farthest, in its length: 'w7' #7 by 2",
+        ),
         (("--min-overlap", "0.5"), 0, "passes --min-overlap 0.5: "),
         (("--min-overlap", "1"), 1, "fails --min-overlap 1: "),
     ],
@@ -232,6 +241,26 @@ def test_drift_can_fail(embcheck, pair, options, code, says):
     assert found.code == code
     assert says in " ".join(found.out.split())
     assert ("drift beyond its limit" in found.out) == (code == 1)
+
+
+def test_a_limit_says_how_many_rows_moved_beyond_it_and_names_the_worst(embcheck, project, pair, vectors):
+    """Of three rows beyond the limit their number and all three, the farthest first; JSON has the number."""
+    for row, factor in ((7, -1), (9, 4), (11, 3)):
+        vectors[row] *= factor
+    np.save(project / "b.npy", vectors.astype(np.float32))
+    found = embcheck("compare", *pair, "--property", "isotropy", "--max-moved", "0.5", "--json", "out.json")
+    said = "3 of 300 rows moved farther; the farthest, in their lengths: 'w9' #9 by 3, 'w7' #7 by 2, 'w11' #11 by 2"
+    assert said in " ".join(found.out.split()).replace("'w11' #11 by 2, 'w7' #7 by 2", "'w7' #7 by 2, 'w11' #11 by 2")
+    assert json.loads((project / "out.json").read_text())["drift"]["beyond"] == 3
+
+
+def test_what_compare_shows_is_chosen(embcheck, pair):
+    """None shows the counts and the drift, fail the checks that fail, rows every check, all how each was compared."""
+    shown = {show: embcheck("compare", *pair, "--property", "isotropy", "--show", show).out for show in SHOWN}
+    has = {
+        show: [word in text for word in ("isotropy", "rows that turned", "are exact")] for show, text in shown.items()
+    }
+    assert has == {"none": [False] * 3, "fail": [False] * 3, "rows": [True, True, False], "all": [True] * 3}
 
 
 def test_rows_that_died_or_can_not_be_measured_exceed_every_limit(embcheck, project, pair, vectors):

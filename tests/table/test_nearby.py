@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import embcheck
 from embcheck import EmbeddingTable, explore
 from embcheck.errors import NotMeasurable, UsageError
 
@@ -92,3 +93,12 @@ def test_wrong_words(table, call, error, says):
     """What is no word, no count or no analogy is an error in one line."""
     with pytest.raises(error, match=says):
         call(table)
+
+
+@pytest.mark.parametrize("ask", ["nearest", "probe", "analogy"])
+def test_a_word_of_several_tokens_is_refused_by_name(ask):
+    """Whichever way it is asked for, a word that is no single row is refused, with its tokens and the way out."""
+    demo = embcheck.load("demo")
+    question = "king - embeddings + woman" if ask == "analogy" else "embeddings"
+    with pytest.raises(UsageError, match=r"'embeddings' is 4 tokens here: 'em' \(#7861\), .*such as '#7861'"):
+        getattr(demo, ask)(question)

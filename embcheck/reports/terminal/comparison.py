@@ -5,19 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from embcheck.reports.text import number, safe, wrap
-from embcheck.reports.wording import WIDTH, Line, change_text
+from embcheck.reports.wording import WIDTH, Line, change_text, how_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from embcheck.reports.comparison import Comparison, Drift, Fates, Token
+    from embcheck.reports.terminal import Show
     from embcheck.reports.wording import Style
 
 _INDENT = " " * 12
 
 
-def lines(comparison: Comparison, encoding: str = "utf-8", *, details: bool = True) -> Iterator[Line]:
-    """The lines, inert for a terminal of that encoding; ``details`` are those on single checks and rows."""
+def lines(comparison: Comparison, encoding: str = "utf-8", *, show: Show = "rows") -> Iterator[Line]:
+    """The lines, inert for a terminal of that encoding.
+
+    ``none`` leaves out single checks and rows, ``fail`` all but the checks that fail; ``all`` says how each was found.
+    """
     first, second = (safe(name, 60, encoding=encoding) for name in comparison.models)
     style: Style = "pass" if comparison.passes else "fail"
     for text in wrap([f"{second} against {first}", comparison.counts], width=WIDTH, indent="  ", gap=" "):
@@ -29,15 +33,18 @@ def lines(comparison: Comparison, encoding: str = "utf-8", *, details: bool = Tr
         yield from (
             Line(text, style) for text in wrap([option + colon, reason], width=WIDTH, first="  ", indent="    ", gap="")
         )
-    if not details:
-        return
-    yield Line("checks", "title")
-    for row in comparison.worst_first:
+    shown = [row for row in comparison.worst_first if show in {"rows", "all"} or (show == "fail" and not row.passes)]
+    if shown:
+        yield Line("checks", "title")
+    for row in shown:
         why = row.change.reason if row.change else row.reason
         says = [text for text in (change_text(row.change), safe(why or "", 300, encoding=encoding)) if text]
+        says += [how_text(row.change)] if row.change and show == "all" else []
         style = "fail" if not row.passes else "pass" if row.change else "plain"
         word = f"{'-' if row.state == 'not compared' else row.state:<12}"
         yield from (Line(text, style) for text in wrap([row.check, *says], width=WIDTH, first=word, indent=_INDENT))
+    if show in {"fail", "none"}:
+        return
     yield from _tokens_by("rows that moved farthest, in their lengths", comparison.drift.farthest, encoding)
     yield from _tokens_by("rows that turned most, by cosine", comparison.drift.moved, encoding)
 
