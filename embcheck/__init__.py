@@ -6,6 +6,7 @@ Public names are loaded when first used: importing this package imports neither 
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -75,6 +76,10 @@ def __getattr__(name: str) -> Any:
         return version("embcheck")
     if name not in _HOME:
         raise AttributeError(f"module 'embcheck' has no attribute {name!r}")
+    if _HOME[name] == "api" and "torch" not in sys.modules:  # once PyTorch is there its threads have been set up
+        from embcheck.settings import prepare_process
+
+        prepare_process()
     found = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
     globals()[name] = found
     return found

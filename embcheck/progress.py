@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 import time
-import warnings
 from collections.abc import Sized
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
@@ -27,16 +27,14 @@ def track(
     naming: Callable[[_Item], str] | None = None,
 ) -> Iterator[_Item]:
     """The items of ``iterable``, with a bar that shows how far they are."""
-    notebook = _is_notebook()
-    if not (notebook or sys.stderr.isatty()):  # most of the time: spare the import
+    is_notebook = _is_notebook()
+    if not (is_notebook or sys.stderr.isatty()):  # most of the time: spare the import
         yield from iterable
         return
-    if notebook:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # without ipywidgets the bar is of text, which serves
-            from tqdm.auto import tqdm
-    else:
-        from tqdm import tqdm
+    if is_notebook and importlib.util.find_spec("ipywidgets") is not None:
+        from tqdm.notebook import tqdm
+    else:  # also of a notebook without ipywidgets, where tqdm's own would fall back to a line for each step
+        from tqdm.std import tqdm
 
     if total is None and isinstance(iterable, Sized):
         total = len(iterable)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import io
 import sys
 import time
@@ -51,3 +52,16 @@ def test_a_notebook_shows_a_bar(monkeypatch):
         time.sleep(0.12)
     assert "work" in sys.stderr.getvalue()
     assert "Warning" not in sys.stderr.getvalue()
+
+
+def test_a_notebook_without_widgets_has_one_line(monkeypatch):
+    """Without ipywidgets the bar is the terminal's, drawn over itself, with no line for each step."""
+    shell = SimpleNamespace(kernel=object(), config={})
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    monkeypatch.setattr(progress, "_DELAY", 1e-9)
+    for _ in progress.track(range(3), "work"):
+        time.sleep(0.12)
+    assert "work" in sys.stderr.getvalue()
+    assert "\n" not in sys.stderr.getvalue()

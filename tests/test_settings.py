@@ -110,3 +110,13 @@ def test_systems_without_glibc_are_left_alone(monkeypatch):
     monkeypatch.delenv("MALLOC_ARENA_MAX", raising=False)
     monkeypatch.setattr("ctypes.CDLL", lambda _: object())
     settings.prepare_process()
+
+
+@pytest.mark.parametrize("call", ["load('random:30x4')", "check('random:30x4', properties='isotropy')"])
+def test_python_has_the_threads_of_the_command_line(call):
+    """A script that loads or checks has waiting threads that don't spin; the import alone changes nothing."""
+    names = ("OMP_WAIT_POLICY", "OPENBLAS_NUM_THREADS")
+    script = f"import os, embcheck; say = lambda: print(*map(os.environ.get, {names}))\nsay()\nembcheck.{call}\nsay()"
+    clean = {name: value for name, value in os.environ.items() if name not in names}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=clean)
+    assert done.stdout.splitlines() == ["None None", "PASSIVE 1"]

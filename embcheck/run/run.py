@@ -87,7 +87,7 @@ class Run:
         check
             Id of its property, such as ``"analogy_rank"``, or its label: ``"analogy_rank[king]"``.
         model
-            Alias of its model; not needed where the check was run on one.
+            Its model, by alias or by the spec that was given; not needed where the check was run on one.
         **params
             Values of the property's parameters, and ``other``: the alias of the second model.
 
@@ -96,7 +96,8 @@ class Run:
         UsageError
             No result is so, or several are; the message names them.
         """
-        asked = ({} if model is None else {"model": model}) | plain_params(params)
+        aliases = {record.spec: record.alias for record in self.report.models}
+        asked = ({} if model is None else {"model": aliases.get(model, model)}) | plain_params(params)
         matching = [
             result for result in self.results if _is_called(result, check) and asked.items() <= _about(result).items()
         ]

@@ -52,6 +52,7 @@ def test_a_comparison_says_first_what_it_comes_to():
     rows = (Compared("toy", change()), Compared("lone", None, "no \u202etoys " + "x" * 99), Compared("still", None))
     limit = Limit("max-moved", 0.1, 0.25, passes=False, reason="'\x1bred' moved farthest, by 0.25 of its length")
     shown = list(lines(compared(*rows, limits=(limit,)), encoding="ascii"))
+    assert max(len(line.text) for line in shown) <= 80
     text = "\n".join(line.text for line in shown)
     head = "new against old\\n fails: drift beyond its limit, 1 regressed, 2 not compared"
     assert text.startswith(f"{head}\ndrift of 9 rows that both have, 2 equal\n")

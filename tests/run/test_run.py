@@ -102,6 +102,13 @@ def test_what_is_not_one_result_says_what_there_is(run, name, params, says):
         run.get(name, **params)
 
 
+def test_a_model_is_known_by_the_spec_that_was_given(claims):
+    """A result is found by its model's spec, as by the alias that the spec was given."""
+    run = embcheck.check(["random:30x4", "b=random:40x4"], properties=["isotropy"])
+    assert run.get("isotropy", model="random:30x4") is run.results[0]
+    assert run.get("isotropy", model=run.report.models[1].spec) is run.get("isotropy", model="b") is run.results[1]
+
+
 def test_a_failed_run_can_be_raised(run, table, claims):
     """The exception names what failed and is an assertion; a run that passes raises nothing, an empty one does."""
     with pytest.raises(

@@ -56,7 +56,9 @@ def _drift(drift: Drift, encoding: str) -> Iterator[Line]:
         yield from (Line(text) for text in wrap([safe(drift.reason, 300)], width=WIDTH, first="  ", indent="  "))
     statistics = list(drift.statistics())
     width = max((len(name) for name, _ in statistics), default=0)
-    yield from (Line(f"  {name:<{width}}  {value}") for name, value in statistics)
+    for name, value in statistics:
+        first = f"  {name:<{width}}  "
+        yield from map(Line, wrap(value.split(" "), width=WIDTH, first=first, indent=" " * len(first), gap=" "))
     if drift.tokens:
         yield Line(f"tokens: {drift.tokens.paired:,} paired by their text", "title")
         yield from _fates(drift.tokens, encoding)
