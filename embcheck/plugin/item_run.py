@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from embcheck.spec import ModelSpec
 
 NO_MODEL = "no model to check: give --embcheck-model SPEC, or list models in [tool.embcheck]"
-_UNFINISHED = "it did not finish: the process that ran it died or was stopped"
+UNFINISHED = "it did not finish: the process that ran it died or was stopped"
 
 
 class LoadedReport(msgspec.Struct, frozen=True):
@@ -185,7 +185,7 @@ def _without_result(check: Check, report: pytest.TestReport, *, skipped: str | N
     if skipped is not None:
         return skipped_result(check, skipped.removeprefix("Skipped: ").partition("\n")[0], expected=expected).record
     crash = getattr(getattr(report.longrepr, "reprcrash", None), "message", None)
-    reason = str(crash or report.longrepr) if report.failed else _UNFINISHED
+    reason = str(crash or report.longrepr) if report.failed else UNFINISHED
     return error_result(check, reason.partition("\n")[0], expected=expected).record
 
 

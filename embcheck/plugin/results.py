@@ -13,7 +13,7 @@ import pytest
 from msgspec import structs
 
 from embcheck.errors import EmbcheckError, UsageError
-from embcheck.plugin.item_run import NO_MODEL, ItemReport, LoadedReport
+from embcheck.plugin.item_run import NO_MODEL, UNFINISHED, ItemReport, LoadedReport
 from embcheck.plugin.items import is_whole
 from embcheck.reports import outputs, terminal
 from embcheck.reports.text import safe
@@ -67,7 +67,7 @@ class Results:
         self._loaded: dict[str, LoadedReport] = {}
         self._declared = False
         self._ran = False
-        self._stopped = False
+        self._stopped = self._interrupted = False
         self._problem: str | None = None
 
     @pytest.hookimpl
@@ -81,6 +81,11 @@ class Results:
             self._items[item.alias, item.result.key] = item
             for alias, loaded in item.models.items():
                 self._loaded.setdefault(alias, loaded)
+
+    @pytest.hookimpl
+    def pytest_keyboard_interrupt(self) -> None:
+        """Take note that the user interrupted: what ran just then was not measured, and has not failed."""
+        self._interrupted = True
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
@@ -123,7 +128,8 @@ class Results:
                 write_baseline(self._config, spec.alias, entries, [item.result.key for item in items])
 
     def _items_of(self, spec: ModelSpec) -> list[ItemReport]:
-        return [item for (alias, _), item in sorted(self._items.items()) if alias == spec.alias]
+        items = [item for (alias, _), item in sorted(self._items.items()) if alias == spec.alias]
+        return [item for item in items if not (self._interrupted and item.result.reason == UNFINISHED)]
 
     def _is_whole(self) -> bool:
         """Whether what did not run is not there: nothing was selected, and nothing stopped early."""

@@ -28,6 +28,8 @@ class Description:
     bytes: int | None
     bytes_total: int | None
     files: tuple[str, ...] = ()
+    folder: str | None = None
+    """Where they lie, where the spec does not say so."""
     space: str | None = None
     population: str | None = None
     revision: str | None = None

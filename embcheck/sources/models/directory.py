@@ -46,7 +46,8 @@ def read(spec: ModelSpec) -> EmbeddingTable:
 
 def describe(spec: ModelSpec) -> Description:
     """What `read` would read, from the headers of the files alone."""
-    return describe_model(spec, *_locate(spec))
+    described = describe_model(spec, *_locate(spec))
+    return replace(described, folder=str(demo_folder())) if spec.scheme == "demo" else described
 
 
 def demo_folder() -> Path:
