@@ -128,9 +128,9 @@ def _paired(old: Sequence[Part], new: Sequence[Part]) -> list[_Pair] | None:
         shared = tuple(label for label in before.labels if label in now)
         if not _is_alike(before, after, len(shared)):
             return None
-        values = (np.array([units[label] for label in shared]) for units in (then, now))
-        alone = tuple([units[u] for u in units if u not in other] for units, other in ((then, now), (now, then)))
-        pairs.append(_Pair(before, shared, *values, alone))
+        first, second = (np.array([units[label] for label in shared]) for units in (then, now))
+        alone = [then[label] for label in then if label not in now], [now[label] for label in now if label not in then]
+        pairs.append(_Pair(before, shared, first, second, alone))
     return pairs
 
 
