@@ -119,14 +119,17 @@ AWKWARD = ["two words", "it's", 'a "b" $HOME', "x::y[0]", "a - b", "-k", "\u202e
 
 def test_printed_names_run_again(project, write, alone):
     """What is printed of each failed check, as a command and in pytest's summary, runs that check and no other."""
-    write("properties/p.py", f'''
+    write(
+        "properties/p.py",
+        f'''
 from embcheck import Estimate, above, claim
 
 @claim(above(5), word={AWKWARD!r})
 def refuted(table, word):
     """Never holds."""
     return Estimate.exact(1.0)
-''')
+''',
+    )
     lines = alone("--embcheck-model=m=random:300x16", "properties").outlines
     printed = [line.partition("again: ")[2] for line in lines if line.strip().startswith("again: pytest ")]
     assert len(printed) == len(AWKWARD)

@@ -70,6 +70,28 @@ def test_a_picture_is_saved_as_svg(run, tmp_path, check, theme):
 
 
 @pytest.mark.parametrize("check", ["toy", "offsets"])
+def test_a_saved_picture_says_what_it_shows(run, tmp_path, check):
+    """What is claimed, check and model, and what colours mean stand in the file, and axes or cells have names."""
+    run[check].figure(tmp_path / "x.svg")
+    texts = ["".join(e.itertext()) for e in ET.parse(tmp_path / "x.svg").iter(f"{SVG}text")]  # noqa: S314 - ours
+    (picture, *_) = run[check].pictures()
+    whole = " ".join(texts)
+    assert texts[0] == run[check].check.declaration.sentence
+    assert texts[1] == f"{run[check].check.label}, memory"
+    assert whole.endswith(picture.caption)
+    assert ("histogram" if check == "toy" else "dog>dogs") in texts[2:]
+
+
+def test_pictures_are_listed_by_their_numbers(run):
+    """``pictures`` has those that ``plot`` gives, one a number, with what was claimed."""
+    for check in ("toy", "offsets"):
+        pictures = run[check].pictures()
+        assert [run[check].plot(i).caption for i in range(len(pictures))] == [each.caption for each in pictures]
+        assert {each.claim for each in pictures} == {run[check].check.declaration.sentence}
+    assert run["absent"].pictures() == []
+
+
+@pytest.mark.parametrize("check", ["toy", "offsets"])
 def test_a_picture_is_saved_as_png(run, tmp_path, check):
     """A PNG of two pixels to one of the SVG, with more than one colour in it."""
     run[check].figure(tmp_path / "x.svg")

@@ -150,6 +150,33 @@ def test_what_the_value_projection_favours_is_a_table():
     assert [text in body for text in ("king", "\u2423royal", "crown")] == [True] * 3
 
 
+def test_frequency_is_drawn_against_its_prediction():
+    """Each word is a point at its log frequency and what the vectors predict, beside the line where both are one."""
+    details = {
+        "source": "counts",
+        "points": {"tokens": [" the", "<b>"], "log_frequency": [-1, -3], "predicted": [-2, 0]},
+    }
+    (figure,) = pictures.draw_each(
+        shown("m", 0, made("mine", estimate=estimate(measure="frequency_r2"), details=details))
+    )
+    *words, same = tips(figure)
+    assert words == ["\u2423the: log frequency -1, predicted -2", "<b>: log frequency -3, predicted 0"]
+    assert same == "predicted as it is"
+    assert [(end["x"], end["y"]) for end in figure.content["layer"][1]["data"]["values"]] == [(-3, -3), (-1, -1)]
+
+
+def test_equal_tokens_are_drawn_and_named():
+    """Groups of equal rows are bars by size, and rows of a table with their tokens; without any, the estimate is drawn."""
+    group = {"rows": 3, "ids": [4, 9, 11], "tokens": [" a", "<b>", "\x1b|"]}
+    of = {"estimate": estimate(measure="equal_rows")}
+    bars, table = pictures.draw_each(shown("m", 0, made("mine", **of, details={"groups": 1, "largest": [group]})))
+    assert tips(bars) == ["1. \u2423a = <b> = \\x1b|: 3"]
+    cells = [[cell.text for cell in row] for row in ET.fromstring(str(table.body)).iter("tr")]  # noqa: S314
+    assert cells[1] == ["1.", "3", "\u2423a, <b>, \\x1b|", "4, 9, 11"]
+    (none,) = pictures.draw_each(shown("m", 0, made("mine", **of, details={"groups": 0, "largest": []})))
+    assert "measured: 0.75" in tips(none)
+
+
 def test_pictures_hang_on_the_measure():
     """A property of another name that calls a measure has the pictures of that measure."""
     details = {"words": ["one", "two"], "matrix": [[1.0, 0.5], [0.5, 1.0]]}
