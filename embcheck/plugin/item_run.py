@@ -144,7 +144,8 @@ def _again(item: pytest.Function) -> str:
     """The command that runs this item alone, quoted for a shell; its models where an option of this run gave them."""
     given = item.config.getoption("embcheck_model")
     models = [f"--embcheck-model={spec.alias}={spec.text}" for spec in specs_of(item)] if given else []
-    return shlex.join(["pytest", item.config.cwd_relative_nodeid(item.nodeid), *models])
+    name = str(item.config.cwd_relative_nodeid(item.nodeid))  # type: ignore[arg-type] # text, which mypy can't see
+    return shlex.join(["pytest", name, *models])
 
 
 # --- what the reports carry -----------------------------------------------------------------------------------------

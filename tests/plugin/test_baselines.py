@@ -48,7 +48,7 @@ def states(report):
 
 
 def test_match_then_regression(ready, run, report, monkeypatch):
-    """The same checkpoint matches; one that moved fails in its own test, with the change in JUnit and first in its message."""
+    """The same checkpoint matches; one that moved fails in its own test, with the change in JUnit."""
     assert run("--embcheck-json=out.json", PROPERTIES).ret == 0
     assert states(report) == {"moving[one]": "match", "moving[two]": "match", "refuted": None}
     monkeypatch.setenv("TOY", "-2")

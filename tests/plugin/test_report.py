@@ -113,7 +113,7 @@ def test_interrupted_check(project, write, model, report):
 
 
 def test_summary(alone, toys, model, second):
-    """The summary has a table of the models, then what needs looking at in each and was not told above, in 80 columns."""
+    """The summary has a table of the models, then what needs looking at in each and is new, in 80 columns."""
     result = alone(model, second, "properties")
     summary = str(result.stdout).partition("= embcheck =")[2].partition("short test summary")[0].splitlines()[1:-1]
     assert max(map(len, summary)) <= 80

@@ -38,9 +38,9 @@ def frequency_r2(table: EmbeddingTable, *, frequency: str = "id") -> Estimate:
     not in, or 5,000 of it (2,000 where the table is wider than 1,024); negative where the mean does better. Words
     are tokens that begin one, the first of case variants only, so that none predicts another, halved by a hash of their
     texts that no seed changes. Where frequency is read off the row id it is one over the rank among all such tokens
-    (Zipf). Every word is predicted: exact. The effect is the same for the logarithm of the row's length alone.
-    Details hold the first 300 words in hash order as points to draw. That log frequency is a linear direction: Cho et al., "Understanding Token Probability Encoding in Output Embeddings"
-    (arXiv 2406.01468).
+    (Zipf). Every word is predicted: exact. The effect is the same for the logarithm of the row's length alone. Details
+    hold the first 300 words in hash order as points to draw. That log frequency is a linear direction: Cho et al.,
+    "Understanding Token Probability Encoding in Output Embeddings" (arXiv 2406.01468).
 
     Parameters
     ----------

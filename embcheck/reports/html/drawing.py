@@ -71,7 +71,7 @@ def save(picture: Picture, path: str | Path, theme: str) -> None:
 
 
 def _alone(picture: Picture, colours: dict[str, str]) -> str:
-    """The picture as an SVG file, what is claimed and of which model above it, what it shows below: on paper of its own.
+    """The picture as an SVG file: what is claimed and of which model above it, what it shows below, on its own paper.
 
     Every colour is a number.
     """

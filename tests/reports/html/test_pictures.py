@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -12,6 +13,7 @@ from records import claim, estimate, model, null, result
 
 from embcheck.checks.record import Change, ResultRecord
 from embcheck.reports.html import pictures
+from embcheck.reports.html.pictures import registry
 from embcheck.reports.html.pictures.generic import moved
 
 MEASURES = {
@@ -166,7 +168,7 @@ def test_frequency_is_drawn_against_its_prediction():
 
 
 def test_equal_tokens_are_drawn_and_named():
-    """Groups of equal rows are bars by size, and rows of a table with their tokens; without any, the estimate is drawn."""
+    """Groups of equal rows are bars by size, and rows of a table with their tokens; without any, that is said."""
     group = {"rows": 3, "ids": [4, 9, 11], "tokens": [" a", "<b>", "\x1b|"]}
     of = {"estimate": estimate(measure="equal_rows")}
     bars, table = pictures.draw_each(shown("m", 0, made("mine", **of, details={"groups": 1, "largest": [group]})))
@@ -175,6 +177,17 @@ def test_equal_tokens_are_drawn_and_named():
     assert cells[1] == ["1.", "3", "\u2423a, <b>, \\x1b|", "4, 9, 11"]
     (none,) = pictures.draw_each(shown("m", 0, made("mine", **of, details={"groups": 0, "largest": []})))
     assert "measured: 0.75" in tips(none)
+
+
+def test_every_picture_is_documented():
+    """The documentation lists the pictures of each measure in their order, and no other measure."""
+    page = (Path(__file__).parents[3] / "docs" / "report.md").read_text(encoding="utf-8")
+    listed = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", page, re.MULTILINE))
+    drawn = {}
+    for name, functions in (*registry._EACH.items(), *registry._TOGETHER.items()):  # noqa: SLF001 - what is registered
+        drawn.setdefault(name, []).extend(function.__doc__.splitlines()[0].rstrip(".") for function in functions)
+    kept = {name: "; ".join(said) for name, said in drawn.items() if name not in {registry.EVERY, registry.LADDER}}
+    assert listed == kept
 
 
 def test_pictures_hang_on_the_measure():
