@@ -13,8 +13,9 @@ import vl_convert
 
 import embcheck
 from embcheck import EmbeddingTable, Estimate, NotMeasurable, above, claim, lexicons, measures
+from embcheck.checks.picture import Picture
 from embcheck.errors import EmbcheckError, UsageError
-from embcheck.reports.html import palettes
+from embcheck.reports.html import images, palettes
 
 HOSTILE = "</text><script>alert(1)</script>\x1b\u202e\ud800"
 SVG = "{http://www.w3.org/2000/svg}"
@@ -80,6 +81,19 @@ def test_a_saved_picture_says_what_it_shows(run, tmp_path, check):
     assert texts[1] == f"{run[check].check.label}, memory"
     assert whole.endswith(picture.caption)
     assert ("histogram" if check == "toy" else "dog>dogs") in texts[2:]
+
+
+@pytest.mark.parametrize("suffix", [".svg", ".png"])
+def test_a_saved_picture_is_inert(tmp_path, suffix):
+    """Claim, title, caption and the names of a heatmap's rows may hold anything: the file is well-formed and inert."""
+    body = images.heat([[1.0, 0.0], [0.0, -1.0]], [HOSTILE, "::error::|\n"], HOSTILE, limit=1.0)
+    Picture(HOSTILE, HOSTILE, body, HOSTILE).save(tmp_path / f"x{suffix}")
+    if suffix == ".svg":
+        text = (tmp_path / "x.svg").read_text(encoding="utf-8")
+        assert not list(ET.fromstring(text).iter(f"{SVG}script"))  # noqa: S314 - it is what is under test
+        assert text.isprintable()
+        assert text.count("&lt;script&gt;") == 3 + 2  # the name of a row and a column
+        assert "::error::|\\n" in text
 
 
 def test_pictures_are_listed_by_their_numbers(run):
