@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 MARGIN = 2.0
 _FEWEST = 8
 _MOST_CONSECUTIVE, _MOST_LONG = 192, 64
+_CHECKED = 3
 _LEAST_GAIN = 1e-4  # of the mean cosine
 _SAMPLE = 16
 _LARGER_SAMPLE = 48  # where a line a column is to be fitted
@@ -136,15 +137,15 @@ class _Diagnosis:
         long = sorted(usable[_MOST_CONSECUTIVE:], key=lambda at: (-len(texts[at]), at))[:_MOST_LONG]
         self.at = np.array([*usable[:_MOST_CONSECUTIVE], *sorted(long)], dtype=np.int64)
         self.texts = [texts[at] for at in self.at]
+        encoder.require_known_ways(self.texts[:_CHECKED])
         self.ids = encoder.ids(self.texts, _AS_IS)
         self.states = encoder.pooled(self.ids)
         width = encoder.finished(self.states["mean"][:1], is_normalised=False).shape[1]
         self.candidate = Candidate(vectors[self.at], width)
         if self.candidate.width > width:
             raise NotMeasurable(f"the candidate's vectors have {self.candidate.width} numbers, the reference's {width}")
-        self.cut = (
-            () if self.candidate.width == width else (("width", (("kept", self.candidate.width), ("of", width))),)
-        )
+        kept, own = self.candidate.width, encoder.width or width
+        self.cut: Causes = () if kept == own else (("width", (("kept", kept), ("of", own))),)
         alone = encoder.run(self.ids[:1]), encoder.run(self.ids[-1:])
         jitter = [
             np.abs(one["mean"][0] - self.states["mean"][at]).max() for one, at in zip(alone, (0, -1), strict=True)

@@ -18,7 +18,15 @@ import torch
 from tokenizers import Tokenizer
 
 from embcheck.errors import NotMeasurable, SourceError, SpecError
-from embcheck.sources.encoders.modules import Module, default_prompt, pooling_modes, read_config, read_modules, stage
+from embcheck.sources.encoders.modules import (
+    Module,
+    default_prompt,
+    pooling_modes,
+    read_config,
+    read_modules,
+    stage,
+    truncated_width,
+)
 from embcheck.sources.encoders.run import load_encoder, quiet, require_library
 from embcheck.sources.encoders.texts import prefix_option
 from embcheck.sources.files import local_path, one_line
@@ -34,6 +42,7 @@ POOLINGS = ("mean", "cls", "last", "max")
 _BATCH_TOKENS = 8_192
 _NO_LIMIT = 2**20
 _MOST_KEPT = 20_000
+_SAME = 1e-3
 _SORTED = 32  # texts that sentence-transformers runs at once
 
 
@@ -83,6 +92,8 @@ class Encoder:
                 f"{self.origin} pools by {', '.join(modes)}; one of {', '.join(POOLINGS)} is known here"
             )
         self.is_normalised = any(module.kind == "Normalize" for module in modules)
+        self._is_plain = is_plain
+        self.width = truncated_width(self.origin)
         self.prompts = _prompts(self.origin)
         given = prefix_option(spec)
         self.prefix = default_prompt(self.origin) if given is None else given
@@ -104,6 +115,17 @@ class Encoder:
         positions = getattr(self._transformer.config, "max_position_embeddings", None) or _NO_LIMIT
         self.most_tokens = int(positions)
         self.longest = min(int(self._model.max_seq_length or _NO_LIMIT), self.most_tokens)
+
+    def require_known_ways(self, texts: Sequence[str]) -> None:
+        """Raise `NotMeasurable` where the library makes other vectors of these texts than these steps do."""
+        if self._is_plain:
+            return
+        pooled = self.pooled(self.ids(texts, Variant()))[self.pooling]
+        ours = self.finished(pooled, is_normalised=self.is_normalised)
+        with quiet():
+            theirs = self._model.encode(list(texts), prompt=self.prefix or None, show_progress_bar=False)
+        if not np.allclose(ours, theirs, rtol=0, atol=_SAME * float(np.abs(ours).max())):
+            raise NotMeasurable(f"{self.origin} encodes texts in a way that is not known here; it can't be diagnosed")
 
     def ids(self, texts: Sequence[str], variant: Variant) -> list[tuple[int, ...]]:
         """The token ids of each text."""
