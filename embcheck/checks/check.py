@@ -105,13 +105,27 @@ class Result:
         said = f"{measured.value:.4g} ({ends}), n = {measured.n} {measured.unit}"
         return inert_line(f"<{self.check.label}{of_model}: {self.verdict}, {said}>", 300)
 
+    def pictures(self) -> list[Picture]:
+        """All pictures of the result, in the order of their numbers: each has a title and says what it shows.
+
+        That is none where nothing was measured, otherwise those of the measure, listed in
+        [The report as a page](report.md#which-pictures-a-result-has). Of several models, each result has its own.
+
+        Raises
+        ------
+        UsageError
+            The extra ``html`` is not installed.
+        """
+        pictures: list[Picture] = by_reports("drawing.drawings", self)
+        return pictures
+
     def plot(self, number: int = 0) -> Picture:
         """One of the result's pictures, which a notebook shows in its own light or dark.
 
         Parameters
         ----------
         number
-            Which, where the page has several: 0 is that of the measure.
+            Which of `pictures`: 0 is the first, and as many as there are.
 
         Raises
         ------
@@ -126,6 +140,8 @@ class Result:
     def figure(self, path: str | Path, number: int = 0, *, theme: Literal["light", "dark"] = "light") -> None:
         """Write one of the result's pictures to a file whose name ends in ``.svg`` or ``.png``.
 
+        What is claimed, check and model stand above it, what it shows and what its colours mean below.
+        ``number`` is that in `pictures`.
         Raises as ``plot`` and ``Picture.save`` do.
         """
         self.plot(number).save(path, theme=theme)

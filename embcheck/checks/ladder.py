@@ -162,8 +162,17 @@ class _Climb:
     def _measure(self, table: EmbeddingTable) -> Estimate | None:
         from embcheck.checks.evaluate import evaluate
 
-        kept = table if self.rows is None else table.among(self.rows)
-        return evaluate(self.check, kept, self.settings).estimate
+        return evaluate(self.check, self._narrowed(table), self.settings).estimate
+
+    def _narrowed(self, table: EmbeddingTable) -> EmbeddingTable:
+        """The rows measured on, the same table for all checks that measure on them: they share a spectrum, say."""
+        if self.rows is None:
+            return table
+        key = ("rows", self.rows.tobytes())
+        if key not in table.memo:
+            table.memo[key] = table.among(self.rows)
+        narrowed: EmbeddingTable = table.memo[key]
+        return narrowed
 
 
 def _half(estimate: Estimate) -> float:

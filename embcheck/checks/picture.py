@@ -15,15 +15,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture with its title and caption. Tokens in it are inert and short: it is for reading."""
+    """A picture with its title (check and model) and caption. Tokens in it are inert and short: it is for reading."""
 
     title: str
     caption: str
+    """What it shows, and what its colours and lines mean."""
     body: Markup = field(repr=False)
     """An ``svg`` or ``img`` element whose colours are those of the page that it stands in."""
+    claim: str = ""
+    """The sentence that is claimed."""
 
     def save(self, path: str | Path, *, theme: Literal["light", "dark"] = "light") -> None:
-        """Write the picture, without title and caption, to a file whose name ends in ``.svg`` or ``.png``.
+        """Write the picture, with claim, title and caption, to a file whose name ends in ``.svg`` or ``.png``.
 
         Raises
         ------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, NoReturn
 
@@ -17,7 +18,7 @@ from embcheck.checks.check import error_result, skipped_result
 from embcheck.checks.record import Json, ModelRecord, ResultRecord, State, builtins
 from embcheck.claims import UNMEASURED, Verdict
 from embcheck.plugin.items import ClaimNotHeld, check_of, declaration_of, spec_of, specs_of
-from embcheck.reports import terminal, text
+from embcheck.reports import summary, terminal, text
 from embcheck.reports.wording import WIDTH
 from embcheck.text import inert_line
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from embcheck.spec import ModelSpec
 
 NO_MODEL = "no model to check: give --embcheck-model SPEC, or list models in [tool.embcheck]"
+_LINE, _LEAST = 100, 40  # columns of a failure's line in pytest's short summary; and of what follows a long node id
+_INDENT = " " * 14
 _UNFINISHED = "it did not finish: the process that ran it died or was stopped"
 
 
@@ -82,6 +85,7 @@ def run_item(item: pytest.Function, session: Session, config: Config) -> None:
     result = session.measure(check, *models)
     record, entry = result.record, session.entry(result, models[0])
     lines = _report(record, specs_of(item), session, config)
+    lines.append(inert_line(f"{_INDENT}again: {_again(item)}"))
     item.stash[_RAN] = ItemReport(alias=spec.alias, result=record, seconds=result.seconds, entry=entry)
     item.user_properties.append(("embcheck", lines[0]))
     _conclude(record, "\n".join(lines))
@@ -133,8 +137,15 @@ def _about(name: str, spec: ModelSpec, tables: dict[str, Loaded]) -> list[str]:
     origin = tables[spec.alias].table.provenance if spec.alias in tables else None
     shape = "not loaded" if origin is None else f"{origin.shape[0]} x {origin.shape[1]} {origin.dtype}"
     model = f"{text.safe(spec.alias, WIDTH)} ({text.safe(spec.text, 4 * WIDTH)}), {shape}"
-    indent = " " * 14
-    return text.wrap([model], width=WIDTH, first=f"{indent}{name}: ", indent=f"{indent}  ")
+    return text.wrap([model], width=WIDTH, first=f"{_INDENT}{name}: ", indent=f"{_INDENT}  ")
+
+
+def _again(item: pytest.Function) -> str:
+    """The command that runs this item alone, quoted for a shell; its models where an option of this run gave them."""
+    given = item.config.getoption("embcheck_model")
+    models = [f"--embcheck-model={spec.alias}={spec.text}" for spec in specs_of(item)] if given else []
+    name = str(item.config.cwd_relative_nodeid(item.nodeid))  # type: ignore[arg-type] # text, which mypy can't see
+    return shlex.join(["pytest", name, *models])
 
 
 # --- what the reports carry -----------------------------------------------------------------------------------------
@@ -161,6 +172,8 @@ def attach(item: pytest.Item, report: pytest.TestReport, session: Session, confi
         ran = ItemReport(alias=spec.alias, result=record)
     elif rows := [json.dumps(row, sort_keys=True) for row in ran.result.counterexamples]:
         report.sections.append(("embcheck counterexamples", "\n".join(rows)))
+    if is_judged and (crash := getattr(report.longrepr, "reprcrash", None)) is not None:
+        crash.message = _headline(report, ran.result)  # what pytest's short summary has; JUnit has the whole text too
     models = {
         alias: LoadedReport(loaded.record, loaded.timing, str(loaded.table.vectors.device))
         for alias, loaded in _tables(specs_of(item), session).items()
@@ -168,6 +181,12 @@ def attach(item: pytest.Item, report: pytest.TestReport, session: Session, confi
     carried = structs.replace(ran, result=_last_word(ran.result, report), models=models)
     # reports can hold extra attributes, says pytest
     report.embcheck = json.dumps(builtins(carried))  # type: ignore[attr-defined]
+
+
+def _headline(report: pytest.TestReport, result: ResultRecord) -> str:
+    """The numbers of a failure and why, in the columns that its node id leaves of a line."""
+    said = "; ".join(part for part in (summary.statistics_line(result), summary.why(result)) if part)
+    return text.safe(said, max(_LEAST, _LINE - text.columns(f"FAILED {report.nodeid} - ")))
 
 
 def make_inert(report: pytest.TestReport) -> None:

@@ -132,11 +132,11 @@ class Results:
         return is_whole(self._pytest_config) and not selected and not self._stopped
 
     def _why_nothing_ran(self) -> str | None:
-        """What to say of it; nothing where pytest was told a place, name or mark that are none of ours."""
+        """What to say of it; nothing where pytest was told a file, name or mark that are none of ours."""
         if self._declared:
             return None if self._config.models else NO_MODEL
         given = self._pytest_config.option
-        is_told = self._pytest_config.args_source is pytest.Config.ArgsSource.ARGS or given.keyword or given.markexpr
+        is_told = not is_whole(self._pytest_config) or given.keyword or given.markexpr
         return NOT_COLLECTED if self._config.configured_models and not is_told else None
 
     @pytest.hookimpl
@@ -167,11 +167,9 @@ class Results:
 
     def _lines(self, written: Report) -> Iterator[Line]:
         """The report's lines. What pytest has said of a failure just above is not said again."""
-        said = self._config.show in {"fail", "rows"} and self._pytest_config.option.tbstyle != "no"
-        lines = terminal.lines(written, show=self._config.show)
-        for number, line in enumerate(lines):
-            if (line.text and not (said and line.style == "plain")) or (not line.text and number > 0):
-                yield line
+        is_told = self._pytest_config.option.tbstyle not in {"no", "line"}
+        lines = terminal.lines(written, show=self._config.show, is_told=is_told)
+        return (line for number, line in enumerate(lines) if line.text or number > 0)
 
     def _report(self) -> Report:
         """The report in canonical order, whoever ran what and when."""

@@ -11,7 +11,7 @@ from embcheck import files
 from embcheck.reports import published
 from embcheck.reports.markdown import code, inert, table
 from embcheck.reports.text import number
-from embcheck.reports.wording import STATES, bound_text, change_text, counts, is_description, urgency
+from embcheck.reports.wording import STATES, change_text, claims_text, counts, is_description, urgency
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -96,7 +96,7 @@ def folded(title: str, text: str) -> str:
 def _results(results: Sequence[ResultRecord]) -> str:
     rows = []
     for result in results:
-        said = [inert(value_text(result)), inert(", ".join(map(bound_text, result.claims)))]
+        said = [inert(value_text(result)), inert(claims_text(result))]
         whys = "; ".join(part for part in (inert(why(result), 300), _moved(result)) if part)
         rows.append([code(result.label), _verdict(result), *said, inert(change_text(result.change)), whys])
     return table(["Check", "Verdict", "Value", "Claim", "Change", "Why"], rows)
@@ -116,11 +116,11 @@ def _figures(compared: Sequence[published.Compared]) -> str:
 
 
 def statistics_line(result: ResultRecord) -> str:
-    """Verdict, value, interval, n, claim and change on one line."""
-    claims = ", ".join(map(bound_text, result.claims)) if result.estimate else ""
-    return "; ".join(
-        part for part in (_verdict(result), value_text(result), claims, change_text(result.change)) if part
-    )
+    """Verdict, value, interval, n, claim and change on one line; a change that fails stands before the numbers."""
+    numbers = [value_text(result), claims_text(result) if result.estimate else ""]
+    change = change_text(result.change)
+    said = [change, *numbers] if result.change and not result.change.passes else [*numbers, change]
+    return "; ".join(filter(None, (_verdict(result), *said)))
 
 
 def why(result: ResultRecord) -> str:

@@ -96,6 +96,16 @@ def bound_text(claim: ClaimOutcome) -> str:
     return f"{claim.op} {number(stated[0])}"
 
 
+def claims_text(result: ResultRecord) -> str:
+    """The claims' bounds and, of nulls to be beaten, the p-value that was measured."""
+    chances = {null.name: null.p_value for null in result.nulls if null.p_value is not None}
+    said = []
+    for claim in result.claims:
+        chance = chances.get(str(claim.null)) if claim.op == "beats" else None
+        said.append(bound_text(claim) + ("" if chance is None else f" (p = {chance:.2g})"))
+    return ", ".join(said)
+
+
 def change_text(change: Change | None) -> str:
     """The change in words: how far it moved from where, and how that was found."""
     if change is None or change.value is None or change.margin is None:

@@ -1,5 +1,7 @@
 """What continuous integration reads: JUnit against a schema, and Markdown as it is rendered, with hostile tokens."""
 
+import re
+import shlex
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 from pathlib import Path
@@ -85,11 +87,58 @@ def validates_with_a_failure_for_each_failed_check(path):
         "holds[random-300x16]": [],
         "skipped[random-300x16]": ["skipped"],
     }
-    message = cases["refuted[random-300x16]"].find("failure").get("message")
-    assert "REFUTED refuted 2 [-0.4841, 4.484] n = 3 toys above 5" in message
-    assert "<img src=x onerror=al..." in message
+    failure = cases["refuted[random-300x16]"].find("failure")
+    assert failure.get("message") == "refuted; 2 [-0.4841, 4.484], n = 3; above 5"
+    assert "REFUTED refuted 2 [-0.4841, 4.484] n = 3 toys above 5" in failure.text
+    assert "says: Never holds." in failure.text
+    assert "<img src=x onerror=al..." in failure.text
     text = path.read_text(encoding="utf-8")
     assert not any(bad in text for bad in ("<img", "<script", "\u202e", "\u2066", "\x1b", "\x00", "line\nbreak"))
+
+
+def test_a_failure_is_told_once(hostile, alone, model, monkeypatch):
+    """In CI each failure is told once in words; pytest's short summary has a line of at most 100 columns for each."""
+    monkeypatch.setenv("CI", "true")
+    told, _, summary = str(alone(model, "properties").stdout).partition("= short test summary info =")
+    for name, row in (("refuted", "REFUTED refuted"), ("undecided", "INCONCLUSIVE  undecided"), ("broken", "ERROR")):
+        assert len(re.findall(row.replace("  ", " +"), told)) == 1, row
+        (line,) = [line for line in summary.splitlines() if line.startswith(f"FAILED properties/p.py::{name}[")]
+        assert len(line) <= 100
+        assert "\\n" not in line
+    assert "p.py::refuted[random-300x16] - refuted; 2 [-0.4841, 4.484], n = 3; above 5\n" in summary
+
+
+@pytest.mark.parametrize("more", [("--tb=no",), ("--tb=line",)])
+def test_a_failure_that_pytest_does_not_tell_is_told(hostile, alone, model, more):
+    """Where pytest is to leave out what failed, the rows of embcheck say it."""
+    alone(model, *more, "properties").stdout.fnmatch_lines(["REFUTED       refuted  2 *"])
+
+
+AWKWARD = ["two words", "it's", 'a "b" $HOME', "x::y[0]", "a - b", "-k", "\u202eevil", "::error::z\nq", "|*?"]
+
+
+def test_printed_names_run_again(project, write, alone):
+    """What is printed of each failed check, as a command and in pytest's summary, runs that check and no other."""
+    write(
+        "properties/p.py",
+        f'''
+from embcheck import Estimate, above, claim
+
+@claim(above(5), word={AWKWARD!r})
+def refuted(table, word):
+    """Never holds."""
+    return Estimate.exact(1.0)
+''',
+    )
+    lines = alone("--embcheck-model=m=random:300x16", "properties").outlines
+    printed = [line.partition("again: ")[2] for line in lines if line.strip().startswith("again: pytest ")]
+    assert len(printed) == len(AWKWARD)
+    for command in printed:
+        name = shlex.split(command)[1]
+        assert any(line.startswith(f"FAILED {name} - refuted; 1 (exact)") for line in lines), name
+        again = alone(*shlex.split(command)[1:])
+        again.assert_outcomes(failed=1)
+        assert f"again: {command}" in str(again.stdout)
 
 
 @pytest.mark.parametrize(

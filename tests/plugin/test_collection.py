@@ -306,9 +306,10 @@ SAYS = "embcheck: no check of the configured models ran; those that come with em
 def test_a_project_with_models_hears_how_its_checks_run(project, write):
     """Where pytest by itself collects no check of the configured models, one line says what does; else it is quiet."""
     write("pyproject.toml", '[tool.embcheck]\nmodels = ["random:300x16"]\n')
-    write("test_plain.py", "def test_plain(): pass\n")
-    project.runpytest_subprocess("-q").stdout.fnmatch_lines([SAYS])
-    for told in (["test_plain.py"], ["-k", "plain"]):
+    write("tests/test_plain.py", "def test_plain(): pass\n")
+    for whole in ([], ["tests"]):
+        project.runpytest_subprocess("-q", *whole).stdout.fnmatch_lines([SAYS])
+    for told in (["tests/test_plain.py"], ["-k", "plain"]):
         assert "--pyargs" not in str(project.runpytest_subprocess("-q", *told).stdout)
 
 

@@ -28,11 +28,12 @@ def test_counterexamples_have_a_section(alone, toys, model):
 
 
 def test_junit(alone, toys, model, project):
-    """JUnit's failure message begins with the statistics, and every check has them as a property."""
+    """JUnit's failure has the statistics as message and the whole text, and every check has them as a property."""
     alone(model, "--junitxml=junit.xml", PROPERTIES)
     cases = {case.get("name"): case for case in ET.parse(project.path / "junit.xml").iter("testcase")}  # noqa: S314
     failure = cases["drawn[random-300x16-one]"].find("failure")
-    assert failure.get("message").startswith("ClaimNotHeld: REFUTED drawn[one] ")
+    assert failure.get("message").startswith("refuted; ")
+    assert failure.text.startswith("REFUTED drawn[one] ")
     properties = cases["rows[random-300x16]"].find("properties")
     assert [p.get("value") for p in properties] == ["holds rows 300 (exact) n = 1 tables above 10 below 1000"]
 

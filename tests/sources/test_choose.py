@@ -226,6 +226,7 @@ def test_packed_tables_are_refused_by_name(part):
         (["wte.weight", "lm_head.weight"], {}, "lm_head.weight", False),
         (["wte.weight", "embed_out.weight"], {}, "embed_out.weight", False),
         (["tok_embeddings.weight", "output.weight"], {}, "output.weight", False),
+        (["decoder.tok_embedding.weight", "decoder.fc_out.weight"], {}, "decoder.fc_out.weight", False),
         (["wte.weight", "cls.predictions.decoder.weight"], {}, "cls.predictions.decoder.weight", False),
         (["wte.weight", "lm_head.dense.weight", "lm_head.decoder.weight"], {}, "lm_head.decoder.weight", False),
         (["wte.weight"], {}, "wte.weight", True),

@@ -259,6 +259,15 @@ def test_older_tokenizer_files(save_model, wordpiece, matrix, tmp_path):
     assert table.vocabulary.encode(["cats", "cat"]) == [(5, 6), (5,)]
 
 
+@pytest.mark.parametrize("kind", ["albert", "gpt2", "t5"])
+def test_a_tokenizer_made_of_no_file_is_refused(save_model, matrix, tmp_path, kind):
+    """Where transformers makes a tokenizer of its kind's special tokens alone, having found no file, it is refused."""
+    spec = save_model({"wte.weight": matrix(14)}, config={"model_type": kind})
+    (tmp_path / "model" / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\ncat")
+    with pytest.raises(SourceError, match=r"its older files hold no words for \w+; save it .*tokenizer\.json"):
+        load(spec)
+
+
 def test_remote_code_is_never_run(save_model, matrix, tmp_path):
     """A tokenizer class that brings its own code is refused, without a question on standard input."""
     spec = save_model({"wte.weight": matrix(14)})

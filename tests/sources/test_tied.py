@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 
 from embcheck import measures, sources
 from embcheck.errors import SourceError
+from embcheck.sources import bounded
 from embcheck.spec import parse
 
 
@@ -118,6 +119,52 @@ def test_what_the_config_ties_is_compared(save_model, wordpiece, matrix, tensors
     assert table.layers.has_tied_output is (value is not None)
     if value is not None:
         assert measures.untied_rows(table).value == value
+
+
+GPT2 = {"model_type": "gpt2", "vocab_size": 14, "n_embd": 4, "n_head": 1, "n_layer": 1, "n_positions": 4}
+T5 = {"model_type": "t5", "vocab_size": 14, "d_model": 4, "d_kv": 2, "num_heads": 2, "d_ff": 4, "num_layers": 1}
+
+
+@pytest.mark.parametrize(
+    ("tensors", "config", "value"),
+    [
+        (("transformer.wte.weight", "lm_head.weight"), GPT2 | {"architectures": ["GPT2LMHeadModel"]}, 1),
+        (("wte.weight",), GPT2 | {"architectures": ["GPT2LMHeadModel"]}, 0),
+        (("wte.weight",), GPT2 | {"architectures": ["GPT2Model"]}, None),
+        (("wte.weight", "lm_head.weight"), GPT2, None),
+        (("wte.weight", "lm_head.weight"), GPT2 | {"architectures": ["MyModel"]}, None),
+        (("shared.weight", "lm_head.weight"), T5 | {"architectures": ["T5ForConditionalGeneration"]}, 1),
+        (
+            ("shared.weight", "lm_head.weight"),
+            T5 | {"architectures": ["T5ForConditionalGeneration"], "tie_word_embeddings": False},
+            None,
+        ),
+        (
+            ("model.embed_tokens.weight", "lm_head.weight"),
+            {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": 14, "hidden_size": 4,
+             "intermediate_size": 4, "num_hidden_layers": 1, "num_attention_heads": 1},
+            None,
+        ),
+    ],
+)  # fmt: skip
+def test_a_silent_config_ties_what_its_code_ties(save_model, wordpiece, matrix, tensors, config, value):
+    """Saved configs leave out what is the default of their type: GPT-2 and T5 tie unless told otherwise, Llama not."""
+    made = {name: matrix(14) for name in tensors}
+    made[tensors[-1]][3, 2] += 1
+    table = load(save_model(made, wordpiece, config))
+    assert table.layers.has_tied_output is (value is not None)
+    if value is not None:
+        assert measures.untied_rows(table).value == value
+
+
+def test_an_immodest_config_is_asked_in_a_process_of_its_own(save_model, wordpiece, matrix, monkeypatch):
+    """A config that asks for much of something is not built in this process to learn whether it ties or predicts."""
+    asked = []
+    monkeypatch.setattr(bounded, "call", lambda *call: asked.append(call[1]))
+    config = GPT2 | {"architectures": ["GPT2LMHeadModel"], "num_labels": 10**5}
+    assert not load(save_model({"wte.weight": matrix(14)}, wordpiece, config)).layers.has_tied_output
+    load(save_model({"wte.weight": matrix(14)}, wordpiece, config, options=",matrix=output"))
+    assert asked == ["ask_output", "ask_output"]
 
 
 # --- shards -----------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import torch
 
 from embcheck.errors import NotMeasurable
 from embcheck.estimate import Estimate, measure
+from embcheck.measures import histograms
 from embcheck.measures.frequency import look_up
 from embcheck.measures.resolve import listed, tokens_part
 from embcheck.settings import current, using
@@ -23,6 +24,7 @@ __all__ = ["frequency_r2", "ridge"]
 
 ENOUGH = 40
 FITTED, FITTED_IF_WIDE, WIDE = 5_000, 2_000, 1_024  # what is solved is as large as the width, or as many words
+_DRAWN = 300
 _PENALTIES = 10.0 ** np.arange(-5, 3)  # in mean eigenvalues
 _FLOOR = 1e-12  # of the largest eigenvalue: below it a direction is rounding
 
@@ -36,9 +38,9 @@ def frequency_r2(table: EmbeddingTable, *, frequency: str = "id") -> Estimate:
     not in, or 5,000 of it (2,000 where the table is wider than 1,024); negative where the mean does better. Words
     are tokens that begin one, the first of case variants only, so that none predicts another, halved by a hash of their
     texts that no seed changes. Where frequency is read off the row id it is one over the rank among all such tokens
-    (Zipf). Every word is predicted: exact. The effect is the same for the logarithm of the row's length alone. That
-    log frequency is a linear direction: Cho et al., "Understanding Token Probability Encoding in Output Embeddings"
-    (arXiv 2406.01468).
+    (Zipf). Every word is predicted: exact. The effect is the same for the logarithm of the row's length alone. Details
+    hold the first 300 words in hash order as points to draw. That log frequency is a linear direction: Cho et al.,
+    "Understanding Token Probability Encoding in Output Embeddings" (arXiv 2406.01468).
 
     Parameters
     ----------
@@ -90,6 +92,11 @@ def frequency_r2(table: EmbeddingTable, *, frequency: str = "id") -> Estimate:
             "summary": words.note,
             "source": words.source,
             "asked": words.asked,
+            "points": {
+                "tokens": [table.token(int(row)) for row in rows[:_DRAWN]],
+                "log_frequency": histograms.rounded(actual[:_DRAWN]),
+                "predicted": histograms.rounded(predicted[:_DRAWN]),
+            },
             **(_of_ids(table) if frequency == "id" else {}),
         },
         counterexamples=listed(table, rows[against], value=actual[against], predicted=predicted[against]),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from embcheck.claims import ends
 from embcheck.errors import SpecError
 from embcheck.reports.text import number
-from embcheck.reports.wording import bound_text, in_order
+from embcheck.reports.wording import claims_text, in_order
 from embcheck.spec import parse
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def describe(result: ResultRecord, axis: Axis | None, *, alias: str = "", model:
     effect = estimate.effect or {}
     size = effect.get("value")
     remarks = [str(text) for text in (result.details.get("remark"), result.reason) if text]
-    claimed = ", ".join(bound_text(claim).replace("_", " ") for claim in result.claims)
+    claimed = claims_text(result).replace("_", " ")
     return replace(
         row,
         word="; ".join([f"{said}: measured {value} ({interval}), claimed {claimed}", *remarks]),

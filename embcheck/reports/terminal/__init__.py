@@ -38,10 +38,13 @@ _PROBLEMS = Line("what needs looking at:", "title")
 Show = Literal["fail", "rows", "all", "none"]
 
 
-def lines(report: Report, *, show: Show = "rows", encoding: str = "utf-8", streamed: bool = False) -> list[Line]:
+def lines(
+    report: Report, *, show: Show = "rows", encoding: str = "utf-8", streamed: bool = False, is_told: bool = False
+) -> list[Line]:
     """The report: of several models a table; what needs looking at; rows of what holds, as far as they fit; the counts.
 
     ``fail`` leaves out what needs no looking at, ``none`` all but the counts; ``all`` has every detail of every check.
+    Where ``is_told``, what fails was told before, and only ``all`` says it again.
     """
     is_several = len(report.models) > 1
     sections: list[list[Line]] = []
@@ -53,7 +56,7 @@ def lines(report: Report, *, show: Show = "rows", encoding: str = "utf-8", strea
             continue
         has_rows = show == "rows" and not is_several
         brief = _held(model, 0, encoding) if has_rows and not streamed else []
-        problems = _problems(model, _MOST - len(brief), encoding)
+        problems = _problems(model, _MOST - len(brief), encoding, is_told=is_told)
         held = _held(model, _MOST - len(problems), encoding) if brief else []
         about = [*problems, *held, *(_not_applicable(model, encoding) if has_rows else [])]
         if streamed and not is_several:
@@ -94,9 +97,10 @@ def _everything(model: ModelRecord, seed: int, encoding: str) -> Iterator[Line]:
             yield from rows.details(result, seed, said, encoding=encoding)
 
 
-def _problems(model: ModelRecord, room: int, encoding: str) -> list[Line]:
+def _problems(model: ModelRecord, room: int, encoding: str, *, is_told: bool) -> list[Line]:
     """What needs looking at, the worst first, with as much about each as there is room for; a row at least."""
-    urgent = rows.groups(sorted(filter(needs_look, model.results), key=urgency))
+    untold = (result for result in model.results if needs_look(result) and (result.passes or not is_told))
+    urgent = rows.groups(sorted(untold, key=urgency))
     totals = _totals(model)
     shown: list[Line] = []
     for depth in _DEPTHS:

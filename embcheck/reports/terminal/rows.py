@@ -175,13 +175,19 @@ def _shared_row(group: Sequence[ResultRecord], total: int, encoding: str) -> lis
     known = " (expected)" if is_known_exception(first) else ""
     name = safe(first.id, _WIDEST, encoding=encoding) + known
     pieces = [f"{len(group)} of {total} {'hold' if first.verdict == 'holds' else first.verdict}"]
-    if not first.passes and len(group) < total:
+    if any(result.estimate for result in group):
+        pieces += [*(_named_value(result, encoding) for result in group), *_bounds(group), *_remarks(group, encoding)]
+    elif not first.passes and len(group) < total:
         named = ", ".join(parameters_of(result.params) for result in group)
         pieces.append(f"({safe(named, WIDTH - _WORD - 2, encoding=encoding)})")
-    if values := [number(r.estimate.value, ends(r.claims)) for r in group if r.estimate]:
-        pieces += [" ".join(values), *_bounds(group), *_remarks(group, encoding)]
     start = f"{_headline(first):<{_WORD}}{name}"
     return [Line(text, _style(first)) for text in wrap(pieces, width=WIDTH, first=start, indent=_INDENT)]
+
+
+def _named_value(result: ResultRecord, encoding: str) -> str:
+    """The value of one of several checks, under its parameters."""
+    value = number(result.estimate.value, ends(result.claims)) if result.estimate else "none"
+    return f"{safe(parameters_of(result.params), _TOKEN, encoding=encoding)}: {value}"
 
 
 def problem(group: Sequence[ResultRecord], total: int, said: set[str], *, depth: int, encoding: str) -> list[Line]:

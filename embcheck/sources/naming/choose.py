@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 _LEAVES = frozenset(
     {
         "embed_in", "embed_tokens", "embed_tokens_weight", "embedding", "embeddings", "input_embedding", "shared",
-        "tok_embeddings", "token_embedding", "token_embeddings", "tokens_embed", "w", "word_embedding",
-        "word_embeddings", "wte",
+        "tok_embedding", "tok_embeddings", "token_embedding", "token_embeddings", "tokens_embed", "w",
+        "word_embedding", "word_embeddings", "wte",
     }
 )  # fmt: skip
 OTHER_TABLES = re.compile(
@@ -34,7 +34,7 @@ OTHER_TABLES = re.compile(
 )
 _TEXT_PARTS = re.compile(r"text|language|llm|thinker|encoder")
 _HEADS = frozenset(
-    {"lm_head", "embed_out", "output_projection", "proj_out", "generator_lm_head", "lm_loss", "pred_layer"}
+    {"lm_head", "embed_out", "fc_out", "output_projection", "proj_out", "generator_lm_head", "lm_loss", "pred_layer"}
 )
 _HEAD_NAMES = re.compile(r"(output|head|decoder|(.*\.)?predictions\.decoder)\.weight")
 _PACKED = frozenset({"qweight", "weight_packed", "qzeros", "scales"})
@@ -87,16 +87,22 @@ def compare_tied(weights: Checkpoint, stored: Stored) -> tuple[str, ...]:
 def tied_output(tensors: TensorStore, embedding: str) -> str | None:
     """Name of the output matrix that a model says is the input embedding: of that itself where no other is stored.
 
-    None where the model does not say so, has no output matrix, as far as the name of its class tells, or several.
+    None where the model does not say so, has no output matrix, as far as the name of its class tells, or several. Where
+    its config is silent, what transformers makes of it counts.
     """
     heads = [name for name in tensors.names if is_head(name) and len(tensors.shape(name)) == 2]
-    if not says_tied(tensors.config) or not (_is_table(embedding) or embedding in heads):
+    if not (_is_table(embedding) or embedding in heads):
         return None
-    others = [name for name in heads if name != embedding]
-    if others:
-        return others[0] if len(others) == 1 else None
+    output, *more = [name for name in heads if name != embedding] or [embedding]
     is_headless = _HEADLESS.fullmatch(_class_of(tensors.config)) is not None
-    return embedding if tensors.may_drop_copies and not is_headless else None
+    if more or (output == embedding and (is_headless or not tensors.may_drop_copies)):
+        return None
+    said = says_tied(tensors.config)
+    if said is None and _class_of(tensors.config):
+        from embcheck.sources.naming.model_code import output_by_code
+
+        said = output_by_code(tensors.config) == "tied"
+    return output if said else None
 
 
 def _class_of(config: JsonObject) -> str:
@@ -248,10 +254,10 @@ def _refuse_headless(weights: Checkpoint) -> None:
     name = _class_of(weights.config)
     if not name:
         return
-    from embcheck.sources.naming.model_code import has_output
+    from embcheck.sources.naming.model_code import output_by_code
 
-    known = has_output(weights.config)
-    if known is False or (known is None and _HEADLESS.fullmatch(name)):
+    known = output_by_code(weights.config)
+    if known == "none" or (known is None and _HEADLESS.fullmatch(name)):
         raise SourceError(
             f"{weights.origin}: a {printable(name)} has no output matrix; give a model that predicts tokens, "
             "or leave out matrix=output"

@@ -35,13 +35,31 @@ _DEEPEST = 4
 def held_as_input(config: JsonObject, names: Sequence[str]) -> list[str]:
     """Those of a checkpoint's tensors that ``get_input_embeddings()`` holds once the model is loaded.
 
-    None where transformers does not know the model, or can't build it from this config. One that asks for much of
-    anything, such as groups of layers or labels, is built in a process that may take a minute and 4 GB.
+    None where transformers does not know the model, or can't build it from this config.
+    """
+    held: list[str] | None = _call(ask, config, list(names))
+    return held or []
+
+
+def output_by_code(config: JsonObject) -> str | None:
+    """What output matrix the class that a config names has: ``none``, one of its ``own``, or one that is ``tied``.
+
+    ``None`` where transformers does not know the class, or can't build it. What a config leaves out has the default of
+    its type: transformers leaves defaults out when it saves.
+    """
+    said: str | None = _call(ask_output, config)
+    return said
+
+
+def _call(function: Callable[..., Any], config: JsonObject, *more: Any) -> Any:
+    """Call a function that builds a model of a config.
+
+    One that asks for much of anything, such as groups of layers or labels, is built in a process that may take a minute
+    and 4 GB.
     """
     if _is_modest(config):
-        return ask(config, names)
-    held: list[str] | None = bounded.call(__name__, "ask", config, list(names))
-    return held or []
+        return function(config, *more)
+    return bounded.call(__name__, function.__name__, config, *more)
 
 
 def _is_modest(value: Any, key: str = "") -> bool:
@@ -71,15 +89,20 @@ def ask(config: JsonObject, names: Sequence[str]) -> list[str]:
         return []
 
 
-def has_output(config: JsonObject) -> bool | None:
-    """Whether the class that a config names predicts tokens; ``None`` where transformers does not know or build it."""
+def ask_output(config: JsonObject) -> str | None:
+    """As `output_by_code`, in this process."""
     import transformers
 
     try:
         with offline():
             if not hasattr(transformers, str(config["architectures"][0])):
                 return None
-            return _build(config).get_output_embeddings() is not None
+            model = _build(config)
+            head = model.get_output_embeddings()
+            if head is None:
+                return "none"
+            weight = getattr(head, "weight", None)
+            return "tied" if weight is not None and weight is model.get_input_embeddings().weight else "own"
     except library_errors():
         return None
 

@@ -120,6 +120,9 @@ def _from_older_files(folder: Path) -> Tokenizer:
     backend = getattr(loaded, "backend_tokenizer", None)
     if not isinstance(backend, Tokenizer):
         raise SourceError(f"{folder}: {type(loaded).__name__} has no fast form; save the tokenizer as tokenizer.json")
+    special = {token.content for token in backend.get_added_tokens_decoder().values()}
+    if len(backend.get_vocab(with_added_tokens=False).keys() - special) < 2:  # "▁" is there in some that are empty
+        raise SourceError(f"{folder}: its older files hold no words for {type(loaded).__name__}; {_way_out(folder)}")
     return backend
 
 

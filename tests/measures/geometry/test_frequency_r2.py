@@ -144,3 +144,17 @@ def test_what_cannot_be_predicted_is_not_measured(words, tmp_path):
     equal = EmbeddingTable.from_arrays(np.ones((100, 4)), table.tokens)
     assert measures.frequency_r2(equal).value == pytest.approx(0, abs=1e-12)
     assert frequency_r2.ridge(np.ones((5, 2)), np.arange(5.0))[1] == 2.0
+
+
+def test_the_points_to_draw_are_held_out_predictions(words):
+    """The points are words with their log frequency and what the other half's regression predicts of them."""
+    table, place = planted(words, 120, 4, 3.0)
+    points = measures.frequency_r2(table).details["points"]
+    with using(Settings(seed=0)):
+        rows = table.probes(len(table.population), among=table.population)
+    assert points["tokens"] == [table.token(int(row)) for row in rows]
+    x, y = table.vectors.double().numpy()[rows], place[rows]
+    fitted = np.arange(len(rows)) % 2 == 1
+    weights, intercept = naive_ridge(x[fitted], y[fitted], naive_choice(x[fitted], y[fitted]))
+    assert points["log_frequency"] == pytest.approx(y, abs=1e-3)
+    assert points["predicted"][::2] == pytest.approx((x @ weights + intercept)[::2], abs=1e-3)

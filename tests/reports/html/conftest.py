@@ -33,7 +33,7 @@ HOSTILE = (
 
 
 def hostile_table() -> EmbeddingTable:
-    """Noise with every word of the lexicons; the hostile tokens lie around queen, as neighbors of words."""
+    """Noise with every word of the lexicons; the hostile tokens lie around queen, two of them equal."""
     characters = (string.ascii_letters, string.digits, string.punctuation, *map(chr, range(0x430, 0x450)))
     filler = (f"filler{i}" for i in range(600))
     words = list(dict.fromkeys((*lexicons.words(), *HOSTILE, *"".join(characters), *filler)))
@@ -42,6 +42,7 @@ def hostile_table() -> EmbeddingTable:
     queen = vectors[words.index("queen")]
     for place, token in enumerate(HOSTILE):
         vectors[words.index(token)] = queen * (1 + 0.05 * place) + 0.02 * rng.standard_normal(24)
+    vectors[words.index(HOSTILE[0])] = vectors[words.index(HOSTILE[1])]  # equal tokens have a picture
     return EmbeddingTable.from_arrays(vectors, words)
 
 

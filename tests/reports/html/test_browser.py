@@ -67,6 +67,17 @@ def test_the_page_opens_offline(opened, width, mode):
     assert tab.trouble == []
 
 
+@pytest.mark.parametrize("width", WIDTHS)
+def test_plots_have_their_axis(opened, width):
+    """Wide or narrow, the numbers of a section's axis stand over its plots, from end to end of them."""
+    tab = opened(width=width)
+    axis, plot = (tab.locator(f".forest svg.{name}").first.bounding_box() for name in ("axis", "range"))
+    assert axis["height"] > 10
+    assert abs(axis["x"] - plot["x"]) < 1
+    assert abs(axis["width"] - plot["width"]) < 1
+    assert axis["y"] < plot["y"]
+
+
 def test_the_page_draws_in_three_seconds(opened):
     """From opening to the second frame it takes less than three seconds, at the best of three times."""
     tab = opened()

@@ -13,8 +13,9 @@ import vl_convert
 
 import embcheck
 from embcheck import EmbeddingTable, Estimate, NotMeasurable, above, claim, lexicons, measures
+from embcheck.checks.picture import Picture
 from embcheck.errors import EmbcheckError, UsageError
-from embcheck.reports.html import palettes
+from embcheck.reports.html import images, palettes
 
 HOSTILE = "</text><script>alert(1)</script>\x1b\u202e\ud800"
 SVG = "{http://www.w3.org/2000/svg}"
@@ -67,6 +68,41 @@ def test_a_picture_is_saved_as_svg(run, tmp_path, check, theme):
     assert "var(" not in text
     assert not list(root.iter(f"{SVG}script"))
     assert text.replace("\n", "").isprintable()
+
+
+@pytest.mark.parametrize("check", ["toy", "offsets"])
+def test_a_saved_picture_says_what_it_shows(run, tmp_path, check):
+    """What is claimed, check and model, and what colours mean stand in the file, and axes or cells have names."""
+    run[check].figure(tmp_path / "x.svg")
+    texts = ["".join(e.itertext()) for e in ET.parse(tmp_path / "x.svg").iter(f"{SVG}text")]  # noqa: S314 - ours
+    (picture, *_) = run[check].pictures()
+    whole = " ".join(texts)
+    assert texts[0] == run[check].check.declaration.sentence
+    assert texts[1] == f"{run[check].check.label}, memory"
+    assert whole.endswith(picture.caption)
+    assert ("histogram" if check == "toy" else "dog>dogs") in texts[2:]
+
+
+@pytest.mark.parametrize("suffix", [".svg", ".png"])
+def test_a_saved_picture_is_inert(tmp_path, suffix):
+    """Claim, title, caption and the names of a heatmap's rows may hold anything: the file is well-formed and inert."""
+    body = images.heat([[1.0, 0.0], [0.0, -1.0]], [HOSTILE, "::error::|\n"], HOSTILE, limit=1.0)
+    Picture(HOSTILE, HOSTILE, body, HOSTILE).save(tmp_path / f"x{suffix}")
+    if suffix == ".svg":
+        text = (tmp_path / "x.svg").read_text(encoding="utf-8")
+        assert not list(ET.fromstring(text).iter(f"{SVG}script"))  # noqa: S314 - it is what is under test
+        assert text.isprintable()
+        assert text.count("&lt;script&gt;") == 3 + 2  # the name of a row and a column
+        assert "::error::|\\n" in text
+
+
+def test_pictures_are_listed_by_their_numbers(run):
+    """``pictures`` has those that ``plot`` gives, one a number, with what was claimed."""
+    for check in ("toy", "offsets"):
+        pictures = run[check].pictures()
+        assert [run[check].plot(i).caption for i in range(len(pictures))] == [each.caption for each in pictures]
+        assert {each.claim for each in pictures} == {run[check].check.declaration.sentence}
+    assert run["absent"].pictures() == []
 
 
 @pytest.mark.parametrize("check", ["toy", "offsets"])

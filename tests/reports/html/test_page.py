@@ -189,6 +189,32 @@ def test_the_first_screen_says_what_decides():
     assert "19 of 20 needed" in listed[4]
 
 
+def test_what_fails_is_said_with_its_numbers():
+    """A null's p-value stands beside its level; of several checks each value has its parameter, in the order below."""
+    beaten = records.claim("beats", 0.01, null="shuffled", verdict="refuted")
+    luck = {"claims": (beaten,), "nulls": (records.null("shuffled", 0.5, 0.34),)}
+    values = {"capital": 0.3, "plural": 0.1, "gender": 0.2}
+    sized = [
+        records.result("refuted", "fail", id="sized", params={"of": of}, estimate=records.estimate(value, value, value))
+        for of, value in values.items()
+    ]
+    report = records.report(records.model(records.result("refuted", "fail", id="lucky", **luck), *sized))
+    tree = html5lib.parse(html.render(report))
+    listed = [text_of(e) for e in next(e for e in tree.iter() if e.get("class") == "problems")]
+    assert listed[0].endswith("claimed beats shuffled at p <= 0.01 (p = 0.34)")
+    assert listed[1].endswith("3: capital: 0.3, plural: 0.1, gender: 0.2")
+    below = [text_of(e) for e in tree.iter() if e.get("scope") == "rowgroup"]
+    assert below == ["of: capital", "of: plural", "of: gender"]
+    assert "beats shuffled at p &lt;= 0.01 (p = 0.34)" in summary.markdown(report)
+
+
+def test_a_check_that_regressed_is_not_green_alone():
+    """Where a check holds but fails by its change, the word stands beside the verdict in summary and section."""
+    tree = html5lib.parse(html.render(records.report(records.model(FAILING["d_regressed"]))))
+    said = [text_of(e) for e in tree.iter() if e.get("class") in {"said", "v refuted"}]
+    assert any(text.startswith("\u2713holds regressed") for text in said), said
+
+
 def test_the_first_screen_of_what_passes():
     """Where nothing fails the page says so, and lists no problem."""
     page = html.render(records.report(records.model(records.result())))

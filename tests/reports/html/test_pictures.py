@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -12,6 +13,7 @@ from records import claim, estimate, model, null, result
 
 from embcheck.checks.record import Change, ResultRecord
 from embcheck.reports.html import pictures
+from embcheck.reports.html.pictures import registry
 from embcheck.reports.html.pictures.generic import moved
 
 MEASURES = {
@@ -148,6 +150,44 @@ def test_what_the_value_projection_favours_is_a_table():
     of = made("mine", estimate=estimate(measure="profile_agreement"), details=details)
     body = str(pictures.draw_each(shown("m", 0, of))[-1].body)
     assert [text in body for text in ("king", "\u2423royal", "crown")] == [True] * 3
+
+
+def test_frequency_is_drawn_against_its_prediction():
+    """Each word is a point at its log frequency and what the vectors predict, beside the line where both are one."""
+    details = {
+        "source": "counts",
+        "points": {"tokens": [" the", "<b>"], "log_frequency": [-1, -3], "predicted": [-2, 0]},
+    }
+    (figure,) = pictures.draw_each(
+        shown("m", 0, made("mine", estimate=estimate(measure="frequency_r2"), details=details))
+    )
+    *words, same = tips(figure)
+    assert words == ["\u2423the: log frequency -1, predicted -2", "<b>: log frequency -3, predicted 0"]
+    assert same == "predicted as it is"
+    assert [(end["x"], end["y"]) for end in figure.content["layer"][1]["data"]["values"]] == [(-3, -3), (-1, -1)]
+
+
+def test_equal_tokens_are_drawn_and_named():
+    """Groups of equal rows are bars by size, and rows of a table with their tokens; without any, that is said."""
+    group = {"rows": 3, "ids": [4, 9, 11], "tokens": [" a", "<b>", "\x1b|"]}
+    of = {"estimate": estimate(measure="equal_rows")}
+    bars, table = pictures.draw_each(shown("m", 0, made("mine", **of, details={"groups": 1, "largest": [group]})))
+    assert tips(bars) == ["1. \u2423a = <b> = \\x1b|: 3"]
+    cells = [[cell.text for cell in row] for row in ET.fromstring(str(table.body)).iter("tr")]  # noqa: S314
+    assert cells[1] == ["1.", "3", "\u2423a, <b>, \\x1b|", "4, 9, 11"]
+    (none,) = pictures.draw_each(shown("m", 0, made("mine", **of, details={"groups": 0, "largest": []})))
+    assert "measured: 0.75" in tips(none)
+
+
+def test_every_picture_is_documented():
+    """The documentation lists the pictures of each measure in their order, and no other measure."""
+    page = (Path(__file__).parents[3] / "docs" / "report.md").read_text(encoding="utf-8")
+    listed = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", page, re.MULTILINE))
+    drawn = {}
+    for name, functions in (*registry._EACH.items(), *registry._TOGETHER.items()):
+        drawn.setdefault(name, []).extend(function.__doc__.splitlines()[0].rstrip(".") for function in functions)
+    kept = {name: "; ".join(said) for name, said in drawn.items() if name not in {registry.EVERY, registry.LADDER}}
+    assert listed == kept
 
 
 def test_pictures_hang_on_the_measure():

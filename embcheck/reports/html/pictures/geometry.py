@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from embcheck.reports.html import vega
 from embcheck.reports.html.images import heat
-from embcheck.reports.html.pictures.registry import Figure, picture
+from embcheck.reports.html.pictures.registry import Figure, picture, table
 from embcheck.reports.text import number
 
 if TYPE_CHECKING:
@@ -148,6 +148,49 @@ def frequency(shown: Shown) -> Iterator[Figure]:
     across = vega.x("x", "frequency percentile (100: most frequent)")
     points = vega.points(rows, 26, shown.tone, opacity=0.65, x=across, y=vega.own("y", "length of the row"))
     yield shown.figure([points], f"{len(rows)} words, by {vega.token(shown.details['source'], 40)}.", height=210)
+
+
+@picture("frequency_r2")
+def predicted_frequency(shown: Shown) -> Iterator[Figure]:
+    """Log frequency of held-out words, as it is and as their vectors predict it."""
+    words = shown.details["points"]
+    names = ("log frequency", "predicted")
+    rows = _points(words["tokens"], words["log_frequency"], words["predicted"], names)
+    ends = [f([row["x"] for row in rows]) for f in (min, max)]
+    same = {"type": "line", "color": "var(--bound)", "strokeWidth": 1.5, "strokeDash": [4, 3]}
+    layers = [
+        vega.points(
+            rows,
+            26,
+            shown.tone,
+            opacity=0.65,
+            x=vega.x("x", "natural log of the frequency"),
+            y=vega.y("y", "predicted from the vector"),
+        ),
+        vega.layer(
+            same, [{"x": end, "y": end, "tip": "predicted as it is"} for end in ends], x=vega.x("x"), y=vega.y("y")
+        ),
+    ]
+    source = vega.token(shown.details["source"], 40)
+    caption = f"{len(rows)} words, each predicted from others: frequency by {source}. Dashed: predicted as it is."
+    yield shown.figure(layers, caption, height=210)
+
+
+@picture("equal_rows")
+def equal_tokens(shown: Shown) -> Iterator[Figure]:
+    """How many tokens share one vector, group by group, and which; none where no two do."""
+    groups = shown.details["largest"]
+    if not groups:
+        return
+    named = [(" = ".join(vega.token(token) for token in group["tokens"]), group) for group in groups]
+    caption = f"Groups of tokens that share one vector, the largest of {shown.details['groups']:,}."
+    yield shown.bars({f"{i}. {name}": group["rows"] for i, (name, group) in enumerate(named, 1)}, "rows", caption)
+    rows = [
+        (f"{i}.", group["rows"], ", ".join(map(vega.token, group["tokens"])), ", ".join(map(str, group["ids"])))
+        for i, group in enumerate(groups, 1)
+    ]
+    columns = ("group", "rows", "tokens, the first ten", "their row ids")
+    yield table(shown.alias, "Tokens whose rows are equal bit for bit.", columns, rows)
 
 
 @picture("metric_agreement")
