@@ -15,6 +15,7 @@
 ``model2vec:PATH``                         a model2vec directory
 ``gensim:FILE``                            what gensim saved, or a fastText ``.bin`` (composed from n-grams)
 ``hidden:SPEC@layer=K``                    a model's hidden states on prompts, after one layer or (``layer=all``) each
+``api:URL,model=NAME,words=FILE``          texts through a server that speaks OpenAI's ``/v1/embeddings``
 ``random:30522x384``                       an iid Gaussian matrix of that shape
 ``demo``                                   the model that the ``demo`` extra installs
 =========================================  ==========================================================================
@@ -89,7 +90,8 @@ def parse(text: str) -> ModelSpec:
     scheme, target, revision = _where(head, text)
     if not target and scheme != "demo":
         raise SpecError(f"model spec {text!r} names no file after '{scheme}:'")
-    default = _default_alias(scheme, target) + "".join(f"@layer{number}" for _, number in layer)
+    named = dict(options).get("model", scheme) if scheme == "api" else target
+    default = _default_alias(scheme, named) + "".join(f"@layer{number}" for _, number in layer)
     return ModelSpec(body, alias or default, scheme, target, revision, options)
 
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["announce", "check", "describe", "expand", "load", "resolve_device", "route", "schemes"]
 
 SCHEMES = {
+    "api": "encoders.api",
     "demo": "models.directory",
     "directory": "models.directory",
     "fasttext": "words.word2vec",
@@ -76,7 +77,12 @@ def check(spec: ModelSpec) -> None:
         return
     if spec.scheme in _PATHLESS:
         return
-    for path in (spec.target, *(v for k, v in spec.options if k in _PATH_OPTIONS)):
+    if spec.scheme == "api":
+        from embcheck.sources.encoders.endpoint import endpoint
+
+        endpoint(spec)
+    target = () if spec.scheme == "api" else (spec.target,)
+    for path in (*target, *(v for k, v in spec.options if k in _PATH_OPTIONS)):
         local_path(spec, path)
 
 

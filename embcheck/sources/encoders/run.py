@@ -75,7 +75,7 @@ def encode(
     try:
         with tempfile.TemporaryDirectory(prefix="embcheck-") as folder, quiet(), offline():
             stage(modules, Path(folder))
-            model = _load(origin, folder, device)
+            model = load_encoder(origin, folder, device)
             vectors: Tensor = model.encode(
                 list(words), prompt=prefix or None, batch_size=_BATCH, convert_to_tensor=True, show_progress_bar=False
             )
@@ -103,7 +103,8 @@ def model_sha256(modules: tuple[Module, ...]) -> str:
     return digest.hexdigest()
 
 
-def _load(origin: Path, folder: str, device: torch.device) -> Any:
+def load_encoder(origin: Path, folder: str, device: torch.device) -> Any:
+    """The SentenceTransformer of a staged directory, in float32, with all of its weights."""
     from sentence_transformers import SentenceTransformer
 
     safe = {"use_safetensors": True, "attn_implementation": "eager"}  # kernels may come from the hub, as code

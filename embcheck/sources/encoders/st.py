@@ -28,10 +28,9 @@ from embcheck.sources.encoders.modules import (
     truncated_width,
 )
 from embcheck.sources.encoders.run import encode, model_sha256, require_library, weight_files
-from embcheck.sources.files import local_file, local_path, refuse_unknown_options
+from embcheck.sources.encoders.texts import prefix_option, read_texts
+from embcheck.sources.files import local_path, refuse_unknown_options
 from embcheck.sources.models import directory
-from embcheck.sources.tokenizers.lookup import token_marks
-from embcheck.sources.words.lists import read_words
 from embcheck.table.vocabulary import WordVocabulary
 
 if TYPE_CHECKING:
@@ -41,8 +40,6 @@ if TYPE_CHECKING:
 
     from embcheck.spec import ModelSpec
     from embcheck.table import EmbeddingTable
-
-_MOST_WORDS = 1_000_000
 
 
 def read(spec: ModelSpec) -> EmbeddingTable:
@@ -63,7 +60,7 @@ def read_on(spec: ModelSpec, device: torch.device) -> EmbeddingTable:
         notes = ("space: tokens", *whole, *as_stored, *table.provenance.notes)
         return replace(table, provenance=replace(table.provenance, spec=spec.text, source=spec.scheme, notes=notes))
     require_library()
-    words, population = _words(spec)
+    words, population = read_texts(spec)
     prefix = _prefix(spec)
     cut = truncated_width(local_path(spec, spec.target))
     matrix = encode(modules, words, prefix=prefix, device=device, width=cut)
@@ -83,7 +80,7 @@ def describe(spec: ModelSpec) -> Description:
         reader, inner = _tokens(spec, modules)
         description: Description = reader.describe(inner)
         return description
-    words, population = _words(spec)
+    words, population = read_texts(spec)
     files = weight_files(modules)
     size = sum(path.stat().st_size for path in files)  # all of the model is read, though the table is small
     cut, width = truncated_width(local_path(spec, spec.target)), pooled_width(modules)
@@ -126,28 +123,9 @@ def _tokens(spec: ModelSpec, modules: tuple[Module, ...]) -> tuple[ModuleType, M
     return directory, replace(inner, scheme="directory")
 
 
-def _words(spec: ModelSpec) -> tuple[list[str], str]:
-    """The words of the population, each once, and what they are called in the provenance."""
-    given = spec.option("words")
-    if given is None:
-        from embcheck import lexicons
-
-        words = list(lexicons.words())
-        return words, f"the {len(words)} words of embcheck's lexicons"
-    words = read_words(local_file(spec, given), column=spec.option("column"))
-    if token_marks(words) is not None:
-        raise SourceError(f"{given} lists a tokenizer's tokens, which mark where words begin; give words as texts have")
-    words = [word for word in dict.fromkeys(words) if word.strip()]
-    if not 2 <= len(words) <= _MOST_WORDS:
-        raise SourceError(f"{given} has {len(words)} different words; from 2 to {_MOST_WORDS} can be encoded")
-    return words, f"the {len(words)} words of {given}"
-
-
 def _prefix(spec: ModelSpec) -> str:
-    given = spec.option("prefix")
-    if given is None:
-        return default_prompt(local_path(spec, spec.target))
-    return given[1:-1] if len(given) > 1 and given[0] == given[-1] == '"' else given
+    given = prefix_option(spec)
+    return default_prompt(local_path(spec, spec.target)) if given is None else given
 
 
 def _pipeline(modules: tuple[Module, ...], cut: int | None) -> str:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-import threading
 import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
 from embcheck.errors import SourceError
+from embcheck.sources import bounded
 from embcheck.sources.files import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from types import TracebackType
 
 
 class UnreachableError(SourceError):
@@ -167,35 +166,8 @@ def _silence_client() -> Iterator[None]:
 
 
 def within(seconds: float, work: Callable[[], Any], what: str) -> Any:
-    """The result of some work, which is left to itself when it takes longer: names and routes have no time limit."""
-    outcome = _Outcome()
-
-    def run() -> None:
-        with outcome:
-            outcome.value = work()
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if thread.is_alive():
-        late = TimeoutError(f"no answer in {seconds:.0f} s, which HF_HUB_ETAG_TIMEOUT can change")
-        raise unreachable_error(late, what)
-    if outcome.error is not None:
-        raise outcome.error
-    return outcome.value
-
-
-class _Outcome:
-    """What work in another thread came to; what it raised is raised again where it is waited for."""
-
-    def __init__(self) -> None:
-        self.value: Any = None
-        self.error: BaseException | None = None
-
-    def __enter__(self) -> None:
-        """Nothing to prepare."""
-
-    def __exit__(self, kind: object, error: BaseException | None, _: TracebackType | None) -> bool:
-        """Keep the error."""
-        self.error = error
-        return True
+    """The result of some work (`bounded.within`) about something of the hub."""
+    try:
+        return bounded.within(seconds, work)
+    except bounded.LateError as late:
+        raise unreachable_error(TimeoutError(f"{late}, which HF_HUB_ETAG_TIMEOUT can change"), what) from None
