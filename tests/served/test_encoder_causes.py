@@ -17,7 +17,7 @@ import pytest
 import torch
 
 import embcheck
-from embcheck.diagnose.encoders import diagnose_encoder
+from embcheck.diagnosis.encoders import diagnose_encoder
 from embcheck.errors import NotMeasurable, UsageError
 from embcheck.sources.encoders.variants import Encoder
 

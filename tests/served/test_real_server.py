@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import embcheck
-from embcheck.diagnose.encoders import diagnose_encoder
+from embcheck.diagnosis.encoders import diagnose_encoder
 from embcheck.sources.encoders.variants import Encoder
 
 pytest.importorskip("sentence_transformers", reason="the st extra is not installed")

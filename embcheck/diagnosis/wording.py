@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from embcheck.diagnose.explanation import Explanation
+from embcheck.diagnosis.explanation import Explanation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from embcheck.diagnose.candidate import Candidate, Match
-from embcheck.diagnose.wording import explained
+from embcheck.diagnosis.candidate import Candidate, Match
+from embcheck.diagnosis.wording import explained
 from embcheck.errors import NotMeasurable, UsageError
 from embcheck.sources.encoders.variants import POOLINGS, Encoder, Padding, Variant, padded_lengths, unit
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from embcheck.diagnose.explanation import Explanation
+    from embcheck.diagnosis.explanation import Explanation
     from embcheck.spec import ModelSpec
     from embcheck.table import EmbeddingTable
 

@@ -1,0 +1,1 @@
+"""What can have happened to a table, a module a cause."""
