@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from embcheck.checks.check import Check
+    from embcheck.reports.diagnosis import Diagnosis
 
-__all__ = ["Run", "check", "load", "select"]
+__all__ = ["Run", "check", "diagnose", "load", "select"]
 
 Matrix = Literal["input", "output"]
 _NOT_ALIAS = re.compile(r"[^A-Za-z0-9._-]+")
@@ -168,6 +169,43 @@ def check(  # noqa: PLR0913 - the options of the command line, all by keyword
         sources.resolve_device(device)
     budget = None if max_seconds is None else Budget(max_seconds)
     return Session(models, settings, control=control, explain=explain).run(checks, budget=budget)
+
+
+def diagnose(reference: Any, candidate: Any, *, parents: Sequence[Any] = (), matrix: Matrix = "input") -> Diagnosis:
+    """What made a candidate of its reference: causes with their parameters, or that none fits.
+
+    Parameters
+    ----------
+    reference, candidate
+        Model specs, or ``EmbeddingTable`` as ``load`` gives them. Of an encoder ``st:PATH`` and ``api:URL`` it is told
+        what the server does otherwise.
+    parents
+        Two models that the candidate may be a merge of.
+    matrix
+        As in ``load``, of specs.
+
+    Returns
+    -------
+    Diagnosis
+        ``cause`` names them, ``causes`` holds each with its parameters, sentence and remedy, ``is_harmless()`` says
+        whether claims can be trusted to be what they were.
+
+    Raises
+    ------
+    UsageError
+        There are not two parents, or an argument is no model.
+    SourceError
+        A model can't be read.
+    """
+    from embcheck.diagnosis.diagnose import of_encoder, of_tables
+
+    if len(parents) not in {0, 2}:
+        raise UsageError(f"a merge has two parents, got {len(parents)}")
+    specs = [spec.parse(str(m)) if isinstance(m, str | Path) else m for m in (reference, candidate)]
+    if [m.scheme if isinstance(m, ModelSpec) else "" for m in specs] == ["st", "api"]:
+        return of_encoder(specs[0], load(specs[1]), (specs[0].alias, specs[1].alias))
+    first, second, *others = (load(model, matrix=matrix) for model in (*specs, *parents))
+    return of_tables(first, second, others, other=load(specs[0]) if matrix == "output" else None)
 
 
 def _expanded(model: Any) -> tuple[Any, ...]:

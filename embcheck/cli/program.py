@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from embcheck.cli import baselines, check, explore, report, sweeps
+from embcheck.cli import baselines, check, diagnose, explore, report, sweeps
 
 __all__ = ["program"]
 
@@ -15,6 +15,6 @@ def program() -> None:
     """Property tests for embedding matrices."""
 
 
-_GROUPS = (check, explore, baselines, report, sweeps)
+_GROUPS = (check, explore, baselines, report, diagnose, sweeps)
 for _command in (command for group in _GROUPS for command in group.COMMANDS):
     program.add_command(_command)

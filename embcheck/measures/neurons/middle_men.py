@@ -39,7 +39,7 @@ def middle_men(
     effective number of neurons is the participation ratio :math:`N = (\sum_k |c_k|)^2 / \sum_k c_k^2`: 1 where one
     neuron carries all, m where all carry alike. With n word-disjoint pairs the estimate is the mean of
     :math:`\log N_{ij}` over the n(n - 1) cross pairs less its mean over the n related ones. Unit: word pairs, at most
-    40, in hash order; interval: delete-one-pair jackknife-t.
+    40, evenly from the list; interval: delete-one-pair jackknife-t.
 
     What a null says. ``shuffled_pairs`` permutes the partners: neurons that are strong for all words, or of large
     norm, concentrate any pair. ``rotated_neurons`` turns the basis of the neurons by a uniform orthogonal matrix, the
@@ -50,7 +50,7 @@ def middle_men(
 
     It takes, and raises, what ``profile_agreement`` does.
     """
-    profiles = _few(table, profiles_of_pairs(table, relation, weights, layer))
+    profiles = _few(profiles_of_pairs(table, relation, weights, layer))
     cells = log_effective(profiles.first, profiles.second)
     value, n = contrast(cells), len(cells)
     traces = shuffled_traces(cells, rng)
@@ -109,11 +109,10 @@ def _turn_at_random(small: Floats, rows: int, rng: np.random.Generator) -> NDArr
     return np.asarray(noise @ inner)
 
 
-def _few(table: EmbeddingTable, profiles: Profiles) -> Profiles:
-    """The first 40 pairs by the hash of their first word."""
-    rows = profiles.words.rows[[profiles.words.index[a] for a, _ in profiles.pairs]]
-    kept = {int(row) for row in table.probes(MOST_PAIRS, among=np.sort(rows))}
-    chosen = [i for i, row in enumerate(rows) if int(row) in kept]
+def _few(profiles: Profiles) -> Profiles:
+    """At most 40 pairs, evenly from the list: no seed has a say in which."""
+    known = len(profiles.pairs)
+    chosen = [i * known // MOST_PAIRS for i in range(MOST_PAIRS)] if known > MOST_PAIRS else list(range(known))
     return Profiles(
         profiles.words, [profiles.pairs[i] for i in chosen], profiles.first[chosen], profiles.second[chosen]
     )

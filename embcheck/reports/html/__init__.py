@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
     from embcheck.checks.record import Json, Report
     from embcheck.reports.comparison import Comparison
+    from embcheck.reports.diagnosis import Diagnosis
 
-__all__ = ["asset", "check_ready", "palettes", "render", "write", "write_comparison", "write_trends"]
+__all__ = ["asset", "check_ready", "palettes", "render", "write", "write_comparison", "write_diagnosis", "write_trends"]
 
 
 def check_ready(path: Path) -> None:
@@ -57,6 +58,14 @@ def write_comparison(compared: Comparison, path: Path) -> None:
 
     check_ready(path)
     files.write(path, comparison.render(compared))
+
+
+def write_diagnosis(diagnosis: Diagnosis, path: Path) -> None:
+    """Write the page of a diagnosis. Raises as ``write`` does."""
+    from embcheck.reports.html import diagnosis as pages
+
+    check_ready(path)
+    files.write(path, pages.render(diagnosis))
 
 
 def asset(name: str) -> str:

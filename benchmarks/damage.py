@@ -57,7 +57,7 @@ def cast(a: Matrix, strength: int, rng: np.random.Generator) -> Damaged | None:
     dtype = (torch.float16, torch.bfloat16, torch.float8_e4m3fn)[strength]
     vectors = torch.from_numpy(a)
     name = ("float16", "bfloat16", "float8_e4m3")[strength]
-    scale = 448 / float(vectors.abs().max()) if strength == 2 else 1.0
+    scale = 448 / float(vectors.nan_to_num().abs().max()) if strength == 2 else 1.0
     small = (vectors * scale).to(dtype)
     if strength == 2 or int(rng.integers(2)):
         return Damaged((small.float() / scale).numpy(), {"dtype": name})
@@ -332,7 +332,7 @@ CAUSES: dict[str, Damage] = {
         *(rows_permuted, rows_truncated, reordered, other_tokenizer, rows_overwritten, rows_untouched, rows_padded),
         *(noise, fine_tuned, merged, another_run, unrelated),
     )
-} | {"quantized ": grouped}
+} | {"quantized: in groups": grouped}
 
 
 # --- what is in no list ---------------------------------------------------------------------------------------------

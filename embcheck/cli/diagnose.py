@@ -1,0 +1,68 @@
+"""The command ``diagnose``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from embcheck import sources
+from embcheck.cli.common import FAILED, OK, options, show_lines
+from embcheck.config.config import resolve
+from embcheck.config.models import load, meant, named
+from embcheck.errors import UsageError
+from embcheck.reports import html, json_file, outputs
+from embcheck.reports.diagnosis import CAUSES
+from embcheck.reports.terminal import diagnosis as view
+from embcheck.spec import parse
+
+if TYPE_CHECKING:
+    from embcheck.config.config import Config
+    from embcheck.reports.diagnosis import Diagnosis
+
+
+@click.command(short_help="Say what happened to a table or a served encoder.")
+@click.argument("reference")
+@click.argument("candidate")
+@click.option("--parents", nargs=2, metavar="A B", help="Two models that CANDIDATE may be a merge of.")
+@click.option("--allow", multiple=True, metavar="CAUSE", help="A cause that does not fail; may be given several times.")
+@options("device", "matrix", "json", "html")
+def diagnose(
+    reference: str, candidate: str, parents: tuple[str, str] | None, allow: tuple[str, ...], **given: Any
+) -> int:
+    """Say what made CANDIDATE of REFERENCE: the causes, the evidence in numbers, and what to do.
+
+    Both are model specs. Causes are tables cast, quantized, scaled, centred, whitened, rotated, with columns or rows
+    moved, overwritten, fine-tuned, merged, or not related. Of REFERENCE st:PATH and CANDIDATE api:URL it says what
+    the server does otherwise: pooling, prefix, truncation and so on.
+
+    Exit code 0 where nothing happened but what is harmless or allowed, 1 otherwise, also where no cause fits.
+    """
+    if unknown := [name for name in allow if name not in CAUSES]:
+        raise UsageError(f"unknown cause {unknown[0]!r}; choose from {', '.join(sorted(CAUSES))}")
+    config = resolve(given, root=Path.cwd())
+    outputs.check(json=config.json, page=config.html)
+    diagnosis = _found(config, reference, candidate, parents)
+    if config.json:
+        json_file.write(diagnosis, config.json)
+    if config.html:
+        html.write_diagnosis(diagnosis, config.html)
+    show_lines(lambda encoding: view.lines(diagnosis, encoding, allowed=allow), json=config.json)
+    return OK if diagnosis.is_harmless(allow) else FAILED
+
+
+def _found(config: Config, reference: str, candidate: str, parents: tuple[str, str] | None) -> Diagnosis:
+    from embcheck.diagnosis.diagnose import of_encoder, of_tables
+
+    first, second, *_parents = specs = [named(config, name) for name in (reference, candidate, *(parents or ()))]
+    for spec in specs:
+        sources.check(spec)
+    if first.scheme == "st" and second.scheme == "api":
+        return of_encoder(first, load(config, second), (reference, candidate))
+    before, after, *merged = (load(config, spec) for spec in specs)
+    other = load(config, meant(config, parse(reference))) if config.matrix == "output" else None
+    return of_tables(before, after, merged, names=(reference, candidate), other=other)
+
+
+COMMANDS = (diagnose,)

@@ -1,0 +1,77 @@
+"""What ``embcheck diagnose`` finds, as values: the types of ``embcheck-diagnosis/1``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+from embcheck.checks.record import Count, Name, Number, schema_of
+from embcheck.reports.comparison import Token
+from embcheck.reports.text import number
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+SCHEMA: Literal["embcheck-diagnosis/1"] = "embcheck-diagnosis/1"
+HARMLESS = frozenset({"identical", "cast", "reordered"})
+"""Causes after which every claim about the geometry is what it was, but for rounding."""
+CAUSES = frozenset(
+    {
+        *("identical", "cast", "quantized", "scaled", "columns_scaled"),
+        *("normalised", "mean_removed", "mean_added", "components_removed", "whitened"),
+        *("rotated", "columns_permuted", "columns_sliced", "columns_padded", "columns_interleaved"),
+        *("rows_shifted", "rows_permuted", "rows_truncated", "rows_padded", "rows_added"),
+        *("rows_untouched", "rows_overwritten", "reordered", "other_tokenizer", "other_matrix"),
+        *("head_overwritten", "noise", "fine_tuned", "merged", "another_run"),
+        *("unrelated", "pooling", "normalisation", "order", "precision"),
+        *("width", "prefix", "case", "truncation", "padding"),
+        *("special tokens"),
+    }
+)
+ABSTAINED = "none of these"
+
+
+class Cause(Struct, frozen=True, kw_only=True):
+    """One thing that happened, as fitted."""
+
+    cause: Name
+    parameters: dict[str, Number | str]
+    rows: Annotated[Count, Meta(description="Candidate rows that it concerns, where not all are; 0 for all.")]
+    first: tuple[Token, ...]
+    sentence: str
+    remedy: str
+
+    @property
+    def evidence(self) -> str:
+        """The parameters, and the first tokens where not all rows are meant."""
+        said = [f"{name} {number(v) if isinstance(v, float) else v}" for name, v in self.parameters.items()]
+        named = ", ".join(f"{token.token!r} #{token.id}" for token in self.first[:5])
+        more = ", ..." if self.rows > len(self.first[:5]) else ""
+        return "; ".join(text for text in (", ".join(said), named + more) if text)
+
+
+class Diagnosis(Struct, frozen=True, kw_only=True):
+    """What made a candidate of its reference: causes in the order in which they are found."""
+
+    schema: Literal["embcheck-diagnosis/1"] = SCHEMA
+    reference: str
+    candidate: str
+    causes: tuple[Cause, ...]
+    residual: Annotated[Number, Meta(description="Share of the spread of rows that the causes leave, in the median.")]
+    runner_up: Annotated[str | None, Meta(description="The next best account, which was turned down.")] = None
+    abstained: Annotated[str | None, Meta(description="Why no cause stands; what the difference looks like.")] = None
+
+    @property
+    def cause(self) -> str:
+        """The causes by name, or that none fits."""
+        return ABSTAINED if self.abstained else " + ".join(cause.cause for cause in self.causes)
+
+    def is_harmless(self, allowed: Collection[str] = ()) -> bool:
+        """Whether it is explained, by nothing but what changes no geometry or is allowed."""
+        return self.abstained is None and all(c.cause in HARMLESS or c.cause in allowed for c in self.causes)
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12); the package ships it as ``embcheck-diagnosis-1.schema.json``."""
+    return schema_of(Diagnosis, SCHEMA, "embcheck diagnosis, version 1")
