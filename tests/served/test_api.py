@@ -283,7 +283,7 @@ def test_a_server_that_is_not_there_is_named(texts):
 
 
 def test_the_key_goes_to_the_server_and_nowhere_else(served, start, texts, monkeypatch):
-    """EMBCHECK_API_KEY, else on this machine OPENAI_API_KEY, is sent as a bearer token; a redirect is not followed with it."""
+    """A key of the environment is sent as a bearer token; a redirect is not followed with it."""
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     load(served.spec(texts))
     assert served.asked[-1][1]["Authorization"] == f"Bearer {KEY}"
