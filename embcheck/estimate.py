@@ -111,7 +111,7 @@ class Estimate:
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
-        return str(by_reports("notebook.estimate", self))
+        return str(by_reports("html.notebook.estimate", self))
 
     def snapshot(self) -> Snapshot:
         """What a baseline keeps of it, on the scale on which it is compared."""
@@ -282,5 +282,5 @@ def distinct(labels: Sequence[str]) -> tuple[str, ...]:
 
 def by_reports(function: str, *values: object) -> Any:
     """What a function of the report layer makes of values: the one place where something below reports calls them."""
-    module, _, name = function.partition(".")
-    return getattr(importlib.import_module(f"embcheck.reports.html.{module}"), name)(*values)
+    module, _, name = function.rpartition(".")
+    return getattr(importlib.import_module(f"embcheck.reports.{module}"), name)(*values)

@@ -96,14 +96,16 @@ class Result:
     """Rows and columns of the model's matrix."""
 
     def __repr__(self) -> str:
-        """One line: check, model, verdict, and the value or why there is none."""
+        """One line: check, model, verdict, and the value or why there is none; of what fails, claims and notes too."""
         of_model = f" of {self.model}" if self.model else ""
         measured = self.estimate
         if measured is None:
             return inert_line(f"<{self.check.label}{of_model}: {self.verdict}, {self.reason}>", 300)
-        ends = "exact" if measured.is_exact else f"{measured.low:.4g} to {measured.high:.4g}"
-        said = f"{measured.value:.4g} ({ends}), n = {measured.n} {measured.unit}"
-        return inert_line(f"<{self.check.label}{of_model}: {self.verdict}, {said}>", 300)
+        level = f"{100 * measured.confidence_level:.4g}%"
+        ends = "exact" if measured.is_exact else f"{level}: {measured.low:.4g} to {measured.high:.4g}"
+        numbers = f"{measured.value:.4g} ({ends}), n = {measured.n} {measured.unit}"
+        said = "; ".join([f"{self.verdict}, {numbers}", *by_reports("wording.beside", self.record)])
+        return inert_line(f"<{self.check.label}{of_model}: {said}>", 600)
 
     def pictures(self) -> list[Picture]:
         """All pictures of the result, in the order of their numbers: each has a title and says what it shows.
@@ -116,7 +118,7 @@ class Result:
         UsageError
             The extra ``html`` is not installed.
         """
-        pictures: list[Picture] = by_reports("drawing.drawings", self)
+        pictures: list[Picture] = by_reports("html.drawing.drawings", self)
         return pictures
 
     def plot(self, number: int = 0) -> Picture:
@@ -134,7 +136,7 @@ class Result:
         NotMeasurable
             Nothing was measured, so there is nothing to draw.
         """
-        picture: Picture = by_reports("drawing.picture", self, number)
+        picture: Picture = by_reports("html.drawing.picture", self, number)
         return picture
 
     def figure(self, path: str | Path, number: int = 0, *, theme: Literal["light", "dark"] = "light") -> None:
@@ -158,7 +160,7 @@ class Result:
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
-        return str(by_reports("notebook.result", self))
+        return str(by_reports("html.notebook.result", self))
 
     @property
     def record(self) -> ResultRecord:

@@ -133,7 +133,7 @@ class _Climb:
             rungs.append(Rung(name, value, low, high, suffices=holds and abs(value - at.value) <= tolerance))
         lowest = next((rung.name for rung in rungs if rung.suffices), None)
         rows = len(self.surrogates.rows if self.rows is None else self.rows)
-        return Ladder(lowest, float(at.value), at.scale, rows, DRAWS, tuple(rungs))
+        return Ladder(lowest, float(at.value), at.scale, rows, DRAWS, tuple(rungs), float(at.low), float(at.high))
 
     def _is_blind(self, real: Estimate) -> bool:
         """Whether the property looks at no token: rows dealt out anew among all of them leave its value."""

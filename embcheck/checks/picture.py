@@ -23,7 +23,7 @@ class Picture:
     body: Markup = field(repr=False)
     """An ``svg`` or ``img`` element whose colours are those of the page that it stands in."""
     claim: str = ""
-    """The sentence that is claimed."""
+    """The sentence that is claimed and, where that does not hold, the verdict with value and bound."""
 
     def save(self, path: str | Path, *, theme: Literal["light", "dark"] = "light") -> None:
         """Write the picture, with claim, title and caption, to a file whose name ends in ``.svg`` or ``.png``.
@@ -35,8 +35,8 @@ class Picture:
         EmbcheckError
             The file can't be written.
         """
-        by_reports("drawing.save", self, path, theme)
+        by_reports("html.drawing.save", self, path, theme)
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
-        return str(by_reports("notebook.picture", self))
+        return str(by_reports("html.notebook.picture", self))

@@ -16,6 +16,7 @@ from msgspec import Meta, Struct, field, to_builtins
 
 from embcheck.claims import ClaimOutcome, Direction, Kind, Verdict
 from embcheck.errors import EmbcheckError
+from embcheck.estimate import by_reports
 
 if TYPE_CHECKING:
     from embcheck.estimate import Estimate
@@ -93,6 +94,16 @@ class Ladder(Struct, frozen=True):
     rows: Count
     draws: Positive
     rungs: tuple[Rung, ...]
+    low: Annotated[Number | None, Meta(description="The interval of `value`; absent from older reports.")] = None
+    high: Number | None = None
+
+    def __str__(self) -> str:
+        """``rests on: `` and the structure, as the terminal says it."""
+        return f"rests on: {by_reports('wording.ladder_text', self)}"
+
+    def __repr__(self) -> str:
+        """The same on one line."""
+        return f"<{self}>"
 
 
 class Change(Struct, frozen=True, kw_only=True):

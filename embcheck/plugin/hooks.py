@@ -144,18 +144,13 @@ def _widen_collection(config: pytest.Config, resolved: Config) -> None:
 
 
 def _as_printed(argument: str) -> str:
-    """The shipped property that pytest calls ``isotropy.py::isotropy[demo]``, with the path of its file.
-
-    Files outside of a project's folder have node ids without a path: ``::isotropy[demo]`` where one was named alone.
-    """
+    """The shipped property that pytest calls ``isotropy.py::isotropy[demo]``, with the path of its file."""
     name, separator, rest = argument.partition("::")
-    path, function = Path(name), rest.partition("[")[0]
+    path = Path(name)
     if not separator or path.is_file():
         return argument
-    for file in (file for folder in _shipped_folders() for file in sorted(folder.glob("*.py"))):
-        if file.name == path.name or (path.is_dir() and f"\ndef {function}(" in file.read_text(encoding="utf-8")):
-            return f"{file}::{rest}"
-    return argument
+    files = (folder / path.name for folder in _shipped_folders() if (folder / path.name).is_file())
+    return next((f"{file}::{rest}" for file in files), argument)
 
 
 def _shipped_folders() -> list[Path]:
@@ -168,6 +163,17 @@ def _is_worker(config: pytest.Config) -> bool:
 
 
 # --- collection -----------------------------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pycollect_makemodule(
+    module_path: Path, parent: pytest.Collector
+) -> Generator[None, pytest.Module | None, pytest.Module | None]:
+    """Keep the file in the node ids of one outside of the project that is named alone: pytest has none for it."""
+    module = yield
+    if module is None or module.nodeid:
+        return module
+    return type(module).from_parent(parent, path=module_path, nodeid=module_path.name)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from embcheck.spec import ModelSpec
 
 NO_MODEL = "no model to check: give --embcheck-model SPEC, or list models in [tool.embcheck]"
-_LINE, _LEAST = 100, 40  # columns of a failure's line in pytest's short summary; and of what follows a long node id
+_LINE = 100  # columns of a failure's first lines
 _INDENT = " " * 14
 UNFINISHED = "it did not finish: the process that ran it died or was stopped"
 
@@ -84,10 +84,11 @@ def run_item(item: pytest.Function, session: Session, config: Config) -> None:
     check = session.policy.adapt(spec.alias, check) or check
     result = session.measure(check, *models)
     record, entry = result.record, session.entry(result, models[0])
-    lines = _report(record, specs_of(item), session, config)
+    numbers, *lines = _report(record, specs_of(item), session, config)
+    lines[:0] = text.wrap(numbers.split(" "), width=_LINE, indent=_INDENT, gap=" ")
     lines.append(inert_line(f"{_INDENT}again: {_again(item)}"))
     item.stash[_RAN] = ItemReport(alias=spec.alias, result=record, seconds=result.seconds, entry=entry)
-    item.user_properties.append(("embcheck", lines[0]))
+    item.user_properties.append(("embcheck", numbers))
     _conclude(record, "\n".join(lines))
 
 
@@ -170,10 +171,12 @@ def attach(item: pytest.Item, report: pytest.TestReport, session: Session, confi
     if (ran := item.stash.get(_RAN, None)) is None:
         record = _without_result(check_of(item), report, skipped=skipped, expected=is_expected)
         ran = ItemReport(alias=spec.alias, result=record)
-    elif rows := [json.dumps(row, sort_keys=True) for row in ran.result.counterexamples]:
+    elif ran.result.verdict == Verdict.REFUTED and (
+        rows := [json.dumps(row, sort_keys=True) for row in ran.result.counterexamples]
+    ):
         report.sections.append(("embcheck counterexamples", "\n".join(rows)))
     if is_judged and (crash := getattr(report.longrepr, "reprcrash", None)) is not None:
-        crash.message = _headline(report, ran.result)  # what pytest's short summary has; JUnit has the whole text too
+        crash.message = text.safe(summary.failure_line(ran.result), 10 * WIDTH)  # JUnit's; the short summary cuts it
     models = {
         alias: LoadedReport(loaded.record, loaded.timing, str(loaded.table.vectors.device))
         for alias, loaded in _tables(specs_of(item), session).items()
@@ -181,12 +184,6 @@ def attach(item: pytest.Item, report: pytest.TestReport, session: Session, confi
     carried = structs.replace(ran, result=_last_word(ran.result, report), models=models)
     # reports can hold extra attributes, says pytest
     report.embcheck = json.dumps(builtins(carried))  # type: ignore[attr-defined]
-
-
-def _headline(report: pytest.TestReport, result: ResultRecord) -> str:
-    """The numbers of a failure and why, in the columns that its node id leaves of a line."""
-    said = "; ".join(part for part in (summary.statistics_line(result), summary.why(result)) if part)
-    return text.safe(said, max(_LEAST, _LINE - text.columns(f"FAILED {report.nodeid} - ")))
 
 
 def make_inert(report: pytest.TestReport) -> None:

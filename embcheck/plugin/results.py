@@ -16,7 +16,7 @@ from embcheck.errors import EmbcheckError, UsageError
 from embcheck.plugin.item_run import NO_MODEL, UNFINISHED, ItemReport, LoadedReport
 from embcheck.plugin.items import is_whole
 from embcheck.reports import outputs, terminal
-from embcheck.reports.text import safe
+from embcheck.reports.text import columns, cut, safe
 from embcheck.reports.wording import WIDTH, counts
 from embcheck.run.document import model_record, report
 from embcheck.run.session import deliver, fails_unused, gate_of, unused_entries
@@ -39,6 +39,7 @@ NOT_COLLECTED = (
 )
 """What to say in a project with models whose tests are none of ours."""
 
+_LINE, _LEAST = 100, 40  # columns of a failure's line in pytest's short summary; and of what follows a long node id
 _OUTPUTS = ("json", "html", "summary", "update")
 _MARKUP: Mapping[Style, dict[str, bool]] = {
     "title": {"bold": True},
@@ -70,13 +71,19 @@ class Results:
         self._stopped = self._interrupted = False
         self._problem: str | None = None
 
-    @pytest.hookimpl
+    @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take note of what one report says. A later one of the same check replaces it."""
+        """Take note of what one report says. A later one of the same check replaces it.
+
+        Last, as what JUnit has whole by then is cut here to the line that pytest's short summary has room for.
+        """
         self._declared |= "__embcheck__" in report.keywords
         self._ran |= report.failed or hasattr(report, "wasxfail") or (report.when == "call" and report.passed)
         text: str | None = getattr(report, "embcheck", None)
         if text is not None:
+            if (crash := getattr(report.longrepr, "reprcrash", None)) is not None:
+                name = str(self._pytest_config.cwd_relative_nodeid(report.nodeid))  # type: ignore[arg-type] # it is text
+                crash.message = cut(crash.message, max(_LEAST, _LINE - columns(f"FAILED {name} - ")))
             item = msgspec.convert(json.loads(text), ItemReport)
             self._items[item.alias, item.result.key] = item
             for alias, loaded in item.models.items():

@@ -69,7 +69,7 @@ def workflow_commands(report: Report) -> Iterator[str]:
     failing = [(model.alias, result) for model in report.models for result in model.results if not result.passes]
     failing.sort(key=lambda pair: urgency(pair[1]))
     for alias, result in failing[:_STEP_ERRORS]:
-        said = "; ".join(part for part in (summaries.statistics_line(result), summaries.why(result)) if part)
+        said = summaries.failure_line(result)
         yield _command("error", f"{result.label} on {alias}", said)
     if rest := [f"{result.label} on {alias}" for alias, result in failing[_STEP_ERRORS:]]:
         yield _command("warning", f"{len(rest)} more checks failed", ", ".join(rest))

@@ -16,8 +16,11 @@ from embcheck.reports.wording import (
     change_text,
     claims_text,
     counts,
+    fails_by_change,
+    headline,
     how_text,
     is_description,
+    measured_text,
     share_failing,
     urgency,
     verdict_word,
@@ -125,11 +128,20 @@ def _figures(compared: Sequence[published.Compared]) -> str:
 
 
 def statistics_line(result: ResultRecord) -> str:
-    """Verdict, value, interval, n, claim and change on one line; a change that fails stands before the numbers."""
+    """Verdict, value, interval, n, claim and change on one line; a change that fails stands before the numbers.
+
+    Where it is the change alone that fails, its state stands for the verdict.
+    """
     numbers = [value_text(result), claims_text(result) if result.estimate else ""]
     change = change_text(result.change)
     said = [change, *numbers] if result.change and not result.change.passes else [*numbers, change]
-    return "; ".join(filter(None, (_verdict(result), *said)))
+    first = headline(result) if fails_by_change(result) else _verdict(result)
+    return "; ".join(filter(None, (first, *said)))
+
+
+def failure_line(result: ResultRecord) -> str:
+    """The statistics and the reasons on one line."""
+    return "; ".join(part for part in (statistics_line(result), why(result)) if part)
 
 
 def why(result: ResultRecord) -> str:
@@ -144,11 +156,7 @@ def _verdict(result: ResultRecord) -> str:
 
 def value_text(result: ResultRecord) -> str:
     """The estimate with its interval and how many units it rests on; empty where there is none."""
-    estimate = result.estimate
-    if estimate is None:
-        return ""
-    interval = "(exact)" if estimate.exact else f"[{number(estimate.low)}, {number(estimate.high)}]"
-    return f"{number(estimate.value)} {interval}, n = {estimate.n}"
+    return f"{measured_text(result)}, n = {result.estimate.n}" if result.estimate else ""
 
 
 def _moved(result: ResultRecord) -> str:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from embcheck.checks.check import Result
-    from embcheck.checks.record import Change, Control, Ladder, ResultRecord
+    from embcheck.checks.record import Change, Control, Ladder, ResultRecord, Rung
     from embcheck.claims import ClaimOutcome
 
 WIDTH = 80
@@ -110,14 +110,60 @@ def bound_text(claim: ClaimOutcome) -> str:
     return f"{claim.op} {number(stated[0])}"
 
 
-def claims_text(result: ResultRecord) -> str:
-    """The claims' bounds and, of nulls to be beaten, the p-value that was measured."""
+def claims_text(result: ResultRecord, claims: Iterable[ClaimOutcome] | None = None) -> str:
+    """The bounds of its claims, or of some of them, and of nulls to be beaten the p-value that was measured."""
     chances = {null.name: null.p_value for null in result.nulls if null.p_value is not None}
     said = []
-    for claim in result.claims:
+    for claim in result.claims if claims is None else claims:
         chance = chances.get(str(claim.null)) if claim.op == "beats" else None
         said.append(bound_text(claim) + ("" if chance is None else f" (p = {chance:.2g})"))
     return ", ".join(said)
+
+
+def measured_text(result: ResultRecord) -> str:
+    """The value with its interval, never rounded onto a bound; empty where nothing was measured."""
+    if (estimate := result.estimate) is None:
+        return ""
+    value, low, high = (number(end, ends(result.claims)) for end in (estimate.value, estimate.low, estimate.high))
+    return f"{value} (exact)" if estimate.exact else f"{value} [{low}, {high}]"
+
+
+def fails_by_change(result: ResultRecord) -> bool:
+    """Whether it is the change that fails, and not what is claimed: that holds, or was excused."""
+    is_excused = result.verdict == "holds" or not result.expected
+    return result.change is not None and not (result.change.passes or result.passes) and is_excused
+
+
+def headline(result: ResultRecord) -> str:
+    """The verdict, or the change's state where it is the change that fails."""
+    return str(result.change.state) if result.change and fails_by_change(result) else verdict_word(result)
+
+
+def shortfall(result: ResultRecord) -> list[str]:
+    """What a check falls short of: the bounds that it does not keep to and the reason, or how it moved."""
+    if result.change and fails_by_change(result):
+        said = [change_text(result.change), result.change.reason]
+    elif headline(result) == "holds":
+        return []
+    else:
+        unmet = [claim for claim in result.claims if claim.verdict != "holds"]
+        claimed = f"claimed {claims_text(result, unmet or result.claims)}" if result.estimate else ""
+        vacuous = control_text(result.control) if result.control and result.control.vacuous else ""
+        said = [claimed, vacuous, result.reason]
+    return [text for text in said if text]
+
+
+def outcome_text(result: ResultRecord) -> str:
+    """Why a check does not hold, or fails, on one line: verdict, value, bound; empty where it does hold."""
+    said = shortfall(result)
+    return f"{headline(result)}: {', '.join(filter(None, (measured_text(result), '; '.join(said))))}" if said else ""
+
+
+def beside(result: ResultRecord) -> list[str]:
+    """What there is to say beside the numbers of a check that falls short: of what it does, and the measure's notes."""
+    said = shortfall(result)
+    notes = [text for key in ("remark", "summary") if isinstance(text := result.details.get(key), str)]
+    return [*said, *notes] if said else []
 
 
 def change_text(change: Change | None) -> str:
@@ -156,6 +202,7 @@ RUNGS = {
     "frequency": "rows of equally frequent tokens",
     "spelling": "rows of tokens spelt alike",
 }
+_ALIKE = 0.05  # of what sets a value apart from noise: two so close are called the same
 _CLOUDS = {"mean": "mean", "covariance": "covariance", "marginals": "column values", "lengths": "row lengths"}
 
 
@@ -167,10 +214,22 @@ def ladder_text(ladder: Ladder, *, numbers: bool = True) -> str:
     *_, last = rungs
     name = ladder.suffices or last
     reached = f"{number(rungs[name].value)} there, {number(ladder.value)} here" if name in rungs else "unknown"
-    behind = f" ({reached})" if numbers else ""
     if ladder.suffices is None:
-        return f"more than {_kept(name)}{behind}"
-    return f"{_kept(name)} {'gives' if name in {'gaussian', *_CLOUDS} else 'give'} the same{behind}"
+        return f"more than {_kept(name)}" + (f" ({reached})" if numbers else "")
+    how, share = _how_much(ladder, rungs[name]) if name in rungs else ("the same", "")
+    behind = f" ({share}{reached})" if numbers else ""
+    return f"{_kept(name)} {'gives' if name in {'gaussian', *_CLOUDS} else 'give'} {how}{behind}"
+
+
+def _how_much(ladder: Ladder, rung: Rung) -> tuple[str, str]:
+    """Whether a rung gives the value itself, or enough of what sets it apart from noise, and how much of that."""
+    noise = next((each.value for each in ladder.rungs if each.name == "gaussian"), 0)
+    apart, there = ladder.value - noise, rung.value - noise
+    is_within = None not in (ladder.low, ladder.high) and ladder.low <= rung.value <= ladder.high  # type: ignore[operator]
+    if is_within or abs(there - apart) <= _ALIKE * abs(apart):
+        return "the same", ""
+    share = there / apart if apart else 0
+    return "enough of it", f"{share:.0%}: " if share > 0 else ""
 
 
 def _kept(rung: str) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from embcheck.checks.record import parameters_of
 from embcheck.errors import UsageError
+from embcheck.reports.wording import bound_text, outcome_text
 from embcheck.run.rows import row_of
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ COLUMNS = {
     "high": "float64",
     "confidence_level": "float64",
     "exact": "boolean",
+    "claim": "object",
     "verdict": "object",
     "passed": "bool",
     "expected": "bool",
@@ -56,7 +58,7 @@ def dataframe(results: Iterable[Result]) -> pd.DataFrame:
 
 def row(result: Result) -> Row:
     """One result by the names of the columns."""
-    check, declaration = result.check, result.check.declaration
+    check, record = result.check, result.record
     params = {name: value for name, value in check.record.items() if name != "other"}
     beaten = {claim.null for claim in result.claims if claim.op == "beats"}
     p_values = [null.p_value for null in result.nulls if null.name in beaten and null.p_value is not None]
@@ -67,8 +69,10 @@ def row(result: Result) -> Row:
         "other": check.other,
         "passed": result.passed,
         "expected": result.expected,
-        "kind": declaration.kind,
+        "claim": "; ".join(map(bound_text, record.claims)),
+        "kind": record.kind,
         "p_value": max(p_values, default=None),
         "effect": None if result.estimate is None or not result.estimate.effect else result.estimate.effect["value"],
         "change": None if result.change is None else str(result.change.state),
+        "reason": (outcome_text(record) or None) if record.estimate else record.reason,
     }

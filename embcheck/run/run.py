@@ -130,8 +130,10 @@ class Run:
         """The results as a pandas ``DataFrame``, one row each.
 
         Columns: model, property, parameters (as the label has them), other (the second model), estimate (what was
-        measured), value, low, high, confidence_level, exact, verdict, passed, expected, kind, n, unit, method, p_value
-        (the largest against a null to be beaten), effect, change (its state against the baseline), reason, seconds.
+        measured), value, low, high, confidence_level, exact, claim (the bounds in words), verdict, passed, expected
+        (False for a known exception, which passes by not holding), kind (claim or description), n, unit, method,
+        p_value (the largest against a null to be beaten), effect (the measure's size of effect), change (its state
+        against the baseline), reason (why it does not hold, fails, or was not measured), seconds.
         Cells hold names as they are, which is data here: escape them where they are shown as HTML.
 
         Raises
@@ -171,7 +173,7 @@ class Run:
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
-        return str(by_reports("notebook.run", self))
+        return str(by_reports("html.notebook.run", self))
 
 
 def _is_called(result: Result, check: object) -> bool:

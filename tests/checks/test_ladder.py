@@ -8,6 +8,7 @@ from embcheck.checks import collect
 from embcheck.checks.check import Check
 from embcheck.checks.evaluate import evaluate
 from embcheck.checks.ladder import climb
+from embcheck.checks.record import Ladder, Rung
 from embcheck.claims import above, beats, claim
 from embcheck.estimate import Estimate
 from embcheck.nulls import gaussian
@@ -145,6 +146,23 @@ def test_a_run_explains_what_is_asked(tmp_path):
     (plain,) = embcheck.check(table, properties=own).results
     assert plain.ladder is None
     assert "ladder" not in embcheck.check(table, properties=own).document["models"][0]["results"][0]
+
+
+@pytest.mark.parametrize(
+    ("there", "ends", "says"),
+    [
+        (0.98, (None, None), "an isotropic cloud with this mean gives the same (0.98 there, 1 here)"),
+        (0.7, (None, None), "an isotropic cloud with this mean gives enough of it (40%: 0.7 there, 1 here)"),
+        (0.7, (0.6, 1.4), "an isotropic cloud with this mean gives the same (0.7 there, 1 here)"),
+        (1.5, (0.9, 1.1), "an isotropic cloud with this mean gives enough of it (200%: 1.5 there, 1 here)"),
+    ],
+)
+def test_what_a_rung_gives_is_the_same_or_enough(there, ends, says):
+    """It is called the same within the interval, or 5% of the way from noise (0.5); else that share is said."""
+    rungs = (Rung("gaussian", 0.5, 0.5, 0.5, suffices=False), Rung("mean", there, there, there, suffices=True))
+    ladder = Ladder("mean", 1.0, "value", 9, 3, rungs, *ends)
+    assert ladder_text(ladder) == says
+    assert (str(ladder), repr(ladder)) == (f"rests on: {says}", f"<rests on: {says}>")
 
 
 def test_what_looks_at_rare_tokens_is_measured_on_a_sample_that_has_them():

@@ -59,9 +59,12 @@ def test_match_then_regression(ready, run, report, monkeypatch):
     failures = ET.parse(ready.path / "out.xml").findall(".//failure")  # noqa: S314 - our own file
     assert len(failures) == 2
     for failure in failures:
-        assert failure.get("message").startswith("holds, regressed; moved -2.0")
+        assert failure.get("message").startswith("regressed; moved -2.0")
         assert "REGRESSED moving" in failure.text
-        assert "(paired; margin down 0.5)" in failure.text
+        assert failure.get("message").endswith("margin down 0.5); 0.495 [-1.555, 2.545], n = 4; above -5")
+        assert "(paired; margin down 0.5)" in " ".join(failure.text.split())
+        assert "worst" not in failure.text
+        assert max(map(len, failure.text.splitlines())) <= 100
 
 
 def test_quiet_run_adds_one_line(ready, run):

@@ -108,6 +108,30 @@ def test_a_failure_is_told_once(hostile, alone, model, monkeypatch):
     assert "p.py::refuted[random-300x16] - refuted; 2 [-0.4841, 4.484], n = 3; above 5\n" in summary
 
 
+def test_junit_has_whole_what_the_short_summary_cuts(alone, write, project, monkeypatch):
+    """A reason that leaves pytest's line stands whole in JUnit's message, and no printed line is over 100 columns."""
+    monkeypatch.setenv("CI", "true")
+    reason = " ".join(["it says why"] * 20)
+    write(
+        "properties/p.py",
+        f'''
+from dataclasses import replace
+from embcheck import Estimate, above, claim
+
+@claim(above(5))
+def unsettled(table):
+    """Hard to say."""
+    return replace(Estimate.from_units([1.0, 9.0], unit="toys of a long name " * 5), reason={reason!r})
+''',
+    )
+    printed = alone("--embcheck-model=m=random:300x16", "--junit-xml=out.xml", "properties").outlines
+    (failure,) = ET.parse(project.path / "out.xml").iter("failure")  # noqa: S314 - ours
+    assert failure.get("message").endswith(f"; {reason}")
+    (numbers,) = [i for i, line in enumerate(printed) if line.startswith("INCONCLUSIVE unsettled 5 ")]
+    (summary,) = [line for line in printed if line.startswith("FAILED ") and line.endswith("...")]
+    assert max(map(len, [*printed[numbers : numbers + 4], summary])) <= 100
+
+
 @pytest.mark.parametrize("more", [("--tb=no",), ("--tb=line",)])
 def test_a_failure_that_pytest_does_not_tell_is_told(hostile, alone, model, more):
     """Where pytest is to leave out what failed, the rows of embcheck say it."""

@@ -325,5 +325,6 @@ def test_printed_names_of_shipped_checks_can_be_given(project, write):
     name = failed(project.runpytest_subprocess("-q", "--pyargs", "embcheck.properties"))
     assert name == "isotropy.py::isotropy[m]"
     again = failed(project.runpytest_subprocess("-q", name))
-    assert failed(project.runpytest_subprocess("-q", again)) == again
+    assert again == name
+    assert f"again: pytest '{name}'" in str(project.runpytest_subprocess("-q", again).stdout)
     assert "not found" in str(project.runpytest_subprocess("-q", "sotropy.py::isotropy[m]").stderr)

@@ -22,9 +22,12 @@ def test_message(run, toys, model):
 
 
 def test_counterexamples_have_a_section(alone, toys, model):
-    """The counterexamples stand in a section of the test's report, of a check that holds too."""
-    result = alone(model, "--embcheck-property=drawn", PROPERTIES)
+    """The counterexamples stand in a section of the test's report where the claim is refuted, and nowhere else."""
+    result = alone(model, "-rA", "--embcheck-property=drawn", PROPERTIES)
     result.stdout.fnmatch_lines(["*embcheck counterexamples*", '*"token": "worst one ?ud800"*'])
+    write = toys.path / "properties/toys.py"
+    write.write_text(write.read_text(encoding="utf-8").replace("above(0.5)", "above(-5)"), encoding="utf-8")
+    assert "embcheck counterexamples" not in str(alone(model, "-rA", "--embcheck-property=drawn", PROPERTIES).stdout)
 
 
 def test_junit(alone, toys, model, project):

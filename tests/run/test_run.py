@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import numpy as np
@@ -11,6 +12,7 @@ import embcheck
 from embcheck import EmbeddingTable, Estimate, NotMeasurable, above, beats, below, claim, nulls
 from embcheck.errors import ChecksFailed, UsageError
 from embcheck.run import frame
+from embcheck.text import inert_line
 
 HOSTILE = "<b>\x1b[31m=HYPERLINK(1)\u202e"
 
@@ -22,7 +24,8 @@ def claims():
     @claim(above(0.5), size=("small", "large"))
     def toys(table, size):
         """Large ones are large."""
-        return Estimate.from_units([0.7, 0.75, 0.8] if size == "large" else [0.2, 0.3, 0.2], unit=HOSTILE, name="size")
+        values = [0.7, 0.75, 0.8] if size == "large" else [0.2, 0.3, 0.2]
+        return Estimate.from_units(values, unit=HOSTILE, name="size", details={"summary": "luck"})
 
     @claim(above(0.5))
     def absent(table):
@@ -133,7 +136,15 @@ def test_reprs_are_short():
 
 def test_a_repr_says_value_and_verdict(run):
     """A result's line has the check, the model, the verdict and the value, or why there is none."""
-    assert repr(run["counted"]) == "<counted of memory: refuted, 4 (exact), n = 4 rows>"
+    assert (
+        repr(run["counted"])
+        == "<counted of memory: refuted, 4 (exact), n = 4 rows; claimed beats gaussian at p <= 0.01 (p = 1)>"
+    )
+    assert re.fullmatch(
+        r"<toys\[small\] of memory: refuted, 0.2333 \(95%: 0\..* to 0\..*\), n = 3 .*; claimed above 0.5; luck>",
+        repr(run["toys[small]"]),
+    )
+    assert repr(run["toys[large]"]).endswith(f"n = 3 {inert_line(HOSTILE)}>")
     assert repr(run["absent"]) == "<absent of memory: skipped, no toys>"
 
 
@@ -147,6 +158,10 @@ def test_a_row_holds_what_was_measured(two, run):
     assert (row["n"], row["unit"], row["exact"]) == (3, HOSTILE, False)
     assert (frame.row(run["counted"])["effect"], frame.row(run["counted"])["p_value"]) == (2.0, 1.0)
     assert frame.row(run["absent"])["reason"] == "no toys"
+    assert (row["claim"], row["reason"]) == ("above 0.5", None)
+    counted = frame.row(run["counted"])
+    assert counted["claim"] == "below 7; beats gaussian at p <= 0.01"
+    assert counted["reason"] == "refuted: 4 (exact), claimed beats gaussian at p <= 0.01 (p = 1)"
     assert frame.row(two["neighbor_overlap"])["other"] == "b"
 
 

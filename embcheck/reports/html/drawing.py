@@ -17,6 +17,7 @@ from embcheck.errors import NotMeasurable, UsageError
 from embcheck.reports import json_file
 from embcheck.reports.html import images, palettes, pictures
 from embcheck.reports.text import columns, inert, wrap
+from embcheck.reports.wording import outcome_text
 
 if TYPE_CHECKING:
     from embcheck.checks.check import Result
@@ -37,9 +38,11 @@ def drawn(result: Result) -> list[Picture]:
     images.need_library()
     if result.shape is None:
         return []
-    shown = pictures.Shown(result.model, 0, result.shape, result.record)
+    record = result.record
+    shown = pictures.Shown(result.model, 0, result.shape, record)
     figures = [*pictures.draw_each(shown), *pictures.draw_together([shown])]
-    about, claim = result.check.label, result.check.declaration.sentence
+    about, missed = result.check.label, outcome_text(record)
+    claim = f"{record.sentence} ({missed})" if missed else record.sentence
     return [Picture(f"{about}, {figure.title}", figure.caption, figure.body, claim) for figure in figures]
 
 

@@ -12,7 +12,8 @@ from embcheck.errors import UsageError
 from embcheck.reports.html import asset, drawing, palettes
 from embcheck.reports.html.page import environment
 from embcheck.reports.html.rows import axis_of, describe
-from embcheck.reports.wording import counts, urgency
+from embcheck.reports.text import number
+from embcheck.reports.wording import beside, counts, urgency
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -75,7 +76,7 @@ def result(value: Result) -> str:
     """The row of a result, what weighs against its claim, and its pictures."""
     record = value.record
     row = describe(record, axis_of([record]), alias=value.model)
-    return _fragment([row], caption=record.sentence, figures=_drawn([value]))
+    return _fragment([row], caption=record.sentence, notes=beside(record), figures=_drawn([value]))
 
 
 def picture(value: Picture) -> str:
@@ -115,9 +116,12 @@ def _fragment(rows: Sequence[Row], **about: Any) -> str:
         f"{_SCOPE} {{ color-scheme: light; {light}\n{rules}}}\n"
         f":is({', '.join(_DARK)}) {_SCOPE} {{ color-scheme: dark; {dark}}}\n"
     )
-    values = {"caption": "", "models": 1, "is_claimed": True, "folded": {}, "figures": ()} | about
+    shown = [row for each in (rows, *about.get("folded", {}).values()) for row in each]
+    levels = {e.confidence_level for row in shown if (e := row.result.estimate) is not None and not e.exact}
+    level = f"{number(100 * levels.pop())}% interval" if len(levels) == 1 else "interval"
+    values = {"caption": "", "models": 1, "is_claimed": True, "folded": {}, "figures": (), "notes": ()} | about
     fragment = environment().get_template("notebook.html.jinja")
-    return fragment.render(style=Markup(style), rows=rows, **values)  # noqa: S704 - shipped with the package
+    return fragment.render(style=Markup(style), rows=rows, level=level, **values)  # noqa: S704 - shipped with the package
 
 
 def _drawn(results: Iterable[Result]) -> list[Picture]:

@@ -54,14 +54,16 @@ class Row:
     interval: str = ""
     counted: str = ""
     chance: str = ""
-    """The largest p-value against the nulls to be beaten, where only they decide."""
+    """The largest p-value against the nulls to be beaten and whose it is, where only they decide."""
+    claimed: str = ""
+    """The bounds, and of nulls to be beaten the p-values."""
     effect: str = ""
     method: str = ""
 
 
 def describe(result: ResultRecord, axis: Axis | None, *, alias: str = "", model: int = 0, command: str = "") -> Row:
     """One result of a model, by its index in the report: numbers rounded for reading, but never onto a bound."""
-    said = _WORDS[result.verdict]
+    said, claimed = _WORDS[result.verdict], claims_text(result).replace("_", " ")
     row = Row(
         result=result,
         alias=alias,
@@ -70,6 +72,7 @@ def describe(result: ResultRecord, axis: Axis | None, *, alias: str = "", model:
         word=said + (f": {result.reason}" if result.reason else ""),
         range=range_of(result, axis),
         command=command,
+        claimed=claimed,
     )
     if (estimate := result.estimate) is None:
         return row
@@ -79,7 +82,6 @@ def describe(result: ResultRecord, axis: Axis | None, *, alias: str = "", model:
     effect = estimate.effect or {}
     size = effect.get("value")
     remarks = [str(text) for text in (result.details.get("remark"), result.reason) if text]
-    claimed = claims_text(result).replace("_", " ")
     return replace(
         row,
         word="; ".join([f"{said}: measured {value} ({interval}), claimed {claimed}", *remarks]),
@@ -108,8 +110,11 @@ def worst(result: ResultRecord) -> tuple[list[str], list[list[str | None]]]:
 
 def _chance(result: ResultRecord) -> str:
     beaten = {claim.null for claim in result.claims}
-    known = [null.p_value for null in result.nulls if null.name in beaten and null.p_value is not None]
-    return f"p = {max(known):.2g}" if known and all(claim.op == "beats" for claim in result.claims) else ""
+    known = [(null.p_value, null.name) for null in result.nulls if null.name in beaten and null.p_value is not None]
+    if not known or any(claim.op != "beats" for claim in result.claims):
+        return ""
+    p_value, name = max(known)
+    return f"p = {p_value:.2g} against {name.replace('_', ' ')}"
 
 
 def _together(values: Sequence[float | None], apart: Sequence[float]) -> list[str]:

@@ -15,11 +15,14 @@ from embcheck.reports.wording import (
     bound_text,
     change_text,
     control_text,
+    fails_by_change,
+    headline,
     how_text,
     in_order,
     is_description,
     is_known_exception,
     ladder_text,
+    measured_text,
     verdict_word,
 )
 
@@ -102,9 +105,7 @@ def _headline(result: ResultRecord) -> str:
     """The verdict, or the change's state where it is the change that fails; in capitals where it fails."""
     if result.passes:
         return "n/a" if result.verdict == "not_applicable" else verdict_word(result)
-    change = result.change
-    excused = result.verdict == "holds" or not result.expected
-    return (change.state if change and not change.passes and excused else verdict_word(result)).upper()
+    return headline(result).upper()
 
 
 def _style(result: ResultRecord) -> Style:
@@ -116,9 +117,7 @@ def _style(result: ResultRecord) -> Style:
 
 def _measured(result: ResultRecord, estimate: EstimateRecord) -> Iterator[str]:
     """Value with its interval, and how many of what it rests on."""
-    apart = ends(result.claims)
-    value, low, high = (number(end, apart) for end in (estimate.value, estimate.low, estimate.high))
-    yield f"{value} (exact)" if estimate.exact else f"{value} [{low}, {high}]"
+    yield measured_text(result)
     yield f"n = {estimate.n} {estimate.unit}"
 
 
@@ -209,7 +208,7 @@ def problem(group: Sequence[ResultRecord], total: int, said: set[str], *, depth:
     if depth > 1 and first.estimate and first.id not in said:
         blocks.append(_prose("says", first.sentence, encoding))
         said.add(first.id)
-    if depth > 2 and (worst := [_counterexample(entry, encoding) for entry in first.counterexamples[:_WORST]]):
+    if depth > 2 and (worst := _worst(first, encoding)):
         blocks.append(_block("worst", worst)[:1])
     return [*_shared_row(group, total, encoding), *_lines_of(block[:_SHORT] for block in blocks)]
 
@@ -244,7 +243,7 @@ def _details(result: ResultRecord, estimate: EstimateRecord, seed: int, encoding
         yield _block("nulls", [_null(null) for null in result.nulls])
     if result.control:
         yield _block("control", [control_text(result.control)])
-    if worst := [_counterexample(entry, encoding) for entry in result.counterexamples[:_WORST]]:
+    if worst := _worst(result, encoding):
         yield _block("worst", worst)
     if figures := published.of(result):
         yield published.lines(figures, indent=_INDENT, encoding=encoding)
@@ -263,6 +262,13 @@ def _prose(name: str, text: str, encoding: str) -> list[str]:
 
 def _null(null: NullResult) -> str:
     return f"{null.name} {number(null.value)}" + ("" if null.p_value is None else f", p = {null.p_value:.2g}")
+
+
+def _worst(result: ResultRecord, encoding: str) -> list[str]:
+    """What weighs most against the claim; of a change that fails it explains nothing."""
+    return (
+        [] if fails_by_change(result) else [_counterexample(each, encoding) for each in result.counterexamples[:_WORST]]
+    )
 
 
 def _counterexample(entry: Mapping[str, object], encoding: str) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import embcheck
-from embcheck import EmbeddingTable, Estimate, NotMeasurable, above, claim
+from embcheck import EmbeddingTable, Estimate, NotMeasurable, above, beats, claim, nulls
 
 XHTML = "{http://www.w3.org/1999/xhtml}"
 EVIL = "</td><script>alert(1)</script>\x1b\u202e\ud800"
@@ -90,6 +90,29 @@ def test_a_result(run):
     assert "holds" in words(tree)
     assert "</td><script>alert(1)</script>\\x1b" in words(tree)
     assert "no toys" in words(parsed(run.results[1]._repr_html_()))
+
+
+def test_a_failed_result_says_what_was_claimed():
+    """Beside value and interval stand their level, the bounds, whose p-value it is, and the measure's note."""
+
+    @claim(above(0.9), beats(nulls.gaussian))
+    def toy(table):
+        """Everything is a toy."""
+        return Estimate.from_units(
+            [0.70, 0.75, 0.80, 0.75],
+            unit="toys",
+            draws={"gaussian": np.linspace(0, 1, 100)},
+            details={"summary": "The control is there already."},
+        )
+
+    table = EmbeddingTable.from_arrays(np.eye(4, 3) + 1, list("abcd"))
+    shown = words(parsed(embcheck.check(table, properties=toy, confidence_level=0.9)["toy"]._repr_html_()))
+    for said in (
+        "value (90% interval)",
+        "above 0.9, beats gaussian at p <= 0.01 (p = 0.",
+        "The control is there already.",
+    ):
+        assert said in shown
 
 
 def test_a_run(run):
