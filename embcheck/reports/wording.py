@@ -139,7 +139,7 @@ def headline(result: ResultRecord) -> str:
     return str(result.change.state) if result.change and fails_by_change(result) else verdict_word(result)
 
 
-def shortfall(result: ResultRecord) -> list[str]:
+def shortfall(result: ResultRecord, *, with_claim: bool = True) -> list[str]:
     """What a check falls short of: the bounds that it does not keep to and the reason, or how it moved."""
     if result.change and fails_by_change(result):
         said = [change_text(result.change), result.change.reason]
@@ -147,7 +147,8 @@ def shortfall(result: ResultRecord) -> list[str]:
         return []
     else:
         unmet = [claim for claim in result.claims if claim.verdict != "holds"]
-        claimed = f"claimed {claims_text(result, unmet or result.claims)}" if result.estimate else ""
+        has_claim = with_claim and result.estimate is not None
+        claimed = f"claimed {claims_text(result, unmet or result.claims)}" if has_claim else ""
         vacuous = control_text(result.control) if result.control and result.control.vacuous else ""
         said = [claimed, vacuous, result.reason]
     return [text for text in said if text]
@@ -159,11 +160,12 @@ def outcome_text(result: ResultRecord) -> str:
     return f"{headline(result)}: {', '.join(filter(None, (measured_text(result), '; '.join(said))))}" if said else ""
 
 
-def beside(result: ResultRecord) -> list[str]:
+def beside(result: ResultRecord, *, with_claim: bool = True) -> list[str]:
     """What there is to say beside the numbers of a check that falls short: of what it does, and the measure's notes."""
-    said = shortfall(result)
+    if headline(result) == "holds":
+        return []
     notes = [text for key in ("remark", "summary") if isinstance(text := result.details.get(key), str)]
-    return [*said, *notes] if said else []
+    return [*shortfall(result, with_claim=with_claim), *notes]
 
 
 def change_text(change: Change | None) -> str:

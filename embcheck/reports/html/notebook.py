@@ -76,7 +76,8 @@ def result(value: Result) -> str:
     """The row of a result, what weighs against its claim, and its pictures."""
     record = value.record
     row = describe(record, axis_of([record]), alias=value.model)
-    return _fragment([row], caption=record.sentence, notes=beside(record), figures=_drawn([value]))
+    notes = beside(record, with_claim=False) if row.range else []  # else the row has the reason
+    return _fragment([row], caption=record.sentence, notes=notes, figures=_drawn([value]))
 
 
 def picture(value: Picture) -> str:

@@ -89,7 +89,7 @@ def test_a_result(run):
     tree = parsed(run.results[0]._repr_html_())
     assert "holds" in words(tree)
     assert "</td><script>alert(1)</script>\\x1b" in words(tree)
-    assert "no toys" in words(parsed(run.results[1]._repr_html_()))
+    assert words(parsed(run.results[1]._repr_html_())).count("no toys") == 1
 
 
 def test_a_failed_result_says_what_was_claimed():
@@ -112,7 +112,7 @@ def test_a_failed_result_says_what_was_claimed():
         "above 0.9, beats gaussian at p <= 0.01 (p = 0.",
         "The control is there already.",
     ):
-        assert said in shown
+        assert shown.count(said) == 1
 
 
 def test_a_run(run):
