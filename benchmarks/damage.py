@@ -264,7 +264,8 @@ def rows_overwritten(a: Matrix, strength: int, rng: np.random.Generator) -> Dama
 def rows_untouched(a: Matrix, strength: int, rng: np.random.Generator) -> Damaged:
     part = (8, 100, 1_000)[strength]
     mean, std = a.mean(0), float(a.std())
-    kind = ("mean", "mean_plus_noise", "random")[int(rng.integers(3))]
+    has_mean = np.linalg.norm(mean) > 0.1 * _spread(a)  # else noise about it is what random numbers are
+    kind = ("mean", "mean_plus_noise", "random")[int(rng.integers(3)) if has_mean else 0]
     new = {
         "mean": np.tile(mean, (part, 1)),
         "mean_plus_noise": mean + _like(a[:part], 0.05 * std, rng),

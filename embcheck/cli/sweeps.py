@@ -11,7 +11,7 @@ import click
 from embcheck.cli.common import FAILED, NOTHING_RAN, OK, USAGE, notice, options, show_lines
 from embcheck.config import per_model
 from embcheck.config.config import resolve
-from embcheck.config.models import named
+from embcheck.config.models import load, named
 from embcheck.config.per_model import PerModel
 from embcheck.errors import UsageError
 from embcheck.reports.text import number, safe
@@ -123,6 +123,7 @@ def bisect(good: str, bad: str, pattern: str | None, **given: Any) -> int:
 
     GOOD and BAD are checkpoints of one training run; --property must select one check.
     """
+    from embcheck.diagnosis.diagnose import likely
     from embcheck.sweep import bisect as run
     from embcheck.sweep.bisect import between
 
@@ -146,6 +147,9 @@ def bisect(good: str, bad: str, pattern: str | None, **given: Any) -> int:
         population=config.population,
     )
     show_lines(lambda encoding: _broken(broken, encoding))
+    tables = [load(config, checkpoint.spec) for checkpoint in (broken.last_good, broken.first_bad)]
+    if said := likely(tables[0], tables[1], (broken.last_good.spec.text, broken.first_bad.spec.text)):
+        notice(said)
     return 0
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from embcheck.diagnosis.causes.matrices import head_overwritten, other_matrix, output_or_none
 from embcheck.diagnosis.encoders import diagnose_encoder
 from embcheck.diagnosis.search import search
+from embcheck.errors import NotMeasurable
 from embcheck.reports.comparison import Token
 from embcheck.reports.diagnosis import Cause, Diagnosis
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from embcheck.spec import ModelSpec
     from embcheck.table import EmbeddingTable
 
-__all__ = ["of_encoder", "of_tables"]
+__all__ = ["likely", "of_encoder", "of_tables"]
 
 _NAMED = 20
 _UNKNOWN = "the vectors are not what the encoder makes, and no way of serving it otherwise that is known makes them"
@@ -52,6 +54,17 @@ def of_tables(
         explanations = [*(e for e in explanations if e.cause != "identical"), head]
     diagnosis = _record(names, reference, candidate, explanations, residual=account.residual)
     return _with(diagnosis, runner_up=account.runner_up, abstained=account.abstained)
+
+
+def likely(reference: EmbeddingTable, candidate: EmbeddingTable, names: tuple[str, str]) -> str | None:
+    """In a line: what made one of the other, and the command that says more; none where that can't be told."""
+    try:
+        diagnosis = of_tables(reference, candidate, names=names)
+    except NotMeasurable:
+        return None
+    said = "; ".join(cause.sentence for cause in diagnosis.causes)
+    looks = f"no cause that is known: {diagnosis.abstained}" if diagnosis.abstained else f"looks like this: {said}"
+    return f"{looks}. See: embcheck diagnose {shlex.join(names)}"
 
 
 def of_encoder(reference: ModelSpec, candidate: EmbeddingTable, names: tuple[str, str]) -> Diagnosis:

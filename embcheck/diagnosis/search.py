@@ -47,7 +47,7 @@ MARGIN = 0.8  # of the distance left by an account with fewer numbers: one that 
 ROUGH, FINE = 4.0, 2e-6  # times the rounding, and the least rounding: what is below them is explained
 COUNTERPART, TURNED = 0.5, 0.3  # cosine of rows with their prediction, and what a fitted rotation may leave of them
 FOREIGN = 0.3  # cosine below which a row is not its old self where all rows drifted
-FAR = 3.5  # and how many times farther than the median it lies from where it was
+FAR = 5.0  # and how many times farther than the median it lies from where it was
 MOSTLY = 0.9  # of rows that are off, for all of them to be of one kind
 
 

@@ -123,6 +123,7 @@ class Comparison(Struct, frozen=True, kw_only=True):
     drift: Drift
     changes: tuple[Compared, ...]
     limits: tuple[Limit, ...] = ()
+    likely: Annotated[str | None, Meta(description="What made the second of the first, where it fails.")] = None
     schema: Literal["embcheck-comparison/1"] = SCHEMA
 
     @property

@@ -37,6 +37,7 @@ def of_models(
     overlap of nearest rows lies below ``min_overlap``.
     """
     from embcheck.baseline.drift import drift
+    from embcheck.diagnosis.diagnose import likely
 
     specs = named(config, first), named(config, second)
     for spec in specs:
@@ -51,13 +52,14 @@ def of_models(
     moved = msgspec.convert(plain(drift(old, new, max_moved=max_moved)), Drift)
     limits = [] if max_moved is None else [_moved_at_most(max_moved, moved)]
     limits += [] if min_overlap is None else [_overlapping(min_overlap, moved)]
-    return Comparison(
+    compared = Comparison(
         models=(first, second),
         same_tokens=old.tokens_sha256 == new.tokens_sha256,
         drift=moved,
         changes=_settled(rows),
         limits=tuple(limits),
     )
+    return compared if compared.passes else structs.replace(compared, likely=likely(old, new, (first, second)))
 
 
 def _moved_at_most(bound: float, drift: Drift) -> Limit:

@@ -30,9 +30,10 @@ from embcheck.reports import outputs
 from embcheck.run.document import model_record, population_of, report
 from embcheck.run.rows import note_of_broken
 from embcheck.run.run import ModelRun, Run, run_of
+from embcheck.spec import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from embcheck.baseline.file import Entry
     from embcheck.checks.check import Check, GateMode
@@ -275,6 +276,29 @@ class Session:
             rows = max(2, population_of(loaded.table).rows)
             spent = budget.spend(by_place, measured, self.settings, rows=rows, spent=loaded.seconds)
             run.results = {result.check.key: result for result in spent}
+        run.notes = (*run.notes, *self._likely(run, loaded.table, model.spec))
+
+    def _likely(self, run: ModelRun, table: EmbeddingTable, spec: ModelSpec) -> Iterator[str]:
+        """What happened since the baseline's checkpoint, where a claim regressed and that can still be read."""
+        known = self.policy.gate.baseline(spec.alias) if self.policy.gate is not None else None
+        settled = run.settled(self._family_wise).results if known is not None else ()
+        regressed = [r.key for r in settled if r.change is not None and r.change.state == "regressed"]
+        if known is None or not regressed:
+            return
+        before = known.entries[regressed[0]].checkpoint
+        if before.spec == spec.text or before.weights_sha256 == table.provenance.weights_sha256:
+            yield "to see what happened to the rows, keep a copy of the old checkpoint: embcheck diagnose OLD NEW"
+            return
+        from embcheck.diagnosis.diagnose import likely
+
+        try:
+            old = sources.load(parse(before.spec), device=str(table.vectors.device))
+        except EmbcheckError:
+            return
+        if old.provenance.weights_sha256 == before.weights_sha256 and (
+            said := likely(old, table, (before.spec, spec.text))
+        ):
+            yield said
 
 
 def _blame(error: BaseException, check: Check) -> str:

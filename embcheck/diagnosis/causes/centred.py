@@ -106,7 +106,7 @@ class ComponentsRemoved:
         if not 0 < k < len(values):
             return None
         fits = [cls(moments.mean, axes[:, :k], keeps) for keeps in (False, True)]
-        return min(fits, key=lambda fit: float(torch.linalg.vector_norm(b - fit(a), dim=1).median()))
+        return max(fits, key=lambda fit: float(torch.nn.functional.cosine_similarity(b, fit(a), dim=1).median()))
 
     def __call__(self, rows: Tensor) -> Tensor:
         """Rows without the components."""

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["by_content", "matched", "truncated"]
 
 ALIGNED = 0.5  # cosine from the mean above which a row is the one it stands beside
-SURE, CLEAR = 0.7, 0.02  # cosine of the nearest reference row, and how much nearer than the next
+SURE, CLEAR = 0.7, 0.6  # cosine of the nearest reference row, and how far it is as a share of the next
+EQUAL = 1e-5  # less a cosine than 1: rows that are equal, as are those that are copies of each other
 QUERIES = 256
 ONE_OFFSET = 0.9  # of the rows that are recognised
 MOST_SHARDS = 16
@@ -72,7 +73,8 @@ def matched(view: View, queries: Ints, table: EmbeddingTable) -> tuple[Ints, Boo
         both, names = torch.cat([nearest, top.values], 1), torch.cat([ids, top.indices + part.start], 1)
         nearest, order = torch.topk(both, 2, dim=1)
         ids = names.gather(1, order)
-    is_sure = (nearest[:, 0] >= SURE) & ((nearest[:, 0] - nearest[:, 1] >= CLEAR) | (nearest[:, 0] > 1 - 1e-5))
+    apart = 1 - nearest  # half the squared distance of unit vectors
+    is_sure = (nearest[:, 0] >= SURE) & ((apart[:, 0] <= CLEAR * apart[:, 1]) | (apart[:, 0] < EQUAL))
     return ids[:, 0].numpy(), is_sure.numpy()
 
 

@@ -26,6 +26,9 @@ def lines(comparison: Comparison, encoding: str = "utf-8", *, show: Show = "rows
     style: Style = "pass" if comparison.passes else "fail"
     for text in wrap([f"{second} against {first}", comparison.counts], width=WIDTH, indent="  ", gap=" "):
         yield Line(text, style)
+    if comparison.likely:
+        said = safe(comparison.likely, 600, encoding=encoding).split()
+        yield from (Line(text) for text in wrap(said, width=WIDTH, first="  ", indent="  ", gap=" "))
     yield from _drift(comparison.drift, encoding)
     for limit in comparison.limits:
         option, colon, reason = safe(limit.text, 300, encoding=encoding).partition(": ")

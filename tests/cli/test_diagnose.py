@@ -1,0 +1,163 @@
+"""The command: what it prints, writes and exits with."""
+
+import json
+from importlib import resources
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import embcheck
+from embcheck.reports.diagnosis import Diagnosis, schema
+from embcheck.reports.html.diagnosis import render
+from embcheck.reports.terminal.diagnosis import lines
+
+ROWS, WIDTH = 600, 32
+
+
+@pytest.fixture
+def command(request):
+    """The program, which a fixture of these tests calls as the package is called."""
+    return request.getfixturevalue("embcheck")
+
+
+@pytest.fixture
+def tables(tmp_path):
+    """A table, its copy with rows shifted from #300 on, a bfloat16 copy, and one of other numbers."""
+    vectors = torch.from_numpy(np.random.default_rng(0).standard_normal((ROWS, WIDTH)).astype(np.float32))
+    (tmp_path / "words.txt").write_text("".join(f"word{row}\n" for row in range(ROWS)))
+    shifted = torch.cat([vectors[:300], torch.zeros(1, WIDTH), vectors[300:-1]])
+    other = torch.from_numpy(np.random.default_rng(1).standard_normal((ROWS, WIDTH)).astype(np.float32))
+    paths = {}
+    for name, values in (
+        ("good", vectors),
+        ("shifted", shifted),
+        ("half", vectors.bfloat16().float()),
+        ("other", other),
+    ):
+        np.save(tmp_path / f"{name}.npy", values.numpy())
+        paths[name] = f"npy:{tmp_path / name}.npy,vocab={tmp_path / 'words.txt'}"
+    return paths
+
+
+def test_it_names_cause_evidence_and_remedy(command, tables, tmp_path):
+    """Shifted rows are named with the row and the number, as text at 80 columns, JSON and page; the exit code is 1."""
+    got = command(
+        "diagnose",
+        tables["good"],
+        tables["shifted"],
+        "--json",
+        str(tmp_path / "d.json"),
+        "--html",
+        str(tmp_path / "d.html"),
+    )
+    assert got.code == 1, got.err
+    assert "rows from #30" in got.out
+    assert all(word in got.out for word in ("cause", "evidence", "what now"))
+    assert max(map(len, got.out.splitlines())) <= 80 or str(tmp_path) in got.out
+    document = json.loads((tmp_path / "d.json").read_text())
+    assert document["schema"] == "embcheck-diagnosis/1"
+    (cause,) = document["causes"]
+    assert (cause["cause"], cause["parameters"]["by"]) == ("rows_shifted", 1)
+    assert "rows_shifted" in (tmp_path / "d.html").read_text()
+
+
+def test_harmless_causes_pass(command, tables):
+    """Nothing, or rounding, exits with 0; what --allow names does as well, and an unknown name is refused with 4."""
+    assert command("diagnose", tables["good"], tables["good"]).code == 0
+    half = command("diagnose", tables["good"], tables["half"])
+    assert (half.code, "bfloat16" in half.out) == (0, True)
+    assert command("diagnose", tables["good"], tables["shifted"], "--allow", "rows_shifted").code == 0
+    unknown = command("diagnose", tables["good"], tables["shifted"], "--allow", "bad_luck")
+    assert unknown.code == 4
+    assert "bad_luck" in unknown.err
+
+
+def test_compare_says_what_happened(command, tables):
+    """A comparison that fails names the likely cause, and the command that says more."""
+    got = command("compare", tables["good"], tables["shifted"], "--max-moved", "0.1", "--property", "isotropy")
+    assert got.code == 1
+    assert "embcheck diagnose" in " ".join(got.out.split())
+    assert "rows from #30" in " ".join(got.out.split())
+
+
+def test_a_regression_names_the_cause(command, tables, tmp_path):
+    """Where the baseline's checkpoint can still be read, check says what happened since."""
+    start = ("--property", "isotropy", "--baseline-dir", str(tmp_path / "baselines"))
+    good, other = (tables[name] for name in ("good", "shifted"))
+    vectors = np.load(tmp_path / "good.npy")
+    np.save(tmp_path / "off.npy", vectors + np.float32(3))
+    off = other.replace("shifted.npy", "off.npy")
+    assert command("baseline", "update", f"m={good}", *start).code in {0, 1}
+    got = command("check", f"m={off}", *start, "--gate", "regressions")
+    assert got.code == 1
+    assert "one vector" in got.err, got.err
+    assert "embcheck diagnose" in got.err
+
+
+def test_the_schema_ships():
+    """The schema file is the one that the types give."""
+    shipped = resources.files("embcheck.reports").joinpath("embcheck-diagnosis-1.schema.json").read_text()
+    assert json.loads(shipped) == schema()
+
+
+def test_hostile_tokens_stay_inert():
+    """Tokens with markup or escapes do nothing on the terminal or the page."""
+    hostile = ["<script>alert(1)</script>", "\x1b[31mred", "a\nb", "\u202egnp"]
+    vectors = np.random.default_rng(0).standard_normal((ROWS, WIDTH)).astype(np.float32)
+    words = [*hostile, *(f"word{row}" for row in range(len(hostile), ROWS))]
+    damaged = vectors.copy()
+    damaged[:4] = 0
+    tables = [embcheck.EmbeddingTable.from_arrays(v, words) for v in (vectors, damaged)]
+    diagnosis = embcheck.diagnose(*tables)
+    assert diagnosis.causes[0].rows == 4
+    text = "\n".join(line.text for line in lines(diagnosis))
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+    assert "<script>alert" not in render(diagnosis)
+
+
+def test_python_takes_tables_and_refuses_one_parent():
+    """The function gives the same values as the command, and says how many parents a merge has."""
+    rng = np.random.default_rng(0)
+    first, second = (rng.standard_normal((ROWS, WIDTH)).astype(np.float32) for _ in range(2))
+    words = [f"word{row}" for row in range(ROWS)]
+    parents = [embcheck.EmbeddingTable.from_arrays(v, words) for v in (first, second)]
+    merged = embcheck.EmbeddingTable.from_arrays(first + np.float32(0.25) * (second - first), words)
+    diagnosis = embcheck.diagnose(parents[0], merged, parents=parents)
+    assert isinstance(diagnosis, Diagnosis)
+    assert diagnosis.cause == "merged"
+    assert diagnosis.causes[0].parameters["share"] == pytest.approx(0.25, abs=1e-4)
+    with pytest.raises(embcheck.EmbcheckError, match="two parents, got 1"):
+        embcheck.diagnose(parents[0], merged, parents=parents[:1])
+
+
+def _model(folder, *, tied, head=None):
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    torch.manual_seed(0)
+    config = GPT2Config(vocab_size=ROWS, n_embd=WIDTH, n_layer=1, n_head=2, n_positions=8, tie_word_embeddings=tied)
+    model = GPT2LMHeadModel(config)
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    if tied and head is None:
+        del state["lm_head.weight"]
+    elif head is not None:
+        state["lm_head.weight"] = head
+    folder.mkdir()
+    config.save_pretrained(folder)
+    save_file(state, folder / "model.safetensors")
+    (folder / "vocab.json").write_text(json.dumps({f"word{row}": row for row in range(ROWS)}))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    return str(folder)
+
+
+def test_the_other_matrix_and_an_overwritten_head_are_named(tmp_path):
+    """A head that came untied is named, and so is an output matrix where the input should be."""
+    tied = _model(tmp_path / "tied", tied=True)
+    untied = _model(tmp_path / "untied", tied=False, head=torch.randn(ROWS, WIDTH))
+    assert embcheck.diagnose(tied, untied).cause == "head_overwritten"
+    output = embcheck.load(untied, matrix="output")
+    assert embcheck.diagnose(untied, output).cause == "other_matrix"
+    same_input = _model(tmp_path / "again", tied=True)
+    assert embcheck.diagnose(untied, same_input, matrix="output").cause == "other_matrix"

@@ -1,0 +1,168 @@
+"""Every cause on tables that are damaged by code which shares nothing with the fits; by hand: benchmarks.confusion."""
+
+import zlib
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.linalg import orthogonal_procrustes
+
+import embcheck
+from benchmarks.confusion import diagnosed, table_of
+from benchmarks.damage import CAUSES, COMPOSED, UNKNOWN
+from embcheck.diagnosis.causes.cast import cast_of
+from embcheck.diagnosis.causes.merged import merge_of
+from embcheck.diagnosis.causes.quantized import grid_of
+from embcheck.diagnosis.causes.rotated import procrustes
+from embcheck.diagnosis.diagnose import of_tables
+from embcheck.diagnosis.view import moments_of, sampled
+from embcheck.reports.diagnosis import ABSTAINED
+from embcheck.reports.diagnosis import CAUSES as NAMED
+
+ROWS, WIDTH = 3_000, 64
+
+
+def _vectors(seed: int = 0) -> np.ndarray:
+    """Rows about a mean, with a few long axes, as embeddings have."""
+    rng = np.random.default_rng(seed)
+    axes = np.exp(-0.03 * np.arange(WIDTH))
+    return ((rng.standard_normal((ROWS, WIDTH)) * axes + 0.3 * rng.standard_normal(WIDTH)) * 0.1).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def reference():
+    return table_of(_vectors(), [f"word{row}" for row in range(ROWS)])
+
+
+@pytest.mark.parametrize("strength", [0, 1, 2])
+@pytest.mark.parametrize("name", CAUSES)
+def test_a_cause_is_named_with_its_parameters(reference, name, strength):
+    """What was done to a table is what is said of it, whichever the strength, with the numbers that it was done by."""
+    damaged = CAUSES[name](_vectors(), strength, np.random.default_rng([strength, zlib.crc32(name.encode())]))
+    if damaged is None:
+        pytest.skip("a table of this shape can't have it")
+    case = diagnosed(reference, name, damaged, [name.split(":")[0]])
+    assert case.is_right, (case.named, case.said)
+
+
+@pytest.mark.parametrize("strength", [0, 1, 2])
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_what_is_in_no_list_is_called_nothing(reference, name, strength):
+    """Damage of no known kind gets no name: none would be right."""
+    damaged = UNKNOWN[name](_vectors(), strength, np.random.default_rng(strength))
+    case = diagnosed(reference, name, damaged, [ABSTAINED])
+    assert case.is_right, (case.named, case.said)
+
+
+@pytest.mark.parametrize(("second", "first"), COMPOSED)
+def test_two_causes_are_both_named(reference, second, first):
+    """Of two things done one after the other, both are named."""
+    rng = np.random.default_rng(1)
+    one = CAUSES[first](_vectors(), 1, rng)
+    two = CAUSES[second](one.vectors, 1, rng)
+    case = diagnosed(reference, first, type(two)(two.vectors, tokens=one.tokens, dtype=two.dtype), [first, second])
+    assert case.is_right, (case.named, case.said)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+def test_an_untouched_table_is_never_accused(dtype):
+    """The same rows, saved again in the same or a wider float, are identical."""
+    vectors = torch.from_numpy(_vectors()).to(dtype)
+    words = [f"word{row}" for row in range(ROWS)]
+    before = embcheck.EmbeddingTable.from_arrays(vectors, words)
+    for after in (
+        vectors.clone(),
+        vectors.to(torch.float64),
+        vectors.float() if dtype is not torch.float64 else vectors,
+    ):
+        diagnosis = of_tables(before, embcheck.EmbeddingTable.from_arrays(after, words))
+        assert diagnosis.cause == "identical"
+        assert diagnosis.is_harmless()
+
+
+@given(seed=st.integers(0, 2**31), order=st.permutations(range(6)))
+@settings(max_examples=20, deadline=None)
+def test_the_name_does_not_hang_on_which_rows_come_first(seed, order):
+    """A table and its damaged copy, both with their rows in another order, are diagnosed alike."""
+    vectors = _vectors()
+    blocks = np.concatenate([np.array_split(np.arange(ROWS), 6)[block] for block in order])
+    factor = 1.5 + seed % 7
+    words = [f"word{row}" for row in blocks]
+    diagnosis = of_tables(table_of(vectors[blocks], words), table_of(vectors[blocks] * np.float32(factor), words))
+    assert diagnosis.cause == "scaled"
+    assert diagnosis.causes[0].parameters["factor"] == pytest.approx(factor, rel=1e-5)
+
+
+def test_every_name_that_can_be_given_is_known():
+    """The names that --allow takes are all those of the damages, and of encoders."""
+    assert {name.split(":")[0] for name in CAUSES} <= NAMED
+
+
+# --- the parts, against references ------------------------------------------------------------------------------------
+
+
+def test_procrustes_is_scipys():
+    """The orthogonal matrix is that of scipy, and some overwritten rows don't turn it."""
+    rng = np.random.default_rng(0)
+    a = rng.standard_normal((400, 10))
+    turn, _ = np.linalg.qr(rng.standard_normal((10, 10)))
+    b = a @ turn + 0.01 * rng.standard_normal((400, 10))
+    ours = procrustes(torch.from_numpy(a), torch.from_numpy(b)).numpy()
+    np.testing.assert_allclose(ours, orthogonal_procrustes(a, b)[0], atol=1e-3)
+    b[:40] = rng.standard_normal((40, 10))
+    np.testing.assert_allclose(procrustes(torch.from_numpy(a), torch.from_numpy(b)).numpy(), turn, atol=5e-3)
+
+
+def test_moments_are_numpys():
+    """Mean and covariance of all finite rows are those of numpy in float64, however long the mean is."""
+    vectors = _vectors() + np.float32(100)
+    vectors[5] = np.nan
+    moments = moments_of(table_of(vectors, [f"word{row}" for row in range(ROWS)]))
+    kept = np.delete(vectors, 5, axis=0).astype(np.float64)
+    np.testing.assert_allclose(moments.mean.numpy(), kept.mean(0), rtol=1e-12)
+    np.testing.assert_allclose(moments.covariance.numpy(), np.cov(kept.T, bias=True), rtol=1e-6, atol=1e-12)
+    assert moments.rows == ROWS - 1
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.8])
+def test_a_merges_share_is_found(share):
+    """A linear mean and one along the arc are told apart, each with the share that it was made by."""
+    rng = np.random.default_rng(0)
+    a, b = (torch.from_numpy(rng.standard_normal((300, 16))) for _ in range(2))
+    linear = merge_of(a, b, (1 - share) * a + share * b)
+    assert (linear.kind, linear.share) == ("linear", pytest.approx(share, abs=1e-6))
+    angle = torch.arccos(torch.nn.functional.cosine_similarity(a, b, dim=1))[:, None]
+    arc = (torch.sin((1 - share) * angle) * a + torch.sin(share * angle) * b) / torch.sin(angle)
+    slerp = merge_of(a, b, arc)
+    assert (slerp.kind, slerp.share) == ("slerp", pytest.approx(share, abs=1e-4))
+
+
+@pytest.mark.parametrize("kind", ["Q8_0", "Q5_0", "Q5_1", "Q4_0", "Q4_1"])
+def test_a_grid_is_told_from_values_alone(kind):
+    """Rows that the reference library quantized are known by their values; rows that it didn't are on no grid."""
+    gguf = pytest.importorskip("gguf")
+    vectors = _vectors()
+    quantization = gguf.GGMLQuantizationType[kind]
+    values = gguf.quants.dequantize(gguf.quants.quantize(vectors, quantization), quantization)
+    largest = float(np.abs(values).max())
+    assert grid_of(torch.from_numpy(values).double(), largest, 2.0**-25).kind == kind
+    assert grid_of(torch.from_numpy(vectors).double(), float(np.abs(vectors).max()), 2.0**-25) is None
+
+
+@pytest.mark.parametrize("dtype", ["float8_e5m2", "bfloat16", "float16", "float32"])
+def test_the_smallest_float_is_named(dtype):
+    """Values rounded to a float are held by that one and by none that is smaller."""
+    values = torch.from_numpy(_vectors()).to(getattr(torch, dtype)).double()
+    assert cast_of(values, float(values.abs().max())).dtype == dtype
+
+
+def test_rows_are_drawn_by_their_ids():
+    """Which rows are looked at hangs on their ids: dropping others leaves the drawn ones drawn."""
+    ids = np.arange(10_000)
+    drawn = sampled(ids, 100)
+    assert len(np.unique(drawn)) == 100
+    kept = np.setdiff1d(ids, np.setdiff1d(ids, drawn)[::3])
+    np.testing.assert_array_equal(sampled(kept, 100), drawn)
+    assert abs(drawn.mean() - 5_000) < 1_000
