@@ -25,8 +25,7 @@ CAUSES = frozenset(
         *("rows_untouched", "rows_overwritten", "reordered", "other_tokenizer", "other_matrix"),
         *("head_overwritten", "noise", "fine_tuned", "merged", "another_run"),
         *("unrelated", "pooling", "normalisation", "order", "precision"),
-        *("width", "prefix", "case", "truncation", "padding"),
-        *("special tokens"),
+        *("width", "prefix", "case", "truncation", "padding", "special tokens"),
     }
 )
 ABSTAINED = "none of these"
