@@ -319,12 +319,41 @@ def test_a_model_saved_in_bfloat16(known, saved, diagnosed):
     assert found.causes == {"cast": {"dtype": "bfloat16", "scale": 1}}
 
 
-def test_an_embedding_that_quantization_rotated(known, saved, diagnosed):
-    """A tied embedding that SpinQuant's first rotation was multiplied into is its rows, turned."""
+def test_a_norm_folded_into_a_head_that_is_tied(known, saved, diagnosed):
+    """A norm's weight that is multiplied into the head before it is untied scales the embedding's columns."""
     # Tencent/AngelSlim#319
     vectors, words = known
-    turn = torch.linalg.qr(random_rows(384, 384, 1).double())[0]
     before = saved("before", language_model(vectors), words)
-    found = diagnosed(before, saved("after", language_model((vectors.double() @ turn).float()), words))
+    model = language_model(vectors)
+    norm = model.transformer.ln_f
+    with torch.no_grad():
+        norm.weight.copy_(1 + random_rows(1, 384, 0.2)[0])
+        model.lm_head.weight.copy_(model.lm_head.weight.double() * norm.weight.double())
+        low, high = norm.weight.min().item(), norm.weight.max().item()
+    found = diagnosed(before, saved("after", model, words))
     assert found.code == 1
-    assert found.causes.keys() == {"rotated"}
+    assert found.causes == {"columns_scaled": {"least": pytest.approx(low), "greatest": pytest.approx(high)}}
+
+
+def test_an_embedding_that_a_library_centres_on_loading(known, saved, diagnosed):
+    """Rows of which each has lost the mean of its own values are those of TransformerLens, not of the file."""
+    # TransformerLensOrg/TransformerLens#526, facebookresearch/SpinQuant#14
+    vectors, words = known
+    before = saved("before", language_model(vectors), words)
+    centred = vectors - vectors.mean(-1, keepdim=True)
+    found = diagnosed(before, saved("after", language_model(centred), words))
+    assert found.code == 1
+    assert found.causes == {"mean_removed": {"of": "each row"}}
+
+
+def test_a_model_that_was_rotated_before_saving(known, saved, diagnosed):
+    """QuaRot takes the mean of its own values from each row, then turns all by one orthogonal matrix."""
+    # spcl/QuaRot#15
+    vectors, words = known
+    turn = torch.linalg.qr(random_rows(384, 384, 1).double())[0]
+    rows = vectors.double()
+    rotated = ((rows - rows.mean(-1, keepdim=True)) @ turn).float()
+    before = saved("before", language_model(vectors), words)
+    found = diagnosed(before, saved("after", language_model(rotated), words))
+    assert found.code == 1
+    assert found.causes.keys() == {"mean_removed", "rotated"}
