@@ -1,4 +1,4 @@
-"""Accidents of served and exported encoders that people reported, rebuilt with transformers, are named by the command."""
+"""Accidents of served and exported encoders that people reported, rebuilt, are named by the command."""
 
 from __future__ import annotations
 
@@ -23,7 +23,11 @@ SENTENCES = [
         ("on Monday", "after lunch", "while it rained"),
     )
 ]
-LONG = [" ".join(SENTENCES[(7 * start + step) % 27] for step in range(14 + 11 * start)) for start in range(4)]
+
+
+def joined(count):
+    """So many of the sentences in one text; each has about eight tokens."""
+    return " ".join(SENTENCES[7 * place % 27] for place in range(count))
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +103,9 @@ def test_a_cut_that_comes_from_the_tokenizers_file(folder, parts, diagnosed):
     """A server that heeds the 128 of tokenizer.json, not the 256 of the model, cuts longer texts there."""
     # martin-conur/quackformers#83
     causes = diagnosed(
-        f"st:{folder}", lambda texts: unit(mean(*states_of(parts, texts, most=128))), [*SENTENCES[:9], *LONG]
+        f"st:{folder}",
+        lambda texts: unit(mean(*states_of(parts, texts, most=128))),
+        [*SENTENCES[:8], joined(14), joined(19)],
     )
     assert causes == {"truncation": {"tokens": 128, "instead of": 256}}
 
@@ -108,7 +114,7 @@ def test_a_cut_that_comes_from_the_tokenizers_file(folder, parts, diagnosed):
 def test_a_cut_that_comes_from_the_positions(folder, parts, diagnosed):
     """A server that takes as many tokens as there are positions does not cut where the model wants it."""
     # huggingface/text-embeddings-inference#146
-    longer = [*SENTENCES[:9], *LONG, *(f"{text} {text}" for text in LONG[2:])]
+    longer = [*SENTENCES[:8], joined(25), joined(80)]
     causes = diagnosed(f"st:{folder}", lambda texts: unit(mean(*states_of(parts, texts, most=512))), longer)
     assert causes == {"truncation": {"at least": 512, "instead of": 256}}
 
@@ -144,7 +150,7 @@ def test_padding_that_counts_in_the_mean(folder, parts, diagnosed):
         states, _mask = states_of(parts, texts)
         return unit(states.mean(1))
 
-    causes = diagnosed(f"st:{folder}", embed, [*SENTENCES, LONG[0]])
+    causes = diagnosed(f"st:{folder}", embed, [*SENTENCES, joined(3)])
     assert causes == {"padding": {"texts at once": 28, "taken for tokens in": "pooling"}}
 
 
