@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,7 +30,7 @@ from embcheck.diagnosis.explanation import Explanation
 from embcheck.diagnosis.view import Moments, View, moments_of, sampled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from torch import Tensor
 
@@ -195,7 +196,7 @@ class _Search:
         fitted, held = view.sample
         a, b, ah, bh = (f(rows) for rows in (fitted, held) for f in (view.predicted, view.actual))
         keep = _alike_rows(a, b)
-        trials = list(_tried(a[keep], b[keep], ah, bh, _laid_out(moments_of(self.reference), view), rounding.error))
+        trials = list(_tried(a[keep], b[keep], ah, bh, partial(_laid_out, view), rounding.error))
         cells, trials = bh.numel(), sorted(trials, key=lambda trial: (trial.count, len(trial.maps)))
         best = trials[0]
         for trial in trials[1:]:
@@ -323,13 +324,15 @@ def _trial(maps: tuple[Map, ...], ah: Tensor, bh: Tensor) -> _Trial:
     return _Trial(maps, left if math.isfinite(left) else math.inf, float(cosine))
 
 
-def _tried(a: Tensor, b: Tensor, ah: Tensor, bh: Tensor, moments: Moments, error: float) -> Iterator[_Trial]:
+def _tried(
+    a: Tensor, b: Tensor, ah: Tensor, bh: Tensor, about: Callable[[], Moments], error: float
+) -> Iterator[_Trial]:
     """Every change, and every two, from cheap ones on: dear ones where those leave more than rounding."""
     none = _trial((), ah, bh)
     yield none
     if none.left <= ROUGH * error:
         return
-    least = none.left
+    least, moments = none.left, about()
     for kinds, seconds, firsts in ((CHEAP, SECOND, CHEAP), (DEAR, SECOND, DEAR), ((), (Rotated,), TURNABLE)):
         for kind in dict.fromkeys((*kinds, *firsts)):
             if (first := kind.fit(a, b, moments)) is None:
@@ -349,17 +352,17 @@ def _tried(a: Tensor, b: Tensor, ah: Tensor, bh: Tensor, moments: Moments, error
             return
 
 
-def _laid_out(moments: Moments, view: View) -> Moments:
+def _laid_out(view: View) -> Moments:
     """The moments of the reference's columns where the candidate has them."""
+    moments = moments_of(view.reference)
     if view.columns is None and view.signs is None:
         return moments
     columns = view.columns if view.columns is not None else np.arange(len(moments.mean))
     keep = torch.from_numpy(np.maximum(columns, 0))
     signs = view.signs if view.signs is not None else torch.ones(len(columns), dtype=torch.float64)
     signs = torch.where(torch.from_numpy(columns < 0), 0.0, signs)
-    return Moments(
-        moments.mean[keep] * signs, moments.covariance[keep][:, keep] * torch.outer(signs, signs), moments.rows
-    )
+    covariance = moments.covariance[keep][:, keep] * torch.outer(signs, signs)
+    return Moments(moments.mean[keep] * signs, covariance, moments.rows)
 
 
 def _alike_rows(a: Tensor, b: Tensor) -> Tensor:

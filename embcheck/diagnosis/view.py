@@ -111,25 +111,25 @@ class View:
         """Another prediction of the same candidate."""
         return replace(self, memo={}, **changes)  # type: ignore[arg-type]
 
-    def actual(self, rows: Ints | slice) -> Tensor:
-        """(n, d') candidate rows, float64."""
-        return self.candidate.gather(rows).double().cpu()
+    def actual(self, rows: Ints | slice, dtype: torch.dtype = torch.float64) -> Tensor:
+        """(n, d') candidate rows."""
+        return self.candidate.gather(rows).to("cpu", dtype)
 
-    def laid_out(self, source: Ints) -> Tensor:
-        """(n, d') reference rows in the candidate's columns, float64."""
-        rows = self.reference.gather(source).double().cpu()
+    def laid_out(self, source: Ints, dtype: torch.dtype = torch.float64) -> Tensor:
+        """(n, d') reference rows in the candidate's columns."""
+        rows = self.reference.gather(source).to("cpu", dtype)
         if self.columns is not None:
             rows = rows[:, torch.from_numpy(np.maximum(self.columns, 0))]
             rows[:, torch.from_numpy(self.columns < 0)] = 0
-        return rows if self.signs is None else rows * self.signs
+        return rows if self.signs is None else rows * self.signs.to(dtype)
 
     def predicted(self, rows: Ints) -> Tensor:
         """(n, d') what the candidate's rows would be; all of them need a source."""
         return self.through(self.source[rows])
 
-    def through(self, source: Ints) -> Tensor:
+    def through(self, source: Ints, dtype: torch.dtype = torch.float64) -> Tensor:
         """(n, d') reference rows after all changes."""
-        values = self.laid_out(source)
+        values = self.laid_out(source, dtype)
         for change in self.maps:
             values = change(values)
         return values
@@ -153,10 +153,11 @@ class View:
             is_equal = np.zeros(size, dtype=np.bool_)
             fitted = self.sample[0]
             actual, predicted = self.actual(fitted), self.predicted(fitted)
-            centers = actual.median(0).values, predicted.median(0).values
+            centers = actual.median(0).values.float(), predicted.median(0).values.float()
             scale = max(float(torch.linalg.vector_norm(actual - centers[0], dim=1).median()), 1e-30)
+            dtype = torch.float64 if self.maps else torch.float32  # as they are stored, unless they are worked out
             for rows in self._parts():
-                a, b = self.predicted(rows), self.actual(rows)
+                a, b = self.through(self.source[rows], dtype), self.actual(rows, dtype)
                 is_equal[rows] = (a == b).all(1).numpy()
                 distance[rows] = (torch.linalg.vector_norm(b - a, dim=1) / scale).numpy()
                 cosine[rows] = torch.nn.functional.cosine_similarity(a - centers[1], b - centers[0], dim=1).numpy()

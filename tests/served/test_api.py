@@ -283,7 +283,7 @@ def test_a_server_that_is_not_there_is_named(texts):
 
 
 def test_the_key_goes_to_the_server_and_nowhere_else(served, start, texts, monkeypatch):
-    """EMBCHECK_API_KEY, else OPENAI_API_KEY, is sent as a bearer token; a redirect is not followed with it."""
+    """A key of the environment is sent as a bearer token; a redirect is not followed with it."""
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     load(served.spec(texts))
     assert served.asked[-1][1]["Authorization"] == f"Bearer {KEY}"
@@ -316,11 +316,28 @@ def test_messages_show_no_key(served, texts, monkeypatch):
 
 def test_no_key_goes_unencrypted_to_another_machine(texts, monkeypatch):
     """With a key set, plain http is refused but to this machine: before anything is sent."""
-    monkeypatch.delenv("EMBCHECK_API_KEY", raising=False)
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    with pytest.raises(SourceError, match=r"OPENAI_API_KEY is set and would go to 192\.0\.2\.1:8000 unencrypted") as e:
+    monkeypatch.setenv("EMBCHECK_API_KEY", KEY)
+    with pytest.raises(
+        SourceError, match=r"EMBCHECK_API_KEY is set and would go to 192\.0\.2\.1:8000 unencrypted"
+    ) as e:
         load(f"api:http://192.0.2.1:8000,model=m,words={texts}")
     assert KEY not in str(e.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "has_key"),
+    [
+        ("https://api.openai.com/v1", True),
+        ("https://api.openai.com.example.org/v1", False),
+        ("https://example.org/v1", False),
+        ("http://127.0.0.1:8000", True),
+    ],
+)
+def test_openais_key_is_for_openai(url, has_key, monkeypatch):
+    """OPENAI_API_KEY goes to OpenAI and to this machine: a spec of somebody else's can't send it elsewhere."""
+    monkeypatch.delenv("EMBCHECK_API_KEY", raising=False)
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    assert (endpoint.Endpoint(url, "m")._key() == KEY) is has_key
 
 
 def test_what_goes_to_this_machine_goes_through_no_proxy(served, texts, start, monkeypatch):

@@ -60,10 +60,12 @@ def matched(view: View, queries: Ints, table: EmbeddingTable) -> tuple[Ints, Boo
     center = view.actual(view.sample[0]).median(0).values
     unit = torch.nn.functional.normalize(torch.nan_to_num(wanted - center), dim=1).float()
     middle = center if own else view.predicted(view.sample[0]).median(0).values
+    kind = torch.float64 if view.maps else torch.float32
+    middle = middle.to(kind)
     nearest = torch.full((len(queries), 2), -2.0)
     ids = torch.zeros((len(queries), 2), dtype=torch.int64)
     for part in table.slices(len(table.vectors)):
-        rows = view.actual(part) if own else view.through(np.arange(part.start, part.stop))
+        rows = view.actual(part, kind) if own else view.through(np.arange(part.start, part.stop), kind)
         block = torch.nn.functional.normalize(torch.nan_to_num(rows - middle), dim=1).float()
         cosines = unit @ block.T
         if own:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from embcheck.spec import ModelSpec
 
 KEYS = ("EMBCHECK_API_KEY", "OPENAI_API_KEY")
+_OPENAI = "api.openai.com"
 BATCH = 64
 SECONDS = 120
 _PIECE = 2**16
@@ -119,11 +120,14 @@ class Endpoint:
         """The key of the environment, if there is one, which the address must keep secret."""
         for name in KEYS:
             key = os.environ.get(name, "").strip()
-            if not key:
+            parts = urlsplit(self.url)
+            belongs = (
+                name != "OPENAI_API_KEY" or parts.hostname == _OPENAI or _is_here(parts)
+            )  # else a spec could take it
+            if not key or not belongs:
                 continue
             if not (key.isascii() and key.isprintable()) or " " in key:
                 raise SourceError(f"{name} has characters that no key has; set it again, or unset it")
-            parts = urlsplit(self.url)
             if parts.scheme == "http" and not _is_here(parts):
                 raise SourceError(
                     f"{name} is set and would go to {self.host} unencrypted; give an https address, "
