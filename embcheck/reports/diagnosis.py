@@ -29,6 +29,12 @@ CAUSES = frozenset(
     }
 )
 ABSTAINED = "none of these"
+_SHOWN = 30  # characters of a token
+
+
+def shortened(token: str) -> str:
+    """A token, or the beginning of a text."""
+    return token if len(token) <= _SHOWN else token[: _SHOWN - 3] + "..."
 
 
 class Cause(Struct, frozen=True, kw_only=True):
@@ -45,7 +51,7 @@ class Cause(Struct, frozen=True, kw_only=True):
     def evidence(self) -> str:
         """The parameters, and the first tokens where not all rows are meant."""
         said = [f"{name} {number(v) if isinstance(v, float) else v}" for name, v in self.parameters.items()]
-        named = ", ".join(f"{token.token!r} #{token.id}" for token in self.first[:5])
+        named = ", ".join(f"{shortened(token.token)!r} #{token.id}" for token in self.first[:5])
         more = ", ..." if self.rows > len(self.first[:5]) else ""
         return "; ".join(text for text in (", ".join(said), named + more) if text)
 
