@@ -22,7 +22,7 @@ import torch
 from embcheck.baseline.pairing import pair_rows
 from embcheck.diagnosis.causes import columns, merged, moved, overwritten, related, residual
 from embcheck.diagnosis.causes.cast import Cast, cast_of, half_ulp
-from embcheck.diagnosis.causes.centred import ComponentsRemoved, MeanRemoved, Offset
+from embcheck.diagnosis.causes.centred import ComponentsRemoved, MeanRemoved, Offset, RowsCentred
 from embcheck.diagnosis.causes.quantized import Grid, grid_of
 from embcheck.diagnosis.causes.rotated import Rotated, Whitened
 from embcheck.diagnosis.causes.scaled import ColumnsScaled, Normalised, Scaled
@@ -40,10 +40,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Account", "search"]
 
-CHEAP = (Scaled, ColumnsScaled, MeanRemoved, Offset, Normalised, ComponentsRemoved)
+CHEAP = (Scaled, ColumnsScaled, MeanRemoved, RowsCentred, Offset, Normalised, ComponentsRemoved)
 DEAR = (Whitened, Rotated)
 SECOND = (Scaled, ColumnsScaled, Offset, Normalised)
-TURNABLE = (MeanRemoved, ComponentsRemoved, Normalised)
+TURNABLE = (MeanRemoved, RowsCentred, ComponentsRemoved, Normalised)
 MARGIN = 0.8  # of the distance left by an account with fewer numbers: one that leaves more than that adds nothing
 ROUGH, FINE = 4.0, 2e-6  # times the rounding, and the least rounding: what is below them is explained
 COUNTERPART, TURNED = 0.5, 0.3  # cosine of rows with their prediction, and what a fitted rotation may leave of them

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+sys.path.append(str(Path(__file__).parent))  # import-mode importlib finds no helpers beside a test
 KEYS = ("EMBCHECK_API_KEY", "OPENAI_API_KEY")
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
-import itertools
 import os
 import socket
 import subprocess
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from defects import DEFECTS, sentences
 
 import embcheck
 from embcheck.diagnosis.encoders import diagnose_encoder
@@ -26,37 +27,26 @@ SERVER = """
 import sys
 import litserve
 from sentence_transformers import SentenceTransformer
+sys.path.append(sys.argv[3])
+from defects import DEFECTS, Service
 
 class Encoder(litserve.LitAPI):
     def setup(self, device):
-        self.model = SentenceTransformer(sys.argv[1], device="cpu")
+        self.library, self.service = SentenceTransformer(sys.argv[1], device="cpu"), Service(sys.argv[1])
 
     def decode_request(self, request, **_):
         return request.model, request.ensure_list()
 
     def predict(self, asked, **_):
         name, texts = asked
-        model, options = self.model, {}
-        model[1].pooling_mode = "cls" if name == "cls" else "mean"
-        model.max_seq_length = 32 if name == "cut" else 256
-        if name == "prefix":
-            options = {"prompt": "passage: "}
-        states = model.encode(texts, output_value=None if name == "raw" else "sentence_embedding", **options)
-        if name == "raw":
-            return [each["token_embeddings"][: each["attention_mask"].sum()].mean(0).tolist() for each in states]
-        return states.tolist()
+        if name == "demo":
+            return self.library.encode(texts).tolist()
+        return self.service.embed(texts, **list(DEFECTS.values())[int(name)][0])
 
 if __name__ == "__main__":
     api = litserve.LitServer(Encoder(spec=litserve.OpenAIEmbeddingSpec()), accelerator="cpu", timeout=300)
     api.run(host="127.0.0.1", port=int(sys.argv[2]), generate_client_file=False, num_api_servers=1)
 """
-EXPECTED = {
-    "demo": ("identical", {}),
-    "cls": ("pooling", {"is": "cls", "instead of": "mean"}),
-    "raw": ("normalisation", {"is": "missing"}),
-    "cut": ("truncation", {"tokens": 32}),
-    "prefix": ("prefix", {"is": "added", "text": "passage: "}),
-}
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +66,7 @@ def url(folder, tmp_path_factory):
         port = free.getsockname()[1]
     with (place / "log").open("wb") as log:
         server = subprocess.Popen(
-            [sys.executable, "server.py", str(folder), str(port)],
+            [sys.executable, "server.py", str(folder), str(port), str(Path(__file__).parent)],
             cwd=place, stdout=log, stderr=log, start_new_session=True, env=os.environ | {"LIT_TRACKING": "0"},
         )  # fmt: skip
     try:
@@ -93,28 +83,44 @@ def url(folder, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def texts(tmp_path_factory):
-    who, did, when = ["Maria", "My brother", "A nurse"], ["slept", "told us about Berlin"], ["on Monday", "at noon"]
-    short = [f"{a} {b} {c}." for a, b, c in itertools.product(who, did, when)]
+def encoder(folder):
+    """The reference with a prefix, loaded once."""
+    loaded = Encoder(f"st:{folder}")
+
+    def having(prefix):
+        other = copy.copy(loaded)
+        other.prefix = prefix
+        return other
+
+    return having
+
+
+@pytest.fixture(scope="module")
+def everyday(tmp_path_factory):
     path = tmp_path_factory.mktemp("texts") / "texts.txt"
-    path.write_text("".join(f"{' '.join(short[i % 12 :][: 1 + i % 7])} Number {i}.\n" for i in range(80)))
+    path.write_text("\n".join(sentences()) + "\n")
     return path
 
 
-def test_what_a_real_server_sends_is_what_the_directory_encodes(url, folder, texts, monkeypatch):
+def test_what_a_real_server_sends_is_what_the_directory_encodes(url, folder, everyday, monkeypatch):
     """The table of ``api:`` and that of ``st:`` of the same folder differ by rounding in float32 at most."""
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    served = embcheck.load(f"api:{url},model=demo,words={texts}", device="cpu")
-    read = embcheck.load(f"st:{folder},words={texts}", device="cpu")
+    served = embcheck.load(f"api:{url},model=demo,words={everyday}", device="cpu")
+    read = embcheck.load(f"st:{folder},words={everyday}", device="cpu")
     assert served.tokens == read.tokens
     np.testing.assert_allclose(served.vectors.numpy(), read.vectors.numpy(), rtol=0, atol=1e-6)
 
 
-def test_what_a_real_server_does_is_named(url, folder, texts, monkeypatch):
-    """Settings of sentence-transformers behind a real server are told from the vectors that it sends."""
+@pytest.mark.parametrize("defect", DEFECTS)
+def test_a_defect_of_a_real_server_is_named(url, encoder, everyday, defect, monkeypatch):
+    """Of 200 sentences through a server with a defect, the diagnosis names that cause, its parameters and no other."""
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    encoder = Encoder(f"st:{folder}")
-    for name, (cause, parameters) in EXPECTED.items():
-        named = diagnose_encoder(encoder, embcheck.load(f"api:{url},model={name},words={texts}", device="cpu"))
-        assert [each.cause for each in named] == [cause], name
-        assert parameters.items() <= named[0].parameters.items(), name
+    _, prefix, expected = DEFECTS[defect]
+    name = list(DEFECTS).index(defect)
+    table = embcheck.load(f"api:{url},model={name},words={everyday}", device="cpu")
+    named = diagnose_encoder(encoder(prefix), table)
+    print(f"{defect:25} {', '.join(f'{e.cause} {e.parameters} {e.residual:.1e}' for e in named)}")  # noqa: T201 - with -s
+    assert {each.cause for each in named} == set(expected)
+    for each in named:
+        assert expected[each.cause].items() <= each.parameters.items()
+        assert each.sentence.endswith(".")
