@@ -37,6 +37,8 @@ _FENCE = re.compile(
 _COMMAND = re.compile(r"^\$ (?P<command>.*)\n(?P<output>(?:(?!\$ ).*\n)*)", re.MULTILINE)
 _SECONDS = re.compile(r"in \d+\.\d+s(?: \(\d:\d\d:\d\d\))?")
 
+_PACKAGES = re.compile(r"/\S*/site-packages/")
+
 
 @dataclass(frozen=True, slots=True)
 class Block:
@@ -87,7 +89,7 @@ def run(command: list[str] | str, where: Path) -> str:
         check=False,
     )
     assert done.returncode in ({0, 1} if isinstance(command, str) else {0}), f"{command}\n{done.stdout}{done.stderr}"
-    return _SECONDS.sub("in N s", done.stdout)
+    return _PACKAGES.sub(".../site-packages/", _SECONDS.sub("in N s", done.stdout))
 
 
 def write(block: Block, where: Path) -> None:

@@ -109,6 +109,9 @@ class Gate:
         change = _change(result, self.baseline(alias), table, settings)
         if change is None:
             return result
+        if self._accepts(change.state):  # what is adopted needs no advice on how to
+            reason = None if change.state == "new" else (change.reason or "").removesuffix(f"; {ADOPT}") or None
+            change = structs.replace(change, reason=reason)
         return replace(result, change=structs.replace(change, passes=self._passes(change.state)), gate=self.mode)
 
     def unused(self, alias: str, known: frozenset[str]) -> tuple[str, ...]:
@@ -160,6 +163,26 @@ def _said_of(old: Snapshot, lost: Sequence[str]) -> str | None:
     return f"{len(lost)} of {total} {unit} {'is' if len(lost) == 1 else 'are'} gone: {named}{more}"
 
 
+def _broken(lost: Sequence[str], table: EmbeddingTable) -> tuple[str | None, bool]:
+    """Which words of units that are gone are tokens whose rows are broken, and whether that explains all of them."""
+    from embcheck.table.vocabulary import RowStatus
+
+    words = {label: label.partition("\0")[0].split(">") for label in lost}
+    named = list(dict.fromkeys(word for own in words.values() for word in own))
+    by_why: dict[str, list[str]] = {}
+    for word, ids in zip(named, table.vocabulary.encode(named), strict=True):
+        status = RowStatus(table.status[ids[0]]) if len(ids) == 1 and ids[0] < len(table.status) else None
+        if status in {RowStatus.ZERO, RowStatus.NON_FINITE}:
+            by_why.setdefault("zero" if status == RowStatus.ZERO else "not finite", []).append(word)
+    said = []
+    for why, alike in by_why.items():
+        more = f" and {len(alike) - NAMED} more" if len(alike) > NAMED else ""
+        rows = "row of {} is {}" if len(alike) == 1 else "rows of {} are {}"
+        said.append(rows.format(", ".join(alike[:NAMED]) + more, why) + " (see intact_rows)")
+    broken = {word for alike in by_why.values() for word in alike}
+    return "; ".join(said) or None, all(broken.intersection(own) for own in words.values())
+
+
 def _change(result: Result, baseline: Baseline | None, table: EmbeddingTable, settings: Settings) -> Change | None:
     """The change of a result; none where there is nothing to compare, then or now."""
     from embcheck.baseline.change import gone
@@ -180,11 +203,14 @@ def _change(result: Result, baseline: Baseline | None, table: EmbeddingTable, se
         now, tokens = comparable(result, entry, table, settings)
     except NotMeasurable as why:
         parts = () if result.estimate is None else result.estimate.parts
-        lost = _said_of(entry.snapshot, gone(entry.snapshot.parts, parts))
-        return _uncompared(declaration, "stale", "; ".join(filter(None, (str(why), lost))))
+        lost = gone(entry.snapshot.parts, parts)
+        reasons = (str(why), _said_of(entry.snapshot, lost), _broken(lost, table)[0])
+        return _uncompared(declaration, "stale", "; ".join(filter(None, reasons)))
     family = sum(known.snapshot is not None for known in baseline.entries.values()) if baseline else 1
     change = compare(entry.snapshot, now, declaration, settings, family=family, tokens=tokens)
-    return structs.replace(change, seed=settings.seed, reason=change.reason and f"{change.reason}; {ADOPT}")
+    broken, is_explained = _broken(change.gone, table)
+    said = (change.reason, broken, ADOPT if change.reason and not is_explained else None)
+    return structs.replace(change, seed=settings.seed, reason="; ".join(filter(None, said)) or None)
 
 
 def _uncompared(declaration: Declaration, state: State, reason: str) -> Change:

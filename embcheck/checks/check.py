@@ -184,6 +184,7 @@ class Result:
             ladder=self.ladder,
             expected=self.expected,
             kind=declaration.kind,
+            by_change=self.change is not None and self.gate == "regressions",
         )
 
 

@@ -62,6 +62,11 @@ def declared(module: ModuleType) -> list[Callable[..., Any]]:
     return [f for f in vars(module).values() if hasattr(f, "__embcheck__") and f.__module__ == module.__name__]
 
 
+def is_shipped(function: Callable[..., Any]) -> bool:
+    """Whether a property came with embcheck."""
+    return Path(_file(function)).parent in {Path(folder) for folder in importlib.import_module(_SHIPPED).__path__}
+
+
 def select(checks: Iterable[Check], globs: Sequence[str]) -> list[Check]:
     """The checks that any of the globs matches, in their order."""
     checks = list(checks)

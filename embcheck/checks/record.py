@@ -160,6 +160,7 @@ class ResultRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     kind: Annotated[Kind, Meta(description="'description', or absent: no verdict of its fails, only a change.")] = (
         "claim"
     )
+    by_change: Annotated[bool, Meta(description="True where the change alone decides; absent elsewhere.")] = False
 
     @property
     def passes(self) -> bool:

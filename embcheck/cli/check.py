@@ -71,7 +71,10 @@ def prepared(config: Config, models: Sequence[ModelSpec]) -> list[Check]:
     """The selected checks, once all is seen to be right that can be without work."""
     for message in session.prepare(config, models):
         notice(message)
-    return session.checks_for(config, models)
+    checks = session.checks_for(config, models)
+    for message in session.left_out(config, models, checks):
+        notice(message)
+    return checks
 
 
 def check_and_deliver(

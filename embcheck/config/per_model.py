@@ -169,6 +169,18 @@ def adapt(model: PerModel, check: Check) -> Check | None:
     )
 
 
+def left_out(alias: str, model: PerModel, checks: Iterable[Check]) -> str | None:
+    """Which properties of these checks a model's ``property`` list leaves out whole, if any, and what to do."""
+    kept: dict[str, bool] = {}
+    for check in checks:
+        is_kept = not model.property or any(matches(check, glob) for glob in model.property)
+        kept[check.declaration.id] = kept.get(check.declaration.id, False) or is_kept
+    names = [name for name, is_kept in kept.items() if not is_kept]
+    are, them = ("is", "it") if len(names) == 1 else ("are", "them")
+    said = f"{', '.join(names)} {are} left out by property = [...] of [tool.embcheck.model.{alias}]; add {them} there"
+    return said if names else None
+
+
 # --- checked against what is declared -------------------------------------------------------------------------------
 
 

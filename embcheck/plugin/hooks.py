@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import glob
 import importlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,12 +23,14 @@ from embcheck.errors import EmbcheckError, UsageError
 from embcheck.plugin.item_run import attach, make_inert, models_by_spec, no_model, printable, run_item
 from embcheck.plugin.items import (
     TABLE_FIXTURE,
+    check_of,
     check_settings,
     chosen,
     declaration_of,
     distinct,
     excuse,
     grouped,
+    is_selected,
     is_whole,
     lacks_its_pair,
     over_models,
@@ -38,9 +40,9 @@ from embcheck.plugin.items import (
     specs_of,
     wrapped_by_hypothesis,
 )
-from embcheck.plugin.results import PROBLEM, Results
+from embcheck.plugin.results import LEFT_OUT, PROBLEM, Results
 from embcheck.reports import outputs
-from embcheck.run.session import Policy, Session, model_of, prepare
+from embcheck.run.session import Policy, Session, left_out, model_of, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
@@ -60,6 +62,8 @@ class State:
     """What is wrong with the configuration: wrong usage only for a run that collects a property."""
     problem: EmbcheckError | None = None
     """Wrong usage found while collecting, where pytest would make it an error of one file."""
+    left_out: list[str] = field(default_factory=list)
+    """Which of the project's own properties the models' lists leave out."""
     opened: Session | None = None
 
     @property
@@ -228,6 +232,8 @@ def _select(config: pytest.Config, items: list[pytest.Item]) -> None:
         config.workeroutput[PROBLEM] = str(error)  # type: ignore[attr-defined]
         items.clear()
         return
+    if _is_worker(config):
+        config.workeroutput[LEFT_OUT] = config.stash[_STATE].left_out  # type: ignore[attr-defined]
     staying = set(kept)
     if left := [item for item in items if item not in staying]:
         config.hook.pytest_deselected(items=left)
@@ -247,7 +253,13 @@ def _kept(config: pytest.Config, items: list[pytest.Item]) -> list[pytest.Item]:
     collected = distinct(items)
     check_settings(collected, state.config, whole=is_whole(config))
     about = [item for item in collected if runs_on_its_model(item, state.session.policy)]
-    selected = chosen(about, state.config.property, asked=asked)
+    matching = [check_of(item) for item in collected if is_selected(item, state.config.property)]
+    state.left_out = left_out(state.config, state.specs, matching)
+    try:
+        selected = chosen(about, state.config.property, asked=asked)
+    except UsageError as error:
+        said = left_out(state.config, state.specs, matching, shipped=True)
+        raise (UsageError("; ".join(said)) if said else error) from None
     kept = [item for item in selected if not lacks_its_pair(item, len(state.specs))]
     used = {spec for item in kept for spec in specs_of(item)}
     prepare(state.config, [spec for spec in state.specs if spec in used])

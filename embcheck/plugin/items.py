@@ -7,7 +7,7 @@ import inspect
 import json
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import pytest
 
@@ -150,6 +150,13 @@ def chosen(items: Sequence[pytest.Item], globs: Sequence[str], *, asked: bool) -
         for item in items
         if (any(matches(checks[item], glob) for glob in globs) if item in checks else item.path.parent not in shipped)
     ]
+
+
+def is_selected(item: pytest.Item, globs: Sequence[str]) -> TypeGuard[pytest.Function]:
+    """Whether an item is one of a declared property that the globs, if any, match."""
+    if not isinstance(item, pytest.Function) or declaration_of(item) is None:
+        return False
+    return not globs or any(matches(check_of(item), glob) for glob in globs)
 
 
 def runs_on_its_model(item: pytest.Item, policy: Policy) -> bool:

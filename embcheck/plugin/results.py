@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 PROBLEM = "embcheck_problem"
 """Under which a worker tells the controlling process of wrong usage that it found while collecting."""
 
+LEFT_OUT = "embcheck_left_out"
+"""And of the project's own properties that the models' lists leave out."""
+
 NOT_COLLECTED = (
     "no check of the configured models ran; those that come with embcheck run by: pytest --pyargs embcheck.properties"
 )
@@ -97,7 +100,9 @@ class Results:
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
         """Hear of wrong usage that a worker found. It ran nothing then."""
-        self._problem = getattr(node, "workeroutput", {}).get(PROBLEM, self._problem)
+        said = getattr(node, "workeroutput", {})
+        self._problem = said.get(PROBLEM, self._problem)
+        self._state.left_out = said.get(LEFT_OUT, self._state.left_out)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
@@ -155,6 +160,8 @@ class Results:
     @pytest.hookimpl
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print what the checks found: failures first, one line with ``-q`` where all is well, nothing where unused."""
+        for text in self._state.left_out:
+            terminalreporter.write_line(inert_line(f"embcheck: {text}"), yellow=True)
         if not self._items:
             if why := self._why_nothing_ran():
                 terminalreporter.write_line(f"embcheck: {why}", yellow=True)
@@ -167,16 +174,19 @@ class Results:
         terminalreporter.section("embcheck")
         for line in self._lines(written):
             terminalreporter.write_line(inert_line(line.text), **_MARKUP[line.style])
+        for text in self._about_baselines(written):
+            terminalreporter.write_line(inert_line(text), yellow=True)
+        for text in outputs.workflow_commands(written):
+            terminalreporter.write_line(text)
+
+    def _about_baselines(self, written: Report) -> Iterator[str]:
+        """Which of their entries no check uses, and where they were measured with another seed."""
         for model in written.models:
             if model.unused:
                 labels = safe(", ".join(model.unused), 4 * WIDTH)
-                text = f"{model.alias}: unused baseline entries: {labels}; see embcheck baseline prune"
-                terminalreporter.write_line(inert_line(text), yellow=True)
-        for model in written.models:
-            if said := gate_of(self._config).on_seeds(model.alias, self._config.settings.seed):
-                terminalreporter.write_line(inert_line(said), yellow=True)
-        for text in outputs.workflow_commands(written):
-            terminalreporter.write_line(text)
+                yield f"{model.alias}: unused baseline entries: {labels}; see embcheck baseline prune"
+        seeds = (gate_of(self._config).on_seeds(model.alias, self._config.settings.seed) for model in written.models)
+        yield from filter(None, seeds)
 
     def _lines(self, written: Report) -> Iterator[Line]:
         """The report's lines. What pytest has said of a failure just above is not said again."""

@@ -11,7 +11,7 @@ from embcheck.errors import EmbcheckError
 from embcheck.reports import html, json_file
 from embcheck.reports import summary as summaries
 from embcheck.reports.text import safe
-from embcheck.reports.wording import urgency
+from embcheck.reports.wording import such_as, urgency
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,7 +69,7 @@ def workflow_commands(report: Report) -> Iterator[str]:
     failing = [(model.alias, result) for model in report.models for result in model.results if not result.passes]
     failing.sort(key=lambda pair: urgency(pair[1]))
     for alias, result in failing[:_STEP_ERRORS]:
-        said = summaries.failure_line(result)
+        said = "; ".join(filter(None, (summaries.failure_line(result), such_as(result))))
         yield _command("error", f"{result.label} on {alias}", said)
     if rest := [f"{result.label} on {alias}" for alias, result in failing[_STEP_ERRORS:]]:
         yield _command("warning", f"{len(rest)} more checks failed", ", ".join(rest))

@@ -13,6 +13,7 @@ from embcheck.reports.markdown import code, inert, table
 from embcheck.reports.text import number
 from embcheck.reports.wording import (
     STATES,
+    change_number,
     change_text,
     claims_text,
     counts,
@@ -21,7 +22,10 @@ from embcheck.reports.wording import (
     how_text,
     is_description,
     measured_text,
+    moved_units,
+    named_tokens,
     share_failing,
+    state_word,
     urgency,
     verdict_word,
 )
@@ -110,7 +114,7 @@ def _results(results: Sequence[ResultRecord]) -> str:
     for result in results:
         said = [inert(value_text(result)), inert(claims_text(result))]
         whys = "; ".join(part for part in (inert(why(result), 300), _moved(result)) if part)
-        rows.append([code(result.label), _verdict(result), *said, inert(change_text(result.change)), whys])
+        rows.append([code(result.label), _verdict(result), *said, inert(_change(result)), whys])
     return table(["Check", "Verdict", "Value", "Claim", "Change", "Why"], rows)
 
 
@@ -133,7 +137,7 @@ def statistics_line(result: ResultRecord) -> str:
     Where it is the change alone that fails, its state stands for the verdict.
     """
     numbers = [value_text(result), claims_text(result) if result.estimate else ""]
-    change = change_text(result.change)
+    change = _change(result)
     said = [change, *numbers] if result.change and not result.change.passes else [*numbers, change]
     first = headline(result) if fails_by_change(result) else _verdict(result)
     return "; ".join(filter(None, (first, *said)))
@@ -144,6 +148,10 @@ def failure_line(result: ResultRecord) -> str:
     return "; ".join(part for part in (statistics_line(result), why(result)) if part)
 
 
+def _change(result: ResultRecord) -> str:
+    return change_text(result.change, result.estimate.unit if result.estimate else "units")
+
+
 def why(result: ResultRecord) -> str:
     """The reasons that the check and its comparison state."""
     return "; ".join(part for part in (result.reason, result.change and result.change.reason) if part)
@@ -151,7 +159,7 @@ def why(result: ResultRecord) -> str:
 
 def _verdict(result: ResultRecord) -> str:
     verdict = f"{result.verdict} (description)" if is_description(result) else verdict_word(result)
-    return f"{verdict}, {result.change.state}" if result.change else verdict
+    return f"{verdict}, {state_word(result.change)}" if result.change else verdict
 
 
 def value_text(result: ResultRecord) -> str:
@@ -172,17 +180,19 @@ def _moved(result: ResultRecord) -> str:
 # --- changes ----------------------------------------------------------------------------------------------------------
 
 
-def changes(rows: Iterable[tuple[str, Change | None, str | None]]) -> str:
-    """A table of changes: each check with its change, or the reason why there is none."""
+def changes(rows: Iterable[tuple[str, Change | None, str | None, Sequence[str]]]) -> str:
+    """A table of changes: each check with its change, or the reason why there is none, and tokens it is refuted by."""
     cells = []
-    for label, change, reason in rows:
+    for label, change, reason, tokens in rows:
         if change is None:
             cells.append([code(label), "not compared", "", "", "", "", inert(reason or "", 300)])
             continue
-        numbers = [_shown(value, change) for value in (change.before, change.after, change.value)]
-        ends = f" ({_shown(change.low, change)} to {_shown(change.high, change)})" if change.low != change.high else ""
-        numbers[2] += ends if change.value is not None else ""
-        said = [inert(change.reason or "", 300), inert(how_text(change)), _units(change.moved)]
+        numbers = [_shown(value, change) for value in (change.before, change.after)]
+        value, low, high = (change_number(end, change) for end in (change.value, change.low, change.high))
+        interval = f"{value} ({low} to {high})" if change.low != change.high else value
+        numbers.append("" if change.value is None else interval)
+        what = _units(moved_units(change)) or " ".join(code(token, 40) for token in tokens)
+        said = [inert(change.reason or "", 300), inert(how_text(change)), what]
         margin = "" if change.margin is None else f"{number(change.margin)} ({change.bad})"
         cells.append([code(label), change.state, *numbers, margin, "; ".join(filter(None, said))])
     return table(["Check", "State", "Before", "Now", "Change", "Margin", "Why, what moved most"], cells)
@@ -204,10 +214,10 @@ def changed(report: Report) -> str:
         rows = sorted(
             (r for r in model.results if r.change), key=lambda r: STATES.index(str(r.change and r.change.state))
         )
-        said = [(r.label, r.change, None) for r in rows]
+        said = [(r.label, r.change, None, named_tokens(r)) for r in rows]
         still = [row for row in said if row[1] and row[1].state == "match"]
         moved = [row for row in said if row not in still]
-        states = Counter(str(change.state) for _, change, _ in said if change)
+        states = Counter(str(change.state) for _, change, *_ in said if change)
         counted = ", ".join(f"{states[state]} {state}" for state in STATES if states[state])
         parts.append(f"### {inert(model.alias)} against its baseline: {counted or 'nothing was compared'}")
         parts += [changes(moved)] if moved else []
@@ -232,7 +242,7 @@ def comparison(compared: Comparison) -> str:
     rows += [["why there is no more", inert(drift.reason, 300)]] if drift.reason else []
     rows += [["moved farthest", " ".join(code(token.token, 40) for token in drift.farthest)]] if drift.farthest else []
     parts.append(table(["Drift", ""], rows))
-    by_state = [(row.check, row.change, row.reason) for row in compared.worst_first]
+    by_state = [(row.check, row.change, row.reason, ()) for row in compared.worst_first]
     still = [row for row in by_state if row[1] and row[1].state == "match"]
     moved = [row for row in by_state if row not in still]
     parts += [changes(moved)] if moved else []

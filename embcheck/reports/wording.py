@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from embcheck.checks.record import FAILING
 from embcheck.claims import ends
 from embcheck.reports.text import number
 
@@ -13,12 +14,30 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from embcheck.checks.check import Result
-    from embcheck.checks.record import Change, Control, Ladder, ResultRecord, Rung
+    from embcheck.checks.record import Change, Control, Json, Ladder, ResultRecord, Rung
     from embcheck.claims import ClaimOutcome
 
 WIDTH = 80
+_ROUNDING = 1e-12  # of margin or value: below it a change is that of arithmetic
+_SAME = 1e-6  # of the margin: two ways to one change agree
 STATES = ("regressed", "undecided", "stale", "new", "improved", "match")
 """Of changes, worst first."""
+FAILURES = {
+    "regressed": "regressed",
+    "vacuous": "vacuous",
+    "exception": "known exception that holds",
+    "refuted": "refuted",
+    "error": "could not be run",
+    "stale": "stale baseline",
+    "undecided": "change undecided",
+    "inconclusive": "inconclusive",
+    "skipped": "skipped",
+    "new": "not in the baseline",
+    "not_applicable": "not about this model",
+    "holds": "fails",
+}
+"""What a check may fail for, the worst first: a change's state, a verdict, an exception that holds; how it is said."""
+_WORST_FIRST = {kind: rank for rank, kind in enumerate(FAILURES)}
 
 Style = Literal["title", "pass", "fail", "warn", "plain", "dim"]
 
@@ -32,22 +51,74 @@ class Line:
 
 
 def counts(results: Sequence[ResultRecord]) -> Line:
-    """How many checks hold, and how many do not."""
-    described = sum(map(is_description, results))
-    verdicts = Counter(verdict_word(result) for result in results if not is_description(result))
-    words = {"holds": "hold", "error": "errors" if verdicts["error"] > 1 else "error", "not_applicable": "n/a"}
-    order = ("holds", "vacuous", "refuted", "inconclusive", "skipped", "error", "not_applicable")
-    parts = [f"{verdicts[v]} {words.get(v, v)}" for v in order if verdicts[v]]
-    parts += [f"{described} described"] if described else []
-    known = sum(map(is_known_exception, results))
-    extra = [f"{known} known exception{'s' if known > 1 else ''}"] if known else []
-    states = Counter(str(result.change.state) for result in results if result.change)
-    extra += [f"{n} {state}" for state in STATES[:-1] if (n := states[state])]
-    text = ", ".join(parts) or "no checks ran"
-    style: Style = "pass" if verdicts["holds"] or described else "warn"
+    """How many checks hold, and how many do not; in brackets, of those that pass, how many have moved."""
+    counted = tally(results)
+    moved = Counter(state_word(result.change) for result in results if result.passes and result.change)
+    extra = [f"{n} {state}" for state in ("new", "improved", "adopted") if (n := moved[state])]
+    text = ", ".join(f"{n} {words}" for _, words, n in counted) or "no checks ran"
+    style: Style = "pass" if {kind for kind, _, _ in counted} & {"holds", "described"} else "warn"
     if not all(result.passes for result in results):
         style = "fail"
     return Line(text + (f" ({', '.join(extra)})" if extra else ""), style)
+
+
+_COUNTED = (
+    "holds", "regressed", "vacuous", "refuted", "exception", "stale", "undecided", "inconclusive", "skipped",
+    "error", "new", "not_applicable", "described", "known",
+)  # fmt: skip
+
+
+def tally(results: Iterable[ResultRecord]) -> list[tuple[str, str, int]]:
+    """What results come to, each counted once: by what it fails for, or by what it passes as; with words, how many."""
+    kinds = Counter(failure(result) or _standing(result) for result in results)
+    shown = []
+    for kind in sorted(kinds, key=_COUNTED.index):
+        n = kinds[kind]
+        plural = "s" if n > 1 else ""
+        words = {
+            "holds": "hold",
+            "error": f"error{plural}",
+            "not_applicable": "n/a",
+            "exception": f"known exception{plural} that hold{'' if plural else 's'}",
+            "known": f"known exception{plural}",
+        }
+        shown.append((kind, words.get(kind, kind), n))
+    return shown
+
+
+def failure(result: ResultRecord) -> str | None:
+    """What a check fails for, the worst of `FAILURES` that decides; none where it passes."""
+    if result.passes:
+        return None
+    change, verdict, kinds = result.change, str(result.verdict), []
+    if change and not change.passes and change.state in _WORST_FIRST:
+        kinds.append(str(change.state))
+    if verdict == "error" or not result.by_change:
+        is_claimed = result.kind == "claim" and result.expected
+        kinds += ["vacuous"] if result.control and result.control.vacuous else []
+        kinds += ["exception"] if verdict == "holds" and not result.expected else []
+        kinds += [verdict] if verdict == "error" or (is_claimed and verdict not in {"holds", "not_applicable"}) else []
+    return min(kinds, key=_WORST_FIRST.__getitem__) if kinds else verdict
+
+
+def _standing(result: ResultRecord) -> str:
+    """What a check that passes does so as."""
+    if is_known_exception(result) and not is_aside(result):
+        return "known"
+    return "described" if is_description(result) else verdict_word(result)
+
+
+def state_word(change: Change) -> str:
+    """The state of a change as a person reads it: one that fails otherwise, and passes, is taken over."""
+    return "adopted" if change.passes and change.state in FAILING else str(change.state)
+
+
+def named_tokens(result: ResultRecord, most: int = 3) -> list[str]:
+    """The first few tokens that a check is refuted by, or regressed with; none where it fails for something else."""
+    kind, change = failure(result), result.change
+    moved = moved_units(change) if change and kind == "regressed" else ()
+    entries = (moved or result.counterexamples) if kind in {"regressed", "refuted"} else ()
+    return [entry["token"] for entry in entries[:most] if isinstance(entry.get("token"), str)]
 
 
 def share_failing(results: Sequence[ResultRecord]) -> str:
@@ -70,13 +141,18 @@ def is_known_exception(result: ResultRecord) -> bool:
     return not result.expected and result.passes
 
 
+def such_as(result: ResultRecord) -> str:
+    """Those tokens in words; empty where there are none."""
+    tokens = ", ".join(f"'{token}'" for token in named_tokens(result))
+    return f"such as {tokens}" if tokens else ""
+
+
 def urgency(result: ResultRecord) -> int:
-    """Where a check stands among others: refuted and regressed first, then errors, what else fails, and what passes."""
-    if result.passes:
-        return 4 if result.verdict == "holds" or is_description(result) else 3
-    if result.verdict == "refuted" or (result.change and result.change.state == "regressed"):
-        return 0
-    return 1 if result.verdict == "error" else 2
+    """Where a check stands among others: what fails in the order of `FAILURES`, then what is open, then what holds."""
+    kind = failure(result)
+    if kind is not None:
+        return _WORST_FIRST[kind]
+    return len(FAILURES) + (result.verdict == "holds" or is_description(result))
 
 
 def is_description(result: ResultRecord) -> bool:
@@ -91,7 +167,7 @@ def is_aside(result: ResultRecord) -> bool:
 
 def needs_look(result: ResultRecord) -> bool:
     """Whether a person should look at a result: it fails, is open without having been declared so, or has moved."""
-    if not result.passes or (result.change and result.change.state not in {"match", "new"}):
+    if not result.passes or (result.change and state_word(result.change) not in {"match", "new", "adopted"}):
         return True
     is_open = result.verdict not in {"holds", "not_applicable"}
     return is_open and not is_known_exception(result) and not is_description(result)
@@ -168,17 +244,32 @@ def beside(result: ResultRecord, *, with_claim: bool = True) -> list[str]:
     return [*shortfall(result, with_claim=with_claim), *notes]
 
 
-def change_text(change: Change | None) -> str:
-    """The change in words: how far it moved from where, and how that was found."""
+def change_text(change: Change | None, unit: str = "units") -> str:
+    """The change in words: how far it moved from where, over which of the estimate's units, and how that was found."""
     if change is None or change.value is None or change.margin is None:
         return ""
-    apart = [change.margin, -change.margin]
-    value, low, high = (number(end, apart) for end in (change.value, change.low, change.high))
+    value, low, high = (change_number(end, change) for end in (change.value, change.low, change.high))
     interval = "" if change.low == change.high else f" [{low}, {high}]"
+    shared = ""
+    if change.comparison == "paired" and change.after is not None and change.before is not None:
+        apart = abs(change.after - change.before - change.value)
+        shared = f" over the {change.n} {unit} that both have," if apart > _SAME * change.margin else ""
     margin = {"both": "margin", "down": "margin down", "up": "margin up"}[change.bad]
     added = ", shared tokens only" if change.tokens == "added" else ""
     how = f"{change.comparison}{added}; {margin} {number(change.margin)}"
-    return f"moved {value}{interval} from {number(change.before)} ({how})"
+    return f"moved {value}{interval}{shared} from {number(change.before)} ({how})"
+
+
+def change_number(value: float | None, change: Change) -> str:
+    """A change, or an end of its interval, as a person reads it: what rounding alone leaves is 0."""
+    apart = () if change.margin is None else (change.margin, -change.margin)
+    largest = max(abs(change.before or 0.0), abs(change.after or 0.0), change.margin or 0.0)
+    return number(0.0 if value is not None and abs(value) < _ROUNDING * largest else value, apart)
+
+
+def moved_units(change: Change) -> list[Json]:
+    """The units that moved most, by more than rounding alone."""
+    return [unit for unit in change.moved if change_number(unit.get("value"), change) != "0"]
 
 
 def how_text(change: Change) -> str:

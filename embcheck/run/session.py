@@ -366,10 +366,22 @@ def checks_for(config: Config, specs: Sequence[ModelSpec]) -> list[Check]:
     for index, spec in enumerate(specs):
         own, about = config.of(spec.alias), _about(checks, spec, {other.alias for other in specs[index + 1 :]})
         if about and all(per_model.adapt(own, check) is None for check in about):
-            raise ConfigError(
-                f"{config.file}: [tool.embcheck.model.{spec.alias}] leaves no check of those that are selected"
-            )
+            named = f"[tool.embcheck.model.{spec.alias}] leaves no check of those that are selected"
+            said = per_model.left_out(spec.alias, own, about)
+            raise ConfigError(f"{config.file}: {named}" + (f": {said}" if said else ""))
     return checks
+
+
+def left_out(
+    config: Config, specs: Sequence[ModelSpec], checks: Iterable[Check], *, shipped: bool = False
+) -> list[str]:
+    """Which of the project's own properties, or of the shipped ones too, the models' ``property`` lists leave out."""
+    own = [check for check in checks if shipped or not collect.is_shipped(check.function)]
+    by_model = {
+        spec.alias: [check for check in own if check.declaration.applies_to(spec)] for spec in dict.fromkeys(specs)
+    }
+    said = (per_model.left_out(alias, config.of(alias), about) for alias, about in by_model.items())
+    return list(filter(None, said))
 
 
 def _about(checks: Iterable[Check], spec: ModelSpec, later: Collection[str]) -> list[Check]:

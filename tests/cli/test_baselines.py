@@ -260,6 +260,7 @@ def test_a_unit_that_is_gone_is_said_wherever_the_change_is(toys, embcheck, monk
     assert embcheck("init", "m=random:30x4").code == 0
     monkeypatch.setenv("TOY", "1")
     said = "1 of 18 words is gone: w0"
+    assert f"{said}; adopt it with: embcheck baseline update" in " ".join(embcheck("check").out.split())
     done = embcheck("baseline", "diff", "--markdown", "out.md", "--json", "out.json")
     (result,) = json.loads((toys / "out.json").read_text())["models"][0]["results"]
     assert (done.code, result["change"]["comparison"], result["change"]["gone"]) == (1, "paired", ["w0"])
@@ -268,6 +269,55 @@ def test_a_unit_that_is_gone_is_said_wherever_the_change_is(toys, embcheck, monk
     assert said in embcheck("check").out
     assert embcheck("baseline", "update").code == 0
     assert states(toys, embcheck) == (0, {"listed": "match"})
+
+
+ZEROED = '''
+from embcheck import Estimate, above, claim, measures
+
+@claim(above(-5), margin=0.5)
+def listed(table):
+    """A word of the list may be gone."""
+    words = ["a", "b", "c", "d", "e", "f"]
+    kept = [word for word in words if table.rows([word]) != [None]]
+    return Estimate.from_units([1 + table.rows([w])[0] / 100 for w in kept], unit="words", labels=kept)
+'''
+
+
+def test_a_word_whose_row_is_broken_is_no_word_to_adopt(toys, embcheck, monkeypatch):
+    """A unit gone for a zero row is told so, with the check that sees the row, and comes behind what regressed."""
+    (toys / "properties" / "toys.py").write_text(ZEROED)
+    (toys / "pyproject.toml").unlink()
+    rows = {word: f"{word} {i + 1} {i * i + 1}" for i, word in enumerate("abcdefgh")}
+
+    def spec(name, **changed):
+        lines = [line for line in (rows | changed).values() if line]
+        (toys / name).write_text("\n".join([f"{len(lines)} 2", *lines, ""]))
+        return f"m=word2vec:{name}"
+
+    assert embcheck("init", spec("old.txt"), "--property", "listed", "--property", "intact_rows").code == 0
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    done = embcheck("check", spec("zero.txt", b="b 0 0"), "--json", "out.json")
+    (result,) = (r for r in json.loads((toys / "out.json").read_text())["models"][0]["results"] if r["change"]["gone"])
+    said = "1 of 6 words is gone: b; row of b is zero (see intact_rows)"
+    assert (done.code, result["change"]["reason"]) == (1, said)
+    assert done.out.splitlines()[-1] == "2 of 2 checks fail: 1 regressed, 1 undecided"
+    (error,) = (line for line in done.err.splitlines() if line.startswith("::error title=intact_rows"))
+    assert error.endswith("; such as 'b'")
+    problems = done.out.partition("what needs looking at:")[2]
+    assert problems.index("REGRESSED     intact_rows (refuted)") < problems.index("UNDECIDED     listed")
+
+
+def test_what_was_adopted_needs_no_more_looking_at(toys, embcheck, monkeypatch):
+    """Right after an update a change is adopted, neither open nor to be adopted; the counts say how many were."""
+    (toys / "properties" / "toys.py").write_text(LISTED)
+    (toys / "pyproject.toml").write_text('[tool.embcheck]\nproperty = ["listed"]\n')
+    assert embcheck("init", "m=random:30x4").code == 0
+    monkeypatch.setenv("TOY", "1")
+    done = embcheck("baseline", "update")
+    assert done.code == 0
+    assert not [word for word in ("undecided", "adopt it", "looking at") if word in done.out]
+    assert "adopted: moved " in " ".join(done.out.split())
+    assert done.out.splitlines()[-1] == "1 hold (1 adopted)"
 
 
 def test_init_takes_the_checks_that_are_named_and_says_what_is_next(toys, embcheck):
@@ -281,6 +331,19 @@ def test_init_takes_the_checks_that_are_named_and_says_what_is_next(toys, embche
     own = tomllib.loads((toys / "pyproject.toml").read_text())["tool"]["embcheck"]["model"]["m"]
     assert own == {"property": ["moving", "some*"], "exceptions": []}
     assert states(toys, embcheck) == (0, {"moving": "match", "sometimes": "match"})
+
+
+def test_what_a_models_list_leaves_out_is_said_with_the_list(toys, embcheck):
+    """An own property that was added after init is named with the list that leaves it out, as is a glob of it."""
+    (toys / "pyproject.toml").unlink()
+    assert embcheck("init", "m=random:30x4", "--property", "moving").code == 0
+    (toys / "properties" / "more.py").write_text(LISTED)
+    listed = "left out by property = [...] of [tool.embcheck.model.m]; add"
+    done = embcheck("check")
+    assert done.code == 0
+    assert f"embcheck: listed, refuted, sometimes are {listed} them there" in done.err.splitlines()
+    done = embcheck("check", "--property", "list*")
+    assert (done.code, done.err.endswith(f"are selected: listed is {listed} it there\n")) == (4, True)
 
 
 def test_baseline_dir(ready, embcheck):

@@ -70,7 +70,7 @@ def test_match_then_regression(ready, run, report, monkeypatch):
 def test_quiet_run_adds_one_line(ready, run):
     """Where all holds and matches, ``-q`` adds one line."""
     lines = [line for line in run("-q", PROPERTIES).outlines if "embcheck:" in line]
-    assert lines == ["embcheck: 2 hold, 1 refuted (1 known exception)"]
+    assert lines == ["embcheck: 2 hold, 1 known exception"]
 
 
 @pytest.mark.parametrize(("gate", "code"), [("claims", 0), ("regressions", 1), ("both", 1)])

@@ -155,3 +155,25 @@ def test_a_null_that_cannot_be_drawn(write, command, null, says):
     write("properties/p.py", PROPERTY.replace("above(0)", f"beats({null})"))
     code, printed = command("check", "random:30x4", "--property", "alpha")
     assert (code, says in " ".join(printed.split())) == ((4 if "text" in null else 1), True)
+
+
+LISTED = '[tool.embcheck]\nmodels = ["m=random:300x16"]\n[tool.embcheck.model.m]\nproperty = ["rows"]\n'
+
+
+@pytest.mark.parametrize("quiet", [(), ("-q",)])
+def test_a_property_that_the_models_list_leaves_out_is_named(run, toys, write, quiet, monkeypatch):
+    """What is not among the ``property`` of its model in the configuration is said in one line, under xdist too."""
+    monkeypatch.setenv("CI", "1")
+    write("pyproject.toml", LISTED)
+    done = run(*quiet, "properties")
+    assert done.ret == 0
+    assert [line for line in done.outlines if "left out" in line] == [
+        "embcheck: drawn, unmeasurable are left out by property = [...] of [tool.embcheck.model.m]; add them there"
+    ]
+
+
+def test_a_glob_of_what_the_models_list_leaves_out_names_that_list(alone, toys, write, usage_error):
+    """``--embcheck-property`` selects within the model's own list, and says which list holds nothing of it."""
+    write("pyproject.toml", LISTED)
+    said = usage_error(alone("--embcheck-property", "draw*", "properties"))
+    assert said == "drawn is left out by property = [...] of [tool.embcheck.model.m]; add it there"

@@ -5,12 +5,13 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from records import claim, estimate, model, null, report, result
 
 from embcheck.checks.record import Change, Control, Ladder, Rung
 from embcheck.reports import summary, terminal
 from embcheck.reports.text import columns
-from embcheck.reports.wording import bound_text
+from embcheck.reports.wording import bound_text, change_text
 
 
 def text(*results, show="rows", **about):
@@ -87,7 +88,7 @@ def test_vacuous_and_known_exceptions_are_counted():
     """Known exceptions and vacuous checks are told apart from the rest."""
     vacuous = result(outcome="fail", control=Control(20, 9, 20, vacuous=True))
     known = result("refuted", expected=False)
-    assert text(vacuous, known, show="none").endswith("1 vacuous, 1 refuted (1 known exception)")
+    assert text(vacuous, known, show="none").endswith("2 checks fails: 1 vacuous, 1 known exception")
 
 
 def test_strongest_null_is_named_with_its_p_value():
@@ -356,3 +357,59 @@ def test_many_models_stay_within_80_columns():
     lines = terminal.lines(report(*models))
     assert max(columns(line.text) for line in lines) <= 80
     assert sum(line.text.startswith("holds_0") for line in lines) == 3
+
+
+# --- what fails, and why ----------------------------------------------------------------------------------------
+
+
+def moved(state, *, passes=False, **about):
+    """A change from 0.5 by -0.06, with a margin of 0.02."""
+    numbers = {"value": -0.06, "low": -0.08, "high": -0.04, "before": 0.5, "after": 0.44, "margin": 0.02}
+    return Change(**{"state": state, "passes": passes, "comparison": "paired", "n": 145, **numbers, **about})
+
+
+def test_each_check_counts_once_and_as_its_row_says():
+    """A regressed claim, an undecided exception and a refuted claim are counted by what they fail for, worst first."""
+    rows = [
+        result("refuted", "fail", id="a_excused", expected=False, change=moved("undecided")),
+        result("refuted", "fail", id="b_refuted"),
+        result("refuted", "fail", id="c_regressed", change=moved("regressed")),
+        result("refuted", "fail", id="d_described", kind="description", change=moved("undecided")),
+        result("refuted", "fail", id="e_changes", by_change=True, change=moved("undecided")),
+        result("refuted", id="f_known", expected=False),
+        result(id="g_holds"),
+    ]
+    shown = text(*rows).splitlines()
+    heads = [line[:26].rstrip() for line in shown if line[:1].isupper()]
+    assert heads == [
+        "REGRESSED     c_regressed",
+        "REFUTED       b_refuted  0",
+        "UNDECIDED     a_excused (r",
+        "UNDECIDED     d_described",
+        "UNDECIDED     e_changes (r",
+    ]
+    assert "c_regressed (refuted)  0.75" in "\n".join(shown)
+    assert "a_excused (refuted, expected)  0.75" in "\n".join(shown)
+    said = "5 of 7 checks fail: 1 hold, 1 regressed, 1 refuted, 3 undecided, 1 known exception"
+    assert " ".join(text(*rows, show="none").split()) == said
+
+
+def test_a_row_without_a_line_for_them_names_its_tokens():
+    """However many problems there are, a refuted or regressed check says the first three tokens that it is so for."""
+    zero = result("refuted", "fail", counterexamples=({"id": 1, "token": "king", "why": "zero"},))
+    assert "such as 'king'" in text(zero, *many(30, "refuted", "fail"))
+    assert "such as 'king'" in terminal.row(zero)[0].text
+    assert "`king`" in summary.changed(report(model(structs.replace(zero, change=moved("regressed", moved=())))))
+
+
+def test_a_change_that_rounding_makes_is_none_in_words():
+    """Less than a millionth of a millionth of margin or value is 0 in words; what is as small as that bound is said."""
+    assert "moved 0 [-0.0001, 0.0001]" in change_text(moved("match", value=-2.776e-17, low=-1e-4, high=1e-4))
+    assert "moved 1e-12" in change_text(moved("match", value=1e-12, low=1e-12, high=1e-12))
+
+
+def test_a_change_over_shared_units_says_so():
+    """Where the change is no difference of the two values, since some units are gone, it says of which it is."""
+    assert "moved -0.06 [-0.08, -0.04] from 0.5" in change_text(moved("match"), "word pairs")
+    said = change_text(moved("undecided", after=0.6, gone=("king>kings",)), "word pairs")
+    assert said.startswith("moved -0.06 [-0.08, -0.04] over the 145 word pairs that both have, from 0.5 (paired;")

@@ -21,7 +21,7 @@ from embcheck.reports.html.vega import token
 from embcheck.reports.text import inert, number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
     from jinja2 import Environment
 
@@ -83,7 +83,7 @@ def environment() -> Environment:
         "applying": lambda results: [result for result in results if result.verdict != "not_applicable"],
         "claimed": lambda results: [result for result in results if not wording.is_description(result)],
         "control": wording.control_text,
-        "described": _described,
+        "held": lambda results: sum(result.passes and result.verdict == "holds" for result in results),
         "excused": lambda results: sum(map(wording.is_known_exception, results)),
         "facts": facts,
         "kinds": lambda results: Counter(kind for result in results for kind in kinds_of(result)),
@@ -117,13 +117,6 @@ def _marks(rows: Iterable[Row]) -> str:
     return " ".join(sorted(marks | ({"fails"} if any(not row.result.passes for row in rows) else set())))
 
 
-def _described(results: Sequence[ResultRecord]) -> str:
-    """How many descriptions stand beside the claims."""
-    count = sum(map(wording.is_description, results))
-    claimed = ", " if count < len(results) else ""
-    return f"{claimed}{count} described" if count else ""
-
-
 # --- its parts --------------------------------------------------------------------------------------------------------
 
 
@@ -133,10 +126,14 @@ def levels(results: Iterable[ResultRecord]) -> str:
     return " or ".join(f"{number(100 * level)}%" for level in sorted(each)) or "95%"
 
 
-def tally(results: Iterable[ResultRecord]) -> tuple[tuple[str, int], ...]:
-    """How many results have each verdict, those there are."""
-    counts = Counter(str(result.verdict) for result in results)
-    return tuple((verdict, counts[verdict]) for verdict in GLYPHS if counts[verdict])
+_CLASSES = {"undecided": "inconclusive", "new": "skipped", "described": "quiet", "known": "quiet"}
+
+
+def tally(results: Iterable[ResultRecord]) -> Iterator[tuple[str, str, int]]:
+    """What results come to: the class that colours it, in words, and how many."""
+    for kind, words, n in wording.tally(results):
+        said = wording.FAILURES[kind] if kind in {"undecided", "new"} else words
+        yield _CLASSES.get(kind, kind if kind in GLYPHS else "refuted"), said, n
 
 
 def facts(model: ModelRecord) -> Iterator[tuple[str, str]]:

@@ -9,29 +9,13 @@ from typing import TYPE_CHECKING
 from embcheck.progress import track
 from embcheck.reports.html import pictures
 from embcheck.reports.html.rows import Axis, Row, axis_of, command, describe, parameter
-from embcheck.reports.wording import change_text, control_text, urgency
+from embcheck.reports.wording import FAILURES, change_text, control_text, failure, state_word, such_as, urgency
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from embcheck.checks.record import Report, ResultRecord
     from embcheck.reports.html.pictures import Figure, Shown
-
-_PROBLEMS = {
-    "regressed": "regressed",
-    "vacuous": "vacuous",
-    "exception": "known exception that holds",
-    "refuted": "refuted",
-    "error": "could not be run",
-    "stale": "stale baseline",
-    "undecided": "change undecided",
-    "inconclusive": "inconclusive",
-    "skipped": "skipped",
-    "new": "not in the baseline",
-    "not_applicable": "not about this model",
-    "holds": "fails",
-}
-"""What a check may fail for, the worst first, and how it is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,15 +132,15 @@ def _value_of(result: ResultRecord) -> float:
 
 def problems(parts: Sequence[Section]) -> list[Problem]:
     """What fails, the worst first, then model by model."""
-    order = list(_PROBLEMS)
+    order = list(FAILURES)
     failing: dict[tuple[int, int, int], list[Row]] = defaultdict(list)
     for index, part in enumerate(parts):
         for row in part.rows:
             if not row.result.passes:
-                failing[min(map(order.index, kinds_of(row.result))), row.model, index].append(row)
+                failing[order.index(failure(row.result) or "holds"), row.model, index].append(row)
     return [
         Problem(
-            _PROBLEMS[order[kind]],
+            FAILURES[order[kind]],
             parts[index].anchor,
             parts[index].id,
             rows[0].alias,
@@ -171,8 +155,8 @@ def problems(parts: Sequence[Section]) -> list[Problem]:
 def kinds_of(result: ResultRecord) -> list[str]:
     """A result's verdict, and what may decide beside it: its change, its control, an exception that holds."""
     kinds = [str(result.verdict)]
-    if result.change and result.change.state not in {"match", "improved"}:
-        kinds.append(result.change.state)
+    if result.change and (state := state_word(result.change)) not in {"match", "improved"}:
+        kinds.append(state)
     if result.control and result.control.vacuous:
         kinds.append("vacuous")
     if not result.expected and result.verdict == "holds":
@@ -184,7 +168,10 @@ def _why(kind: str, row: Row) -> str:
     """The numbers that a check fails by."""
     change, control = row.result.change, row.result.control
     if change and kind == change.state:
-        return "; ".join(text for text in (change_text(change), change.reason) if text) or row.word
-    if control and kind == "vacuous":
+        unit = row.result.estimate.unit if row.result.estimate else "units"
+        why = "; ".join(text for text in (change_text(change, unit), change.reason) if text) or row.word
+    elif control and kind == "vacuous":
         return control_text(control)
-    return row.word.partition(": ")[2] or row.word
+    else:
+        why = row.word.partition(": ")[2] or row.word
+    return "; ".join(filter(None, (why, such_as(row.result))))

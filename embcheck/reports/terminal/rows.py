@@ -16,13 +16,16 @@ from embcheck.reports.wording import (
     change_text,
     control_text,
     fails_by_change,
-    headline,
+    failure,
     how_text,
     in_order,
     is_description,
     is_known_exception,
     ladder_text,
     measured_text,
+    moved_units,
+    named_tokens,
+    state_word,
     verdict_word,
 )
 
@@ -38,13 +41,14 @@ _WIDEST = WIDTH - _WORD - 12  # columns of a check's name
 _NAME = 36  # and where its value has to stand on the same line
 _TOKEN = 24
 _WORST = 5
+_DEEPEST = 3
 _SHORT = 2  # lines of each thing that is said of a problem, where not every detail is shown
 
 
 def row(result: ResultRecord, *, is_short: bool = False, encoding: str = "utf-8") -> list[Line]:
     """The numbers of one check, such as one that has just been measured; a short row is one line, with what fits."""
     kind = " (describes)" if is_description(result) else ""
-    rows = _row(result, encoding, kind=kind, widest=_NAME if is_short else _WIDEST)
+    rows = _row(result, encoding, kind=kind, widest=_NAME if is_short else _WIDEST, has_tokens=True)
     reasons = _lines_of(_reasons([result], encoding)) if result.ladder or not is_short else []
     return [*(rows[:1] if is_short else rows), *reasons]
 
@@ -64,19 +68,38 @@ def details(result: ResultRecord, seed: int, said: set[str], *, encoding: str = 
 
 
 def _row(
-    result: ResultRecord, encoding: str, *, has_match: bool = False, kind: str = "", widest: int = _WIDEST
+    result: ResultRecord,
+    encoding: str,
+    *,
+    has_match: bool = False,
+    has_tokens: bool = False,
+    kind: str = "",
+    widest: int = _WIDEST,
 ) -> list[Line]:
-    """The numbers of a check, in a line or two; with the change where that is no match, or even then."""
+    """The numbers of a check, in a line or two; with the change where that is no match, or even then.
+
+    Where it ``has_tokens``, it names the first few that a check is refuted by or regressed with.
+    """
     estimate, change = result.estimate, result.change
-    known = is_known_exception(result)
-    name = safe(result.label, widest, encoding=encoding) + (" (expected)" if known else kind)
+    name = safe(result.label, widest, encoding=encoding) + (_beside(result) or kind)
     pieces = (
         [] if estimate is None else [*_measured(result, estimate), *_bounds([result]), *_remarks([result], encoding)]
     )
     if change and (change.state != "match" or has_match):
-        pieces += [text] if (text := change_text(change)) else []
+        text = change_text(change, estimate.unit if estimate else "units")
+        pieces += [f"adopted: {text}" if state_word(change) == "adopted" else text] if text else []
+    if has_tokens and (tokens := named_tokens(result)):
+        pieces.append("such as " + ", ".join(f"'{safe(token, _TOKEN, encoding=encoding)}'" for token in tokens))
     first = f"{_headline(result):<{_WORD}}{name}"
     return [Line(text, _style(result)) for text in wrap(pieces, width=WIDTH, first=first, indent=_INDENT)]
+
+
+def _beside(result: ResultRecord) -> str:
+    """The verdict in brackets, where the headline is something else and the check does not hold; or that it should."""
+    if is_known_exception(result):
+        return " (expected)"
+    is_said = result.passes or result.verdict == "holds" or _headline(result) == verdict_word(result).upper()
+    return "" if is_said else f" ({verdict_word(result)}{'' if result.expected else ', expected'})"
 
 
 def _reasons(group: Sequence[ResultRecord], encoding: str) -> Iterator[list[str]]:
@@ -89,7 +112,7 @@ def _reasons(group: Sequence[ResultRecord], encoding: str) -> Iterator[list[str]
     if reason := _reason(first):
         yield _prose("why", reason, encoding)
     if change and change.reason and change.state != "match":
-        yield _prose(change.state, change.reason, encoding)
+        yield _prose(state_word(change), change.reason, encoding)
 
 
 def _lines_of(blocks: Iterable[Sequence[str]]) -> list[Line]:
@@ -102,14 +125,15 @@ def _reason(result: ResultRecord) -> str | None:
 
 
 def _headline(result: ResultRecord) -> str:
-    """The verdict, or the change's state where it is the change that fails; in capitals where it fails."""
-    if result.passes:
-        return "n/a" if result.verdict == "not_applicable" else verdict_word(result)
-    return headline(result).upper()
+    """The verdict or, in capitals, what the check fails for."""
+    kind = failure(result)
+    if kind is not None:
+        return {"exception": "HOLDS"}.get(kind, kind.upper())
+    return "n/a" if result.verdict == "not_applicable" else verdict_word(result)
 
 
 def _style(result: ResultRecord) -> Style:
-    undecided = result.verdict in {"inconclusive", *UNMEASURED}
+    undecided = (failure(result) or result.verdict) in {"inconclusive", "undecided", *UNMEASURED}
     if not result.passes:
         return "warn" if undecided else "fail"
     return "dim" if is_known_exception(result) or is_description(result) else "warn" if undecided else "pass"
@@ -168,11 +192,11 @@ def together(group: Sequence[ResultRecord], total: int, encoding: str) -> list[L
     return [*_shared_row(group, total, encoding), *_lines_of(_reasons(group, encoding))]
 
 
-def _shared_row(group: Sequence[ResultRecord], total: int, encoding: str) -> list[Line]:
+def _shared_row(group: Sequence[ResultRecord], total: int, encoding: str, *, has_tokens: bool = False) -> list[Line]:
     """How many checks there are, the value of each and, of those that fail, which ones."""
     first = group[0]
     if len(group) == 1:
-        return _row(first, encoding)
+        return _row(first, encoding, has_tokens=has_tokens)
     known = " (expected)" if is_known_exception(first) else ""
     name = safe(first.id, _WIDEST, encoding=encoding) + known
     pieces = [f"{len(group)} of {total} {'hold' if verdict_word(first) == 'holds' else verdict_word(first)}"]
@@ -194,8 +218,8 @@ def _named_value(result: ResultRecord, encoding: str) -> str:
 def problem(group: Sequence[ResultRecord], total: int, said: set[str], *, depth: int, encoding: str) -> list[Line]:
     """What a person needs to see of checks that need looking at: the row, the reason, the claim, what weighs most.
 
-    ``depth`` says how far down that list, from 0 for the row alone to 3. ``said`` holds the properties whose claim was
-    spelt out.
+    ``depth`` says how far down that list: from 0 for the row alone, which names tokens where they have no line of their
+    own, to 3. ``said`` holds the properties whose claim was spelt out.
     """
     first = group[0]
     blocks: list[list[str]] = []
@@ -208,9 +232,10 @@ def problem(group: Sequence[ResultRecord], total: int, said: set[str], *, depth:
     if depth > 1 and first.estimate and first.id not in said:
         blocks.append(_prose("says", first.sentence, encoding))
         said.add(first.id)
-    if depth > 2 and (worst := _worst(first, encoding)):
+    if depth == _DEEPEST and (worst := _worst(first, encoding)):
         blocks.append(_block("worst", worst)[:1])
-    return [*_shared_row(group, total, encoding), *_lines_of(block[:_SHORT] for block in blocks)]
+    rows = _shared_row(group, total, encoding, has_tokens=depth < _DEEPEST)
+    return [*rows, *_lines_of(block[:_SHORT] for block in blocks)]
 
 
 def _ladders(group: Sequence[ResultRecord], encoding: str) -> Iterator[str]:
@@ -236,8 +261,8 @@ def _details(result: ResultRecord, estimate: EstimateRecord, seed: int, encoding
         seed = result.change.seed
     yield _block("how", [*([] if estimate.exact else [level]), f"seed {seed}"])
     if (change := result.change) and change.value is not None:
-        yield _block("change", [f"{change.state}: {how_text(change)}"])
-        if moved := [_counterexample(entry, encoding) for entry in change.moved[:_WORST]]:
+        yield _block("change", [f"{state_word(change)}: {how_text(change)}"])
+        if moved := [_counterexample(entry, encoding) for entry in moved_units(change)[:_WORST]]:
             yield _block("moved", moved)
     if result.nulls:
         yield _block("nulls", [_null(null) for null in result.nulls])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from embcheck.claims import ends
 from embcheck.reports.text import columns, cut, number, safe
-from embcheck.reports.wording import WIDTH, Line, is_aside, is_description, verdict_word
+from embcheck.reports.wording import WIDTH, Line, failure, is_aside, is_description, verdict_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -50,13 +50,12 @@ def _cell(results: Sequence[ResultRecord], *, is_narrow: bool) -> str:
     if not results:
         return "-"
     if len(results) > 1:
-        return f"{sum(verdict_word(result) == 'holds' for result in results)} of {len(results)}"
+        return f"{sum(result.passes and result.verdict == 'holds' for result in results)} of {len(results)}"
     (result,) = results
     if result.estimate and result.passes and (result.verdict == "holds" or is_description(result)):
         return number(result.estimate.value, ends(result.claims))
-    verdict = {"inconclusive": "open"}.get(result.verdict, verdict_word(result))
-    change = result.change
-    verdict = change.state if change and not change.passes and result.verdict == "holds" else verdict
+    kind = failure(result) or verdict_word(result)
+    verdict = {"inconclusive": "open", "exception": "holds"}.get(kind, kind)
     shown = verdict if result.passes else verdict.upper()
     estimate = result.estimate
     value = None if estimate is None or is_narrow else estimate.value

@@ -166,7 +166,8 @@ FAILING = {
     "d_regressed": records.result(outcome="fail", change=CHANGE),
     "e_excused": records.result("refuted", expected=False),
     "f_undecided": records.result(outcome="fail", change=replace(CHANGE, state="undecided")),
-    "g_refuted": records.result("refuted", "fail"),
+    "g_refuted": records.result("refuted", "fail", counterexamples=({"id": 1, "token": "king", "value": 0.0},)),
+    "h_excused": records.result("refuted", "fail", expected=False, change=replace(CHANGE, state="undecided")),
 }
 
 
@@ -178,15 +179,26 @@ def test_the_first_screen_says_what_decides():
         next(e for e in tree.iter() if str(e.get("class")).startswith(name)) for name in ("outcome", "problems")
     )
     said = text_of(outcome)
-    assert said.startswith("5 of 7 checks fail")
-    for count in ("1 regressed", "1 change undecided", "1 vacuous", "1 known exception"):
+    assert said.startswith("6 of 8 checks fail")
+    for count in ("1 hold", "1 regressed", "2 change undecided", "1 vacuous", "1 refuted", "1 known exception"):
         assert count in said
     listed = [text_of(entry) for entry in problems]
-    kinds = ("regressed d_", "vacuous c_", "refuted g_", "change undecided f_", "inconclusive b_")
-    assert [entry.startswith(kind) for entry, kind in zip(listed, kinds, strict=True)] == [True] * 5, listed
+    kinds = (
+        "regressed d_",
+        "vacuous c_",
+        "refuted g_",
+        "change undecided f_",
+        "change undecided h_",
+        "inconclusive b_",
+    )
+    assert [entry.startswith(kind) for entry, kind in zip(listed, kinds, strict=True)] == [True] * 6, listed
     assert "moved -0.06 [-0.08, -0.04] from 0.5" in listed[0]
     assert "holds on 9 of 20 random tables" in listed[1]
-    assert "19 of 20 needed" in listed[4]
+    assert "such as 'king'" in listed[2]
+    assert "claimed above" not in listed[4]
+    assert "19 of 20 needed" in listed[5]
+    card = next(text_of(e) for e in tree.iter() if e.get("class") == "tally")
+    assert card == "1 of 8 checks hold, 6 fail, 1 known exception"
 
 
 def test_what_fails_is_said_with_its_numbers():
