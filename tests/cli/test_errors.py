@@ -103,7 +103,7 @@ def test_property_that_misbehaves_leaves_the_others(embcheck, project):
     found = embcheck("check", NOISE, "--property", "toy_wrong", "--property", "toy_holds")
     assert found.code == 1
     assert "property toy_wrong returned float; return an Estimate" in " ".join(found.out.split())
-    assert found.out.splitlines()[-1] == "1 hold, 1 error"
+    assert found.out.splitlines()[-1] == "1 of 2 checks fails: 1 hold, 1 error"
 
 
 def test_a_property_that_raises_is_an_error_that_names_its_line(embcheck, project):
@@ -111,7 +111,7 @@ def test_a_property_that_raises_is_an_error_that_names_its_line(embcheck, projec
     source = 'from embcheck import above, claim\n@claim(above(0))\ndef toy_raises(table):\n    "Says."\n    1 / 0\n'
     (project / "properties" / "raises.py").write_text(source)
     found = embcheck("check", NOISE, "--property", "toy_raises", "--property", "toy_holds")
-    assert (found.code, found.out.splitlines()[-1]) == (1, "1 hold, 1 error")
+    assert (found.code, found.out.splitlines()[-1]) == (1, "1 of 2 checks fails: 1 hold, 1 error")
     assert "why: ZeroDivisionError: division by zero (raises.py:5: 1 / 0)" in found.out
 
 
