@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, NoReturn
@@ -141,11 +142,22 @@ def _about(name: str, spec: ModelSpec, tables: dict[str, Loaded]) -> list[str]:
     return text.wrap([model], width=WIDTH, first=f"{_INDENT}{name}: ", indent=f"{_INDENT}  ")
 
 
+def from_here(config: pytest.Config, node_id: str) -> str:
+    """A node's id as pytest prints it: its file as it is called from where pytest was started."""
+    path, colons, rest = str(node_id).partition("::")
+    if not path or config.invocation_params.dir == config.rootpath:
+        return path + colons + rest
+    try:
+        return os.path.relpath(config.rootpath / path, config.invocation_params.dir) + colons + rest
+    except ValueError:  # on another drive
+        return path + colons + rest
+
+
 def _again(item: pytest.Function) -> str:
     """The command that runs this item alone, quoted for a shell; its models where an option of this run gave them."""
     given = item.config.getoption("embcheck_model")
     models = [f"--embcheck-model={spec.alias}={spec.text}" for spec in specs_of(item)] if given else []
-    name = str(item.config.cwd_relative_nodeid(item.nodeid))  # type: ignore[arg-type] # text, which mypy can't see
+    name = from_here(item.config, item.nodeid)
     return shlex.join(["pytest", name, *models])
 
 

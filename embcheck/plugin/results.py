@@ -13,7 +13,7 @@ import pytest
 from msgspec import structs
 
 from embcheck.errors import EmbcheckError, UsageError
-from embcheck.plugin.item_run import NO_MODEL, UNFINISHED, ItemReport, LoadedReport
+from embcheck.plugin.item_run import NO_MODEL, UNFINISHED, ItemReport, LoadedReport, from_here
 from embcheck.plugin.items import is_whole
 from embcheck.reports import outputs, terminal
 from embcheck.reports.text import columns, cut, safe
@@ -85,7 +85,7 @@ class Results:
         text: str | None = getattr(report, "embcheck", None)
         if text is not None:
             if (crash := getattr(report.longrepr, "reprcrash", None)) is not None:
-                name = str(self._pytest_config.cwd_relative_nodeid(report.nodeid))  # type: ignore[arg-type] # it is text
+                name = from_here(self._pytest_config, report.nodeid)
                 crash.message = cut(crash.message, max(_LEAST, _LINE - columns(f"FAILED {name} - ")))
             item = msgspec.convert(json.loads(text), ItemReport)
             self._items[item.alias, item.result.key] = item
