@@ -260,7 +260,7 @@ class _Search:
         explanation = overwritten.overwritten(view, rows)
         if explanation is None:
             named = ", ".join(repr(self.candidate.token(int(row))) for row in rows[:5])
-            raise _UnexplainedError(f"{len(rows)} rows are neither their old selves nor anything known: {named}")
+            raise _UnexplainedError(f"rows that are neither their old selves nor anything known: {len(rows)} ({named})")
         self.explanations.append(explanation)
 
     def _left(self, view: View, rows: Ints, floor: float, *, some: bool) -> None:
