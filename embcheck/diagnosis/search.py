@@ -25,7 +25,7 @@ from embcheck.diagnosis.causes.cast import Cast, cast_of, half_ulp
 from embcheck.diagnosis.causes.quantized import Grid, grid_of
 from embcheck.diagnosis.causes.rotated import Rotated, Whitened
 from embcheck.diagnosis.explanation import Explanation
-from embcheck.diagnosis.values import ROUGH, laid_out, tried
+from embcheck.diagnosis.values import ROUGH, laid_out, trial, tried
 from embcheck.diagnosis.view import View, sampled
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ __all__ = ["Account", "search"]
 
 MARGIN = 0.8  # of the distance left by an account with fewer numbers: one that leaves more than that adds nothing
 FINE = 2e-6  # the least rounding
+GRID = 1.6  # times the rounding of an even grid: what quantizers that search for their scales may leave
 COUNTERPART, TURNED = 0.5, 0.3  # cosine of rows with their prediction, and what a fitted rotation may leave of them
 FOREIGN = 0.3  # cosine below which a row is not its old self where all rows drifted
 FAR = 5.0  # and how many times farther than the median it lies from where it was
@@ -62,6 +63,9 @@ class _Rounding:
 
     cause: Cast | Grid | None
     error: float
+    """Where values are worked out before they are rounded."""
+    as_stored: float
+    """Where they are taken as they are: nothing but the last digits of float32, if both tables are rounded alike."""
 
 
 class _UnexplainedError(Exception):
@@ -106,7 +110,7 @@ class _Search:
         if rounding.cause is not None:
             self.explanations.append(rounding.cause.explain(self.candidate.width))
         if not self.explanations:
-            self.explanations.append(_identical(self.reference, self.candidate))
+            self.explanations.append(_identical(view))
 
     # --- which row, how rounded ------------------------------------------------------------------------------------
 
@@ -146,11 +150,12 @@ class _Search:
         error = max(FINE, coarser) * length / spread
         ulp = half_ulp(casts[0].dtype) if casts[0] else 0.0
         grids = grid_of(actual, largest, ulp), grid_of(source, float(source.abs().max()), ulp)
+        least = FINE * length / spread
         if grids[0] and (not grids[1] or grids[0].kind != grids[1].kind):
             noise = grids[0].step * math.sqrt(self.candidate.width / 12) / spread
-            return _Rounding(grids[0], max(error, noise))
-        is_new = casts[0] is not None and (casts[1] is None or half_ulp(casts[0].dtype) > half_ulp(casts[1].dtype))
-        return _Rounding(casts[0] if is_new else None, error)
+            return _Rounding(grids[0], max(error, noise), max(least, GRID / ROUGH * noise))
+        ulps = [half_ulp(cast.dtype) if cast else 0.0 for cast in casts]
+        return _Rounding(casts[0] if ulps[0] > ulps[1] else None, error, least if ulps[0] >= ulps[1] else error)
 
     def _largest(self) -> float:
         parts = (self.candidate.gather(part) for part in self.candidate.slices(len(self.candidate.vectors)))
@@ -191,14 +196,12 @@ class _Search:
         a, b, ah, bh = (f(rows) for rows in (fitted, held) for f in (view.predicted, view.actual))
         keep = _alike_rows(a, b)
         trials = list(tried(a[keep], b[keep], ah, bh, partial(laid_out, view), rounding.error))
-        cells, trials = bh.numel(), sorted(trials, key=lambda trial: (trial.count, len(trial.maps)))
+        cells, trials = bh.numel(), sorted(trials, key=lambda one: (one.count, len(one.maps)))
         best = trials[0]
-        for trial in trials[1:]:
-            if (
-                trial.score(cells, rounding.error) < best.score(cells, rounding.error)
-                and trial.left < MARGIN * best.left
-            ):
-                best = trial
+        for other in trials[1:]:
+            is_better = other.score(cells, rounding.error) < best.score(cells, rounding.error)
+            if is_better and other.left < MARGIN * best.left:
+                best = other
         others = [t for t in trials if t is not best and best.maps[: len(t.maps)] != t.maps and t.maps]
         if others and best.maps:
             second = min(others, key=lambda t: t.left)
@@ -236,7 +239,7 @@ class _Search:
         plain = has_source & ~is_lost & ~is_zero & np.isfinite(compared.distance)
         cosines = compared.cosine[plain]
         middle, width = np.nanmedian(cosines), 1.4826 * np.nanmedian(np.abs(cosines - np.nanmedian(cosines)))
-        is_settled = self.residual <= floor
+        is_settled = self._is_settled(view, rounding)
         foreign = min(COUNTERPART if is_settled else FOREIGN, middle - 6 * width)
         far = 0.0 if is_settled else max(COUNTERPART, FAR * float(np.median(compared.distance[plain])))
         is_foreign = plain & (compared.cosine < foreign) & (compared.distance > far)
@@ -255,6 +258,15 @@ class _Search:
                 self._left(view, np.flatnonzero(is_off), floor, some=True)
             return
         self._left(view, np.flatnonzero(plain & ~is_foreign), floor, some=False)
+
+    def _is_settled(self, view: View, rounding: _Rounding) -> bool:
+        """Whether rounding accounts for all that is left: rows taken as they are must round to just these values."""
+        if view.maps:
+            return self.residual <= ROUGH * rounding.error
+        if isinstance(rounding.cause, Cast):
+            held = view.sample[1]
+            self.residual = trial((rounding.cause,), rounding.cause(view.predicted(held)), view.actual(held)).left
+        return self.residual <= ROUGH * rounding.as_stored
 
     def _overwritten(self, view: View, rows: Ints) -> None:
         explanation = overwritten.overwritten(view, rows)
@@ -309,13 +321,15 @@ def _alike(view: View, rows: Ints) -> float:
     return float(near.double().sum()) / len(rows)
 
 
-def _identical(reference: EmbeddingTable, candidate: EmbeddingTable) -> Explanation:
-    before, after = reference.provenance.dtype, candidate.provenance.dtype
+def _identical(view: View) -> Explanation:
+    before, after = view.reference.provenance.dtype, view.candidate.provenance.dtype
     as_what = "" if before == after else f", kept as {after} instead of {before}"
+    unequal = int((~view.compared().is_equal[view.source >= 0]).sum())
+    but = f", {unequal} of them but for their last digits" if unequal else ""
     return Explanation(
         "identical",
-        {"rows": len(candidate.vectors)},
-        sentence=f"all {len(candidate.vectors)} rows are the reference's{as_what}",
+        {"rows": len(view.source), "unequal": unequal},
+        sentence=f"all {len(view.source)} rows are the reference's{as_what}{but}",
         remedy="nothing to do",
     )
 

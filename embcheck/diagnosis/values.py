@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from embcheck.diagnosis.view import Map, View
 
-__all__ = ["ROUGH", "Trial", "laid_out", "tried"]
+__all__ = ["ROUGH", "Trial", "laid_out", "trial", "tried"]
 
 CHEAP = (Scaled, ColumnsScaled, MeanRemoved, RowsCentred, Offset, Normalised, ComponentsRemoved)
 DEAR = (Whitened, Rotated)
@@ -53,7 +53,8 @@ class Trial:
         return 2 * cells * math.log(max(self.left, error)) + self.count * math.log(cells)
 
 
-def _trial(maps: tuple[Map, ...], ah: Tensor, bh: Tensor) -> Trial:
+def trial(maps: tuple[Map, ...], ah: Tensor, bh: Tensor) -> Trial:
+    """How far (n, d) rows are from where changes lead, as a share of the spread, in the median."""
     spread = max(float(bh.var(0, correction=0).sum().sqrt()), 1e-300)
     left = float(torch.linalg.vector_norm(bh - ah, dim=1).median()) / spread
     centers = ah.median(0).values, bh.median(0).values
@@ -63,7 +64,7 @@ def _trial(maps: tuple[Map, ...], ah: Tensor, bh: Tensor) -> Trial:
 
 def tried(a: Tensor, b: Tensor, ah: Tensor, bh: Tensor, about: Callable[[], Moments], error: float) -> Iterator[Trial]:
     """Every change, and every two, from cheap ones on: dear ones where those leave more than rounding."""
-    none = _trial((), ah, bh)
+    none = trial((), ah, bh)
     yield none
     if none.left <= ROUGH * error:
         return
@@ -72,15 +73,15 @@ def tried(a: Tensor, b: Tensor, ah: Tensor, bh: Tensor, about: Callable[[], Mome
         for kind in dict.fromkeys((*kinds, *firsts)):
             if (first := kind.fit(a, b, moments)) is None:
                 continue
-            trial = _trial((first,), first(ah), bh)
+            single = trial((first,), first(ah), bh)
             if kinds:
-                yield trial
-                least = min(least, trial.left)
+                yield single
+                least = min(least, single.left)
             for other in seconds:
-                if other is kind or trial.left <= ROUGH * error:
+                if other is kind or single.left <= ROUGH * error:
                     continue
                 if (second := other.fit(first(a), b, moments)) is not None:
-                    both = _trial((first, second), second(first(ah)), bh)
+                    both = trial((first, second), second(first(ah)), bh)
                     yield both
                     least = min(least, both.left)
         if least <= ROUGH * error:

@@ -37,7 +37,7 @@ def tables(tmp_path):
         ("other", other),
     ):
         np.save(tmp_path / f"{name}.npy", values.numpy())
-        paths[name] = f"npy:{tmp_path / name}.npy,vocab={tmp_path / 'words.txt'}"
+        paths[name] = f"npy:{name}.npy,vocab=words.txt"
     return paths
 
 
@@ -55,7 +55,7 @@ def test_it_names_cause_evidence_and_remedy(command, tables, tmp_path):
     assert got.code == 1, got.err
     assert "rows from #30" in got.out
     assert all(word in got.out for word in ("cause", "evidence", "what now"))
-    assert max(map(len, got.out.splitlines())) <= 80 or str(tmp_path) in got.out
+    assert max(map(len, got.out.splitlines())) <= 80
     document = json.loads((tmp_path / "d.json").read_text())
     assert document["schema"] == "embcheck-diagnosis/1"
     (cause,) = document["causes"]

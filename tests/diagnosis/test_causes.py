@@ -83,6 +83,21 @@ def test_an_untouched_table_is_never_accused(dtype):
         assert diagnosis.is_harmless()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("size", [0.002, 0.005, 0.02])
+def test_a_change_that_rounding_could_hide_is_no_identity(dtype, size):
+    """Noise no larger than what the tables' float rounds off is still a change: the same rows would be equal."""
+    vectors = torch.from_numpy(_vectors()).to(dtype)
+    words = [f"word{row}" for row in range(ROWS)]
+    noise = torch.from_numpy(np.random.default_rng(1).standard_normal(vectors.shape)) * size * vectors.double().std()
+    changed = (vectors.double() + noise).to(dtype)
+    before, after = (embcheck.EmbeddingTable.from_arrays(rows, words) for rows in (vectors, changed))
+    assert not of_tables(before, after).is_harmless()
+    exact = embcheck.EmbeddingTable.from_arrays(vectors.float(), words)  # and so it is where the candidate is rounded
+    half = embcheck.EmbeddingTable.from_arrays((vectors.double() + noise).to(torch.bfloat16), words)
+    assert not of_tables(exact, half).is_harmless()
+
+
 @given(seed=st.integers(0, 2**31), order=st.permutations(range(6)))
 @settings(max_examples=20, deadline=None)
 def test_the_name_does_not_hang_on_which_rows_come_first(seed, order):

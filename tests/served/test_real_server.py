@@ -32,7 +32,7 @@ from defects import DEFECTS, Service
 
 class Encoder(litserve.LitAPI):
     def setup(self, device):
-        self.library, self.service = SentenceTransformer(sys.argv[1], device="cpu"), Service(sys.argv[1])
+        self.model, self.service = SentenceTransformer(sys.argv[1], device="cpu"), Service(sys.argv[1])
 
     def decode_request(self, request, **_):
         return request.model, request.ensure_list()
@@ -40,7 +40,7 @@ class Encoder(litserve.LitAPI):
     def predict(self, asked, **_):
         name, texts = asked
         if name == "demo":
-            return self.library.encode(texts).tolist()
+            return self.model.encode(texts).tolist()
         return self.service.embed(texts, **list(DEFECTS.values())[int(name)][0])
 
 if __name__ == "__main__":
