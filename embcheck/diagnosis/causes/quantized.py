@@ -68,7 +68,7 @@ def _types(largest: float, ulp: float) -> Iterator[tuple[str, float, int, Callab
     for levels in (127, 128):
         yield "int8 per tensor", 8, 0, partial(_fixed, step=largest / levels, ulp=ulp, levels=levels)
     for size, where in ((0, "per row"), (128, "in groups of 128"), (64, "in groups of 64")):
-        yield f"int4 {where}", 4, size, partial(_affine, most=15, ulp=ulp)
+        yield f"int4 {where}", 4, size, partial(_at_most, test=_ends, most=15, ulp=ulp)
         yield f"int4 {where}", 4, size, partial(_peak, levels=7, ulp=ulp)
         if size == 0:
             for levels in (127, 128):
@@ -79,14 +79,14 @@ def _types(largest: float, ulp: float) -> Iterator[tuple[str, float, int, Callab
     yield "NF4", 4.5, 64, partial(_codebook, ulp=ulp)
     yield "Q4_0", 4.5, 32, partial(_signed, levels=8, ulp=ulp)
     yield "Q4_1", 5, 32, partial(_ends, levels=15, ulp=ulp)
-    yield "Q4_K", 4.5, 32, partial(_affine, most=15, ulp=ulp)
+    yield "Q4_K", 4.5, 32, partial(_at_most, test=_ends, most=15, ulp=ulp)
     yield "Q5_0", 5.5, 32, partial(_signed, levels=16, ulp=ulp)
     yield "Q5_1", 6, 32, partial(_ends, levels=31, ulp=ulp)
-    yield "Q5_K", 5.5, 32, partial(_affine, most=31, ulp=ulp)
+    yield "Q5_K", 5.5, 32, partial(_at_most, test=_ends, most=31, ulp=ulp)
     yield "Q8_0", 8.5, 32, partial(_peak, levels=127, ulp=ulp)
-    yield "Q2_K", 2.6, 16, partial(_affine, most=3, ulp=ulp)
-    yield "Q3_K", 3.4, 16, partial(_multiples, most=4, ulp=ulp)
-    yield "Q6_K", 6.6, 16, partial(_multiples, most=32, ulp=ulp)
+    yield "Q2_K", 2.6, 16, partial(_at_most, test=_ends, most=3, ulp=ulp)
+    yield "Q3_K", 3.4, 16, partial(_at_most, test=_peak, most=4, ulp=ulp)
+    yield "Q6_K", 6.6, 16, partial(_at_most, test=_peak, most=32, ulp=ulp)
 
 
 def _on(quotients: Tensor, magnitude: Tensor, ulp: float) -> Tensor:
@@ -124,21 +124,11 @@ def _ends(blocks: Tensor, *, levels: int, ulp: float) -> _Steps:
     return step, _on((blocks - low[:, None]) / step[:, None], magnitude, ulp)
 
 
-def _affine(blocks: Tensor, *, most: int, ulp: float) -> _Steps:
-    """At most so many equal steps."""
+def _at_most(blocks: Tensor, *, test: Callable[..., _Steps], most: int, ulp: float) -> _Steps:
+    """The fewest levels up to so many with which a block passes a test."""
     best, is_on = blocks.new_zeros(len(blocks)), torch.zeros(len(blocks), dtype=torch.bool)
     for levels in range(1, most + 1):
-        step, fits = _ends(blocks, levels=levels, ulp=ulp)
-        best = torch.where(fits & ~is_on, step, best)
-        is_on |= fits
-    return best, is_on
-
-
-def _multiples(blocks: Tensor, *, most: int, ulp: float) -> _Steps:
-    """Whole multiples of a step, at most so many."""
-    best, is_on = blocks.new_zeros(len(blocks)), torch.zeros(len(blocks), dtype=torch.bool)
-    for levels in range(1, most + 1):
-        step, fits = _peak(blocks, levels=levels, ulp=ulp)
+        step, fits = test(blocks, levels=levels, ulp=ulp)
         best = torch.where(fits & ~is_on, step, best)
         is_on |= fits
     return best, is_on
