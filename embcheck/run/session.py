@@ -48,6 +48,8 @@ Population = Literal["known", "all"]
 Watch: TypeAlias = "Callable[[ModelRecord, ResultRecord | None], None]"
 """Is told of a model once it is read, and then of each of its results, before the family's adjustments."""
 
+_REMOTE = frozenset({"api", "hf", "hidden"})  # sources that ask a network, or run a model
+
 
 def _ignore(_model: ModelRecord, _result: ResultRecord | None) -> None:
     """Watches nothing."""
@@ -291,8 +293,11 @@ class Session:
         from embcheck.diagnosis.diagnose import likely
 
         try:
-            old = sources.load(parse(before.spec), device=str(table.vectors.device))
-        except EmbcheckError:
+            old_spec = parse(before.spec)
+            if old_spec.scheme in _REMOTE or not Path(old_spec.target).exists():
+                return  # a baseline is a file that others may have written: it opens no connection and runs no model
+            old = sources.load(old_spec, device=str(table.vectors.device))
+        except (EmbcheckError, OSError):
             return
         if old.provenance.weights_sha256 == before.weights_sha256 and (
             said := likely(old, table, (before.spec, spec.text))

@@ -1,14 +1,18 @@
 """The command: what it prints, writes and exits with."""
 
 import json
+from dataclasses import replace
 from importlib import resources
 
 import numpy as np
 import pytest
 import torch
+from msgspec import structs
 from safetensors.torch import save_file
 
 import embcheck
+from embcheck import sources
+from embcheck.baseline import file
 from embcheck.reports.diagnosis import Diagnosis, schema
 from embcheck.reports.html.diagnosis import render
 from embcheck.reports.terminal.diagnosis import lines
@@ -94,6 +98,34 @@ def test_a_regression_names_the_cause(command, tables, tmp_path):
     assert got.code == 1
     assert "one vector" in got.err, got.err
     assert "embcheck diagnose" in got.err
+
+
+def test_a_baseline_opens_no_connection(command, tables, tmp_path, monkeypatch):
+    """A baseline that names a server as its checkpoint, as anyone's could, does not have it asked."""
+    start = ("--property", "isotropy", "--baseline-dir", str(tmp_path / "baselines"))
+    assert command("baseline", "update", f"m={tables['good']}", *start).code in {0, 1}
+    np.save(tmp_path / "off.npy", np.load(tmp_path / "good.npy") + np.float32(3))
+    read, load, loaded = file.load, sources.load, []
+
+    def elsewhere(folder, alias):
+        known = read(folder, alias)
+        moved = {
+            key: structs.replace(
+                entry,
+                checkpoint=structs.replace(entry.checkpoint, spec="api:http://127.0.0.1:9,model=m,words=words.txt"),
+            )
+            for key, entry in known.entries.items()
+        }
+        return replace(known, entries=moved)
+
+    def noted(spec, **options):
+        loaded.append(spec.scheme)
+        return load(spec, **options)
+
+    monkeypatch.setattr(file, "load", elsewhere)
+    monkeypatch.setattr(sources, "load", noted)
+    assert command("check", "m=npy:off.npy,vocab=words.txt", *start, "--gate", "regressions").code == 1
+    assert loaded == ["npy"]
 
 
 def test_the_schema_ships():
