@@ -61,7 +61,7 @@ def cut(text: str, width: int) -> str:
 def wrap(pieces: Iterable[str], *, width: int, first: str = "", indent: str = "", gap: str = "  ") -> list[str]:
     """Pieces joined into lines of at most ``width`` columns; a piece longer than a line is broken at its spaces.
 
-    The first line begins with ``first``, the others with ``indent``; ``gap`` stands between pieces.
+    A word longer than a line is broken where the line ends. The first line begins with ``first``, the others with ``indent``; ``gap`` stands between pieces.
     """
     lines, line = [], first
     for before, part in _parts(pieces, width - columns(indent), gap):
@@ -82,7 +82,19 @@ def _parts(pieces: Iterable[str], room: int, gap: str) -> Iterator[tuple[str, st
             yield gap, piece
             continue
         for i, word in enumerate(piece.split(" ")):
-            yield " " if i else gap, cut(word, room)
+            for j, part in enumerate(_folded(word, room)):
+                yield ("" if j else " " if i else gap), part
+
+
+def _folded(word: str, room: int) -> Iterator[str]:
+    """A word in parts of at most ``room`` columns: nothing of a path or a command is lost."""
+    part = ""
+    for character in word:
+        if part and columns(part) + _columns_of(character) > room:
+            yield part
+            part = ""
+        part += character
+    yield part
 
 
 def number(value: float | None, apart: Iterable[float] = ()) -> str:

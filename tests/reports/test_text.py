@@ -68,6 +68,12 @@ def test_wrapped_lines_fit(pieces, width):
         assert columns(line) <= width
 
 
+def test_nothing_of_a_long_word_is_lost():
+    """A word longer than a line goes on in the next one, to its last character."""
+    lines = wrap(["see /" + "a" * 20], width=12, first="in: ", indent="    ")
+    assert lines == ["in: see", "    /aaaaaaa", "    aaaaaaaa", "    aaaaa"]
+
+
 def test_wrap_keeps_pieces_whole():
     """A piece that fits on a line is not broken."""
     assert wrap(["one two", "three four"], width=12, indent="  ") == ["one two", "  three four"]

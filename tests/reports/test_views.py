@@ -41,3 +41,10 @@ def test_a_probe_names_the_ends_of_the_list():
     nearest, farthest = text.index("nearest by cosine"), text.index("farthest by cosine")
     assert [line.split()[2] for line in text[nearest + 1 : farthest]] == [f"'t{i}'" for i in range(1, 11)]
     assert [line.split()[2] for line in text[farthest + 1 :]] == [f"'t{i}'" for i in range(100, 90, -1)]
+
+
+def test_the_folder_is_one_line():
+    """Where a source lies can be copied, however long its path is."""
+    folder = "/" + "/".join(["a_long_name"] * 9)
+    source = {"files": ["a"], "tensor": "", "bytes": 1, "bytes_total": 1, "folder": folder}
+    assert f"  in          {folder}" in [line.text for line in views.described("toy", source)]

@@ -25,7 +25,7 @@ def described(alias: str, source: Json, *, encoding: str = "utf-8") -> list[Line
         Line(safe(alias, 40, encoding=encoding), "title"),
         *_block("read", [*tensor, f"{size} of {whole} bytes"]),
         *_block("files", [files] if files else []),
-        *_block("in", [safe(source["folder"], 400, encoding=encoding)] if source.get("folder") else []),
+        *([Line(f"  {'in':<12}{safe(source['folder'], 400, encoding=encoding)}")] if source.get("folder") else []),
     ]
 
 
