@@ -13,7 +13,7 @@ import pytest
 
 from embcheck.checks import collect
 from embcheck.checks.check import Check, checks_of
-from embcheck.checks.collect import matches, select
+from embcheck.checks.collect import is_selected, select
 from embcheck.claims import Declaration
 from embcheck.errors import UsageError
 from embcheck.run.session import check_names
@@ -148,7 +148,7 @@ def chosen(items: Sequence[pytest.Item], globs: Sequence[str], *, asked: bool) -
     return [
         item
         for item in items
-        if (any(matches(checks[item], glob) for glob in globs) if item in checks else item.path.parent not in shipped)
+        if (is_selected(checks[item], globs) if item in checks else item.path.parent not in shipped)
     ]
 
 

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from embcheck.checks.check import Result
-    from embcheck.checks.record import Change, Control, Ladder, ResultRecord
+    from embcheck.checks.record import Change, Control, EstimateRecord, Ladder, ResultRecord
     from embcheck.claims import ClaimOutcome
+    from embcheck.estimate import Estimate
 
 WIDTH = 80
 STATES = ("regressed", "undecided", "stale", "new", "improved", "match")
@@ -35,8 +36,8 @@ def counts(results: Sequence[ResultRecord]) -> Line:
     """How many checks hold, and how many do not."""
     described = sum(map(is_description, results))
     verdicts = Counter(verdict_word(result) for result in results if not is_description(result))
-    words = {"holds": "hold", "error": "errors" if verdicts["error"] > 1 else "error", "not_applicable": "n/a"}
-    order = ("holds", "vacuous", "refuted", "inconclusive", "skipped", "error", "not_applicable")
+    words = {"holds": "hold", "error": "errors" if verdicts["error"] > 1 else "error"}
+    order = ("holds", "vacuous", "refuted", "inconclusive", "skipped", "error", "n/a")
     parts = [f"{verdicts[v]} {words.get(v, v)}" for v in order if verdicts[v]]
     parts += [f"{described} described"] if described else []
     known = sum(map(is_known_exception, results))
@@ -62,7 +63,7 @@ def share_failing(results: Sequence[ResultRecord]) -> str:
 def verdict_word(result: Result | ResultRecord) -> str:
     """The verdict as a person reads it: a claim that holds on noise too says nothing, whatever it is here."""
     is_vacuous = result.verdict == "holds" and result.control is not None and result.control.vacuous
-    return "vacuous" if is_vacuous else str(result.verdict)
+    return "vacuous" if is_vacuous else "n/a" if result.verdict == "not_applicable" else str(result.verdict)
 
 
 def is_known_exception(result: ResultRecord) -> bool:
@@ -120,8 +121,19 @@ def claims_text(result: ResultRecord) -> str:
     return ", ".join(said)
 
 
-def change_text(change: Change | None) -> str:
-    """The change in words: how far it moved from where, and how that was found."""
+def change_of(result: ResultRecord) -> str:
+    """A result's change in words, beside its value."""
+    return change_text(result.change, scale_of(result.estimate) if result.estimate else None)
+
+
+def scale_of(estimate: Estimate | EstimateRecord) -> str | None:
+    """The scale that an estimate is compared on, where it is not that of its value."""
+    scale = estimate.compared_as[0] if estimate.compared_as else estimate.name
+    return None if scale == estimate.name else scale
+
+
+def change_text(change: Change | None, scale: str | None = None) -> str:
+    """The change in words: how far it moved from where, on which scale if not the value's, and how that was found."""
     if change is None or change.value is None or change.margin is None:
         return ""
     apart = [change.margin, -change.margin]
@@ -130,7 +142,8 @@ def change_text(change: Change | None) -> str:
     margin = {"both": "margin", "down": "margin down", "up": "margin up"}[change.bad]
     added = ", shared tokens only" if change.tokens == "added" else ""
     how = f"{change.comparison}{added}; {margin} {number(change.margin)}"
-    return f"moved {value}{interval} from {number(change.before)} ({how})"
+    on = f" in {scale.partition(',')[0]}" if scale else ""
+    return f"moved {value}{interval} from {number(change.before)}{on} ({how})"
 
 
 def how_text(change: Change) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from embcheck.progress import track
 from embcheck.reports.html import pictures
 from embcheck.reports.html.rows import Axis, Row, axis_of, command, describe, parameter
-from embcheck.reports.wording import change_text, control_text, urgency
+from embcheck.reports.wording import change_of, control_text, urgency
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -184,7 +184,7 @@ def _why(kind: str, row: Row) -> str:
     """The numbers that a check fails by."""
     change, control = row.result.change, row.result.control
     if change and kind == change.state:
-        return "; ".join(text for text in (change_text(change), change.reason) if text) or row.word
+        return "; ".join(text for text in (change_of(row.result), change.reason) if text) or row.word
     if control and kind == "vacuous":
         return control_text(control)
     return row.word.partition(": ")[2] or row.word

@@ -13,7 +13,7 @@ from embcheck.reports.wording import (
     WIDTH,
     Line,
     bound_text,
-    change_text,
+    change_of,
     control_text,
     how_text,
     in_order,
@@ -71,7 +71,7 @@ def _row(
         [] if estimate is None else [*_measured(result, estimate), *_bounds([result]), *_remarks([result], encoding)]
     )
     if change and (change.state != "match" or has_match):
-        pieces += [text] if (text := change_text(change)) else []
+        pieces += [text] if (text := change_of(result)) else []
     first = f"{_headline(result):<{_WORD}}{name}"
     return [Line(text, _style(result)) for text in wrap(pieces, width=WIDTH, first=first, indent=_INDENT)]
 
@@ -101,7 +101,7 @@ def _reason(result: ResultRecord) -> str | None:
 def _headline(result: ResultRecord) -> str:
     """The verdict, or the change's state where it is the change that fails; in capitals where it fails."""
     if result.passes:
-        return "n/a" if result.verdict == "not_applicable" else verdict_word(result)
+        return verdict_word(result)
     change = result.change
     excused = result.verdict == "holds" or not result.expected
     return (change.state if change and not change.passes and excused else verdict_word(result)).upper()
