@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from embcheck.reports.terminal import Show
     from embcheck.reports.wording import Style
 
-_INDENT = " " * 12
+_INDENT = " " * 14
 
 
 def lines(comparison: Comparison, encoding: str = "utf-8", *, show: Show = "rows") -> Iterator[Line]:
@@ -47,7 +47,7 @@ def lines(comparison: Comparison, encoding: str = "utf-8", *, show: Show = "rows
         says = [text for text in (row.change_text, safe(why or "", 300, encoding=encoding)) if text]
         says += [how_text(row.change)] if row.change and show == "all" else []
         style = "fail" if not row.passes else "pass" if row.change else "plain"
-        word = f"{'-' if row.state == 'not compared' else row.state:<12}"
+        word = f"{row.state:<{len(_INDENT)}}"
         yield from (Line(text, style) for text in wrap([row.check, *says], width=WIDTH, first=word, indent=_INDENT))
     if show in {"fail", "none"}:
         return
