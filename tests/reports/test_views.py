@@ -41,3 +41,13 @@ def test_a_probe_names_the_ends_of_the_list():
     nearest, farthest = text.index("nearest by cosine"), text.index("farthest by cosine")
     assert [line.split()[2] for line in text[nearest + 1 : farthest]] == [f"'t{i}'" for i in range(1, 11)]
     assert [line.split()[2] for line in text[farthest + 1 :]] == [f"'t{i}'" for i in range(100, 90, -1)]
+
+
+def test_a_word_of_several_tokens_has_no_rank_in_an_analogy():
+    """It is said that it has none, and why, without the words of a rank."""
+    word = {"text": "word", "ids": [1], "tokens": ["word"]}
+    ranks = {"word": {"sources_kept": 3, "sources_excluded": None}, "words": dict.fromkeys(("sources_kept",), None)}
+    ranks["words"]["sources_excluded"] = None
+    document = {"words": [word] * 3, "ranks": ranks, "sources_excluded": [], "sources_kept": []}
+    shown = [line.text for line in views.analogy(document)][-1]
+    assert shown == "  ranks       word: 3 with sources kept  words: more than one token, so no rank"
