@@ -133,6 +133,11 @@ def mean_removed(a: Matrix, strength: int, rng: np.random.Generator) -> Damaged 
     return Damaged((a - mean).astype(np.float32), {"length": float(np.linalg.norm(mean))})
 
 
+def rows_centred(a: Matrix, strength: int, rng: np.random.Generator) -> Damaged:
+    """As TransformerLens keeps what writes into a residual stream that is normalised."""
+    return Damaged((a - a.mean(1, keepdims=True, dtype=np.float64)).astype(np.float32), {"of": "each row"})
+
+
 def mean_added(a: Matrix, strength: int, rng: np.random.Generator) -> Damaged:
     vector = rng.standard_normal(a.shape[1])
     vector *= _spread(a) * (0.05, 0.5, 3.0)[strength] / np.linalg.norm(vector)
@@ -333,7 +338,7 @@ CAUSES: dict[str, Damage] = {
         *(rows_permuted, rows_truncated, reordered, other_tokenizer, rows_overwritten, rows_untouched, rows_padded),
         *(noise, fine_tuned, merged, another_run, unrelated),
     )
-} | {"quantized: in groups": grouped}
+} | {"quantized: in groups": grouped, "mean_removed: of each row": rows_centred}
 
 
 # --- what is in no list ---------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ PUBLIC = {
     "below",
     "check",
     "claim",
+    "diagnose",
     "explore",
     "lexicons",
     "load",

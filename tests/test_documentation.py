@@ -26,6 +26,7 @@ from embcheck.checks.collect import collect
 from embcheck.checks.evaluate import evaluate
 from embcheck.cli.program import program
 from embcheck.config.config import resolve
+from embcheck.reports.diagnosis import CAUSES
 from embcheck.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -171,6 +172,25 @@ def test_the_page_of_properties_has_a_section_for_each() -> None:
         if not {"**Claim.**", "**Unit and interval.**"} <= set(re.findall(r"\*\*[\w ]+\.\*\*", sections[name]))
     }
     assert bare == set()
+
+
+def test_the_page_on_diagnosis_has_every_cause() -> None:
+    """Its two tables are the list of causes, each with how it looks, what did it, and what to do."""
+    text = (ROOT / "docs" / "diagnose.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([\w ]+)` \| (.+) \| (.+) \| (.+) \|$", text, re.MULTILINE)
+    assert sorted(name for name, *_ in rows) == sorted(CAUSES)
+
+
+def test_the_page_on_diagnosis_names_the_accidents_that_are_rebuilt() -> None:
+    """The reports that it points to are those of the tests that rebuild them."""
+    text = (ROOT / "docs" / "diagnose.md").read_text(encoding="utf-8")
+    links = re.findall(r"\[([\w./-]+)#(\d+)\]\(https://github.com/([\w./-]+)/issues/(\d+)\)", text)
+    assert all((name, number) == (repository, issue) for name, number, repository, issue in links)
+    tests = "".join(path.read_text(encoding="utf-8") for path in ROOT.glob("tests/*/test_*accidents.py"))
+    comments = "\n".join(re.findall(r"^ +# (.*)$", tests, re.MULTILINE))
+    rebuilt = set(re.findall(r"([\w.-]+/[\w.-]+)#(\d+)", comments))
+    assert len(rebuilt) > 10
+    assert {(name, number) for name, number, *_ in links} == rebuilt
 
 
 def interval_cells() -> dict[str, str]:

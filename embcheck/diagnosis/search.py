@@ -22,30 +22,24 @@ import torch
 from embcheck.baseline.pairing import pair_rows
 from embcheck.diagnosis.causes import columns, merged, moved, overwritten, related, residual
 from embcheck.diagnosis.causes.cast import Cast, cast_of, half_ulp
-from embcheck.diagnosis.causes.centred import ComponentsRemoved, MeanRemoved, Offset
 from embcheck.diagnosis.causes.quantized import Grid, grid_of
 from embcheck.diagnosis.causes.rotated import Rotated, Whitened
-from embcheck.diagnosis.causes.scaled import ColumnsScaled, Normalised, Scaled
 from embcheck.diagnosis.explanation import Explanation
-from embcheck.diagnosis.view import Moments, View, moments_of, sampled
+from embcheck.diagnosis.values import ROUGH, laid_out, tried
+from embcheck.diagnosis.view import View, sampled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Sequence
 
     from torch import Tensor
 
-    from embcheck.diagnosis.view import Map
     from embcheck.stats import Ints
     from embcheck.table import EmbeddingTable
 
 __all__ = ["Account", "search"]
 
-CHEAP = (Scaled, ColumnsScaled, MeanRemoved, Offset, Normalised, ComponentsRemoved)
-DEAR = (Whitened, Rotated)
-SECOND = (Scaled, ColumnsScaled, Offset, Normalised)
-TURNABLE = (MeanRemoved, ComponentsRemoved, Normalised)
 MARGIN = 0.8  # of the distance left by an account with fewer numbers: one that leaves more than that adds nothing
-ROUGH, FINE = 4.0, 2e-6  # times the rounding, and the least rounding: what is below them is explained
+FINE = 2e-6  # the least rounding
 COUNTERPART, TURNED = 0.5, 0.3  # cosine of rows with their prediction, and what a fitted rotation may leave of them
 FOREIGN = 0.3  # cosine below which a row is not its old self where all rows drifted
 FAR = 5.0  # and how many times farther than the median it lies from where it was
@@ -196,7 +190,7 @@ class _Search:
         fitted, held = view.sample
         a, b, ah, bh = (f(rows) for rows in (fitted, held) for f in (view.predicted, view.actual))
         keep = _alike_rows(a, b)
-        trials = list(_tried(a[keep], b[keep], ah, bh, partial(_laid_out, view), rounding.error))
+        trials = list(tried(a[keep], b[keep], ah, bh, partial(laid_out, view), rounding.error))
         cells, trials = bh.numel(), sorted(trials, key=lambda trial: (trial.count, len(trial.maps)))
         best = trials[0]
         for trial in trials[1:]:
@@ -294,75 +288,6 @@ class _Search:
 
 class _RelatedError(_UnexplainedError):
     """Not row by row, but as wholes."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Trial:
-    """Changes of values one after the other, and how far held-out rows are from where they lead."""
-
-    maps: tuple[Map, ...]
-    left: float
-    cosine: float
-
-    @property
-    def count(self) -> int:
-        return sum(change.count for change in self.maps)
-
-    @property
-    def name(self) -> str:
-        return " + ".join(change.explain(1).cause for change in self.maps) or "no change"  # type: ignore[attr-defined]
-
-    def score(self, cells: int, error: float) -> float:
-        return 2 * cells * math.log(max(self.left, error)) + self.count * math.log(cells)
-
-
-def _trial(maps: tuple[Map, ...], ah: Tensor, bh: Tensor) -> _Trial:
-    spread = max(float(bh.var(0, correction=0).sum().sqrt()), 1e-300)
-    left = float(torch.linalg.vector_norm(bh - ah, dim=1).median()) / spread
-    centers = ah.median(0).values, bh.median(0).values
-    cosine = torch.nn.functional.cosine_similarity(ah - centers[0], bh - centers[1], dim=1).median()
-    return _Trial(maps, left if math.isfinite(left) else math.inf, float(cosine))
-
-
-def _tried(
-    a: Tensor, b: Tensor, ah: Tensor, bh: Tensor, about: Callable[[], Moments], error: float
-) -> Iterator[_Trial]:
-    """Every change, and every two, from cheap ones on: dear ones where those leave more than rounding."""
-    none = _trial((), ah, bh)
-    yield none
-    if none.left <= ROUGH * error:
-        return
-    least, moments = none.left, about()
-    for kinds, seconds, firsts in ((CHEAP, SECOND, CHEAP), (DEAR, SECOND, DEAR), ((), (Rotated,), TURNABLE)):
-        for kind in dict.fromkeys((*kinds, *firsts)):
-            if (first := kind.fit(a, b, moments)) is None:
-                continue
-            trial = _trial((first,), first(ah), bh)
-            if kinds:
-                yield trial
-                least = min(least, trial.left)
-            for other in seconds:
-                if other is kind or trial.left <= ROUGH * error:
-                    continue
-                if (second := other.fit(first(a), b, moments)) is not None:
-                    both = _trial((first, second), second(first(ah)), bh)
-                    yield both
-                    least = min(least, both.left)
-        if least <= ROUGH * error:
-            return
-
-
-def _laid_out(view: View) -> Moments:
-    """The moments of the reference's columns where the candidate has them."""
-    moments = moments_of(view.reference)
-    if view.columns is None and view.signs is None:
-        return moments
-    columns = view.columns if view.columns is not None else np.arange(len(moments.mean))
-    keep = torch.from_numpy(np.maximum(columns, 0))
-    signs = view.signs if view.signs is not None else torch.ones(len(columns), dtype=torch.float64)
-    signs = torch.where(torch.from_numpy(columns < 0), 0.0, signs)
-    covariance = moments.covariance[keep][:, keep] * torch.outer(signs, signs)
-    return Moments(moments.mean[keep] * signs, covariance, moments.rows)
 
 
 def _alike_rows(a: Tensor, b: Tensor) -> Tensor:

@@ -25,11 +25,16 @@ CAUSES = frozenset(
         *("rows_untouched", "rows_overwritten", "reordered", "other_tokenizer", "other_matrix"),
         *("head_overwritten", "noise", "fine_tuned", "merged", "another_run"),
         *("unrelated", "pooling", "normalisation", "order", "precision"),
-        *("width", "prefix", "case", "truncation", "padding"),
-        *("special tokens"),
+        *("width", "prefix", "case", "truncation", "padding", "special tokens"),
     }
 )
 ABSTAINED = "none of these"
+_SHOWN = 30  # characters of a token
+
+
+def shortened(token: str) -> str:
+    """A token, or the beginning of a text."""
+    return token if len(token) <= _SHOWN else token[: _SHOWN - 3] + "..."
 
 
 class Cause(Struct, frozen=True, kw_only=True):
@@ -46,7 +51,7 @@ class Cause(Struct, frozen=True, kw_only=True):
     def evidence(self) -> str:
         """The parameters, and the first tokens where not all rows are meant."""
         said = [f"{name} {number(v) if isinstance(v, float) else v}" for name, v in self.parameters.items()]
-        named = ", ".join(f"{token.token!r} #{token.id}" for token in self.first[:5])
+        named = ", ".join(f"{shortened(token.token)!r} #{token.id}" for token in self.first[:5])
         more = ", ..." if self.rows > len(self.first[:5]) else ""
         return "; ".join(text for text in (", ".join(said), named + more) if text)
 

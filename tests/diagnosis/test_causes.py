@@ -22,6 +22,7 @@ from embcheck.reports.diagnosis import ABSTAINED
 from embcheck.reports.diagnosis import CAUSES as NAMED
 
 ROWS, WIDTH = 3_000, 64
+STRENGTHS = [1, *(pytest.param(k, marks=pytest.mark.slow) for k in (0, 2))]
 
 
 def _vectors(seed: int = 0) -> np.ndarray:
@@ -36,7 +37,7 @@ def reference():
     return table_of(_vectors(), [f"word{row}" for row in range(ROWS)])
 
 
-@pytest.mark.parametrize("strength", [0, 1, 2])
+@pytest.mark.parametrize("strength", STRENGTHS)
 @pytest.mark.parametrize("name", CAUSES)
 def test_a_cause_is_named_with_its_parameters(reference, name, strength):
     """What was done to a table is what is said of it, whichever the strength, with the numbers that it was done by."""
@@ -47,7 +48,7 @@ def test_a_cause_is_named_with_its_parameters(reference, name, strength):
     assert case.is_right, (case.named, case.said)
 
 
-@pytest.mark.parametrize("strength", [0, 1, 2])
+@pytest.mark.parametrize("strength", STRENGTHS)
 @pytest.mark.parametrize("name", UNKNOWN)
 def test_what_is_in_no_list_is_called_nothing(reference, name, strength):
     """Damage of no known kind gets no name: none would be right."""

@@ -1,4 +1,4 @@
-"""Something common taken away or added: the mean, another constant vector, or the mean and the top components."""
+"""Something taken away or added: the mean row, each row's own mean, a constant vector, the mean and top components."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from embcheck.diagnosis.view import Moments
 
-__all__ = ["ComponentsRemoved", "MeanRemoved", "Offset"]
+__all__ = ["ComponentsRemoved", "MeanRemoved", "Offset", "RowsCentred"]
 
 REMOVED = 0.01  # of a component's variance may be left: rows are rounded
 _SOME = 1e-3  # of the distance of rows from their mean: less is no mean
@@ -45,6 +45,32 @@ class MeanRemoved:
             {"length": float(self.mean.norm())},
             sentence=f"the mean row, {self.share:.2g} of the typical distance from it, is taken away",
             remedy="add the reference's mean row again, or compare with a reference that is centred as well",
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class RowsCentred:
+    r""":math:`b = a - \bar a 1` with the mean of each row's own values, which layer normalisation does not see."""
+
+    count: int = 0
+
+    @classmethod
+    def fit(cls, _a: Tensor, _b: Tensor, _moments: Moments) -> RowsCentred:
+        """Nothing is fitted."""
+        return cls()
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """Rows whose values have the mean 0."""
+        return rows - rows.mean(1, keepdim=True)
+
+    def explain(self, _width: int) -> Explanation:
+        """That it is each row's own."""
+        return Explanation(
+            "mean_removed",
+            {"of": "each row"},
+            sentence="each row has lost the mean of its own values",
+            remedy="a layer normalisation behind it does not see that (TransformerLens and QuaRot do it on purpose): "
+            "load the weights unprocessed, or centre the reference as well",
         )
 
 

@@ -90,6 +90,8 @@ def _shifted(view: View, offset: int) -> tuple[View, Explanation | None]:
     here, there = (_filled(v.compared().cosine) for v in (view, other))
     gain = np.concatenate([[0.0], np.cumsum(here - there)])  # of keeping rows before r where they are
     start = int(gain.argmax())
+    for _ in range(-offset):  # rows that were put in fit neither here nor there: the first of them is where it began
+        start -= int(start > 0 and here[start - 1] < ALIGNED)
     source = np.where(ids < start, view.source, np.where(moved < 0, ACCOUNTED, moved))
     filled = view.with_(source=source)
     seam = np.arange(max(0, start - abs(offset)), min(size, start + abs(offset)))  # the rows that were put in
@@ -105,7 +107,7 @@ def _shifted(view: View, offset: int) -> tuple[View, Explanation | None]:
         if start
         else f"all rows stand {abs(offset)} {by} than their tokens do",
         remedy="a row was inserted or lost where the vocabulary was resized or converted: take that row out (or put it "
-        f"back) before #{start} and save again",
+        f"back) at #{start} and save again",
     )
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["middle_men"]
 
 ROTATIONS = 199
-MOST_PAIRS = 40
+MOST_PAIRS = 100
 _TALL = 4
 
 
@@ -39,7 +39,7 @@ def middle_men(
     effective number of neurons is the participation ratio :math:`N = (\sum_k |c_k|)^2 / \sum_k c_k^2`: 1 where one
     neuron carries all, m where all carry alike. With n word-disjoint pairs the estimate is the mean of
     :math:`\log N_{ij}` over the n(n - 1) cross pairs less its mean over the n related ones. Unit: word pairs, at most
-    40, evenly from the list; interval: delete-one-pair jackknife-t.
+    100, evenly from the list; interval: delete-one-pair jackknife-t.
 
     What a null says. ``shuffled_pairs`` permutes the partners: neurons that are strong for all words, or of large
     norm, concentrate any pair. ``rotated_neurons`` turns the basis of the neurons by a uniform orthogonal matrix, the
@@ -110,7 +110,7 @@ def _turn_at_random(small: Floats, rows: int, rng: np.random.Generator) -> NDArr
 
 
 def _few(profiles: Profiles) -> Profiles:
-    """At most 40 pairs, evenly from the list: no seed has a say in which."""
+    """At most 100 pairs, evenly from the list: no seed has a say in which."""
     known = len(profiles.pairs)
     chosen = [i * known // MOST_PAIRS for i in range(MOST_PAIRS)] if known > MOST_PAIRS else list(range(known))
     return Profiles(

@@ -14,7 +14,7 @@ from embcheck.checks.evaluate import Check, evaluate
 from embcheck.claims import Verdict
 from embcheck.errors import NotMeasurable
 from embcheck.measures.neurons import middle_men, profile_agreement
-from embcheck.settings import Settings
+from embcheck.settings import Settings, using
 from embcheck.stats import permutations
 from embcheck.table import EmbeddingTable
 from embcheck.table.layers import GivenLayers
@@ -229,17 +229,19 @@ def test_the_neurons_of_a_pair_are_named(build):
     assert i == 4
 
 
-def test_at_most_forty_pairs_in_hash_order(words):
-    """Of many pairs those count whose first words come first by hash, so that two checkpoints take the same."""
-    names = words(120)
+def test_at_most_a_hundred_pairs_whatever_the_seed(words):
+    """Of many pairs a hundred count, evenly from the list: two checkpoints and two seeds take the same."""
+    names = words(300)
     r = np.random.default_rng(0)
-    relation = lexicons.relation("made up", list(zip(names[:60], names[60:], strict=True)))
-    table = EmbeddingTable.from_arrays(r.standard_normal((120, 8)), names)
+    relation = lexicons.relation("made up", list(zip(names[:150], names[150:], strict=True)))
+    table = EmbeddingTable.from_arrays(r.standard_normal((300, 8)), names)
     table = table.with_tensors({("mlp_in", 0): torch.from_numpy(r.standard_normal((30, 8)))})
     found = men(table, relation)
-    assert found.n == 40
-    firsts = table.probes(40, among=np.arange(60))
-    assert {row["pair"] for row in found.details["middle_men"]} == {"-".join(relation.pairs[i]) for i in firsts}
+    assert found.n == 100
+    evenly = {"-".join(relation.pairs[i * 150 // 100]) for i in range(100)}
+    assert {row["pair"] for row in found.details["middle_men"]} <= evenly
+    with using(Settings(seed=1)):
+        assert men(table, relation).value == found.value
 
 
 # --- planted structure, noise, nulls ------------------------------------------------------------------------------
@@ -431,4 +433,4 @@ def test_neurons_of_the_demo_model(monkeypatch):
         found = measures.middle_men(demo, lexicons.related(), **asked)
         beaten[weights] = float((found.draws["rotated_neurons"] < found.value).mean())
     assert beaten["mlp_in"] == 1
-    assert beaten["mlp_out"] < 0.9
+    assert beaten["mlp_out"] < 0.99
