@@ -24,6 +24,9 @@ __all__ = [
 ]  # fmt: skip
 
 
+NO_WEIGHTS = ("no layers", "no output matrix that is tied", "no output matrix of its own")
+"""What a file lacks that carries an embedding alone: it says nothing of the model that the embedding came from."""
+
 _DECISIVE = 20  # pairs or words that a verdict takes
 
 
@@ -33,7 +36,7 @@ class layers:  # noqa: N801 - reads as a word in a claim: needs=needs.layers()
 
     def __call__(self, table: EmbeddingTable, parameters: Mapping[str, Any]) -> str | None:  # noqa: ARG002 - a need's
         """What is lacking."""
-        return None if table.layers is not None and table.layers.is_any else "no layers"
+        return None if table.layers is not None and table.layers.is_any else NO_WEIGHTS[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ class tied_output:  # noqa: N801
 
     def __call__(self, table: EmbeddingTable, parameters: Mapping[str, Any]) -> str | None:  # noqa: ARG002 - a need's
         """What is lacking."""
-        return None if table.layers is not None and table.layers.has_tied_output else "no output matrix that is tied"
+        return None if table.layers is not None and table.layers.has_tied_output else NO_WEIGHTS[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,7 @@ class output:  # noqa: N801
         try:
             output_of(table)
         except NotMeasurable:
-            return "no output matrix of its own"
+            return NO_WEIGHTS[2]
         return None
 
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from embcheck.errors import NotMeasurable
 from embcheck.table.vocabulary import RowStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from embcheck.checks.record import Json
     from embcheck.stats import Bools, Ints
     from embcheck.table import EmbeddingTable
 
-__all__ = ["Pairing", "pair_rows"]
+__all__ = ["Pairing", "Shared", "pair_rows", "shared_population"]
 
 NAMED = 10
 
@@ -79,6 +82,54 @@ def pair_rows(old: EmbeddingTable, new: EmbeddingTable) -> Pairing:
     second = np.where(by_id[texts[0][first]], first, row_of_text[texts[0][first]])
     went, came = np.flatnonzero(in_new[texts[0]] == 0), np.flatnonzero(in_old[texts[1]] == 0)
     return Pairing(first, second, went, came, np.flatnonzero(((in_new > 0) & ~is_paired)[texts[0]]))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shared:
+    """Two tables with the rows in their populations that both have in them, and what there is to say of it."""
+
+    old: EmbeddingTable
+    new: EmbeddingTable
+    with_words: EmbeddingTable
+    """The first with those of the given words too that the second's lacks: what a list lost is named."""
+    said: str | None = None
+    """None where the populations are of the same tokens, but for rows that are broken in the second."""
+
+
+def shared_population(old: EmbeddingTable, new: EmbeddingTable, words: Iterable[str]) -> Shared:
+    """Leave what only one of two populations has out of it: tokens of one vocabulary, or usable in one of them only.
+
+    A row that is broken in the second table stays in the first, since it is lost and not left out. Where both have the
+    same tokens, words are looked up in both as by the vocabulary that lets fewer rows in: it knows more of its tokens.
+    """
+    pairing = pair_rows(old, new)
+    try:
+        first, second = old.in_population[pairing.first], new.in_population[pairing.second]
+    except NotMeasurable:  # as every check of that table will say
+        return Shared(old, new, old)
+    only_first = pairing.first[first & ~second & ~_is_broken(new)[pairing.second]]
+    only_second = pairing.second[second & ~first & ~_is_broken(old)[pairing.first]]
+    went = pairing.went[old.in_population[pairing.went]]
+    came = pairing.came[new.in_population[pairing.came]]
+    out = np.concatenate([only_first, went]), np.concatenate([only_second, came])
+    both = int((first & second).sum())
+    if both < 2 or not any(map(len, out)):
+        return Shared(old, new, old)
+    rows, others = (np.setdiff1d(table.population, gone) for table, gone in zip((old, new), out, strict=True))
+    known = np.array([row for row in old.rows(sorted(set(words))) if row is not None], dtype=np.int64)
+    lost = np.intersect1d(known, out[0])
+    sizes = len(old.population), len(new.population)
+    said = f"populations differ: {sizes[0]:,} and {sizes[1]:,} rows; both are measured on the {both:,} that both have"
+    reading = min((old, new), key=lambda table: len(table.population)).vocabulary
+    if tuple(old.tokens) == tuple(new.tokens):
+        old, new = (replace(table, vocabulary=reading, memo={}) for table in (old, new))
+    shared = old.among(rows)
+    return Shared(
+        old=shared,
+        new=new.among(others),
+        with_words=old.among(np.union1d(rows, lost)) if len(lost) else shared,
+        said=said,
+    )
 
 
 def _tokens(table: EmbeddingTable) -> islice[str]:

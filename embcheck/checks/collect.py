@@ -68,13 +68,21 @@ def is_shipped(function: Callable[..., Any]) -> bool:
 
 
 def select(checks: Iterable[Check], globs: Sequence[str]) -> list[Check]:
-    """The checks that any of the globs matches, in their order."""
+    """The checks that the globs select, in their order; `UsageError` for a glob that matches none."""
     checks = list(checks)
     for glob in globs:
-        if not any(matches(check, glob) for check in checks):
+        if not any(matches(check, glob.removeprefix("!")) for check in checks):
             known = ", ".join(dict.fromkeys(check.declaration.id for check in checks)) or "none found"
             raise UsageError(f"no property matches {glob!r}; there are: {known}")
-    return [check for check in checks if not globs or any(matches(check, glob) for glob in globs)]
+    return [check for check in checks if is_selected(check, globs)]
+
+
+def is_selected(check: Check, globs: Sequence[str]) -> bool:
+    """Whether any of the globs matches, or there is none but those with a leading ``!``, of which none may match."""
+    wanted = [glob for glob in globs if not glob.startswith("!")]
+    unwanted = [glob[1:] for glob in globs if glob.startswith("!")]
+    is_wanted = not wanted or any(matches(check, glob) for glob in wanted)
+    return is_wanted and not any(matches(check, glob) for glob in unwanted)
 
 
 def matches(check: Check, glob: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import textwrap
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,6 +16,7 @@ from embcheck.config.options import option
 from embcheck.files import writing_to
 from embcheck.progress import cleared
 from embcheck.reports.json_file import STDOUT
+from embcheck.reports.wording import WIDTH
 from embcheck.text import inert_line
 
 if TYPE_CHECKING:
@@ -60,8 +62,11 @@ def _click_option(spec: Option) -> Callable[[_Command], _Command]:
 
 
 def notice(message: str) -> None:
-    """One line on stderr, inert whoever wrote what it quotes."""
-    click.echo(f"embcheck: {inert_line(' '.join(message.split()))}", err=True)
+    """One line on stderr, inert whoever wrote what it quotes; on a terminal broken between words."""
+    text = f"embcheck: {inert_line(' '.join(message.split()))}"
+    if sys.stderr.isatty():  # names and paths stay whole
+        text = textwrap.fill(text, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    click.echo(text, err=True)
 
 
 def show_lines(make: Callable[[str], Iterable[Line]], *, json: Path | None = None) -> None:

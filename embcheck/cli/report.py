@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -135,6 +136,8 @@ def compare(first: str, second: str, max_moved: float | None, min_overlap: float
         json_file.write(compared, config.json)
     show_lines(lambda encoding: view.lines(compared, encoding, show=config.show), json=config.json)
     _deliver(compared, config)
+    outputs.annotate(compared)
+    outputs.append_to_job(partial(summary.comparison, compared))
     return OK if compared.passes else FAILED
 
 

@@ -55,7 +55,7 @@ OPTIONS = (
         "property",
         "text",
         (),
-        "Run only the checks whose id, or id[parameters], matches (repeatable).",
+        "Run only the checks whose id, or id[parameters], matches; with a leading ! all but those (repeatable).",
         multiple=True,
         metavar="GLOB",
     ),

@@ -22,7 +22,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from embcheck.checks.collect import matches
+from embcheck.checks.collect import is_selected, matches
 from embcheck.claims import above, below, check_margin, within
 from embcheck.config.options import option
 from embcheck.config.values import Origin, closest, convert
@@ -146,7 +146,7 @@ def _one_claim(key: str, given: Any) -> Any:
 
 def adapt(model: PerModel, check: Check) -> Check | None:
     """The check with the model's own bounds; none where the configuration leaves it out for that model."""
-    if model.property and not any(matches(check, glob) for glob in model.property):
+    if not is_selected(check, model.property):
         return None
     for name, values in model.parameters.get(check.declaration.id, {}).items():
         if str(check.params.get(name)) not in values:
@@ -173,7 +173,7 @@ def left_out(alias: str, model: PerModel, checks: Iterable[Check]) -> str | None
     """Which properties of these checks a model's ``property`` list leaves out whole, if any, and what to do."""
     kept: dict[str, bool] = {}
     for check in checks:
-        is_kept = not model.property or any(matches(check, glob) for glob in model.property)
+        is_kept = is_selected(check, model.property)
         kept[check.declaration.id] = kept.get(check.declaration.id, False) or is_kept
     names = [name for name, is_kept in kept.items() if not is_kept]
     are, them = ("is", "it") if len(names) == 1 else ("are", "them")
@@ -210,7 +210,7 @@ def check_names(file: Path | None, models: Mapping[str, PerModel], checks: Itera
             _check_name(f"{where} parameters", name, list(by_id))
             _check_parameters(f"{where} parameters {name}", parameters, by_id[name])
         for glob in model.property:
-            if not any(matches(check, glob) for own in by_id.values() for check in own):
+            if not any(matches(check, glob.removeprefix("!")) for own in by_id.values() for check in own):
                 raise ConfigError(f"{where} property: no check matches {glob!r}; {closest(glob, list(labels))}")
 
 

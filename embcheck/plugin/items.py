@@ -13,7 +13,7 @@ import pytest
 
 from embcheck.checks import collect
 from embcheck.checks.check import Check, checks_of
-from embcheck.checks.collect import matches, select
+from embcheck.checks.collect import select
 from embcheck.claims import Declaration
 from embcheck.errors import UsageError
 from embcheck.run.session import check_names
@@ -148,15 +148,15 @@ def chosen(items: Sequence[pytest.Item], globs: Sequence[str], *, asked: bool) -
     return [
         item
         for item in items
-        if (any(matches(checks[item], glob) for glob in globs) if item in checks else item.path.parent not in shipped)
+        if (collect.is_selected(checks[item], globs) if item in checks else item.path.parent not in shipped)
     ]
 
 
 def is_selected(item: pytest.Item, globs: Sequence[str]) -> TypeGuard[pytest.Function]:
-    """Whether an item is one of a declared property that the globs, if any, match."""
+    """Whether an item is one of a declared property that the globs, if any, select."""
     if not isinstance(item, pytest.Function) or declaration_of(item) is None:
         return False
-    return not globs or any(matches(check_of(item), glob) for glob in globs)
+    return collect.is_selected(check_of(item), globs)
 
 
 def runs_on_its_model(item: pytest.Item, policy: Policy) -> bool:

@@ -12,7 +12,7 @@ from msgspec import Meta, Struct, field
 
 from embcheck.checks.record import Change, Count, Name, Number
 from embcheck.reports.text import number
-from embcheck.reports.wording import STATES
+from embcheck.reports.wording import STATES, change_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,6 +67,11 @@ class Drift(Struct, frozen=True, kw_only=True):
     moved: Annotated[tuple[Token, ...], Meta(description="Rows that turned most, with their cosines.")] = ()
     farthest: Annotated[tuple[Token, ...], Meta(description="Rows that moved farthest, with their distances.")] = ()
 
+    @property
+    def overlap_of(self) -> str:
+        """What ``neighbor_jaccard`` is."""
+        return f"mean Jaccard of the {'ten' if self.neighbors == 10 else self.neighbors} nearest rows"
+
     def statistics(self) -> Iterator[tuple[str, str]]:
         """What was measured, in words, with its numbers; nothing where nothing was."""
         if self.distance:
@@ -76,7 +81,7 @@ class Drift(Struct, frozen=True, kw_only=True):
             yield "shift of the mean, in mean lengths", number(self.mean_shift)
             yield "left over by the best rotation", number(self.procrustes_residual)
         if self.neighbor_jaccard is not None:
-            yield f"overlap of the {self.neighbors} nearest (Jaccard)", number(self.neighbor_jaccard)
+            yield self.overlap_of, number(self.neighbor_jaccard)
 
 
 class Limit(Struct, frozen=True):
@@ -103,6 +108,13 @@ class Compared(Struct, frozen=True):
     has_failed: Annotated[bool, Meta(description="Whether it has no change, and that fails.")] = field(
         default=False, name="failed"
     )
+    scale: Annotated[str | None, Meta(description="What the change is of, where it is not the check's value.")] = None
+    unit: Annotated[str, Meta(description="What the change is counted over.")] = "units"
+
+    @property
+    def change_text(self) -> str:
+        """The change in words."""
+        return change_text(self.change, self.unit, self.scale)
 
     @property
     def passes(self) -> bool:
@@ -120,6 +132,7 @@ class Comparison(Struct, frozen=True, kw_only=True):
 
     models: tuple[str, str]
     same_tokens: Annotated[bool | None, Meta(description="Null where that is not known: of two reports.")] = None
+    populations: Annotated[str | None, Meta(description="How they differ, and on what checks are measured.")] = None
     drift: Drift
     changes: tuple[Compared, ...]
     limits: tuple[Limit, ...] = ()

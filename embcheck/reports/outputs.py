@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embcheck.errors import EmbcheckError
 from embcheck.reports import html, json_file
 from embcheck.reports import summary as summaries
+from embcheck.reports.comparison import Comparison
 from embcheck.reports.text import safe
 from embcheck.reports.wording import such_as, urgency
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from embcheck.checks.record import Report
 
@@ -43,36 +45,67 @@ def deliver(report: Report, *, json: Path | None = None, summary: Path | None = 
                 write(report, path)
         except EmbcheckError as error:  # the others are written all the same
             errors.append(error)
-    if (job := os.environ.get("GITHUB_STEP_SUMMARY")) and report.models:
-        try:
-            with Path(job).open("a", encoding="utf-8", newline="\n") as file:
-                room = _STEP_BYTES - os.fstat(file.fileno()).st_size - 1
-                text = summaries.markdown(report, most=room)
-                if len(text.encode()) <= room:  # else the step's earlier summaries would be lost with this one
-                    file.write(text + "\n")
-        except OSError as error:
-            raise EmbcheckError(f"can't append to GITHUB_STEP_SUMMARY {job!r}: {error.strerror or error}") from error
+    if report.models:
+        append_to_job(partial(summaries.markdown, report))
     if errors:
         raise errors[0]
 
 
-def annotate(report: Report) -> None:
+def append_to_job(markdown: Callable[..., str]) -> None:
+    """Append ``markdown(most=bytes)`` to the summary of the job, where GitHub Actions names one."""
+    if not (job := os.environ.get("GITHUB_STEP_SUMMARY")):
+        return
+    try:
+        with Path(job).open("a", encoding="utf-8", newline="\n") as file:
+            room = _STEP_BYTES - os.fstat(file.fileno()).st_size - 1
+            text = markdown(most=room)
+            if len(text.encode()) <= room:  # else the step's earlier summaries would be lost with this one
+                file.write(text + "\n")
+    except OSError as error:
+        raise EmbcheckError(f"can't append to GITHUB_STEP_SUMMARY {job!r}: {error.strerror or error}") from error
+
+
+def annotate(report: Report | Comparison) -> None:
     """Print the annotations on stderr, where GitHub Actions runs this."""
     for line in workflow_commands(report):
         sys.stderr.write(line + "\n")
 
 
-def workflow_commands(report: Report) -> Iterator[str]:
-    """An ``::error`` line for each of the worst checks that fail and a ``::warning`` for the others, in GitHub."""
+def workflow_commands(report: Report | Comparison) -> Iterator[str]:
+    """An ``::error`` line for each of the worst that fail and a ``::warning`` for the others, in GitHub."""
     if os.environ.get("GITHUB_ACTIONS", "").lower() != "true":
         return
+    failing = _failing_of(report) if isinstance(report, Comparison) else _failing(report)
+    for title, said in failing[:_STEP_ERRORS]:
+        yield _command("error", title, said)
+    if rest := failing[_STEP_ERRORS:]:
+        yield _command("warning", f"{len(rest)} more checks failed", ", ".join(title for title, _ in rest))
+
+
+def _failing(report: Report) -> list[tuple[str, str]]:
+    """Title and text of each check that fails, the worst first."""
     failing = [(model.alias, result) for model in report.models for result in model.results if not result.passes]
     failing.sort(key=lambda pair: urgency(pair[1]))
-    for alias, result in failing[:_STEP_ERRORS]:
-        said = "; ".join(filter(None, (summaries.failure_line(result), such_as(result))))
-        yield _command("error", f"{result.label} on {alias}", said)
-    if rest := [f"{result.label} on {alias}" for alias, result in failing[_STEP_ERRORS:]]:
-        yield _command("warning", f"{len(rest)} more checks failed", ", ".join(rest))
+    return [
+        (f"{result.label} on {alias}", _joined(summaries.failure_line(result), such_as(result)))
+        for alias, result in failing
+    ]
+
+
+def _failing_of(compared: Comparison) -> list[tuple[str, str]]:
+    """Title and text of each limit and check that fails, the worst first."""
+    against = " against ".join(compared.models[::-1])
+    limits = [(f"--{limit.option}", limit.reason) for limit in compared.limits if not limit.passes]
+    checks = [
+        (row.check, _joined(row.state, row.change_text, row.change.reason if row.change else row.reason))
+        for row in compared.worst_first
+        if not row.passes
+    ]
+    return [(f"{title}: {against}", said) for title, said in limits + checks]
+
+
+def _joined(*parts: str | None) -> str:
+    return "; ".join(filter(None, parts))
 
 
 def _command(name: str, title: str, said: str) -> str:

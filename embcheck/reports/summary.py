@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from msgspec import structs
@@ -14,7 +15,7 @@ from embcheck.reports.text import number
 from embcheck.reports.wording import (
     STATES,
     change_number,
-    change_text,
+    change_of,
     claims_text,
     counts,
     fails_by_change,
@@ -35,10 +36,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from embcheck.checks.record import Change, Json, ModelRecord, Report, ResultRecord
-    from embcheck.reports.comparison import Comparison
+    from embcheck.reports.comparison import Compared, Comparison
 
 _MOVED = 5
 _ROOM = 1_000  # bytes of the lines at the top
+_ALL_ARE_WRITTEN = "GitHub shows 1 MiB a step. All are in what `--summary PATH`, `--json PATH` and `--html PATH` write."
 _TABLES = 400  # bytes of a model's two tables without their rows
 
 
@@ -64,8 +66,7 @@ def _document(report: Report, models: Sequence[ModelRecord]) -> str:
     if left := len(results) - len(shown):
         failing = failed - sum(not result.passes for result in shown)
         parts.append(
-            f"**{left} checks are left out here, {failing} of them failed**, the least urgent: GitHub shows 1 MiB a "
-            "step. All are in what `--summary PATH`, `--json PATH` and `--html PATH` write."
+            f"**{left} checks are left out here, {failing} of them failed**, the least urgent: {_ALL_ARE_WRITTEN}"
         )
     for model in models:
         parts += [_heading(model), *_checks(model)]
@@ -114,7 +115,7 @@ def _results(results: Sequence[ResultRecord]) -> str:
     for result in results:
         said = [inert(value_text(result)), inert(claims_text(result))]
         whys = "; ".join(part for part in (inert(why(result), 300), _moved(result)) if part)
-        rows.append([code(result.label), _verdict(result), *said, inert(_change(result)), whys])
+        rows.append([code(result.label), _verdict(result), *said, inert(change_of(result)), whys])
     return table(["Check", "Verdict", "Value", "Claim", "Change", "Why"], rows)
 
 
@@ -137,7 +138,7 @@ def statistics_line(result: ResultRecord) -> str:
     Where it is the change alone that fails, its state stands for the verdict.
     """
     numbers = [value_text(result), claims_text(result) if result.estimate else ""]
-    change = _change(result)
+    change = change_of(result)
     said = [change, *numbers] if result.change and not result.change.passes else [*numbers, change]
     first = headline(result) if fails_by_change(result) else _verdict(result)
     return "; ".join(filter(None, (first, *said)))
@@ -146,10 +147,6 @@ def statistics_line(result: ResultRecord) -> str:
 def failure_line(result: ResultRecord) -> str:
     """The statistics and the reasons on one line."""
     return "; ".join(part for part in (statistics_line(result), why(result)) if part)
-
-
-def _change(result: ResultRecord) -> str:
-    return change_text(result.change, result.estimate.unit if result.estimate else "units")
 
 
 def why(result: ResultRecord) -> str:
@@ -180,12 +177,12 @@ def _moved(result: ResultRecord) -> str:
 # --- changes ----------------------------------------------------------------------------------------------------------
 
 
-def changes(rows: Iterable[tuple[str, Change | None, str | None, Sequence[str]]]) -> str:
-    """A table of changes: each check with its change, or the reason why there is none, and tokens it is refuted by."""
+def changes(rows: Iterable[tuple[str, Change | None, str, str | None, Sequence[str]]]) -> str:
+    """A table of changes: each check with change and state, or why there is no change, and tokens it is refuted by."""
     cells = []
-    for label, change, reason, tokens in rows:
+    for label, change, state, reason, tokens in rows:
         if change is None:
-            cells.append([code(label), "not compared", "", "", "", "", inert(reason or "", 300)])
+            cells.append([code(label), state, "", "", "", "", inert(reason or "", 300)])
             continue
         numbers = [_shown(value, change) for value in (change.before, change.after)]
         value, low, high = (change_number(end, change) for end in (change.value, change.low, change.high))
@@ -194,7 +191,7 @@ def changes(rows: Iterable[tuple[str, Change | None, str | None, Sequence[str]]]
         what = _units(moved_units(change)) or " ".join(code(token, 40) for token in tokens)
         said = [inert(change.reason or "", 300), inert(how_text(change)), what]
         margin = "" if change.margin is None else f"{number(change.margin)} ({change.bad})"
-        cells.append([code(label), change.state, *numbers, margin, "; ".join(filter(None, said))])
+        cells.append([code(label), state, *numbers, margin, "; ".join(filter(None, said))])
     return table(["Check", "State", "Before", "Now", "Change", "Margin", "Why, what moved most"], cells)
 
 
@@ -214,7 +211,7 @@ def changed(report: Report) -> str:
         rows = sorted(
             (r for r in model.results if r.change), key=lambda r: STATES.index(str(r.change and r.change.state))
         )
-        said = [(r.label, r.change, None, named_tokens(r)) for r in rows]
+        said = [(r.label, r.change, r.change.state if r.change else "", None, named_tokens(r)) for r in rows]
         still = [row for row in said if row[1] and row[1].state == "match"]
         moved = [row for row in said if row not in still]
         states = Counter(str(change.state) for _, change, *_ in said if change)
@@ -231,20 +228,37 @@ def write_comparison(compared: Comparison, path: Path) -> None:
     files.write(path, comparison(compared))
 
 
-def comparison(compared: Comparison) -> str:
-    """The summary of a comparison: counts, drift, then the checks, worst first."""
+def comparison(compared: Comparison, *, most: int | None = None) -> str:
+    """The summary of a comparison; where it has more than ``most`` bytes, with its most urgent checks only."""
+    rows = compared.worst_first
+    whole = _comparison(compared, rows)
+    if most is None or len(whole.encode()) <= most:
+        return whole
+    room = most - _ROOM - len(_comparison(compared, []).encode())
+    sizes = accumulate(len(changes([_cells(row)]).splitlines()[-1].encode()) + 1 for row in rows)
+    return _comparison(compared, rows[: sum(size <= room for size in sizes)])
+
+
+def _cells(row: Compared) -> tuple[str, Change | None, str, str | None, Sequence[str]]:
+    return row.check, row.change, row.state, row.reason, ()
+
+
+def _comparison(compared: Comparison, shown: Sequence[Compared]) -> str:
+    """Counts, drift, then these checks, worst first."""
     first, second = map(code, compared.models)
     parts = [f"### embcheck: {second} against {first} {compared.counts}"]
     parts += [f"**{inert(limit.text, 300)}**" for limit in compared.limits]
+    parts += [inert(compared.populations)] if compared.populations else []
     drift = compared.drift
     rows = [["rows that both have", f"{drift.rows:,}, {drift.identical_rows or 0:,} equal"]] if drift.rows else []
     rows += [[inert(name), inert(value)] for name, value in drift.statistics()]
     rows += [["why there is no more", inert(drift.reason, 300)]] if drift.reason else []
     rows += [["moved farthest", " ".join(code(token.token, 40) for token in drift.farthest)]] if drift.farthest else []
     parts.append(table(["Drift", ""], rows))
-    by_state = [(row.check, row.change, row.reason, ()) for row in compared.worst_first]
-    still = [row for row in by_state if row[1] and row[1].state == "match"]
-    moved = [row for row in by_state if row not in still]
+    if left := len(compared.changes) - len(shown):
+        parts.append(f"**{left} checks are left out here**, the least urgent: {_ALL_ARE_WRITTEN}")
+    still = [_cells(row) for row in shown if row.state == "match"]
+    moved = [_cells(row) for row in shown if row.state != "match"]
     parts += [changes(moved)] if moved else []
     parts += [folded(f"{len(still)} did not change", changes(still))] if still else []
     return "\n\n".join(parts) + "\n"

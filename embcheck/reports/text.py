@@ -61,7 +61,8 @@ def cut(text: str, width: int) -> str:
 def wrap(pieces: Iterable[str], *, width: int, first: str = "", indent: str = "", gap: str = "  ") -> list[str]:
     """Pieces joined into lines of at most ``width`` columns; a piece longer than a line is broken at its spaces.
 
-    A word longer than a line is broken where the line ends. The first line begins with ``first``, the others with ``indent``; ``gap`` stands between pieces.
+    A word longer than a line is broken where the line ends. The first line begins with ``first``, the others with
+    ``indent``; ``gap`` stands between pieces.
     """
     lines, line = [], first
     for before, part in _parts(pieces, width - columns(indent), gap):

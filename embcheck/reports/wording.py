@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from embcheck.checks.check import Result
-    from embcheck.checks.record import Change, Control, Json, Ladder, ResultRecord, Rung
+    from embcheck.checks.record import Change, Control, EstimateRecord, Json, Ladder, ResultRecord, Rung
     from embcheck.claims import ClaimOutcome
+    from embcheck.estimate import Estimate
 
 WIDTH = 80
 _ROUNDING = 1e-12  # of margin or value: below it a change is that of arithmetic
@@ -105,7 +106,7 @@ def _standing(result: ResultRecord) -> str:
     """What a check that passes does so as."""
     if is_known_exception(result) and not is_aside(result):
         return "known"
-    return "described" if is_description(result) else verdict_word(result)
+    return "described" if is_description(result) else "not_applicable" if is_aside(result) else verdict_word(result)
 
 
 def state_word(change: Change) -> str:
@@ -133,7 +134,7 @@ def share_failing(results: Sequence[ResultRecord]) -> str:
 def verdict_word(result: Result | ResultRecord) -> str:
     """The verdict as a person reads it: a claim that holds on noise too says nothing, whatever it is here."""
     is_vacuous = result.verdict == "holds" and result.control is not None and result.control.vacuous
-    return "vacuous" if is_vacuous else str(result.verdict)
+    return "vacuous" if is_vacuous else "n/a" if result.verdict == "not_applicable" else str(result.verdict)
 
 
 def is_known_exception(result: ResultRecord) -> bool:
@@ -218,7 +219,7 @@ def headline(result: ResultRecord) -> str:
 def shortfall(result: ResultRecord, *, with_claim: bool = True) -> list[str]:
     """What a check falls short of: the bounds that it does not keep to and the reason, or how it moved."""
     if result.change and fails_by_change(result):
-        said = [change_text(result.change), result.change.reason]
+        said = [change_of(result), result.change.reason]
     elif headline(result) == "holds":
         return []
     else:
@@ -244,8 +245,21 @@ def beside(result: ResultRecord, *, with_claim: bool = True) -> list[str]:
     return [*shortfall(result, with_claim=with_claim), *notes]
 
 
-def change_text(change: Change | None, unit: str = "units") -> str:
-    """The change in words: how far it moved from where, over which of the estimate's units, and how that was found."""
+def change_of(result: ResultRecord) -> str:
+    """A result's change in words, beside its value."""
+    if result.estimate is None:
+        return change_text(result.change)
+    return change_text(result.change, result.estimate.unit, scale_of(result.estimate))
+
+
+def scale_of(estimate: Estimate | EstimateRecord) -> str | None:
+    """The scale that an estimate is compared on, where it is not that of its value."""
+    scale = estimate.compared_as[0] if estimate.compared_as else estimate.name
+    return None if scale == estimate.name else scale
+
+
+def change_text(change: Change | None, unit: str = "units", scale: str | None = None) -> str:
+    """The change in words: how far, from where, over which of the estimate's units, on which scale, and how found."""
     if change is None or change.value is None or change.margin is None:
         return ""
     value, low, high = (change_number(end, change) for end in (change.value, change.low, change.high))
@@ -257,7 +271,8 @@ def change_text(change: Change | None, unit: str = "units") -> str:
     margin = {"both": "margin", "down": "margin down", "up": "margin up"}[change.bad]
     added = ", shared tokens only" if change.tokens == "added" else ""
     how = f"{change.comparison}{added}; {margin} {number(change.margin)}"
-    return f"moved {value}{interval}{shared} from {number(change.before)} ({how})"
+    on = f" in {scale.partition(',')[0]}" if scale else ""
+    return f"moved {value}{interval}{shared} from {number(change.before)}{on} ({how})"
 
 
 def change_number(value: float | None, change: Change) -> str:

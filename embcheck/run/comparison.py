@@ -15,17 +15,23 @@ from embcheck.config import per_model
 from embcheck.config.models import named
 from embcheck.errors import EmbcheckError, UsageError
 from embcheck.estimate import Snapshot
+from embcheck.needs import NO_WEIGHTS
 from embcheck.reports import json_file
 from embcheck.reports.comparison import Compared, Comparison, Drift, Limit
 from embcheck.reports.text import number
-from embcheck.run.session import Session, checks_for, model_of
+from embcheck.reports.wording import scale_of
+from embcheck.run.session import Model, Session, checks_for, model_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    from embcheck.baseline.pairing import Shared
     from embcheck.checks.check import Check, Result
+    from embcheck.checks.record import ResultRecord
     from embcheck.config.config import Config
+    from embcheck.spec import ModelSpec
+    from embcheck.table import EmbeddingTable
 
 
 def of_models(
@@ -37,6 +43,7 @@ def of_models(
     overlap of nearest rows lies below ``min_overlap``.
     """
     from embcheck.baseline.drift import drift
+    from embcheck.baseline.pairing import shared_population
     from embcheck.diagnosis.diagnose import likely
 
     specs = named(config, first), named(config, second)
@@ -45,21 +52,43 @@ def of_models(
     own = next((config.of(spec.alias) for spec in specs if spec.alias in config.per_model), None)
     checks = [check for check in checks_for(config, ()) if check.declaration.margin is not None]
     adapted = checks if own is None else [c for check in checks if (c := per_model.adapt(own, check)) is not None]
-    session = Session([model_of(config, spec) for spec in specs], config.settings, keeps_all=True)
-    old, new = (loaded.table for loaded in session.loaded(*session.models))
-    measured = ((check, [session.measure(check, model) for model in session.models]) for check in adapted)
-    rows = [_compared(config, check, *both) for check, both in measured if not _applies_to_none(both)]
+    old, new = (model_of(config, spec).load() for spec in specs)
+    shared = shared_population(old, new, {word for check in adapted for word in _words(check)})
+    rows = _measured(config, adapted, specs, shared)
     moved = msgspec.convert(plain(drift(old, new, max_moved=max_moved)), Drift)
     limits = [] if max_moved is None else [_moved_at_most(max_moved, moved)]
     limits += [] if min_overlap is None else [_overlapping(min_overlap, moved)]
     compared = Comparison(
         models=(first, second),
+        populations=shared.said,
         same_tokens=old.tokens_sha256 == new.tokens_sha256,
         drift=moved,
         changes=_settled(rows),
         limits=tuple(limits),
     )
     return compared if compared.passes else structs.replace(compared, likely=likely(old, new, (first, second)))
+
+
+def _measured(config: Config, checks: Sequence[Check], specs: Sequence[ModelSpec], shared: Shared) -> list[Compared]:
+    """Each check that applies to one of the models, on the rows that both have; of its words, on those of the first."""
+    first, with_words = _holding(specs[0], shared.old), _holding(specs[0], shared.with_words)
+    second = _holding(specs[1], shared.new)
+    session = Session((first, with_words, second), config.settings, keeps_all=True)
+    rows = []
+    for check in checks:
+        both = [session.measure(check, model) for model in (with_words if _words(check) else first, second)]
+        if any(result.verdict is not Verdict.NOT_APPLICABLE for result in both):
+            rows.append(_compared(config, check, *both))
+    return rows
+
+
+def _holding(spec: ModelSpec, table: EmbeddingTable) -> Model:
+    return Model(spec, lambda: table)
+
+
+def _words(check: Check) -> list[str]:
+    """The words of the lists that a check is about."""
+    return [word for given in check.params.values() for word in getattr(given, "words", ())]
 
 
 def _moved_at_most(bound: float, drift: Drift) -> Limit:
@@ -83,12 +112,8 @@ def _overlapping(bound: float, drift: Drift) -> Limit:
     value = drift.neighbor_jaccard
     if value is None:
         return Limit("min-overlap", bound, None, passes=False, reason=drift.reason or "no overlap was measured")
-    said = f"{number(value, (bound,))} of the {drift.neighbors} nearest rows are shared (mean Jaccard)"
+    said = f"{drift.overlap_of} {number(value, (bound,))}"
     return Limit("min-overlap", bound, value, value >= bound, said)
-
-
-def _applies_to_none(results: Iterable[Result]) -> bool:
-    return all(result.verdict is Verdict.NOT_APPLICABLE for result in results)
 
 
 def _compared(config: Config, check: Check, *results: Result) -> Compared:
@@ -97,18 +122,22 @@ def _compared(config: Config, check: Check, *results: Result) -> Compared:
         return Compared(check.label, None, f"error: {errors[0]}", has_failed=True)
     old, new = (result.estimate for result in results)
     if old is None or new is None or not all(result.is_decided for result in results):
-        is_lost = results[0].is_decided and results[1].verdict is Verdict.NOT_APPLICABLE
+        lost = results[0].is_decided and results[1].verdict is Verdict.NOT_APPLICABLE
         reason = next(result.reason for result in results if result.reason)
-        return Compared(check.label, None, reason, has_failed=is_lost)
-    return Compared(check.label, compare(old.snapshot(), new.snapshot(), check.declaration, config.settings))
+        return Compared(check.label, None, reason, has_failed=lost and results[1].reason not in NO_WEIGHTS)
+    change = compare(old.snapshot(), new.snapshot(), check.declaration, config.settings)
+    return Compared(check.label, change, scale=scale_of(new), unit=new.unit)
 
 
 def of_reports(config: Config, first: Path, second: Path) -> Comparison:
     """The second report of one model against the first: unpaired, since reports hold no units.
 
-    A check that has a value in one of them only fails: what is not there can't be compared.
+    A check that has a value in one of them only fails, but where that model carries no such weights.
     """
-    old, new = (_snapshots(path) for path in (first, second))
+    results = [_results(path) for path in (first, second)]
+    old, new = map(_snapshots, results)
+    measured = {r.key: r.estimate for r in results[1] if r.estimate}
+    lacking = {r.key: r.reason for side in results for r in side if r.reason in NO_WEIGHTS}
     rows = []
     for check in sorted(checks_for(config, ()), key=lambda check: check.key):
         sides = old.get(check.key), new.get(check.key)
@@ -116,24 +145,32 @@ def of_reports(config: Config, first: Path, second: Path) -> Comparison:
             continue
         then, now = sides
         if then is None or now is None:
-            rows.append(
-                Compared(check.label, None, f"only {first if now is None else second} has a value", has_failed=True)
-            )
+            reason = lacking.get(check.key) or f"only {first if now is None else second} has a value"
+            rows.append(Compared(check.label, None, reason, has_failed=check.key not in lacking))
         else:
-            rows.append(Compared(check.label, compare(then, now, check.declaration, config.settings)))
+            change = compare(then, now, check.declaration, config.settings)
+            estimate = measured[check.key]
+            rows.append(Compared(check.label, change, scale=scale_of(estimate), unit=estimate.unit))
     if not rows:
         raise UsageError(f"{str(first)!r} and {str(second)!r} have no compared check in common")
     drift = Drift(reason="reports hold no rows; compare two specs for the drift")
     return Comparison(models=(str(first), str(second)), drift=drift, changes=_settled(rows))
 
 
-def _snapshots(path: Path) -> dict[str, Snapshot]:
+def _results(path: Path) -> Sequence[ResultRecord]:
+    """The results in a report of one model."""
+    report = json_file.read_any(path)
+    if isinstance(report, Comparison):
+        raise UsageError(f"{str(path)!r} is a comparison; compare takes two specs or what check --json wrote")
+    if len(report.models) != 1:
+        raise EmbcheckError(f"{str(path)!r} is a report of {len(report.models)} models; give one of a single model")
+    return report.models[0].results
+
+
+def _snapshots(results: Iterable[ResultRecord]) -> dict[str, Snapshot]:
     """By check, what a report's estimates are compared by, each on its own scale."""
-    models = json_file.read(path).models
-    if len(models) != 1:
-        raise EmbcheckError(f"{str(path)!r} is a report of {len(models)} models; give one of a single model")
     snapshots = {}
-    for result in models[0].results:
+    for result in results:
         e = result.estimate
         is_open = result.verdict is Verdict.INCONCLUSIVE and result.reason is not None
         if is_open or e is None or e.value is None or e.low is None or e.high is None:

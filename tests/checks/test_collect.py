@@ -114,7 +114,27 @@ def test_globs_match_ids_and_labels(tmp_path, glob, labels):
     assert [check.label for check in collect.collect([tmp_path / "toy.py"], globs=[glob])] == labels
 
 
-@pytest.mark.parametrize("glob", ["TOY", "to", "toy[ab]"])
+@pytest.mark.parametrize(
+    ("globs", "labels"),
+    [
+        (["!toy[a]"], ["toy[b]", "toy[c]"]),
+        (["toy[a]", "toy[b]", "!*b]"], ["toy[a]"]),
+        (["!toy[a]", "!toy[b]"], ["toy[c]"]),
+        (["!toy"], []),
+    ],
+)
+def test_globs_with_an_exclamation_mark_exclude(tmp_path, globs, labels):
+    """What such a glob matches is left out of the others' checks or, where there are none, of all."""
+    text = (
+        PROPERTY.format(name="toy").replace("above(0)", 'above(0), x=["a", "b", "c"]').replace("(table)", "(table, x)")
+    )
+    (tmp_path / "toy.py").write_text(text)
+    known = collect.checks_of(collect.functions([tmp_path / "toy.py"]))
+    known = [check for check in known if check.declaration.id == "toy"]
+    assert [check.label for check in collect.select(known, globs)] == labels
+
+
+@pytest.mark.parametrize("glob", ["TOY", "to", "toy[ab]", "!to"])
 def test_glob_that_matches_nothing_lists_the_ids(tmp_path, glob):
     """Globs are case-sensitive and match whole names; one without a match is an error that says what there is."""
     with pytest.raises(UsageError, match=r"no property matches .*; there are: .*toy"):

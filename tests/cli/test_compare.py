@@ -183,7 +183,7 @@ def test_reports_are_compared_on_the_scale_of_the_property(embcheck, project):
         embcheck("check", f"m={spec}", "--property", "ranked", "--property", "only_narrow", "--json", f"{name}.json")
     found = embcheck("compare", "a.json", "b.json", "--property", "ranked")
     assert (found.code, "fails: 1 regressed" in found.out) == (1, True)
-    assert "moved -0.495 from 0.5" in found.out
+    assert "moved -0.495 from 0.5 in reciprocal rank (" in found.out
     assert "passes: 1 improved" in embcheck("compare", "b.json", "a.json", "--property", "ranked").out
     models = embcheck("compare", "random:2x4", "random:200x4", "--property", "ranked")
     assert (models.code, "fails: 1 regressed" in models.out) == (1, True)
@@ -231,7 +231,7 @@ def pair(project, vectors):
             1,
             "fails --max-moved 1.9: 1 of 300 rows moved farther; the farthest, in its length: 'w7' #7 by 2",
         ),
-        (("--min-overlap", "0.5"), 0, "passes --min-overlap 0.5: "),
+        (("--min-overlap", "0.5"), 0, "passes --min-overlap 0.5: mean Jaccard of the ten nearest rows 0.9"),
         (("--min-overlap", "1"), 1, "fails --min-overlap 1: "),
     ],
 )

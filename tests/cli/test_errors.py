@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from embcheck.cli.common import notice
+
 NOISE = "random:300x16"
 
 
@@ -177,3 +179,33 @@ def test_no_command_shows_help_and_is_wrong_usage(embcheck):
     found = embcheck()
     assert found.code == 4
     assert "Commands:" in found.err
+
+
+def test_a_long_message_breaks_between_words_on_a_terminal_only(monkeypatch, capsys):
+    """On a terminal no line has more than 80 columns and names stay whole; elsewhere it is one line."""
+    message = "there are: " + ", ".join(f"name_{i}" for i in range(40)) + " " + "x" * 100
+    notice(message)
+    assert capsys.readouterr().err == f"embcheck: {message}\n"
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    notice(message)
+    *lines, last = capsys.readouterr().err.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert " ".join(line.strip() for line in (*lines, last)) == f"embcheck: {message}"
+    assert last == "  " + "x" * 100
+
+
+def test_properties_are_left_out_on_the_command_line_and_in_a_models_settings(embcheck, project):
+    """``!GLOB`` leaves out what it matches, of ``--property`` and of a model's own."""
+    found = embcheck("check", NOISE, "--property", "toy_*", "--property", "!toy_s*", "--property", "!toy_r*")
+    assert [name in found.out for name in ("toy_holds", "toy_undecided", "toy_sizes", "toy_refuted")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    (project / "pyproject.toml").write_text(
+        '[tool.embcheck]\nmodels = ["own=random:300x8"]\nproperty = ["toy_*"]\n'
+        '[tool.embcheck.model.own]\nproperty = ["!toy_s*"]\n'
+    )
+    found = embcheck("check", "own")
+    assert [name in found.out for name in ("toy_holds", "toy_sizes")] == [True, False], found.err

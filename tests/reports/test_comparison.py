@@ -61,7 +61,7 @@ def test_a_comparison_says_first_what_it_comes_to():
     assert "  1,200 zero or not finite in the second only:  '\\x1bdead' #4  ...\n" in text
     assert "  1 under another id:  'there' #5 -> #6\n" in text
     assert "  fails --max-moved 0.1: '\\x1bred' moved farthest, by 0.25 of its length\nchecks\n" in text
-    assert "\nregressed   toy  moved -0.06 [-0.08, -0.04] from 0.5" in text
+    assert "\nregressed     toy  moved -0.06 [-0.08, -0.04] from 0.5" in text
     assert text.index("\nregressed") < text.index("rows that turned most, by cosine\n  '\\x1bred' #3 0.5")
     assert all(columns(line.text) <= 80 and line.text.isprintable() and line.text.isascii() for line in shown)
 

@@ -413,3 +413,31 @@ def test_a_change_over_shared_units_says_so():
     assert "moved -0.06 [-0.08, -0.04] from 0.5" in change_text(moved("match"), "word pairs")
     said = change_text(moved("undecided", after=0.6, gone=("king>kings",)), "word pairs")
     assert said.startswith("moved -0.06 [-0.08, -0.04] over the 145 word pairs that both have, from 0.5 (paired;")
+
+
+def test_what_applied_before_and_is_not_there_any_more_says_so_in_its_column():
+    """A check that is n/a and fails says what for in its column, and why it is n/a, alone or several in a row."""
+    stale = Change(state="stale", passes=False, reason="the baseline has a value")
+    lost = [
+        result("not_applicable", "fail", estimate=None, reason="no layers", change=stale, params={"size": size})
+        for size in "ab"
+    ]
+    alone, several = text(lost[0]), text(*lost, result())
+    assert "STALE         toy[a] (n/a)\n              why: no layers\n" in alone
+    assert [line for line in several.splitlines() if line.startswith("STALE")] == [
+        "STALE         toy[a] (n/a)",
+        "STALE         toy[b] (n/a)",
+    ]
+    assert several.count("why: no layers") == 2
+    assert "not_applicable" not in (alone + several + summary.markdown(report(model(*lost)))).lower()
+
+
+def test_a_change_on_another_scale_than_the_value_names_it():
+    """A rank of 2 that moved by reciprocal ranks says so on the terminal and in Markdown; a share does not."""
+    moved = Change(
+        state="improved", passes=True, value=0.1, low=0.1, high=0.1, before=0.4, margin=0.05, comparison="exact"
+    )
+    ranked = estimate(2, 2, 2, exact=True, compared_as=("reciprocal rank, near ties in part", 0.5))
+    for made, says in ((ranked, "from 0.4 in reciprocal rank (exact"), (estimate(), "from 0.4 (exact")):
+        assert says in text(result(estimate=made, change=moved))
+        assert says in summary.markdown(report(model(result(estimate=made, change=moved))))

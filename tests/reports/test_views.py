@@ -48,3 +48,13 @@ def test_the_folder_is_one_line():
     folder = "/" + "/".join(["a_long_name"] * 9)
     source = {"files": ["a"], "tensor": "", "bytes": 1, "bytes_total": 1, "folder": folder}
     assert f"  in          {folder}" in [line.text for line in views.described("toy", source)]
+
+
+def test_a_word_of_several_tokens_has_no_rank_in_an_analogy():
+    """It is said that it has none, and why, without the words of a rank."""
+    word = {"text": "word", "ids": [1], "tokens": ["word"]}
+    ranks = {"word": {"sources_kept": 3, "sources_excluded": None}, "words": dict.fromkeys(("sources_kept",), None)}
+    ranks["words"]["sources_excluded"] = None
+    document = {"words": [word] * 3, "ranks": ranks, "sources_excluded": [], "sources_kept": []}
+    shown = [line.text for line in views.analogy(document)][-1]
+    assert shown == "  ranks       word: 3 with sources kept  words: more than one token, so no rank"

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from embcheck.reports.html import page
 from embcheck.reports.html.pictures.generic import moved
 from embcheck.reports.text import number
-from embcheck.reports.wording import change_text
 
 if TYPE_CHECKING:
     from embcheck.reports.comparison import Comparison
@@ -49,6 +48,6 @@ def render(compared: Comparison) -> str:
             if tokens
         ],
         says=lambda row: "; ".join(
-            text for text in (change_text(row.change), row.change.reason if row.change else row.reason) if text
+            text for text in (row.change_text, row.change.reason if row.change else row.reason) if text
         ),
     )

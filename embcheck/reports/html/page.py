@@ -79,7 +79,7 @@ def environment() -> Environment:
     templates.filters |= {
         "bound": wording.bound_text,
         "chance": lambda p: "none" if p is None else f"{p:.2g}",
-        "change": wording.change_text,
+        "change": wording.change_of,
         "applying": lambda results: [result for result in results if result.verdict != "not_applicable"],
         "claimed": lambda results: [result for result in results if not wording.is_description(result)],
         "control": wording.control_text,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from embcheck.progress import track
 from embcheck.reports.html import pictures
 from embcheck.reports.html.rows import Axis, Row, axis_of, command, describe, parameter
-from embcheck.reports.wording import FAILURES, change_text, control_text, failure, state_word, such_as, urgency
+from embcheck.reports.wording import FAILURES, change_of, control_text, failure, state_word, such_as, urgency
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -168,8 +168,7 @@ def _why(kind: str, row: Row) -> str:
     """The numbers that a check fails by."""
     change, control = row.result.change, row.result.control
     if change and kind == change.state:
-        unit = row.result.estimate.unit if row.result.estimate else "units"
-        why = "; ".join(text for text in (change_text(change, unit), change.reason) if text) or row.word
+        why = "; ".join(text for text in (change_of(row.result), change.reason) if text) or row.word
     elif control and kind == "vacuous":
         return control_text(control)
     else:

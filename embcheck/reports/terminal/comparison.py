@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from embcheck.reports.text import number, safe, wrap
-from embcheck.reports.wording import WIDTH, Line, change_text, how_text
+from embcheck.reports.wording import WIDTH, Line, how_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from embcheck.reports.terminal import Show
     from embcheck.reports.wording import Style
 
-_INDENT = " " * 12
+_INDENT = " " * 14
 
 
 def lines(comparison: Comparison, encoding: str = "utf-8", *, show: Show = "rows") -> Iterator[Line]:
@@ -29,6 +29,9 @@ def lines(comparison: Comparison, encoding: str = "utf-8", *, show: Show = "rows
     if comparison.likely:
         said = safe(comparison.likely, 600, encoding=encoding).split()
         yield from (Line(text) for text in wrap(said, width=WIDTH, first="  ", indent="  ", gap=" "))
+    if comparison.populations:
+        words = comparison.populations.split()
+        yield from (Line(text, "warn") for text in wrap(words, width=WIDTH, first="  ", indent="  ", gap=" "))
     yield from _drift(comparison.drift, encoding)
     for limit in comparison.limits:
         option, colon, reason = safe(limit.text, 300, encoding=encoding).partition(": ")
@@ -41,10 +44,10 @@ def lines(comparison: Comparison, encoding: str = "utf-8", *, show: Show = "rows
         yield Line("checks", "title")
     for row in shown:
         why = row.change.reason if row.change else row.reason
-        says = [text for text in (change_text(row.change), safe(why or "", 300, encoding=encoding)) if text]
+        says = [text for text in (row.change_text, safe(why or "", 300, encoding=encoding)) if text]
         says += [how_text(row.change)] if row.change and show == "all" else []
         style = "fail" if not row.passes else "pass" if row.change else "plain"
-        word = f"{'-' if row.state == 'not compared' else row.state:<12}"
+        word = f"{row.state:<{len(_INDENT)}}"
         yield from (Line(text, style) for text in wrap([row.check, *says], width=WIDTH, first=word, indent=_INDENT))
     if show in {"fail", "none"}:
         return

@@ -13,7 +13,7 @@ from embcheck.reports.wording import (
     WIDTH,
     Line,
     bound_text,
-    change_text,
+    change_of,
     control_text,
     fails_by_change,
     failure,
@@ -86,7 +86,7 @@ def _row(
         [] if estimate is None else [*_measured(result, estimate), *_bounds([result]), *_remarks([result], encoding)]
     )
     if change and (change.state != "match" or has_match):
-        text = change_text(change, estimate.unit if estimate else "units")
+        text = change_of(result)
         pieces += [f"adopted: {text}" if state_word(change) == "adopted" else text] if text else []
     if has_tokens and (tokens := named_tokens(result)):
         pieces.append("such as " + ", ".join(f"'{safe(token, _TOKEN, encoding=encoding)}'" for token in tokens))
@@ -128,8 +128,8 @@ def _headline(result: ResultRecord) -> str:
     """The verdict or, in capitals, what the check fails for."""
     kind = failure(result)
     if kind is not None:
-        return {"exception": "HOLDS"}.get(kind, kind.upper())
-    return "n/a" if result.verdict == "not_applicable" else verdict_word(result)
+        return {"exception": "HOLDS", "not_applicable": "N/A"}.get(kind, kind.upper())
+    return verdict_word(result)
 
 
 def _style(result: ResultRecord) -> Style:

@@ -55,7 +55,7 @@ def _cell(results: Sequence[ResultRecord], *, is_narrow: bool) -> str:
     if result.estimate and result.passes and (result.verdict == "holds" or is_description(result)):
         return number(result.estimate.value, ends(result.claims))
     kind = failure(result) or verdict_word(result)
-    verdict = {"inconclusive": "open", "exception": "holds"}.get(kind, kind)
+    verdict = {"inconclusive": "open", "exception": "holds", "not_applicable": "n/a"}.get(kind, kind)
     shown = verdict if result.passes else verdict.upper()
     estimate = result.estimate
     value = None if estimate is None or is_narrow else estimate.value

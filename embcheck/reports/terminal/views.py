@@ -136,7 +136,7 @@ def analogy(document: Json, *, encoding: str = "utf-8") -> list[Line]:
     a, b, c, *target = (_word(word, encoding) for word in document["words"])
     ranks = [
         f"{safe(text, _TOKEN, encoding=encoding)}: "
-        f"{rank['sources_kept'] or 'not a word of this vocabulary'} with sources kept"
+        + (f"{rank['sources_kept']} with sources kept" if rank["sources_kept"] else "more than one token, so no rank")
         + (f", {rank['sources_excluded']} excluded" if rank["sources_excluded"] else "")
         for text, rank in document["ranks"].items()
     ]
