@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from embcheck.checks.record import ResultRecord, estimate_record, key_of, label_of, plain
 from embcheck.claims import Verdict
 from embcheck.estimate import by_reports
+from embcheck.extensions import package_of
 from embcheck.settings import in_ci
 from embcheck.text import inert_line
 
@@ -185,6 +186,7 @@ class Result:
             expected=self.expected,
             kind=declaration.kind,
             by_change=self.change is not None and self.gate == "regressions",
+            package=package_of(self.check.function.__code__.co_filename),
         )
 
 

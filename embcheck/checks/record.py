@@ -161,6 +161,9 @@ class ResultRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
         "claim"
     )
     by_change: Annotated[bool, Meta(description="True where the change alone decides; absent elsewhere.")] = False
+    package: Annotated[
+        str | None, Meta(description="The installed package that declares the property; mostly absent.")
+    ] = None
 
     @property
     def passes(self) -> bool:
@@ -204,6 +207,9 @@ class ModelRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     population: Population | None
     results: tuple[ResultRecord, ...]
     unused: Annotated[tuple[str, ...], Meta(description="Entries of the model's baseline that no check uses.")] = ()
+    package: Annotated[str | None, Meta(description="The installed package whose source read it; mostly absent.")] = (
+        None
+    )
 
 
 class RunRecord(Struct, frozen=True, omit_defaults=True):

@@ -20,6 +20,7 @@ from embcheck.config.config import Config, resolve, unconfigured
 from embcheck.config.models import meant, needed
 from embcheck.config.options import OPTIONS
 from embcheck.errors import EmbcheckError, UsageError
+from embcheck.extensions import installed
 from embcheck.plugin.item_run import attach, make_inert, models_by_spec, no_model, printable, run_item
 from embcheck.plugin.items import (
     TABLE_FIXTURE,
@@ -138,6 +139,8 @@ def _widen_collection(config: pytest.Config, resolved: Config) -> None:
         at = config.args.index(_SHIPPED)
         config.args[at : at + 1] = [str(folders[0]), *map(str, shipped)]
         folders += shipped
+    if config.option.pyargs:
+        folders += [place for pack in installed("properties").values() for place in pack.places()]
     config.args[:] = [_as_printed(argument) for argument in config.args]
     for folder in folders:
         pattern = glob.escape(str(folder))
