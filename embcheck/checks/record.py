@@ -210,6 +210,9 @@ class ModelRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     package: Annotated[str | None, Meta(description="The installed package whose source read it; mostly absent.")] = (
         None
     )
+    likely: Annotated[
+        str | None, Meta(description="What made it of its baseline's checkpoint, where a check regressed.")
+    ] = None
 
 
 class RunRecord(Struct, frozen=True, omit_defaults=True):

@@ -92,7 +92,8 @@ def _most_urgent(models: Sequence[ModelRecord], room: int) -> Sequence[ModelReco
 def _heading(model: ModelRecord) -> str:
     shape = "not loaded" if model.shape is None else "{} x {} {}".format(*model.shape, inert(str(model.dtype)))
     unused = f"\n\nUnused baseline entries: {', '.join(map(code, model.unused))}" if model.unused else ""
-    return f"**{inert(model.alias)}** ({code(model.spec)}, {shape}){unused}"
+    likely = f"\n\n{inert(model.likely, 600)}" if model.likely else ""
+    return f"**{inert(model.alias)}** ({code(model.spec)}, {shape}){likely}{unused}"
 
 
 def _checks(model: ModelRecord) -> Iterator[str]:
@@ -217,6 +218,7 @@ def changed(report: Report) -> str:
         states = Counter(str(change.state) for _, change, *_ in said if change)
         counted = ", ".join(f"{states[state]} {state}" for state in STATES if states[state])
         parts.append(f"### {inert(model.alias)} against its baseline: {counted or 'nothing was compared'}")
+        parts += [inert(model.likely, 600)] if model.likely else []
         parts += [changes(moved)] if moved else []
         parts += [folded(f"{len(still)} did not change", changes(still))] if still else []
         parts += [f"Unused entries: {', '.join(map(code, model.unused))}"] if model.unused else []
@@ -247,6 +249,7 @@ def _comparison(compared: Comparison, shown: Sequence[Compared]) -> str:
     """Counts, drift, then these checks, worst first."""
     first, second = map(code, compared.models)
     parts = [f"### embcheck: {second} against {first} {compared.counts}"]
+    parts += [inert(compared.likely, 600)] if compared.likely else []
     parts += [f"**{inert(limit.text, 300)}**" for limit in compared.limits]
     parts += [inert(compared.populations)] if compared.populations else []
     drift = compared.drift

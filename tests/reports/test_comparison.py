@@ -5,9 +5,10 @@ from __future__ import annotations
 import html5lib
 import msgspec
 from markdown_it import MarkdownIt
+from msgspec import structs
 
 from embcheck.checks.record import Change
-from embcheck.reports import json_file, summary
+from embcheck.reports import json_file, outputs, summary
 from embcheck.reports.comparison import Compared, Comparison, Drift, Limit
 from embcheck.reports.html import asset, comparison
 from embcheck.reports.terminal.comparison import lines
@@ -109,3 +110,17 @@ def test_a_comparison_is_read_as_it_was_written(tmp_path):
     again = json_file.read_any(tmp_path / "out.json")
     assert again == found
     assert {"schema", "models", "same_tokens", "drift", "changes"} <= set(json_file.strict_json(json_file.dumps(found)))
+
+
+def test_what_made_it_is_said_in_markdown_and_annotations(monkeypatch):
+    """What the terminal and the page say of the cause stands in the Markdown, above the table, and is an annotation."""
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    row = Compared("isotropy", change())
+    told = structs.replace(compared(row), likely="looks like this: rows. See: embcheck diagnose A B")
+    shown = MarkdownIt("js-default").render(summary.comparison(told))
+    text = "".join(html5lib.parseFragment(shown).itertext())
+    assert text.index("looks like this: rows. See: embcheck diagnose A B") < text.index("rows that both have")
+    annotation, *checks = outputs.workflow_commands(told)
+    assert annotation.startswith("::error title=new against old")
+    assert annotation.endswith("::looks like this: rows. See: embcheck diagnose A B")
+    assert len(checks) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from embcheck.reports.terminal.rows import paragraph
 from embcheck.reports.text import number, safe, wrap
 from embcheck.reports.wording import WIDTH, Line, how_text
 
@@ -27,8 +28,7 @@ def lines(comparison: Comparison, encoding: str = "utf-8", *, show: Show = "rows
     for text in wrap([f"{second} against {first}", comparison.counts], width=WIDTH, indent="  ", gap=" "):
         yield Line(text, style)
     if comparison.likely:
-        said = safe(comparison.likely, 600, encoding=encoding).split()
-        yield from (Line(text) for text in wrap(said, width=WIDTH, first="  ", indent="  ", gap=" "))
+        yield from paragraph(comparison.likely, encoding)
     if comparison.populations:
         words = comparison.populations.split()
         yield from (Line(text, "warn") for text in wrap(words, width=WIDTH, first="  ", indent="  ", gap=" "))

@@ -45,6 +45,12 @@ _DEEPEST = 3
 _SHORT = 2  # lines of each thing that is said of a problem, where not every detail is shown
 
 
+def paragraph(text: str, encoding: str, style: Style = "plain") -> list[Line]:
+    """Prose about a model as a whole, indented."""
+    words = safe(text, 600, encoding=encoding).split()
+    return [Line(line, style) for line in wrap(words, width=WIDTH, first="  ", indent="  ", gap=" ")]
+
+
 def row(result: ResultRecord, *, is_short: bool = False, encoding: str = "utf-8") -> list[Line]:
     """The numbers of one check, such as one that has just been measured; a short row is one line, with what fits."""
     kind = " (describes)" if is_description(result) else ""
