@@ -6,6 +6,7 @@ Under xdist this is the process that runs no test; without it, the only one.
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -109,10 +110,11 @@ class Results:
     def pytest_tell_junit(self) -> None:
         """Say what made a model that regressed among the properties of JUnit's suite, which is written next."""
         plugins = self._pytest_config.pluginmanager.get_plugins() if self._items else ()
-        for add in filter(None, (getattr(plugin, "add_global_property", None) for plugin in plugins)):
-            for model in self._report().models:
-                if model.likely:
-                    add(f"embcheck {model.alias}", inert_line(model.likely))
+        with suppress(EmbcheckError):  # which is wrong usage once the report is to be written
+            for add in filter(None, (getattr(plugin, "add_global_property", None) for plugin in plugins)):
+                for model in self._report().models:
+                    if model.likely:
+                        add(f"embcheck {model.alias}", inert_line(model.likely))
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
@@ -169,8 +171,9 @@ class Results:
 
     def _what_did_not_run(self) -> str | None:
         """How many of the checks that the configuration names did not run; nothing where pytest was told a part."""
-        given, is_told = self._pytest_config.option, self._pytest_config.args_source is pytest.Config.ArgsSource.ARGS
-        if is_told or given.keyword or given.markexpr or given.embcheck_property or self._stopped:
+        given, has_paths = self._pytest_config.option, self._pytest_config.args_source is pytest.Config.ArgsSource.ARGS
+        is_told = has_paths or given.keyword or given.markexpr or getattr(given, "lf", False) or given.embcheck_property
+        if is_told or self._stopped:
             return None
         try:
             missing, named = not_run(self._config, self._state.specs, self._items.keys())

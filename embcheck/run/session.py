@@ -378,10 +378,9 @@ def not_run(config: Config, specs: Sequence[ModelSpec], ran: Collection[tuple[st
         for check in _about(known, spec, {other.alias for other in specs[index + 1 :]}):
             if (is_listed or check.key in entries) and per_model.adapt(own, check) is not None:
                 named[spec.alias, check.key] = check
-    missing = [check for name, check in named.items() if name not in ran]
-    return sum(
-        collect.is_shipped(c.function) and not package_of(c.function.__code__.co_filename) for c in missing
-    ), len(named)
+    missing = [check.function for name, check in named.items() if name not in ran]
+    ours = [f for f in missing if collect.is_shipped(f) and package_of(f.__code__.co_filename) is None]
+    return len(ours), len(named)
 
 
 def _about(checks: Iterable[Check], spec: ModelSpec, later: Collection[str]) -> list[Check]:
