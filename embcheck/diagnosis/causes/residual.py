@@ -35,7 +35,6 @@ class Left:
     predicted: Tensor
     apart: Tensor
     spread: float
-    floor: float
     beside: Sequence[Tensor]
     """(n, d) predictions of the rows before and after each."""
 
