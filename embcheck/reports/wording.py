@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 from embcheck.checks.record import FAILING
 from embcheck.claims import ends
-from embcheck.reports.text import number
+from embcheck.reports.text import number, quoted
+from embcheck.text import noun
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -144,7 +145,7 @@ def is_known_exception(result: ResultRecord) -> bool:
 
 def such_as(result: ResultRecord) -> str:
     """Those tokens in words; empty where there are none."""
-    tokens = ", ".join(f"'{token}'" for token in named_tokens(result))
+    tokens = ", ".join(map(quoted, named_tokens(result)))
     return f"such as {tokens}" if tokens else ""
 
 
@@ -267,7 +268,7 @@ def change_text(change: Change | None, unit: str = "units", scale: str | None = 
     shared = ""
     if change.comparison == "paired" and change.after is not None and change.before is not None:
         apart = abs(change.after - change.before - change.value)
-        shared = f" over the {change.n} {unit} that both have," if apart > _SAME * change.margin else ""
+        shared = f" over the {change.n} {noun(change.n, unit)} that both have," if apart > _SAME * change.margin else ""
     margin = {"both": "margin", "down": "margin down", "up": "margin up"}[change.bad]
     added = ", shared tokens only" if change.tokens == "added" else ""
     how = f"{change.comparison}{added}; {margin} {number(change.margin)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from embcheck.reports.text import number, safe, wrap
+from embcheck.reports.text import number, quoted, safe, wrap
 from embcheck.reports.wording import WIDTH, Line, how_text
 
 if TYPE_CHECKING:
@@ -97,4 +97,4 @@ def _tokens_by(title: str, tokens: Sequence[Token], encoding: str) -> Iterator[L
 
 def _named(token: Token, encoding: str) -> str:
     new_id = "" if token.new_id is None else f" -> #{token.new_id}"
-    return f"'{safe(token.token, 24, encoding=encoding)}' #{token.id}{new_id}"
+    return f"{quoted(safe(token.token, 24, encoding=encoding))} #{token.id}{new_id}"

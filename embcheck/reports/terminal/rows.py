@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from embcheck.checks.record import parameters_of
 from embcheck.claims import UNMEASURED, ends
 from embcheck.reports import published
-from embcheck.reports.text import number, safe, wrap
+from embcheck.reports.text import number, quoted, safe, wrap
 from embcheck.reports.wording import (
     WIDTH,
     Line,
@@ -28,6 +28,7 @@ from embcheck.reports.wording import (
     state_word,
     verdict_word,
 )
+from embcheck.text import noun
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -89,7 +90,7 @@ def _row(
         text = change_of(result)
         pieces += [f"adopted: {text}" if state_word(change) == "adopted" else text] if text else []
     if has_tokens and (tokens := named_tokens(result)):
-        pieces.append("such as " + ", ".join(f"'{safe(token, _TOKEN, encoding=encoding)}'" for token in tokens))
+        pieces.append("such as " + ", ".join(quoted(safe(token, _TOKEN, encoding=encoding)) for token in tokens))
     first = f"{_headline(result):<{_WORD}}{name}"
     return [Line(text, _style(result)) for text in wrap(pieces, width=WIDTH, first=first, indent=_INDENT)]
 
@@ -142,7 +143,7 @@ def _style(result: ResultRecord) -> Style:
 def _measured(result: ResultRecord, estimate: EstimateRecord) -> Iterator[str]:
     """Value with its interval, and how many of what it rests on."""
     yield measured_text(result)
-    yield f"n = {estimate.n} {estimate.unit}"
+    yield f"n = {estimate.n} {noun(estimate.n, estimate.unit)}"
 
 
 def _bounds(results: Sequence[ResultRecord]) -> Iterator[str]:
@@ -297,9 +298,9 @@ def _worst(result: ResultRecord, encoding: str) -> list[str]:
 
 
 def _counterexample(entry: Mapping[str, object], encoding: str) -> str:
-    """``'token' #id value``; other keys by their name."""
+    """``'token' #id value: why``; other keys by their name."""
     parts = []
-    for key in in_order(entry):
+    for key in in_order(entry.keys() - {"why"}):
         value = entry[key]
         name = "" if key in {"token", "id", "ids", "value"} else f"{safe(key, _TOKEN, encoding=encoding)} "
         if key in {"id", "ids"}:
@@ -310,5 +311,7 @@ def _counterexample(entry: Mapping[str, object], encoding: str) -> str:
             parts.append(f"{name}none")
         else:
             text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-            parts.append(f"{name}'{safe(text, _TOKEN, encoding=encoding)}'")
-    return " ".join(parts)
+            parts.append(name + quoted(safe(text, _TOKEN, encoding=encoding)))
+    why = entry.get("why") or []
+    said = safe(why if isinstance(why, str) else ", ".join(map(str, why)), WIDTH, encoding=encoding)
+    return " ".join(parts) + (f": {said}" if said else "")
