@@ -23,7 +23,7 @@ from embcheck.reports.wording import (
     how_text,
     is_description,
     measured_text,
-    moved_units,
+    moved_most,
     named_tokens,
     share_failing,
     state_word,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from embcheck.checks.record import Change, Json, ModelRecord, Report, ResultRecord
+    from embcheck.checks.record import Change, ModelRecord, Report, ResultRecord
     from embcheck.reports.comparison import Compared, Comparison
 
 _MOVED = 5
@@ -188,7 +188,7 @@ def changes(rows: Iterable[tuple[str, Change | None, str, str | None, Sequence[s
         value, low, high = (change_number(end, change) for end in (change.value, change.low, change.high))
         interval = f"{value} ({low} to {high})" if change.low != change.high else value
         numbers.append("" if change.value is None else interval)
-        what = _units(moved_units(change)) or " ".join(code(token, 40) for token in tokens)
+        what = _units(change) or " ".join(code(token, 40) for token in tokens)
         said = [inert(change.reason or "", 300), inert(how_text(change)), what]
         margin = "" if change.margin is None else f"{number(change.margin)} ({change.bad})"
         cells.append([code(label), state, *numbers, margin, "; ".join(filter(None, said))])
@@ -200,8 +200,10 @@ def _shown(value: float | None, change: Change) -> str:
     return "" if value is None else number(value, apart)
 
 
-def _units(moved: Sequence[Json]) -> str:
-    return " ".join(code(unit["token"], 40) for unit in moved[:_MOVED] if isinstance(unit.get("token"), str))
+def _units(change: Change) -> str:
+    moved, more = moved_most(change, _MOVED)
+    named = [code(unit["token"], 40) for unit in moved if isinstance(unit.get("token"), str)]
+    return " ".join([*named, *filter(None, [more])])
 
 
 def changed(report: Report) -> str:
@@ -230,7 +232,7 @@ def write_comparison(compared: Comparison, path: Path) -> None:
 
 def comparison(compared: Comparison, *, most: int | None = None) -> str:
     """The summary of a comparison; where it has more than ``most`` bytes, with its most urgent checks only."""
-    rows = compared.worst_first
+    rows = compared.by_urgency
     whole = _comparison(compared, rows)
     if most is None or len(whole.encode()) <= most:
         return whole
@@ -244,7 +246,7 @@ def _cells(row: Compared) -> tuple[str, Change | None, str, str | None, Sequence
 
 
 def _comparison(compared: Comparison, shown: Sequence[Compared]) -> str:
-    """Counts, drift, then these checks, worst first."""
+    """Counts, drift, then these checks, those that need a look first."""
     first, second = map(code, compared.models)
     parts = [f"### embcheck: {second} against {first} {compared.counts}"]
     parts += [f"**{inert(limit.text, 300)}**" for limit in compared.limits]

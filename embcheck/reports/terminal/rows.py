@@ -23,7 +23,7 @@ from embcheck.reports.wording import (
     is_known_exception,
     ladder_text,
     measured_text,
-    moved_units,
+    moved_most,
     named_tokens,
     state_word,
     verdict_word,
@@ -263,8 +263,9 @@ def _details(result: ResultRecord, estimate: EstimateRecord, seed: int, encoding
     yield _block("how", [*([] if estimate.exact else [level]), f"seed {seed}"])
     if (change := result.change) and change.value is not None:
         yield _block("change", [f"{state_word(change)}: {how_text(change)}"])
-        if moved := [_counterexample(entry, encoding) for entry in moved_units(change)[:_WORST]]:
-            yield _block("moved", moved)
+        moved, more = moved_most(change, _WORST)
+        if moved:
+            yield _block("moved", [*(counterexample(entry, encoding) for entry in moved), *filter(None, [more])])
     if result.nulls:
         yield _block("nulls", [_null(null) for null in result.nulls])
     if result.control:
@@ -293,11 +294,11 @@ def _null(null: NullResult) -> str:
 def _worst(result: ResultRecord, encoding: str) -> list[str]:
     """What weighs most against the claim; of a change that fails it explains nothing."""
     return (
-        [] if fails_by_change(result) else [_counterexample(each, encoding) for each in result.counterexamples[:_WORST]]
+        [] if fails_by_change(result) else [counterexample(each, encoding) for each in result.counterexamples[:_WORST]]
     )
 
 
-def _counterexample(entry: Mapping[str, object], encoding: str) -> str:
+def counterexample(entry: Mapping[str, object], encoding: str) -> str:
     """``'token' #id value: why``; other keys by their name."""
     parts = []
     for key in in_order(entry.keys() - {"why"}):
@@ -312,6 +313,6 @@ def _counterexample(entry: Mapping[str, object], encoding: str) -> str:
         else:
             text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
             parts.append(name + quoted(safe(text, _TOKEN, encoding=encoding)))
-    why = entry.get("why") or []
-    said = safe(why if isinstance(why, str) else ", ".join(map(str, why)), WIDTH, encoding=encoding)
+    why = entry.get("why") or ""
+    said = safe(", ".join(map(str, why)) if isinstance(why, list) else str(why), WIDTH, encoding=encoding)
     return " ".join(parts) + (f": {said}" if said else "")
