@@ -13,7 +13,7 @@ from embcheck.config.config import resolve
 from embcheck.config.models import load, meant, named
 from embcheck.config.values import closest
 from embcheck.errors import UsageError
-from embcheck.reports import html, json_file, outputs
+from embcheck.reports import html, json_file, outputs, summary
 from embcheck.reports.diagnosis import CAUSES, CAUSES_OF_ENCODERS, CAUSES_OF_TABLES
 from embcheck.reports.terminal import diagnosis as view
 from embcheck.spec import parse
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @click.argument("candidate")
 @click.option("--parents", nargs=2, metavar="A B", help="Two models that CANDIDATE may be a merge of.")
 @click.option("--allow", multiple=True, metavar="CAUSE", help="A cause that does not fail; may be given several times.")
-@options("device", "matrix", "json", "html")
+@options("device", "matrix", "json", "html", "summary")
 def diagnose(
     reference: str, candidate: str, parents: tuple[str, str] | None, allow: tuple[str, ...], **given: Any
 ) -> int:
@@ -48,12 +48,14 @@ def diagnose(
     if unknown := [name for name in allow if name not in CAUSES]:
         known = CAUSES_OF_ENCODERS if _is_served(specs) else CAUSES_OF_TABLES
         raise UsageError(f"unknown cause {unknown[0]!r}; {closest(unknown[0], sorted(known))}")
-    outputs.check(json=config.json, page=config.html)
+    outputs.check(json=config.json, summary=config.summary, page=config.html)
     diagnosis = _found(config, specs, (reference, candidate))
     if config.json:
         json_file.write(diagnosis, config.json)
     if config.html:
         html.write_diagnosis(diagnosis, config.html)
+    if config.summary:
+        summary.write_diagnosis(diagnosis, config.summary)
     show_lines(lambda encoding: view.lines(diagnosis, encoding, allowed=allow), json=config.json)
     return OK if diagnosis.is_harmless(allow) else FAILED
 

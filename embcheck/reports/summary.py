@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from embcheck.checks.record import Change, ModelRecord, Report, ResultRecord
     from embcheck.reports.comparison import Compared, Comparison
+    from embcheck.reports.diagnosis import Diagnosis
 
 _MOVED = 5
 _ROOM = 1_000  # bytes of the lines at the top
@@ -264,3 +265,17 @@ def _comparison(compared: Comparison, shown: Sequence[Compared]) -> str:
     parts += [changes(moved)] if moved else []
     parts += [folded(f"{len(still)} did not change", changes(still))] if still else []
     return "\n\n".join(parts) + "\n"
+
+
+def write_diagnosis(diagnosis: Diagnosis, path: Path) -> None:
+    """Write the summary of a diagnosis to a file: each cause with its evidence and what to do, and what is left."""
+    rows = [
+        [code(cause.cause), inert(cause.sentence, 600), inert(cause.evidence, 600), inert(cause.remedy, 600)]
+        for cause in diagnosis.causes
+    ]
+    left = [f"Left over: {number(diagnosis.residual)} of the rows' spread, in the median."]
+    left += [f"Why no cause stands: {inert(diagnosis.abstained, 600)}."] if diagnosis.abstained else []
+    left += [f"Next best account: {inert(diagnosis.runner_up, 600)}."] if diagnosis.runner_up else []
+    parts = [f"### embcheck: {code(diagnosis.candidate)} against {code(diagnosis.reference)}: {inert(diagnosis.cause)}"]
+    parts += [table(["Cause", "What happened", "Evidence", "What now"], rows)] if rows else []
+    files.write(path, "\n\n".join([*parts, *left]) + "\n")
