@@ -440,6 +440,13 @@ def test_what_applied_before_and_is_not_there_any_more_says_so_in_its_column():
     assert "not_applicable" not in (alone + several + summary.markdown(report(model(*lost)))).lower()
 
 
+def test_a_reason_that_a_change_repeats_is_said_once():
+    """What can't be decided any more says why in the line on its change, and nowhere else."""
+    stale = Change(state="stale", passes=False, reason="the baseline has a value, now: 3 of 4 words; adopt it")
+    said = text(result("not_applicable", "fail", estimate=None, reason="3 of 4 words", change=stale))
+    assert said.count("3 of 4 words") == 1
+
+
 def test_a_change_on_another_scale_than_the_value_names_it():
     """A rank of 2 that moved by reciprocal ranks says so on the terminal and in Markdown; a share does not."""
     moved = Change(

@@ -110,10 +110,11 @@ def _reasons(group: Sequence[ResultRecord], encoding: str) -> Iterator[list[str]
         yield from (_block("rests on", said.split(" "), gap=" ") for said in _ladders(group, encoding))
     elif first.ladder:
         yield _block("rests on", ladder_text(first.ladder).split(" "), gap=" ")
-    if reason := _reason(first):
+    compared = change.reason if change and change.reason and change.state != "match" else ""
+    if (reason := _reason(first)) and reason not in compared:
         yield _prose("why", reason, encoding)
-    if change and change.reason and change.state != "match":
-        yield _prose(state_word(change), change.reason, encoding)
+    if change and compared:
+        yield _prose(state_word(change), compared, encoding)
 
 
 def _lines_of(blocks: Iterable[Sequence[str]]) -> list[Line]:
