@@ -253,6 +253,7 @@ def compare(
         p_adjusted=min(1.0, family * p_value),
         family=family,
         moved=tuple(plain(difference.moved)),
+        as_far=difference.as_far,
         gone=tuple(difference.gone),
         reason=_said_of(old, difference.gone),
     )

@@ -5,6 +5,7 @@ Under pytest it is pytest that collects them. Loading a property file imports ne
 
 from __future__ import annotations
 
+import difflib
 import fnmatch
 import hashlib
 import importlib
@@ -74,8 +75,10 @@ def select(checks: Iterable[Check], globs: Sequence[str]) -> list[Check]:
     checks = list(checks)
     for glob in globs:
         if not any(matches(check, glob.removeprefix("!")) for check in checks):
-            known = ", ".join(dict.fromkeys(check.declaration.id for check in checks)) or "none found"
-            raise UsageError(f"no property matches {glob!r}; there are: {known}")
+            known = list(dict.fromkeys(name for check in checks for name in (check.declaration.id, check.label)))
+            close = difflib.get_close_matches(glob.removeprefix("!"), known)
+            hint = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
+            raise UsageError(f"no property matches {glob!r}; {hint}all {len(checks)} checks are in: embcheck list")
     return [check for check in checks if is_selected(check, globs)]
 
 

@@ -131,6 +131,7 @@ class Change(Struct, frozen=True, kw_only=True):
     p_adjusted: Annotated[Probability | None, Meta(description="Holm, over the family.")] = None
     family: Annotated[Positive | None, Meta(description="Entries of the baseline file.")] = None
     moved: Annotated[tuple[Json, ...], Meta(description="The units that moved most.")] = ()
+    as_far: Annotated[Count, Meta(description="Units not in 'moved' that moved as far as the last one there.")] = 0
     gone: Annotated[tuple[str, ...], Meta(description="Units of a list that are there no more.")] = ()
     seed: Annotated[Count | None, Meta(description="The baseline's, with which both were measured.")] = None
 

@@ -109,7 +109,7 @@ def _failing_of(compared: Comparison) -> list[tuple[str, str]]:
     limits = [(f"--{limit.option}", limit.reason) for limit in compared.limits if not limit.passes]
     checks = [
         (row.check, _joined(row.state, row.change_text, row.change.reason if row.change else row.reason))
-        for row in compared.worst_first
+        for row in compared.by_urgency
         if not row.passes
     ]
     return [(f"{title}: {against}", said) for title, said in limits + checks]

@@ -169,3 +169,9 @@ def test_one_row_that_is_gone_leaves_a_sample_paired():
     new = Estimate.from_units(now, unit="probes", population=ROWS - 1, bounds=(0.0, 1.0), labels=labels[1:])
     difference = between(old.snapshot(), new.snapshot(), 0.95)
     assert (difference.comparison, difference.n, difference.is_zero, list(difference.gone)) == ("paired", 199, True, [])
+
+
+def test_units_that_are_cut_though_they_moved_as_far_are_counted(states):
+    """Of 14 words that all moved by the same, ten are named and four more are said to have moved as far."""
+    changes = states([14])
+    assert (len(changes[0].moved), changes[0].as_far) == (10, 4)

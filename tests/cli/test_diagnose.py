@@ -13,6 +13,7 @@ import html5lib
 import numpy as np
 import pytest
 import torch
+from markdown_it import MarkdownIt
 from msgspec import structs
 from safetensors.torch import save_file
 
@@ -21,6 +22,7 @@ from embcheck import sources
 from embcheck.baseline import file
 from embcheck.reports.diagnosis import Diagnosis, schema
 from embcheck.reports.html.diagnosis import render
+from embcheck.reports.summary import write_diagnosis
 from embcheck.reports.terminal.diagnosis import lines
 
 ROWS, WIDTH = 600, 32
@@ -71,6 +73,24 @@ def test_it_names_cause_evidence_and_remedy(command, tables, tmp_path):
     (cause,) = document["causes"]
     assert (cause["cause"], cause["parameters"]["by"]) == ("rows_shifted", 1)
     assert "rows_shifted" in (tmp_path / "d.html").read_text()
+
+
+def test_a_diagnosis_is_shown_again_from_its_json(command, tables, tmp_path):
+    """Screen, page and Markdown of diagnose are those that report makes of its JSON; card and compare refuse it."""
+    outputs = ("--json", "d.json", "--html", "one.html", "--summary", "one.md")
+    got = command("diagnose", tables["good"], tables["shifted"], *outputs)
+    again = command("report", "d.json", "--html", "two.html", "--summary", "two.md")
+    assert (got.code, again.code, again.out) == (1, 0, got.out)
+    for suffix in ("html", "md"):
+        assert (tmp_path / f"one.{suffix}").read_bytes() == (tmp_path / f"two.{suffix}").read_bytes()
+    markdown = (tmp_path / "one.md").read_text()
+    assert "| `rows_shifted` | rows from &#35;30" in markdown
+    assert "Left over: 0 of the rows' spread" in markdown
+    command("diagnose", tables["good"], tables["other"], "--summary", "other.md")
+    assert "| `unrelated` | " in (tmp_path / "other.md").read_text()
+    assert command("report", "d.json", "--card", "card.md").code == 4
+    refused = command("compare", "d.json", "d.json")
+    assert (refused.code, "is a diagnosis" in refused.err) == (4, True)
 
 
 def test_harmless_causes_pass(command, tables):
@@ -190,8 +210,8 @@ def test_the_schema_ships():
     assert json.loads(shipped) == schema()
 
 
-def test_hostile_tokens_stay_inert():
-    """Tokens with markup or escapes do nothing on the terminal or the page."""
+def test_hostile_tokens_stay_inert(tmp_path):
+    """Tokens with markup or escapes do nothing on the terminal, the page or in Markdown."""
     hostile = ["<script>alert(1)</script>", "\x1b[31mred", "a\nb", "\u202egnp"]
     vectors = np.random.default_rng(0).standard_normal((ROWS, WIDTH)).astype(np.float32)
     words = [*hostile, *(f"word{row}" for row in range(len(hostile), ROWS))]
@@ -204,6 +224,8 @@ def test_hostile_tokens_stay_inert():
     assert "\x1b" not in text
     assert "\u202e" not in text
     assert "<script>alert" not in render(diagnosis)
+    write_diagnosis(diagnosis, tmp_path / "d.md")
+    assert "<script>" not in MarkdownIt("commonmark").enable("table").render((tmp_path / "d.md").read_text())
 
 
 def test_python_takes_tables_and_refuses_one_parent():

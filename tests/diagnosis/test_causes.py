@@ -154,6 +154,18 @@ def test_every_name_that_can_be_given_is_known():
     assert {name.split(":")[0] for name in CAUSES} <= NAMED
 
 
+@pytest.mark.parametrize(
+    ("value", "says"), [(0.0, "1 row (#40 'word40') is zero"), (np.nan, "1 row (#40 'word40') holds NaN or infinity")]
+)
+def test_one_row_is_said_in_the_singular(value, says):
+    """A single row that was overwritten *is* or *holds* something."""
+    vectors = _vectors()
+    damaged = vectors.copy()
+    damaged[40] = value
+    words = [f"word{row}" for row in range(len(vectors))]
+    assert of_tables(table_of(vectors, words), table_of(damaged, words)).causes[-1].sentence == says
+
+
 # --- the parts, against references ------------------------------------------------------------------------------------
 
 

@@ -402,6 +402,14 @@ def test_a_row_without_a_line_for_them_names_its_tokens():
     assert "`king`" in summary.changed(report(model(structs.replace(zero, change=moved("regressed", moved=())))))
 
 
+def test_what_is_worst_says_why_as_a_sentence_would():
+    """The token with its row, then a colon and why, one reason or several; a count of one is in the singular."""
+    entries = ({"id": 2332, "token": "king", "why": "zero"}, {"id": 5, "token": "'", "why": ["short", "near"]})
+    shown = text(result("refuted", "fail", estimate=estimate(n=1), counterexamples=entries), show="all")
+    assert """worst: 'king' #2332: zero  "'" #5: short, near""" in shown
+    assert "n = 1 toy " in shown
+
+
 def test_a_change_that_rounding_makes_is_none_in_words():
     """Less than a millionth of a millionth of margin or value is 0 in words; what is as small as that bound is said."""
     assert "moved 0 [-0.0001, 0.0001]" in change_text(moved("match", value=-2.776e-17, low=-1e-4, high=1e-4))
