@@ -99,7 +99,7 @@ def test_weights_that_a_file_does_not_carry_are_not_compared_and_words_that_it_l
 
 
 def test_github_hears_of_a_comparison_that_fails(embcheck, project, monkeypatch):
-    """The cause, then each failing limit, then checks: ten ``::error`` at most; the Markdown is in the job's summary."""
+    """The cause, then failing limits, then checks: ten ``::error`` at most; the Markdown is in the job's summary."""
     lists = "size=[" + ", ".join(map(str, range(12))) + "]"
     many = LACKING.replace('needs=_wide("3 of 4 words")', f'needs=_wide("3 of 4 words"), {lists}')
     (project / "properties" / "lacking.py").write_text(many.replace("wordy(table)", "wordy(table, size)"))
