@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from embcheck.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from types import ModuleType
 
 __all__ = ["Extension", "installed", "package_of"]
@@ -44,7 +44,7 @@ class Extension:
         """Its file, or the folders of a package."""
         try:
             found = importlib.util.find_spec(self.module)
-        except (ImportError, ValueError) as error:
+        except (Exception, SystemExit) as error:  # it imports the package that the module is in
             raise self._broken(error) from error
         if found is None:
             raise self._broken(ModuleNotFoundError(f"No module named {self.module!r}"))
@@ -79,9 +79,14 @@ def installed(kind: Literal["sources", "properties"]) -> Mapping[str, Extension]
     return dict(sorted(found.items()))
 
 
+def package_of(function: Callable[..., object]) -> str | None:
+    """The distribution whose pack of properties a function is of; ``None`` for embcheck's own and yours."""
+    declared = getattr(function, "func", function)  # pytest binds fixtures to it
+    return _package_of(declared.__code__.co_filename)
+
+
 @cache
-def package_of(file: str) -> str | None:
-    """The distribution whose pack of properties a file belongs to; ``None`` for embcheck's own files and yours."""
+def _package_of(file: str) -> str | None:
     path = Path(file)
     for extension in installed("properties").values():
         if path in (places := extension.places()) or path.parent in places:

@@ -27,4 +27,5 @@ def escaped(character: str) -> str:
 def noun(n: int, plural: str) -> str:
     """A noun in the plural, such as ``rows of ordinary tokens``, as it stands behind a number: ``1 row of ...``."""
     head, of, rest = plural.partition(" of ")
-    return head.removesuffix("s") + of + rest if n == 1 else plural
+    one = f"{head[:-3]}y" if head.endswith("ies") else head.removesuffix("s")
+    return one + of + rest if n == 1 else plural

@@ -151,7 +151,7 @@ def have(tmp_path, monkeypatch):
 
     def forget() -> None:
         extensions.installed.cache_clear()
-        extensions.package_of.cache_clear()
+        extensions._package_of.cache_clear()
         for module in [each for each in sys.modules if each.startswith("toy_vectors")]:
             del sys.modules[module]
 
@@ -205,6 +205,7 @@ def test_a_source_without_a_description_has_one(have, tmp_path):
         ("[embcheck.sources]\nUP = toy_vectors.lines\n", "adds a source called 'UP', but a scheme has small letters"),
         ("[embcheck.properties]\ntoy = toy_vectors.none\n", "offers 'toy' to embcheck, but it can't be imported"),
         ("[embcheck.properties]\ntoy = toy_vectors.broken\n", "can't be imported (ZeroDivisionError"),
+        ("[embcheck.properties]\ntoy = toy_vectors.broken.claims\n", "can't be imported (ZeroDivisionError"),
     ],
 )
 def test_a_name_that_is_taken_or_leads_nowhere_is_refused(have, entry_points, says):
@@ -214,6 +215,16 @@ def test_a_name_that_is_taken_or_leads_nowhere_is_refused(have, entry_points, sa
         embcheck.check("random:50x4")
     assert says in str(error.value)
     assert "toy-vectors 1.5" in str(error.value)
+
+
+def test_a_pack_that_breaks_is_no_internal_error_of_pytest(have, pytester):
+    """Where finding a pack already fails, pytest says whose it is, as wrong usage."""
+    have("[embcheck.properties]\ntoy = toy_vectors.broken.claims\n")
+    found = pytester.runpytest("--pyargs", "embcheck.properties", "--embcheck-model", "random:50x4")
+    assert found.ret == pytest.ExitCode.USAGE_ERROR
+    said = "\n".join([*found.outlines, *found.errlines])
+    assert "toy-vectors 1.5 offers 'toy' to embcheck, but it can't be imported (ZeroDivisionError" in said
+    assert "Traceback" not in said
 
 
 @pytest.mark.parametrize("kind", ["sources", "properties"])

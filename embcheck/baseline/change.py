@@ -110,10 +110,13 @@ def between(old: Snapshot, new: Snapshot, confidence_level: float) -> Difference
 
 
 def gone(old: Sequence[Part], new: Sequence[Part]) -> list[str]:
-    """Labels of the units of lists that the new estimate lacks. What is a sample of a vocabulary is no list."""
+    """Labels of the units of lists that the new estimate lacks. What is a sample of a vocabulary is no list.
+
+    Where the two share no label at all, they name other things, and none of them is known to be lost.
+    """
     now = {label for part in new for label in part.labels}
-    lists = [part for part in old if _is_list(part)]
-    return [label for part in lists for label in part.labels if label not in now] if new else []
+    listed = [label for part in old if _is_list(part) for label in part.labels]
+    return [] if now.isdisjoint(listed) else [label for label in listed if label not in now]
 
 
 def _is_list(part: Part) -> bool:

@@ -167,7 +167,6 @@ class Result:
     def record(self) -> ResultRecord:
         """The result as the report states it."""
         declaration, estimate = self.check.declaration, self.estimate
-        function = getattr(self.check.function, "func", self.check.function)  # pytest's fixtures are bound to it
         return ResultRecord(
             id=declaration.id,
             version=declaration.version,
@@ -187,7 +186,7 @@ class Result:
             expected=self.expected,
             kind=declaration.kind,
             by_change=self.change is not None and self.gate == "regressions",
-            package=package_of(function.__code__.co_filename),
+            package=package_of(self.check.function),
         )
 
 

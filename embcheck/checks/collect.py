@@ -67,7 +67,7 @@ def declared(module: ModuleType) -> list[Callable[..., Any]]:
 def is_shipped(function: Callable[..., Any]) -> bool:
     """Whether a property came with embcheck or with an installed package."""
     shipped = {Path(folder) for folder in importlib.import_module(_SHIPPED).__path__}
-    return Path(_file(function)).parent in shipped or package_of(_file(function)) is not None
+    return Path(_file(function)).parent in shipped or package_of(function) is not None
 
 
 def select(checks: Iterable[Check], globs: Sequence[str]) -> list[Check]:

@@ -188,7 +188,7 @@ def _properties(checks: Sequence[Check]) -> Iterator[Line]:
             yield from _indented("runs for: ", ["each pair of models"])
         if declaration.applies is not None:
             yield from _indented("", ["only for the models that it is about"])
-        if package := package_of(functions[name].__code__.co_filename):
+        if package := package_of(functions[name]):
             yield from _indented("from: ", [package])
         if declaration.fixtures:
             yield from _indented("runs under pytest only: ", [f"takes {', '.join(declaration.fixtures)}"])

@@ -106,7 +106,10 @@ def pytest_configure(config: pytest.Config) -> None:
     if state.config.models:
         settings.prepare_process()
     config.stash[_STATE] = state
-    _widen_collection(config, state.config)
+    try:
+        _widen_collection(config, state.config)
+    except EmbcheckError as error:  # of an installed package
+        raise pytest.UsageError(str(error)) from None
     if not _is_worker(config):
         config.pluginmanager.register(Results(config, state), "embcheck-results")
 

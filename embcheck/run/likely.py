@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embcheck import sources
+from embcheck.errors import EmbcheckError
 from embcheck.spec import parse
 
 if TYPE_CHECKING:
@@ -41,5 +42,7 @@ def since_baseline(gate: Gate, record: ModelRecord, load: Callable[[], Embedding
         old = sources.load(old_spec, device=str(table.vectors.device))
         is_same = old.provenance.weights_sha256 == before.weights_sha256
         return likely(old, table, (before.spec, record.spec)) if is_same else None
-    except Exception:  # noqa: BLE001 - what was measured counts for more than why, and is still to be reported
+    except (EmbcheckError, OSError):  # the old rows can't be read any more
         return None
+    except Exception as error:  # noqa: BLE001 - what was measured counts for more than why, and is still to be reported
+        return f"what made it of {before.spec} could not be worked out ({type(error).__name__}: {error})"

@@ -379,7 +379,7 @@ def not_run(config: Config, specs: Sequence[ModelSpec], ran: Collection[tuple[st
             if (is_listed or check.key in entries) and per_model.adapt(own, check) is not None:
                 named[spec.alias, check.key] = check
     missing = [check.function for name, check in named.items() if name not in ran]
-    ours = [f for f in missing if collect.is_shipped(f) and package_of(f.__code__.co_filename) is None]
+    ours = [f for f in missing if collect.is_shipped(f) and package_of(f) is None]
     return len(ours), len(named)
 
 

@@ -83,6 +83,7 @@ def test_units_without_names_are_those_at_their_places():
     assert moved.value == pytest.approx(0.01)
     fewer = Estimate.from_units(values[1:], unit="triples").snapshot()
     assert between(before, fewer, 0.95).comparison == "unpaired"
+    assert between(before, fewer, 0.95).gone == []
 
 
 def test_equal_changes_of_all_probes_have_an_interval_of_their_own_size():

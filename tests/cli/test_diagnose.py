@@ -162,10 +162,10 @@ def test_under_pytest_a_regression_names_the_cause(command, tables, tmp_path, mo
 
 
 def test_a_diagnosis_that_breaks_fails_no_run(command, tables, tmp_path, monkeypatch):
-    """Where the search for a cause raises, the report is as ever, without one."""
+    """Where the search for a cause raises, the report is as ever, and says that there is none and why."""
 
     def broken(*_args, **_more):
-        raise ZeroDivisionError
+        raise ZeroDivisionError("nothing to divide")
 
     monkeypatch.setattr("embcheck.diagnosis.diagnose.of_tables", broken)
     start = ("--property", "isotropy", "--baseline-dir", str(tmp_path / "baselines"))
@@ -174,6 +174,7 @@ def test_a_diagnosis_that_breaks_fails_no_run(command, tables, tmp_path, monkeyp
     got = command("check", "m=npy:off.npy,vocab=words.txt", *start, "--gate", "regressions")
     assert (got.code, "looks like" in got.out) == (1, False)
     assert "REGRESSED" in got.out
+    assert "could not be worked out (ZeroDivisionError: nothing to divide)" in " ".join(got.out.split())
 
 
 def test_a_baseline_opens_no_connection(command, tables, tmp_path, monkeypatch):

@@ -122,6 +122,7 @@ def test_a_quote_in_quotes_can_be_told_from_them(token, shown):
         (2, "values", "values"),
         (1, "rows of ordinary tokens", "row of ordinary tokens"),
         (0, "word pairs", "word pairs"),
+        (1, "categories", "category"),
     ],
 )
 def test_a_noun_behind_one_is_singular(n, plural, word):
