@@ -321,6 +321,7 @@ def test_a_project_with_models_hears_how_its_checks_run(project, write):
         assert "--pyargs" not in str(project.runpytest_subprocess("-q", *told).stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "config",
     ['property = ["isotropy", "hub*", "own"]', '[tool.embcheck.model.m]\nproperty = ["isotropy", "hub*", "own"]', ""],
