@@ -54,7 +54,6 @@ SCHEMES = {
 """For each kind of spec, the module that reads it: a new format is a module and a line here."""
 _PATHLESS = frozenset({"demo", "random", "hf"})
 _NESTED = frozenset({"hidden"})  # these name another spec
-_PATH_OPTIONS = ("vocab", "words")
 DTYPES = ("float32", "float16", "bfloat16")
 
 
@@ -82,7 +81,7 @@ def check(spec: ModelSpec) -> None:
 
         endpoint(spec)
     target = () if spec.scheme == "api" else (spec.target,)
-    for path in (*target, *(v for k, v in spec.options if k in _PATH_OPTIONS)):
+    for path in (*target, *(path for key, path in spec.paths if key != "prompts")):
         local_path(spec, path)
 
 

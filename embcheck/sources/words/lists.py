@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from embcheck import files
 from embcheck.errors import SourceError
 from embcheck.sources.files import one_line, printable, read_json, refuse_disguise
+from embcheck.sources.tokenizers.lookup import LookupVocabulary, from_names, token_marks
+from embcheck.table.vocabulary import WordVocabulary
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,6 +33,12 @@ def read_words(path: Path, *, column: str | None) -> list[str]:
     if suffix in {".txt", ""}:
         return _from_text(path)
     raise SourceError(f"{path}: can't read words from a {suffix} file; give {_READABLE}")
+
+
+def vocabulary_of(words: list[str]) -> WordVocabulary | LookupVocabulary:
+    """The vocabulary of a list of words or, where they are marked as such, of a tokenizer's tokens."""
+    marks = token_marks(words)
+    return WordVocabulary(words) if marks is None else from_names(words, marks)
 
 
 def _from_text(path: Path) -> list[str]:
