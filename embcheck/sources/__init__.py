@@ -37,6 +37,7 @@ __all__ = ["announce", "check", "describe", "expand", "load", "resolve_device", 
 
 SCHEMES = {
     "api": "encoders.api",
+    "arrow": "stores.arrow",
     "demo": "models.directory",
     "directory": "models.directory",
     "fasttext": "words.word2vec",
@@ -47,6 +48,7 @@ SCHEMES = {
     "hidden": "hidden.source",
     "model2vec": "encoders.model2vec",
     "npy": "words.npy",
+    "parquet": "stores.parquet",
     "random": "random",
     "st": "encoders.st",
     "word2vec": "words.word2vec",
