@@ -1,8 +1,9 @@
-"""Columns of vectors: Parquet, and Arrow's own format, as the library of the format writes it."""
+"""Columns of vectors: Parquet, Arrow's own format, JSON lines and npz, as the library of the format writes it."""
 
 from __future__ import annotations
 
 import json
+import zipfile
 
 import numpy as np
 import pyarrow as pa
@@ -350,3 +351,144 @@ def test_offsets_that_point_outside_are_refused(tmp_path):
     (tmp_path / "m.arrow").write_bytes(content.replace(offsets, wrong, 1))
     with pytest.raises(SourceError, match=r"m\.arrow is damaged, or no Arrow file or stream \(.*\)"):
         load(parse(f"arrow:{tmp_path}/m.arrow"))
+
+
+# --- JSON lines -------------------------------------------------------------------------------------------------------
+
+
+def write_lines(path, *lines):
+    path.write_text("".join(f"{line if isinstance(line, str) else json.dumps(line)}\n" for line in lines))
+    return parse(f"jsonl:{path}")
+
+
+def test_json_lines_are_read_as_floats(tmp_path, monkeypatch):
+    """Numbers become the nearest float32, over several blocks, whatever else a line has, and in any order."""
+    monkeypatch.setattr("embcheck.sources.words.text._BLOCK", 100)
+    rows = [{"v": v, "t": t, "x": {"y": [1]}} for v, t in zip(NUMBERS.tolist(), TITLES, strict=True)]
+    rows[3] = {"t": rows[3]["t"], "v": rows[3]["v"]}
+    spec = write_lines(tmp_path / "m.jsonl", *rows[:5], "", rows[5])
+    table = load(parse(f"{spec.text},texts=t"))
+    assert table.vectors.tolist() == NUMBERS.astype(np.float32).tolist()
+    assert list(table.tokens) == TITLES
+    assert load(parse(f"{spec.text},words=t")).rows(["g"]) == [3]
+    described = sources.describe(parse(f"{spec.text},texts=t"))
+    assert (described.shape, described.dtype, described.population) == ((None, WIDTH), "float32", "texts of column t")
+
+
+def test_whole_numbers_in_json_are_vectors_and_ids(tmp_path):
+    """A vector that begins with 1 instead of 1.0 is one; whole numbers in the place of words are ids."""
+    spec = write_lines(tmp_path / "m.jsonl", {"v": [1, 0], "id": 7}, {"v": [0.5, -2], "id": 9})
+    table = load(parse(f"{spec.text},words=id"))
+    assert (table.vectors.tolist(), list(table.tokens)) == ([[1, 0], [0.5, -2]], ["7", "9"])
+    assert not table.vocabulary.has_words
+
+
+FIRST = {"v": [1.0, 2.0], "t": "a"}
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ([[1, 2]], "line 1 is no JSON object"),
+        (["[" * 100_000], "line 1 is no JSON"),
+        (["v,t"], "line 1 is no JSON"),
+        ([""], "line 1 is no JSON"),
+        ([FIRST, {"v": [1.0], "t": "b"}], "row 1 has a vector of 1 numbers, those before 2"),
+        ([FIRST, {"t": "b"}], "row 1 has no vector"),
+        ([FIRST, {"v": None, "t": "b"}], "row 1 has no vector"),
+        ([FIRST, {"v": [1.0, None], "t": "b"}], "row 1 has a vector with a number missing"),
+        ([FIRST, {"v": [1.0, 2.0]}], "row 1 has no word"),
+        ([FIRST, {"v": "x", "t": "b"}], "lines from 1 on, does not go on as it began"),
+        ([FIRST, {"v": [1.0, 2.0], "t": 3}], "lines from 1 on, does not go on as it began"),
+        ([FIRST, '{"v": [1.0, 2.0], "t": '], "lines from 1 on, does not go on as it began"),
+        ([FIRST, '{"v": ' + "[" * 100_000], "lines from 1 on, does not go on as it began"),
+        ([f"{json.dumps(FIRST)}{json.dumps(FIRST)}"], "line 1 is no JSON"),
+        ([FIRST, f"{json.dumps(FIRST)}{json.dumps(FIRST)}"], "does not go on|more rows than it says"),
+    ],
+)
+def test_lines_that_are_no_such_objects_are_refused(tmp_path, lines, message):
+    """What is no object, has no vector or one of another width, is refused by row or line."""
+    spec = write_lines(tmp_path / "m.jsonl", *lines)
+    with pytest.raises(SourceError, match=message) as error:
+        load(parse(f"{spec.text},vectors=v,texts=t"))
+    assert str(error.value).isprintable()
+    assert len(str(error.value)) < 600
+
+
+# --- npz --------------------------------------------------------------------------------------------------------------
+
+
+def write_npz(path, *, options="", save=np.savez, **arrays):
+    save(path, **arrays)
+    return parse(f"npz:{path}{options}")
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+@pytest.mark.parametrize("number", ["float16", "float32", "float64", ">f4"])
+def test_an_array_of_an_archive_is_read_as_numpy_reads_it(tmp_path, monkeypatch, save, number):
+    """Vectors of each float and byte order, and words or ids beside them, are those that were saved."""
+    monkeypatch.setattr("embcheck.sources.stores.columns.BATCH_BYTES", 50)
+    arrays = {"v": NUMBERS.astype(number), "t": np.array(TITLES), "id": np.arange(ROWS), "flat": np.ones(3)}
+    spec = write_npz(tmp_path / "m.npz", save=save, options=",words=t", **arrays)
+    table, described = load(spec), sources.describe(spec)
+    assert table.vectors.tolist() == NUMBERS.astype(number).tolist()
+    assert list(table.tokens) == TITLES
+    assert table.vocabulary.has_words
+    assert described.shape == table.vectors.shape
+    assert described.dtype == table.provenance.dtype == np.dtype(number).name
+    assert list(load(parse(f"npz:{tmp_path}/m.npz,texts=id")).tokens) == list(map(str, range(ROWS)))
+    assert list(load(parse(f"npz:{tmp_path}/m.npz")).tokens)[-1] == f"#{ROWS - 1}"
+
+
+def test_int8_of_an_archive_has_a_scale(tmp_path):
+    """As in columns, int8 is read with its scale and refused without."""
+    small = np.arange(6, dtype=np.int8).reshape(3, 2)
+    assert load(write_npz(tmp_path / "m.npz", v=small, options=",scale=0.5")).vectors.tolist() == (small / 2).tolist()
+    with pytest.raises(SourceError, match="add scale=NUMBER"):
+        load(write_npz(tmp_path / "m.npz", v=small))
+
+
+@pytest.mark.parametrize(
+    ("arrays", "options", "message"),
+    [
+        ({"v": np.ones((2, 2)), "t": np.array(["a"])}, ",texts=t", "'v' has 2 rows but 't' 1; give one a row"),
+        ({"v": np.ones((2, 2)), "t": np.array(["a", {}])}, ",texts=t", "holds struct<pickled Python objects of shape"),
+        ({"v": np.array([[1, {}]])}, "", r"has 0 columns of vectors \(none\)"),
+        ({"v": np.array([[1, {}]])}, ",vectors=v", "it holds struct<pickled Python objects of shape"),
+        ({"v": np.ones((2, 2), dtype=complex)}, ",vectors=v", "it holds struct<complex128 of shape"),
+        ({"v": np.ones((2, 2)), "w": np.ones((2, 2))}, "", r"2 columns of vectors \(v, w\)"),
+        ({"v": np.asfortranarray(np.ones((2, 3)))}, "", "'v' is stored by columns; save numpy.ascontiguousarray"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused_by_name(tmp_path, arrays, options, message):
+    """Objects are never unpickled; what is no matrix of numbers, or has other rows, is named."""
+    with pytest.raises(SourceError, match=message):
+        load(write_npz(tmp_path / "m.npz", options=options, **arrays))
+
+
+def test_a_header_that_promises_more_than_its_member_is_refused(tmp_path):
+    """Neither a header of many rows nor a member that stands for more than the file can hold takes memory."""
+    spec = write_npz(tmp_path / "m.npz", v=np.ones((2, 2)))
+    content = (tmp_path / "m.npz").read_bytes()
+    (tmp_path / "m.npz").write_bytes(content.replace(b"(2, 2), }        ", b"(99999999, 2), } "))
+    with pytest.raises(SourceError, match="damaged"):  # by the checksum
+        load(spec)
+    with zipfile.ZipFile(tmp_path / "m.npz", "w") as archive:
+        header = np.lib.format.magic(1, 0) + (118).to_bytes(2, "little")
+        header += b"{'descr': '<f8', 'fortran_order': False, 'shape': (99999999, 2), }".ljust(117) + b"\n"
+        archive.writestr("v.npy", header + bytes(32))
+    with pytest.raises(SourceError, match="'v' must have 1600000112 bytes, not 160"):
+        load(spec)
+
+
+def test_what_is_no_archive_is_refused(tmp_path):
+    """A single array is pointed to its own source; a cut archive is damaged."""
+    np.save(tmp_path / "m.npy", np.ones((2, 2)))
+    with pytest.raises(SourceError, match=r"a single array is npy:.*m\.npy,vocab=FILE"):
+        load(parse(f"npz:{tmp_path}/m.npy"))
+    spec = write_npz(tmp_path / "m.npz", v=np.ones((2, 2)))
+    content = (tmp_path / "m.npz").read_bytes()
+    for length in (4, 100, len(content) - 1):
+        (tmp_path / "m.npz").write_bytes(content[:length])
+        with pytest.raises(SourceError, match="is damaged, or no archive"):
+            load(spec)

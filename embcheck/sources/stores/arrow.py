@@ -12,7 +12,7 @@ import pyarrow as pa
 from pyarrow import ipc, types
 
 from embcheck.errors import SourceError
-from embcheck.sources.files import LocalBytes, local_path, read_head, read_json, refuse_disguise
+from embcheck.sources.files import LocalBytes, local_path, printable, read_head, read_json, refuse_disguise
 from embcheck.sources.stores.columns import Place, describe_parts, list_files, read_parts, readable
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def _saved(folder: Path) -> list[Path]:
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
         raise SourceError(
-            f"{folder} lacks {len(missing)} of its {len(names)} files, such as {missing[0]!r}; get it again"
+            f"{folder} lacks {len(missing)} of its {len(names)} files, such as {printable(missing[0])!r}; get it again"
         )
     return [folder / name for name in names]
 
@@ -78,14 +78,18 @@ class _ArrowPart:
             raise SourceError(f"{path} is of version 1 of feather, which no longer is written; save it again")
         self.path, self._is_file = path, head.startswith(_FILE)
         with readable(path, _WHAT):
-            self.schema, self.rows = self._survey()
+            self.schema, self._rows = self._survey()
 
-    def _survey(self) -> tuple[pa.Schema, int | None]:
+    def _survey(self) -> tuple[pa.Schema, int]:
         """The schema and the number of rows, from the headers of the batches."""
         schema = self._reader(None).schema
         smallest = next((i for i, field in enumerate(schema) if types.is_primitive(field.type)), 0)
         columns = [smallest] if len(schema) else None  # unpacked, where the file is compressed
         return schema, sum(len(batch) for batch in self._batches(columns))
+
+    def count(self, column: str) -> int | None:  # noqa: ARG002 - a part's
+        """The rows of all batches."""
+        return self._rows
 
     def width(self, column: str) -> int | None:
         """How many numbers the first vector has."""
@@ -102,7 +106,7 @@ class _ArrowPart:
         """How many bytes the vectors take: not what they take in a file that is compressed."""
         width = self.width(column)
         kind = self.schema.field(column).type
-        return None if width is None or self.rows is None else self.rows * width * kind.value_type.bit_width // 8
+        return None if width is None else self._rows * width * kind.value_type.bit_width // 8
 
     def batches(self, columns: Sequence[str], rows: int) -> Iterator[tuple[Place, pa.RecordBatch]]:
         """The file's own batches, cut where they are larger."""

@@ -57,8 +57,10 @@ class Part(Protocol):
 
     path: Path
     schema: pa.Schema
-    rows: int | None
-    """As the file says, the most it can have; ``None`` where only reading it would tell."""
+
+    def count(self, column: str) -> int | None:
+        """How many vectors there are at most, as the file says; ``None`` where only reading it would tell."""
+        ...
 
     def width(self, column: str) -> int | None:
         """How many numbers its vectors have, without reading them; ``None`` where it has no rows, or is damaged."""
@@ -146,7 +148,7 @@ def read_parts(spec: ModelSpec, parts: Sequence[Part], what: str) -> EmbeddingTa
         A file is damaged, or lies about what it holds; vectors are missing or of several widths.
     """
     columns = _choose(Request.of(spec), parts)
-    filling = _Matrix(columns, _rows(parts) or 0, sum(part.path.stat().st_size for part in parts))
+    filling = _Matrix(columns, _rows(parts, columns) or 0, sum(part.path.stat().st_size for part in parts))
     names = _Names()
     for part in parts:
         with readable(part.path, what):
@@ -179,7 +181,7 @@ def describe_parts(spec: ModelSpec, parts: Sequence[Part], what: str) -> Descrip
     named = "rows without words" if columns.names is None else f"{'words' if columns.are_words else 'texts'} of column "
     return Description(
         tensor=columns.vectors,
-        shape=(_rows(parts), width),
+        shape=(_rows(parts, columns), width),
         dtype=columns.kind if columns.scale is None else f"{columns.kind} x {columns.scale:g}",
         bytes=None if None in sizes else sum(size for size in sizes if size),
         bytes_total=sum(part.path.stat().st_size for part in parts),
@@ -250,8 +252,8 @@ def _choose(request: Request, parts: Sequence[Part]) -> Columns:
     return Columns(vectors, kind, request.names, not (request.are_texts or is_id), scale)
 
 
-def _rows(parts: Iterable[Part]) -> int | None:
-    counts = [part.rows for part in parts]
+def _rows(parts: Iterable[Part], columns: Columns) -> int | None:
+    counts = [part.count(columns.vectors) for part in parts]
     return None if None in counts else sum(count for count in counts if count)
 
 

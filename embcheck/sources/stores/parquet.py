@@ -53,11 +53,15 @@ class _ParquetPart:
             self._before = path.stat()
             self._about = parquet.read_metadata(path)
             self.schema = self._about.schema.to_arrow_schema()
-            self.rows: int | None = self._about.num_rows
+            self._rows = int(self._about.num_rows)
             groups = [self._about.row_group(number) for number in range(self._about.num_row_groups)]
-        if min((group.num_rows for group in groups), default=0) < 0 or sum(g.num_rows for g in groups) != self.rows:
-            raise SourceError(f"{path}: its row groups have other rows than the {self.rows} it promises; get it again")
+        if min((group.num_rows for group in groups), default=0) < 0 or sum(g.num_rows for g in groups) != self._rows:
+            raise SourceError(f"{path}: its row groups have other rows than the {self._rows} it promises; get it again")
         self._groups = groups
+
+    def count(self, column: str) -> int | None:  # noqa: ARG002 - a part's
+        """As many rows as the footer promises."""
+        return self._rows
 
     def width(self, column: str) -> int | None:
         """How many numbers there are for each row, as the footer says."""
@@ -65,7 +69,7 @@ class _ParquetPart:
         if pa.types.is_fixed_size_list(kind):
             return int(kind.list_size)
         count = int(sum(group.column(self._leaf(column)).num_values for group in self._groups))
-        return count // self.rows if self.rows and count % self.rows == 0 and count > 0 else None
+        return count // self._rows if self._rows and count % self._rows == 0 and count > 0 else None
 
     def stored_bytes(self, column: str) -> int | None:
         """How many bytes the column takes in the file."""

@@ -110,7 +110,7 @@ def pick_column(
     """The name of the column that is wanted, or of the only one that fits, of which there must be one by that name."""
     fields = list(schema)
     names = [field.name for field in fields if fits(field.type)]
-    listed = ", ".join(map(printable, names)) or "none"
+    listed = one_line(", ".join(map(printable, names))) or "none"
     if wanted is None and len(names) != 1:
         raise SourceError(f"{origin} has {len(names)} columns of {what} ({listed}); choose one with {option}=NAME")
     name: str = names[0] if wanted is None else wanted

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from embcheck.spec import ModelSpec
     from embcheck.table import EmbeddingTable
 
-_BAD_HEADERS = (
+BAD_HEADERS = (
     OSError, ValueError, EOFError, OverflowError, TypeError, SyntaxError, MemoryError, RecursionError,
     tokenize.TokenError,
 )  # fmt: skip
@@ -85,7 +85,7 @@ def _map(path: Path) -> np.memmap[Any, Any]:
         with warnings.catch_warnings():  # of headers in the style of old versions, which may be read all the same
             warnings.simplefilter("ignore")
             matrix: np.memmap[Any, Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except _BAD_HEADERS as error:
+    except BAD_HEADERS as error:
         if "Object arrays" in str(error) or "Python objects" in str(error):
             raise SourceError(
                 f"{path} holds Python objects, which are not read; save its numbers: "
