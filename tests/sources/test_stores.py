@@ -198,6 +198,17 @@ def test_two_columns_of_one_name_are_refused(write):
         load(write(twice, ",vectors=v"))
 
 
+def test_errors_stay_short_whatever_a_schema_holds(write):
+    """Types nested dozens deep and a thousand columns leave an error of one line that can be read."""
+    deep = pa.array([1.0] * ROWS)
+    for _ in range(40):
+        deep = pa.StructArray.from_arrays([deep], ["x" * 20])
+    for columns, options in (({"d": deep}, ",vectors=d"), ({f"w{i}": NUMBERS[:, 0] for i in range(1000)}, ",words=x")):
+        with pytest.raises(SourceError) as error:
+            load(write(table_of(**columns), options))
+        assert len(str(error.value)) < 800
+
+
 def test_any_cut_of_a_file_is_refused_in_one_line(write):
     """Wherever a file is cut off, the error is one line and names it."""
     spec = write(table_of(), ",words=word")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from pyarrow import ipc, types
 
+from embcheck import files
 from embcheck.errors import SourceError
 from embcheck.sources.files import LocalBytes, local_path, printable, read_head, read_json, refuse_disguise
 from embcheck.sources.stores.columns import Place, describe_parts, list_files, read_parts, readable
@@ -127,8 +128,7 @@ class _ArrowPart:
 
     def _batches(self, columns: list[int] | None) -> Iterator[pa.RecordBatch]:
         reader = self._reader(columns)
-        if not self._is_file:
-            yield from reader
-            return
-        for number in range(reader.num_record_batches):
-            yield reader.get_batch(number)
+        batches = map(reader.get_batch, range(reader.num_record_batches)) if self._is_file else iter(reader)
+        for batch in batches:
+            files.refuse_changed()
+            yield batch

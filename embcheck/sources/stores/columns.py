@@ -99,14 +99,6 @@ class Request:
             raise SpecError(f"spec {spec.text!r}: scale {scale!r} is no number to multiply by")
         return cls(spec.option("vectors"), words if texts is None else texts, texts is not None, factor)
 
-    def scaled(self, origin: str, kind: str) -> float | None:
-        """The scale of numbers of a kind; `SourceError` where they need one and none is given, or the reverse."""
-        if kind == "int8" and self.scale is None:
-            raise SourceError(f"{origin} holds int8, which are numbers only with their scale; add scale=NUMBER")
-        if kind != "int8" and self.scale is not None:
-            raise SourceError(f"{origin} holds {kind}, which have no scale; leave out scale=")
-        return self.scale
-
 
 @dataclass(frozen=True, slots=True)
 class Columns:
@@ -159,7 +151,10 @@ def read_parts(spec: ModelSpec, parts: Sequence[Part], what: str) -> EmbeddingTa
                 if columns.names is not None:
                     names.add(batch.column(columns.names), place)
     matrix = filling.finish(str(parts[0].path))
-    vocabulary = vocabulary_for(names.texts if columns.names is not None else None, len(matrix), columns.are_words)
+    if columns.are_words:
+        vocabulary: WordVocabulary | LookupVocabulary | NamedRows = vocabulary_of(names.texts)
+    else:
+        vocabulary = NamedRows(RowNumbers(len(matrix)) if columns.names is None else names.texts)
     scaled = () if columns.scale is None else (f"int8, multiplied by {columns.scale:g}",)
     return assemble(
         spec,
@@ -188,17 +183,6 @@ def describe_parts(spec: ModelSpec, parts: Sequence[Part], what: str) -> Descrip
         files=tuple(part.path.name for part in parts),
         population=named if columns.names is None else f"{named}{columns.names}",
     )
-
-
-def vocabulary_for(
-    names: list[str] | None,
-    rows: int,
-    are_words: bool,  # noqa: FBT001 - one of two kinds of names
-) -> WordVocabulary | LookupVocabulary | NamedRows:
-    """What rows are called: words, texts of documents or, where nothing names them, their numbers."""
-    if names is None:
-        return NamedRows(RowNumbers(rows))
-    return vocabulary_of(names) if are_words else NamedRows(names)
 
 
 def require_room(origin: str, rows: int, width: int, dtype: np.dtype[Any], size: int) -> None:
@@ -248,8 +232,13 @@ def _choose(request: Request, parts: Sequence[Part]) -> Columns:
         kind = own
     if vectors is None:
         raise SourceError("no file is given")
-    scale = request.scaled(f"{parts[0].path}: column {vectors!r}", kind)
-    return Columns(vectors, kind, request.names, not (request.are_texts or is_id), scale)
+    origin = f"{parts[0].path}: column {vectors!r} holds {kind}"
+    if kind == "int8" and request.scale is None:
+        raise SourceError(f"{origin}, which are numbers only with their scale; add scale=NUMBER")
+    if kind != "int8" and request.scale is not None:
+        raise SourceError(f"{origin}, which have no scale; leave out scale=")
+    are_words = request.names is not None and not (request.are_texts or is_id)
+    return Columns(vectors, kind, request.names, are_words, request.scale)
 
 
 def _rows(parts: Iterable[Part], columns: Columns) -> int | None:
