@@ -5,23 +5,26 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cache
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, overload
 
 import numpy as np
 
 from embcheck.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from numpy.typing import NDArray
     from torch import Tensor
 
 __all__ = [
     "Coverage",
+    "NamedRows",
+    "RowNumbers",
     "RowStatus",
     "SubsetVocabulary",
     "TokenKind",
@@ -91,6 +94,11 @@ class Vocabulary(Protocol):
         """``RowStatus`` by row as far as text tells: KNOWN, SPECIAL, UNUSED or UNREACHABLE."""
         ...
 
+    @property
+    def has_words(self) -> bool:
+        """Whether rows are tokens or words; where they are documents or bare vectors, no claim about words applies."""
+        ...
+
     def encode(self, words: Sequence[str]) -> list[tuple[int, ...]]:
         """Rows of each word, the form with a leading space first; empty where it can't be written."""
         ...
@@ -136,6 +144,8 @@ class WordVocabulary:
     as those of one word in several contexts do.
     """
 
+    has_words = True
+
     def __init__(
         self,
         words: Iterable[str],
@@ -168,11 +178,49 @@ class WordVocabulary:
         return rows
 
 
+class RowNumbers(Sequence[str]):
+    """``#0``, ``#1`` and so on, as rows are named that nothing else names."""
+
+    def __init__(self, count: int) -> None:
+        self._rows = range(count)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, row: int) -> str: ...
+    @overload
+    def __getitem__(self, row: slice) -> list[str]: ...
+    def __getitem__(self, row: int | slice) -> str | list[str]:
+        """The name of a row, or of several."""
+        return [f"#{each}" for each in self._rows[row]] if isinstance(row, slice) else f"#{self._rows[row]}"
+
+
+class NamedRows:
+    """Rows that are no words, each with a name of its own: a document's text or id, or `RowNumbers`.
+
+    All of them count, those of equal names too. No word leads to any.
+    """
+
+    has_words = False
+    notes: tuple[str, ...] = ()
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.tokens = names
+        self.kinds = np.full(len(names), TokenKind.OTHER, dtype=np.uint8)
+        self.status = np.full(len(names), RowStatus.KNOWN, dtype=np.uint8)
+
+    def encode(self, words: Sequence[str]) -> list[tuple[int, ...]]:
+        """No row for any word."""
+        return [() for _ in words]
+
+
 class SubsetVocabulary:
     """Some rows of another vocabulary, renumbered in the order given; words that need other rows are missing."""
 
     def __init__(self, whole: Vocabulary, rows: NDArray[np.int64]) -> None:
         self._whole = whole
+        self.has_words = whole.has_words
         self._new = {int(old): new for new, old in enumerate(rows)}
         self.tokens = [whole.tokens[int(row)] for row in rows]
         self.kinds = whole.kinds[rows]

@@ -21,6 +21,7 @@ _ENOUGH = 0.05  # of all names; words of no language begin with these so often
 class LookupVocabulary:
     """Tokens whose tokenizer is not known: a word is found where one token is written like it, and never split."""
 
+    has_words = True
     notes: tuple[str, ...] = ()
 
     def __init__(

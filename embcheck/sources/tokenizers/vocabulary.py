@@ -34,6 +34,8 @@ class TokenizerVocabulary:
     Padding and truncation of the tokenizer, and what is random in it, are switched off.
     """
 
+    has_words = True
+
     def __init__(self, tokenizer: Tokenizer, *, rows: int, origin: str = "the tokenizer") -> None:
         tokenizer.no_padding()
         tokenizer.no_truncation()
