@@ -78,13 +78,16 @@ def _from_parquet(path: Path, column: str | None) -> list[str]:
         unpacked = sum(about.row_group(number).total_byte_size for number in range(about.num_row_groups))
         if about.num_rows > _MOST_WORDS or unpacked > _LARGEST:
             raise SourceError(f"{path} unpacks to {about.num_rows} rows, {unpacked} bytes: no list of words")
-        table = parquet.read_table(path, columns=[_column(path, about.schema.to_arrow_schema(), column)])
-        words = table.column(0).cast(pa.string()).to_pylist()
+        name = _column(path, about.schema.to_arrow_schema(), column)
+        words: list[Any] = []
+        with parquet.ParquetFile(path) as file:  # in parts: Arrow keeps the memory of a whole column
+            for batch in file.iter_batches(columns=[name]):
+                words += batch.column(0).cast(pa.string()).to_pylist()
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise SourceError(f"{path} is not a readable parquet file ({one_line(error)}); get it again") from None
     if None in words:
         raise SourceError(f"{path}: row {words.index(None)} has no word; give every row one")
-    return [str(word) for word in words]
+    return words
 
 
 def _column(path: Path, schema: Any, wanted: str | None) -> str:
