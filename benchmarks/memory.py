@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,6 +40,7 @@ def matrix(folder: Path, size: int, width: int) -> str:
     for start in range(0, size, 16_384):
         file[start : start + 16_384] = rng.standard_normal((min(16_384, size - start), width), dtype=np.float32)
     file.flush()
+    os.utime(folder / "m.npy", (0, 0))  # as one that was there: what was written of late is copied, not mapped
     words = list(dict.fromkeys([*lexicons.words(), *(f"w{i}" for i in range(size))]))[:size]
     (folder / "words.txt").write_text("\n".join(words) + "\n", encoding="utf-8")
     return f"npy:{folder / 'm.npy'},vocab={folder / 'words.txt'}"

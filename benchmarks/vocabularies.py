@@ -97,22 +97,20 @@ def _words(run: Run) -> tuple[str, str]:
 
 
 def byte_level(folder: Path, size: int) -> Path:
-    """Write a byte-level BPE tokenizer of so many tokens, merges of made-up words, and a matrix of its size."""
+    """Write a byte-level BPE tokenizer of so many tokens, most of them starts of words, and a matrix of its size."""
     from safetensors.torch import save_file
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
     folder.mkdir()
     rng = random.Random(0)  # noqa: S311 - words, not keys
-    tokens = sorted(pre_tokenizers.ByteLevel.alphabet())
-    known, merges = set(tokens), []
-    letters = [*string.ascii_lowercase, "Ġ"]
-    while len(tokens) < size:
-        first, second = rng.choice(tokens[-40_000:] if rng.random() < 0.5 else letters), rng.choice(letters[:-1])
-        if first + second not in known and len(first) < 12:
-            known.add(first + second)
-            tokens.append(first + second)
-            merges.append((first, second))
-    tokenizer = Tokenizer(models.BPE({token: row for row, token in enumerate(tokens)}, merges))
+    alphabet, merges, begun = sorted(pre_tokenizers.ByteLevel.alphabet()), {}, ["Ġ"]
+    while len(alphabet) + len(merges) < size:
+        first, letter = rng.choice(begun), rng.choice(string.ascii_lowercase)  # nothing else merges: text leads to all
+        if first + letter not in merges:
+            merges[first + letter] = (first, letter)
+            begun.append(first + letter)
+    rows_of = {token: row for row, token in enumerate([*alphabet, *merges])}
+    tokenizer = Tokenizer(models.BPE(rows_of, list(merges.values())))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.save(str(folder / "tokenizer.json"))
