@@ -92,12 +92,12 @@ def cases(vectors: Matrix, words: Sequence[str], seeds: int, names: Sequence[str
 
 
 def vectors_of(spec: str) -> tuple[Matrix, list[str]]:
-    """The first rows of a spec's ordinary tokens; ``random`` is 5,000 x 128 independent numbers."""
+    """The first rows of a spec, whatever they are the rows of; ``random`` is 5,000 x 128 independent numbers."""
     if spec == "random":
         vectors = np.random.default_rng(0).standard_normal((ROWS, 128)).astype(np.float32)
         return vectors, [f"word{row}" for row in range(ROWS)]
     table = embcheck.load(spec)
-    rows = table.ordinary[:ROWS]
+    rows = np.arange(min(ROWS, len(table.vectors)))
     return table.gather(rows).numpy().copy(), [table.token(int(row)) for row in rows]
 
 

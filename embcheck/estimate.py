@@ -170,7 +170,7 @@ class Estimate:
             What is known of the population's skewness beside the sample's own, which may miss rare values.
         labels
             Names of the units, such as their tokens, by which a later checkpoint's units find theirs. The first
-            1,000 serve.
+            1,000 serve. Without them a unit is what stands at its place among as many.
         interval
             An `embcheck.stats.intervals.Interval`, where the units were drawn in a way that needs one of its own.
 
@@ -189,8 +189,8 @@ class Estimate:
         if not np.isfinite(units).all():
             raise NotMeasurable(f"{int((~np.isfinite(units)).sum())} of {len(units)} {unit} have no finite value")
         value = math.fsum(units) / len(units)
-        if labels:
-            about["parts"] = (part(labels, units, population=population, bounds=bounds),)
+        names = labels or [f"{place} of {len(units)}" for place in range(1, len(units) + 1)]
+        about["parts"] = (part(names, units, population=population, bounds=bounds),)
         if population is not None and len(units) >= population:
             return cls.exact(value, n=len(units), unit=unit, units=units, **about)
         level = current().confidence_level

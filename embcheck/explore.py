@@ -20,7 +20,7 @@ from embcheck.measures import analogy_accuracy
 from embcheck.measures.kernels import blocks, probe_cosines
 from embcheck.measures.resolve import forms_of, listed
 from embcheck.settings import current
-from embcheck.table.vocabulary import RowStatus, TokenKind, exact_token
+from embcheck.table.vocabulary import RowStatus, TokenKind, exact_token, refuse_blank
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -243,12 +243,16 @@ def answers(
 
 def parse_analogy(terms: Sequence[str]) -> list[str]:
     """The words a, b, c and, if it is given, the target of ``a - b + c = target``; `UsageError` where it is not one."""
+    for term in terms:
+        refuse_blank(term)
     match _TERM.findall(" ".join(terms)):
         case [a, "-", b, "+", c] | [a, "+", c, "-", b]:
             return [a, b, c]
         case [a, "-", b, "+", c, "=", target] | [a, "+", c, "-", b, "=", target]:
             return [a, b, c, target]
-    raise UsageError(f"analogy {' '.join(terms)!r}: write it as king - man + woman, or king - man + woman = queen")
+    raise UsageError(
+        f"analogy {' '.join(terms)!r}: write it as king - man + woman, or king - man + woman = queen, with the spaces"
+    )
 
 
 def _plain(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -302,6 +306,7 @@ def _find(table: EmbeddingTable, text: str) -> _Word:
 
 
 def _rows(table: EmbeddingTable, text: str) -> tuple[int, ...]:
+    refuse_blank(text)
     size = len(table.vectors)
     if match := _ROW.fullmatch(text):
         row = int(match[1])
@@ -342,6 +347,7 @@ def _described(table: EmbeddingTable, word: _Word) -> dict[str, Any]:
 
 def _split(table: EmbeddingTable, word: str) -> dict[str, Any]:
     """The tokens of a word, the row that a claim would use or why there is none, and tokens of other spellings."""
+    refuse_blank(word)
     written = exact_token(word)
     rows = table.vocabulary.encode([word])[0] if written is None else tuple(table.written(written)[:1])
     (row,) = table.rows([word])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["escaped", "inert_line"]
+__all__ = ["escaped", "inert_line", "noun"]
 
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
@@ -22,3 +22,9 @@ def escaped(character: str) -> str:
     """A character by its code, as Python writes it."""
     code = ord(character)
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def noun(n: int, plural: str) -> str:
+    """A noun in the plural, such as ``rows of ordinary tokens``, as it stands behind a number: ``1 row of ...``."""
+    head, of, rest = plural.partition(" of ")
+    return head.removesuffix("s") + of + rest if n == 1 else plural

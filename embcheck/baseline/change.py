@@ -53,6 +53,8 @@ class Difference:
     moved: Sequence[Json] = field(default=())
     gone: Sequence[str] = field(default=())
     """Units of lists that the old estimate has and the new one lacks."""
+    as_far: int = 0
+    """Units left out of ``moved`` that moved as far as the last one there."""
 
     @property
     def is_zero(self) -> bool:
@@ -100,8 +102,9 @@ def between(old: Snapshot, new: Snapshot, confidence_level: float) -> Difference
     pairs, lost = _paired(old.parts, new.parts), gone(old.parts, new.parts)
     value = new.value - old.value
     if old.is_exact and new.is_exact:
-        moved = _moved(pairs or ())
-        return Difference(value, value, value, "exact", "both values are exact", new.n, _step(value), moved, lost)
+        moved, as_far = _moved(pairs or ())
+        how = "both values are exact"
+        return Difference(value, value, value, "exact", how, new.n, _step(value), moved, lost, as_far)
     difference = None if pairs is None else _by_units(pairs, (old, new), confidence_level)
     return replace(difference or _unpaired(old, new, confidence_level), gone=lost)
 
@@ -162,7 +165,8 @@ def _by_units(pairs: Sequence[_Pair], ends: tuple[Snapshot, Snapshot], level: fl
 
 def _of_pairs(pairs: Sequence[_Pair], value: float, low: float, high: float, method: str, tail: Tail) -> Difference:
     n = sum(len(pair.labels) for pair in pairs)
-    return Difference(value, low, high, "paired", method, n, tail, _moved(pairs))
+    moved, as_far = _moved(pairs)
+    return Difference(value, low, high, "paired", method, n, tail, moved, as_far=as_far)
 
 
 def _by_pseudo_values(pair: _Pair, ends: tuple[Snapshot, Snapshot], level: float) -> Difference | None:
@@ -291,12 +295,14 @@ def _at_level(snapshot: Snapshot, level: float) -> tuple[float, float]:
     return snapshot.value - factor * below, snapshot.value + factor * above
 
 
-def _moved(pairs: Sequence[_Pair]) -> list[Json]:
-    """The units that moved most, those that moved at all."""
+def _moved(pairs: Sequence[_Pair]) -> tuple[list[Json], int]:
+    """The units that moved most, those that moved at all; and how many more moved as far as the last of these."""
     moved: list[Json] = [
         {"token": label, "value": float(value)}
         for pair in pairs
         for label, value in zip(pair.labels, pair.differences, strict=True)
         if value != 0
     ]
-    return sorted(moved, key=lambda unit: (-abs(unit["value"]), unit["token"]))[:MOVED]
+    moved.sort(key=lambda unit: (-abs(unit["value"]), unit["token"]))
+    kept, rest = moved[:MOVED], moved[MOVED:]
+    return kept, sum(math.isclose(abs(unit["value"]), abs(kept[-1]["value"])) for unit in rest)

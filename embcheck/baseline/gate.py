@@ -192,7 +192,7 @@ def _change(result: Result, baseline: Baseline | None, table: EmbeddingTable, se
     if entry is None and (declaration.margin is None or not result.is_decided):
         return None
     if entry is None:
-        why = "the baseline has no such check" if baseline else f"the model has no baseline; {ADOPT}"
+        why = f"{'the baseline has no such check' if baseline else 'the model has no baseline'}; {ADOPT}"
         return _uncompared(declaration, "new", why)
     if entry.snapshot is None:
         if result.is_decided:
@@ -253,6 +253,7 @@ def compare(
         p_adjusted=min(1.0, family * p_value),
         family=family,
         moved=tuple(plain(difference.moved)),
+        as_far=difference.as_far,
         gone=tuple(difference.gone),
         reason=_said_of(old, difference.gone),
     )

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from embcheck.checks.record import ResultRecord, estimate_record, key_of, label_of, plain
 from embcheck.claims import Verdict
 from embcheck.estimate import by_reports
+from embcheck.extensions import package_of
 from embcheck.settings import in_ci
-from embcheck.text import inert_line
+from embcheck.text import inert_line, noun
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -103,7 +104,7 @@ class Result:
             return inert_line(f"<{self.check.label}{of_model}: {self.verdict}, {self.reason}>", 300)
         level = f"{100 * measured.confidence_level:.4g}%"
         ends = "exact" if measured.is_exact else f"{level}: {measured.low:.4g} to {measured.high:.4g}"
-        numbers = f"{measured.value:.4g} ({ends}), n = {measured.n} {measured.unit}"
+        numbers = f"{measured.value:.4g} ({ends}), n = {measured.n} {noun(measured.n, measured.unit)}"
         said = "; ".join([f"{self.verdict}, {numbers}", *by_reports("wording.beside", self.record)])
         return inert_line(f"<{self.check.label}{of_model}: {said}>", 600)
 
@@ -166,6 +167,7 @@ class Result:
     def record(self) -> ResultRecord:
         """The result as the report states it."""
         declaration, estimate = self.check.declaration, self.estimate
+        function = getattr(self.check.function, "func", self.check.function)  # pytest's fixtures are bound to it
         return ResultRecord(
             id=declaration.id,
             version=declaration.version,
@@ -185,6 +187,7 @@ class Result:
             expected=self.expected,
             kind=declaration.kind,
             by_change=self.change is not None and self.gate == "regressions",
+            package=package_of(function.__code__.co_filename),
         )
 
 

@@ -5,6 +5,7 @@ Under pytest it is pytest that collects them. Loading a property file imports ne
 
 from __future__ import annotations
 
+import difflib
 import fnmatch
 import hashlib
 import importlib
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from embcheck import files
 from embcheck.checks.evaluate import checks_of
 from embcheck.errors import EmbcheckError, UsageError
+from embcheck.extensions import installed, package_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -45,9 +47,9 @@ def collect(
 def functions(paths: Sequence[Path] = (), models: Sequence[ModelSpec] = ()) -> list[Callable[..., Any]]:
     """Every declared property function, in order of file name and line; none that came with one of the models."""
     by_name: dict[str, Callable[..., Any]] = {}
-    shipped = list(_shipped_modules())
-    files = _other_files(paths, [Path(str(module.__file__)) for module in shipped], models)
-    for module in (*shipped, *map(_load, files)):
+    given = [*_shipped_modules(), *(module for pack in installed("properties").values() for module in pack.modules())]
+    files = _other_files(paths, [Path(module.__file__) for module in given if module.__file__], models)
+    for module in (*given, *map(_load, files)):
         for function in declared(module):
             first = by_name.setdefault(function.__name__, function)
             if first is not function:
@@ -63,8 +65,9 @@ def declared(module: ModuleType) -> list[Callable[..., Any]]:
 
 
 def is_shipped(function: Callable[..., Any]) -> bool:
-    """Whether a property came with embcheck."""
-    return Path(_file(function)).parent in {Path(folder) for folder in importlib.import_module(_SHIPPED).__path__}
+    """Whether a property came with embcheck or with an installed package."""
+    shipped = {Path(folder) for folder in importlib.import_module(_SHIPPED).__path__}
+    return Path(_file(function)).parent in shipped or package_of(_file(function)) is not None
 
 
 def select(checks: Iterable[Check], globs: Sequence[str]) -> list[Check]:
@@ -72,8 +75,10 @@ def select(checks: Iterable[Check], globs: Sequence[str]) -> list[Check]:
     checks = list(checks)
     for glob in globs:
         if not any(matches(check, glob.removeprefix("!")) for check in checks):
-            known = ", ".join(dict.fromkeys(check.declaration.id for check in checks)) or "none found"
-            raise UsageError(f"no property matches {glob!r}; there are: {known}")
+            known = list(dict.fromkeys(name for check in checks for name in (check.declaration.id, check.label)))
+            close = difflib.get_close_matches(glob.removeprefix("!"), known)
+            hint = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
+            raise UsageError(f"no property matches {glob!r}; {hint}all {len(checks)} checks are in: embcheck list")
     return [check for check in checks if is_selected(check, globs)]
 
 
@@ -114,10 +119,10 @@ def _shipped_modules() -> Iterator[ModuleType]:
             yield importlib.import_module(f"{_SHIPPED}.{entry.name}")
 
 
-def _other_files(paths: Sequence[Path], shipped: Sequence[Path], models: Sequence[ModelSpec]) -> Iterator[Path]:
-    """Files not seen before. A byte-identical copy of a shipped file, as a checkout has it, is that file."""
-    seen = {file.resolve() for file in shipped}
-    copies = {_digest(file) for file in shipped}
+def _other_files(paths: Sequence[Path], given: Sequence[Path], models: Sequence[ModelSpec]) -> Iterator[Path]:
+    """Files not seen before. A byte-identical copy of a given file, as a checkout has it, is that file."""
+    seen = {file.resolve() for file in given}
+    copies = {_digest(file) for file in given}
     # A folder that nobody named may belong to something else: only files that speak of embcheck are run.
     unnamed = [file for file in _files_in(_FOUND_BY_ITSELF) if b"embcheck" in _read(file)]
     is_models = files.is_in_any(Path(), (model.target for model in models)) or files.holds_model(Path())

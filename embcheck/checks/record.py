@@ -131,6 +131,7 @@ class Change(Struct, frozen=True, kw_only=True):
     p_adjusted: Annotated[Probability | None, Meta(description="Holm, over the family.")] = None
     family: Annotated[Positive | None, Meta(description="Entries of the baseline file.")] = None
     moved: Annotated[tuple[Json, ...], Meta(description="The units that moved most.")] = ()
+    as_far: Annotated[Count, Meta(description="Units not in 'moved' that moved as far as the last one there.")] = 0
     gone: Annotated[tuple[str, ...], Meta(description="Units of a list that are there no more.")] = ()
     seed: Annotated[Count | None, Meta(description="The baseline's, with which both were measured.")] = None
 
@@ -161,6 +162,9 @@ class ResultRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
         "claim"
     )
     by_change: Annotated[bool, Meta(description="True where the change alone decides; absent elsewhere.")] = False
+    package: Annotated[
+        str | None, Meta(description="The installed package that declares the property; mostly absent.")
+    ] = None
 
     @property
     def passes(self) -> bool:
@@ -204,6 +208,12 @@ class ModelRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     population: Population | None
     results: tuple[ResultRecord, ...]
     unused: Annotated[tuple[str, ...], Meta(description="Entries of the model's baseline that no check uses.")] = ()
+    package: Annotated[str | None, Meta(description="The installed package whose source read it; mostly absent.")] = (
+        None
+    )
+    likely: Annotated[
+        str | None, Meta(description="What made it of its baseline's checkpoint, where a check regressed.")
+    ] = None
 
 
 class RunRecord(Struct, frozen=True, omit_defaults=True):

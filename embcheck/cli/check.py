@@ -27,6 +27,7 @@ from embcheck.config.config import resolve
 from embcheck.config.models import needed
 from embcheck.config.options import OPTIONS
 from embcheck.errors import UsageError
+from embcheck.extensions import installed, package_of
 from embcheck.reports import calibration, json_file, outputs, terminal
 from embcheck.reports.published import listed
 from embcheck.reports.text import safe, wrap
@@ -167,12 +168,13 @@ def list_(*, published: bool, **given: Any) -> int:
     config = resolve(given, root=Path.cwd())
     known = checks_of(collect.functions(config.properties), [spec.alias for spec in config.models[1:]])
     checks = collect.select(known, config.property)
-    show_lines(lambda _: [*_properties(checks), *_models(config)])
+    show_lines(lambda _: [*_properties(checks), *_models(config), *_sources()])
     return OK
 
 
 def _properties(checks: Sequence[Check]) -> Iterator[Line]:
     by_id = {check.declaration.id: check.declaration for check in checks}
+    functions = {check.declaration.id: check.function for check in checks}
     for name, declaration in by_id.items():
         yield Line(name, "title")
         bounds = [bound_text(bound.outcome(None, Verdict.SKIPPED)) for bound in declaration.claims]
@@ -186,6 +188,8 @@ def _properties(checks: Sequence[Check]) -> Iterator[Line]:
             yield from _indented("runs for: ", ["each pair of models"])
         if declaration.applies is not None:
             yield from _indented("", ["only for the models that it is about"])
+        if package := package_of(functions[name].__code__.co_filename):
+            yield from _indented("from: ", [package])
         if declaration.fixtures:
             yield from _indented("runs under pytest only: ", [f"takes {', '.join(declaration.fixtures)}"])
     yield Line("")
@@ -199,6 +203,15 @@ def _models(config: Config) -> Iterator[Line]:
             yield from _indented("expected not to hold: ", exceptions)
     if not config.models:
         yield from _indented("", ["none configured; embcheck check takes demo"])
+
+
+def _sources() -> Iterator[Line]:
+    """Those that installed packages add, where there are any."""
+    if added := installed("sources"):
+        yield Line("")
+        yield Line("added sources", "title")
+    for name, extension in added.items():
+        yield from _indented("", [f"{name}: from {extension.package}"])
 
 
 def _indented(name: str, pieces: Sequence[str]) -> list[Line]:

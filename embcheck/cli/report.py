@@ -14,7 +14,9 @@ from embcheck.errors import UsageError
 from embcheck.reports import card as cards
 from embcheck.reports import html, json_file, outputs, series, summary, terminal
 from embcheck.reports.comparison import Comparison
+from embcheck.reports.diagnosis import Diagnosis
 from embcheck.reports.terminal import comparison as view
+from embcheck.reports.terminal import diagnosis as causes
 from embcheck.run import comparison
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 def report(file: str, card: Path | None, **given: Any) -> int:
     """Show a report that --json wrote, or make a page, a summary or a section of a model card of it, without the model.
 
-    Of what compare --json wrote, show the comparison again; of a sweep's FILE.parquet, each check over the steps.
+    Of what compare or diagnose --json wrote, show that again; of a sweep's FILE.parquet, each check over the steps.
     Exit code 0 whatever FILE says; 4 where it is no report.
     """
     config = resolve(given, root=Path.cwd())
@@ -43,6 +45,8 @@ def report(file: str, card: Path | None, **given: Any) -> int:
     document = json_file.read_any(Path(file))
     if isinstance(document, Comparison):
         return _compared(document, config, card)
+    if isinstance(document, Diagnosis):
+        return _diagnosed(document, config, card)
     if config.html:
         html.write(document, config.html)
     if config.summary:
@@ -71,6 +75,17 @@ def _compared(compared: Comparison, config: Config, card: Path | None) -> int:
         raise UsageError("a comparison has no --card: a model card says what holds of one model")
     _deliver(compared, config)
     show_lines(lambda encoding: view.lines(compared, encoding, show=config.show))
+    return OK
+
+
+def _diagnosed(diagnosis: Diagnosis, config: Config, card: Path | None) -> int:
+    if card:
+        raise UsageError("a diagnosis has no --card: a model card says what holds of one model")
+    if config.html:
+        html.write_diagnosis(diagnosis, config.html)
+    if config.summary:
+        summary.write_diagnosis(diagnosis, config.summary)
+    show_lines(lambda encoding: causes.lines(diagnosis, encoding))
     return OK
 
 

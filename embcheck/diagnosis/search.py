@@ -66,6 +66,17 @@ class _Rounding:
     """Where values are worked out before they are rounded."""
     as_stored: float
     """Where they are taken as they are: nothing but the last digits of float32, if both tables are rounded alike."""
+    relative: float
+    """By how much a value is off for the floats they are kept in, as a share of itself."""
+    spread: float
+
+    def errors(self, rows: Tensor) -> Tensor:
+        """(n,) by how much each of these (n, d) rows is off, in units of the spread: long ones by more than others."""
+        own = self.relative * torch.linalg.vector_norm(rows, dim=1)
+        if isinstance(self.cause, Grid):
+            own = own.maximum(self.cause.errors(rows))
+        off: Tensor = (own / self.spread).clamp(min=self.error)
+        return off
 
 
 class _UnexplainedError(Exception):
@@ -147,15 +158,17 @@ class _Search:
         source = self.reference.gather(view.source[rows]).double().cpu()
         casts = cast_of(actual, largest), cast_of(source, float(source.abs().max()))
         coarser = max(half_ulp(cast.dtype) if cast else FINE for cast in casts)
-        error = max(FINE, coarser) * length / spread
+        relative = max(FINE, coarser)
+        error = relative * length / spread
         ulp = half_ulp(casts[0].dtype) if casts[0] else 0.0
         grids = grid_of(actual, largest, ulp), grid_of(source, float(source.abs().max()), ulp)
         least = FINE * length / spread
         if grids[0] and (not grids[1] or grids[0].kind != grids[1].kind):
             noise = grids[0].step * math.sqrt(self.candidate.width / 12) / spread
-            return _Rounding(grids[0], max(error, noise), max(least, GRID / ROUGH * noise))
+            return _Rounding(grids[0], max(error, noise), max(least, GRID / ROUGH * noise), relative, spread)
         ulps = [half_ulp(cast.dtype) if cast else 0.0 for cast in casts]
-        return _Rounding(casts[0] if ulps[0] > ulps[1] else None, error, least if ulps[0] >= ulps[1] else error)
+        as_stored = least if ulps[0] >= ulps[1] else error
+        return _Rounding(casts[0] if ulps[0] > ulps[1] else None, error, as_stored, relative, spread)
 
     def _largest(self) -> float:
         parts = (self.candidate.gather(part) for part in self.candidate.slices(len(self.candidate.vectors)))
@@ -244,6 +257,8 @@ class _Search:
         far = 0.0 if is_settled else max(COUNTERPART, FAR * float(np.median(compared.distance[plain])))
         is_foreign = plain & (compared.cosine < foreign) & (compared.distance > far)
         is_off = plain & (compared.distance > floor) & ~is_foreign if is_settled else np.zeros_like(plain)
+        farther = np.flatnonzero(is_off)
+        is_off[farther] = compared.distance[farther] > ROUGH * rounding.errors(view.actual(farther)).numpy()
         if (
             is_foreign.sum() > (1 - MOSTLY) * is_off.sum()
             and is_off.sum()
@@ -255,9 +270,9 @@ class _Search:
                 self._overwritten(view, rows)
         if is_settled:
             if is_off.any():
-                self._left(view, np.flatnonzero(is_off), floor, some=True)
+                self._left(view, np.flatnonzero(is_off), some=True)
             return
-        self._left(view, np.flatnonzero(plain & ~is_foreign), floor, some=False)
+        self._left(view, np.flatnonzero(plain & ~is_foreign), some=False)
 
     def _is_settled(self, view: View, rounding: _Rounding) -> bool:
         """Whether rounding accounts for all that is left: rows taken as they are must round to just these values."""
@@ -275,14 +290,14 @@ class _Search:
             raise _UnexplainedError(f"rows that are neither their old selves nor anything known: {len(rows)} ({named})")
         self.explanations.append(explanation)
 
-    def _left(self, view: View, rows: Ints, floor: float, *, some: bool) -> None:
+    def _left(self, view: View, rows: Ints, *, some: bool) -> None:
         drawn = sampled(rows, 3 * len(view.sample[1]) if some else max(4_000, 4 * self.candidate.width))
         predicted, actual = view.predicted(drawn), view.actual(drawn)
         whole = view.actual(view.sample[0])
         spread = float(whole.var(0, correction=0).sum().sqrt())
         last = len(self.reference.vectors) - 1
         beside = [view.through(np.clip(view.source[drawn] + step, 0, last)) for step in (-1, 1)]
-        left = residual.Left(drawn, predicted, actual - predicted, spread, floor, beside)
+        left = residual.Left(drawn, predicted, actual - predicted, spread, beside)
         explanation = residual.explain_rows(view, left, rows) if some else residual.explain_left(left)
         if isinstance(explanation, str):
             raise _UnexplainedError(explanation)

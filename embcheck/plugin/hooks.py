@@ -8,7 +8,7 @@ nor numpy: those come with the first table.
 from __future__ import annotations
 
 import glob
-import importlib
+import importlib.util
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ from embcheck.config.config import Config, resolve, unconfigured
 from embcheck.config.models import meant, needed
 from embcheck.config.options import OPTIONS
 from embcheck.errors import EmbcheckError, UsageError
+from embcheck.extensions import installed
 from embcheck.plugin.item_run import attach, make_inert, models_by_spec, no_model, printable, run_item
 from embcheck.plugin.items import (
     TABLE_FIXTURE,
@@ -138,6 +139,8 @@ def _widen_collection(config: pytest.Config, resolved: Config) -> None:
         at = config.args.index(_SHIPPED)
         config.args[at : at + 1] = [str(folders[0]), *map(str, shipped)]
         folders += shipped
+    if config.option.pyargs:
+        folders += [place for pack in installed("properties").values() for place in pack.places()]
     config.args[:] = [_as_printed(argument) for argument in config.args]
     for folder in folders:
         pattern = glob.escape(str(folder))
@@ -167,6 +170,12 @@ def _is_worker(config: pytest.Config) -> bool:
 
 
 # --- collection -----------------------------------------------------------------------------------------------------
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Leave out the tests that need hypothesis where it is not installed."""
+    needs_it = collection_path.name == "_universal.py" and collection_path.parent in _shipped_folders()
+    return True if needs_it and importlib.util.find_spec("hypothesis") is None else None
 
 
 @pytest.hookimpl(wrapper=True)
@@ -249,14 +258,14 @@ def _kept(config: pytest.Config, items: list[pytest.Item]) -> list[pytest.Item]:
         raise problem
     asked = bool(config.getoption("embcheck_property"))
     if not uses_us:
-        return chosen(items, state.config.property, asked=asked)
+        return chosen(items, state.config, asked=asked)
     collected = distinct(items)
     check_settings(collected, state.config, whole=is_whole(config))
     about = [item for item in collected if runs_on_its_model(item, state.session.policy)]
     matching = [check_of(item) for item in collected if is_selected(item, state.config.property)]
     state.left_out = left_out(state.config, state.specs, matching)
     try:
-        selected = chosen(about, state.config.property, asked=asked)
+        selected = chosen(about, state.config, asked=asked)
     except UsageError as error:
         said = left_out(state.config, state.specs, matching, shipped=True)
         raise (UsageError("; ".join(said)) if said else error) from None

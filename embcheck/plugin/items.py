@@ -132,16 +132,18 @@ def distinct(items: Sequence[pytest.Item]) -> list[pytest.Item]:
     return kept
 
 
-def chosen(items: Sequence[pytest.Item], globs: Sequence[str], *, asked: bool) -> list[pytest.Item]:
+def chosen(items: Sequence[pytest.Item], config: Config, *, asked: bool) -> list[pytest.Item]:
     """The items without the declared ones that no glob matches. Plain tests stay, but those that came with embcheck."""
+    globs = config.property
     checks = {item: check_of(item) for item in items if isinstance(item, pytest.Function) and declaration_of(item)}
     if asked and not checks:
         raise UsageError(
             f"no property matches {globs[0]!r}: none was collected; those that come with embcheck are collected by "
             "--pyargs embcheck.properties"
         )
-    if checks:
-        select(checks.values(), globs)
+    if checks and globs:  # a list in the configuration may name those that this run does not collect
+        others = () if asked else checks_of(collect.functions(config.properties), config.known_aliases())
+        select([*checks.values(), *others], globs)
     if not globs:
         return list(items)
     shipped = {Path(folder) for folder in importlib.import_module("embcheck.properties").__path__}

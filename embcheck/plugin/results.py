@@ -6,6 +6,7 @@ Under xdist this is the process that runs no test; without it, the only one.
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -13,20 +14,21 @@ import pytest
 from msgspec import structs
 
 from embcheck.errors import EmbcheckError, UsageError
-from embcheck.plugin.item_run import NO_MODEL, UNFINISHED, ItemReport, LoadedReport, from_here
+from embcheck.plugin.item_run import NO_MODEL, UNFINISHED, ItemReport, LoadedReport, from_here, models_by_spec
 from embcheck.plugin.items import is_whole
 from embcheck.reports import outputs, terminal
 from embcheck.reports.text import columns, cut, safe
 from embcheck.reports.wording import WIDTH, counts
 from embcheck.run.document import model_record, report
-from embcheck.run.session import deliver, fails_unused, gate_of, unused_entries
+from embcheck.run.likely import REMOTE, since_baseline
+from embcheck.run.session import deliver, fails_unused, gate_of, not_run, unused_entries
 from embcheck.run.update import write_baseline
 from embcheck.text import inert_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from embcheck.checks.record import Json, Report
+    from embcheck.checks.record import Json, ModelRecord, Report
     from embcheck.plugin.hooks import State
     from embcheck.reports.wording import Line, Style
     from embcheck.spec import ModelSpec
@@ -37,9 +39,8 @@ PROBLEM = "embcheck_problem"
 LEFT_OUT = "embcheck_left_out"
 """And of the project's own properties that the models' lists leave out."""
 
-NOT_COLLECTED = (
-    "no check of the configured models ran; those that come with embcheck run by: pytest --pyargs embcheck.properties"
-)
+_BY = "run by: pytest --pyargs embcheck.properties"
+NOT_COLLECTED = f"no check of the configured models ran; those that come with embcheck {_BY}"
 """What to say in a project with models whose tests are none of ours."""
 
 _LINE, _LEAST = 100, 40  # columns of a failure's line in pytest's short summary; and of what follows a long node id
@@ -69,6 +70,7 @@ class Results:
         self._config = state.config
         self._items: dict[tuple[str, str], ItemReport] = {}
         self._loaded: dict[str, LoadedReport] = {}
+        self._likely: dict[str, str | None] = {}
         self._declared = False
         self._ran = False
         self._stopped = self._interrupted = False
@@ -103,6 +105,16 @@ class Results:
         said = getattr(node, "workeroutput", {})
         self._problem = said.get(PROBLEM, self._problem)
         self._state.left_out = said.get(LEFT_OUT, self._state.left_out)
+
+    @pytest.hookimpl(specname="pytest_sessionfinish", tryfirst=True)
+    def pytest_tell_junit(self) -> None:
+        """Say what made a model that regressed among the properties of JUnit's suite, which is written next."""
+        plugins = self._pytest_config.pluginmanager.get_plugins() if self._items else ()
+        with suppress(EmbcheckError):  # which is wrong usage once the report is to be written
+            for add in filter(None, (getattr(plugin, "add_global_property", None) for plugin in plugins)):
+                for model in self._report().models:
+                    if model.likely:
+                        add(f"embcheck {model.alias}", inert_line(model.likely))
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
@@ -157,6 +169,18 @@ class Results:
         is_told = not is_whole(self._pytest_config) or given.keyword or given.markexpr
         return NOT_COLLECTED if self._config.configured_models and not is_told else None
 
+    def _what_did_not_run(self) -> str | None:
+        """How many of the checks that the configuration names did not run; nothing where pytest was told a part."""
+        given, has_paths = self._pytest_config.option, self._pytest_config.args_source is pytest.Config.ArgsSource.ARGS
+        is_told = has_paths or given.keyword or given.markexpr or getattr(given, "lf", False) or given.embcheck_property
+        if is_told or self._stopped:
+            return None
+        try:
+            missing, named = not_run(self._config, self._state.specs, self._items.keys())
+        except EmbcheckError:  # the command that is named would say so
+            return None
+        return f"{missing} of {named} configured checks did not run; they {_BY}" if missing else None
+
     @pytest.hookimpl
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print what the checks found: failures first, one line with ``-q`` where all is well, nothing where unused."""
@@ -166,6 +190,8 @@ class Results:
             if why := self._why_nothing_ran():
                 terminalreporter.write_line(f"embcheck: {why}", yellow=True)
             return
+        if why := self._what_did_not_run():
+            terminalreporter.write_line(f"embcheck: {why}", yellow=True)
         written = self._report()
         has_failed = not all(result.passes for result in written.results)
         if self._pytest_config.option.verbose < 0 and not has_failed and not any(m.unused for m in written.models):
@@ -207,10 +233,21 @@ class Results:
             family_wise = self._config.gate if self._config.settings.family_wise else None
             results = model_record(spec, None, [i.result for i in items], family_wise=family_wise).results
             record = model_record(spec, None) if loaded is None else loaded.record
-            models.append(structs.replace(record, results=results, unused=unused))
+            record = structs.replace(record, results=results, unused=unused)
+            models.append(structs.replace(record, likely=self._likely_of(spec, record)))
             timing[spec.alias] = {}
             if loaded is not None:
                 devices.append(loaded.device)
                 timing[spec.alias] = loaded.timing | {"results": {item.result.label: item.seconds for item in items}}
         device = devices[0] if devices else "none"
         return report(models, settings=self._config.settings, device=device, timing=timing, partial=self._stopped)
+
+    def _likely_of(self, spec: ModelSpec, record: ModelRecord) -> str | None:
+        """What happened since the baseline, worked out once. A model that only a worker had is read again from disk."""
+        session = self._state.session
+        gate, model = session.policy.gate, models_by_spec(session)[spec]
+        if gate is None or self._interrupted or (session.known(model) is None and spec.scheme in REMOTE):
+            return None
+        if spec.alias not in self._likely:
+            self._likely[spec.alias] = since_baseline(gate, record, lambda: session.loaded(model)[0].table)
+        return self._likely[spec.alias]

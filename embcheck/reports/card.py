@@ -9,7 +9,7 @@ from embcheck import files
 from embcheck.errors import EmbcheckError
 from embcheck.reports.markdown import code, inert, table
 from embcheck.reports.summary import folded, value_text
-from embcheck.reports.wording import bound_text, counts, is_description
+from embcheck.reports.wording import bound_text, counts, is_aside, is_description
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +54,7 @@ def markdown(report: Report) -> str:
 
 
 def _model(model: ModelRecord, *, is_only: bool) -> list[str]:
-    applying = [result for result in model.results if result.verdict != "not_applicable"]
+    applying = [result for result in model.results if not is_aside(result)]
     claims = [result for result in applying if not is_description(result)]
     held = [result for result in claims if result.verdict == "holds"]
     others = [result for result in claims if result.verdict != "holds"]

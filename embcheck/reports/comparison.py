@@ -9,16 +9,19 @@ from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from msgspec import Meta, Struct, field
+from msgspec.structs import force_setattr
 
 from embcheck.checks.record import Change, Count, Name, Number
 from embcheck.reports.text import number
-from embcheck.reports.wording import STATES, change_text
+from embcheck.reports.wording import change_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SCHEMA: Literal["embcheck-comparison/1"] = "embcheck-comparison/1"
-_WORST_FIRST = ("error", *STATES[:-1], "not compared", "match")
+_STATES = ("error", "regressed", "undecided", "stale", "not compared", "new", "improved", "match")
+ORDER = "those that need a look first; then by how much of their margin they used"
+"""How the checks are listed, in words."""
 
 
 class Token(Struct, frozen=True, omit_defaults=True):
@@ -137,29 +140,30 @@ class Comparison(Struct, frozen=True, kw_only=True):
     changes: tuple[Compared, ...]
     limits: tuple[Limit, ...] = ()
     likely: Annotated[str | None, Meta(description="What made the second of the first, where it fails.")] = None
+    passes: Annotated[bool, Meta(description="Whether no check and no limit fails; follows from these.")] = False
     schema: Literal["embcheck-comparison/1"] = SCHEMA
 
-    @property
-    def passes(self) -> bool:
-        """Whether nothing regressed, is undecided, could not be run, or drifted farther than it may."""
-        return all(row.passes for row in self.changes) and all(limit.passes for limit in self.limits)
+    def __post_init__(self) -> None:
+        """Work out whether it passes, whatever a file says."""
+        passes = all(row.passes for row in self.changes) and all(limit.passes for limit in self.limits)
+        force_setattr(self, "passes", passes)
 
     @property
-    def worst_first(self) -> list[Compared]:
-        """The changes in order of urgency; within a state, those farthest beyond their margin first."""
+    def by_urgency(self) -> list[Compared]:
+        """The changes, those that need a look first; within a state by how much of their margin they used."""
 
         def urgency(row: Compared) -> tuple[int, float]:
             change = row.change
             margins = abs(change.value or 0.0) / change.margin if change and change.margin else 0.0
-            return _WORST_FIRST.index(row.state), -margins
+            return _STATES.index(row.state), -margins
 
         return sorted(self.changes, key=urgency)
 
     @property
     def counts(self) -> str:
-        """Whether it passes, what drift does to that, and how many checks are in each state, worst first."""
+        """Whether it passes, what drift does to that, and how many checks are in each state."""
         states = Counter(row.state for row in self.changes)
-        parts = [f"{states[state]} {state}" for state in _WORST_FIRST if states[state]]
+        parts = [f"{states[state]} {state}" for state in _STATES if states[state]]
         beyond = sum(not limit.passes for limit in self.limits)
         parts = ["drift beyond its limit"] * bool(beyond) + parts
         if self.same_tokens is not None and not self.limits:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 SCHEMA: Literal["embcheck-diagnosis/1"] = "embcheck-diagnosis/1"
 HARMLESS = frozenset({"identical", "cast", "reordered"})
 """Causes after which every claim about the geometry is what it was, but for rounding."""
-CAUSES = frozenset(
+CAUSES_OF_TABLES = frozenset(
     {
         *("identical", "cast", "quantized", "scaled", "columns_scaled"),
         *("normalised", "mean_removed", "mean_added", "components_removed", "whitened"),
@@ -24,10 +24,16 @@ CAUSES = frozenset(
         *("rows_shifted", "rows_permuted", "rows_truncated", "rows_padded", "rows_added"),
         *("rows_untouched", "rows_overwritten", "reordered", "other_tokenizer", "other_matrix"),
         *("head_overwritten", "noise", "fine_tuned", "merged", "another_run"),
-        *("unrelated", "pooling", "normalisation", "order", "precision"),
+        "unrelated",
+    }
+)
+CAUSES_OF_ENCODERS = frozenset(
+    {
+        *("identical", "pooling", "normalisation", "order", "precision"),
         *("width", "prefix", "case", "truncation", "padding", "special tokens"),
     }
 )
+CAUSES = CAUSES_OF_TABLES | CAUSES_OF_ENCODERS
 ABSTAINED = "none of these"
 _SHOWN = 30  # characters of a token
 

@@ -14,6 +14,8 @@ from embcheck.checks.record import SCHEMA, Report, builtins, schema_of, strict_j
 from embcheck.errors import EmbcheckError, UsageError
 from embcheck.reports.comparison import SCHEMA as COMPARISON
 from embcheck.reports.comparison import Comparison
+from embcheck.reports.diagnosis import SCHEMA as DIAGNOSIS
+from embcheck.reports.diagnosis import Diagnosis
 from embcheck.reports.text import safe
 
 if TYPE_CHECKING:
@@ -48,9 +50,9 @@ def read(path: Path) -> Report:
     return _read(path, _parsed)
 
 
-def read_any(path: Path) -> Report | Comparison:
-    """A report, or a comparison, from a file."""
-    return _read(path, _parsed_as_either)
+def read_any(path: Path) -> Report | Comparison | Diagnosis:
+    """A report, a comparison or a diagnosis, from a file."""
+    return _read(path, _parsed_as_any)
 
 
 def _read(path: Path, parsed: Callable[[str], _Read]) -> _Read:
@@ -77,10 +79,13 @@ def _parsed(text: str) -> Report:
     return msgspec.convert(strict_json(text), Report)
 
 
-def _parsed_as_either(text: str) -> Report | Comparison:
+def _parsed_as_any(text: str) -> Report | Comparison | Diagnosis:
     document = strict_json(text)
-    if isinstance(document, dict) and document.get("schema") == COMPARISON:
+    schema_name = document.get("schema") if isinstance(document, dict) else None
+    if schema_name == COMPARISON:
         return msgspec.convert(document, Comparison)
+    if schema_name == DIAGNOSIS:
+        return msgspec.convert(document, Diagnosis)
     return msgspec.convert(document, Report)
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from embcheck.checks.record import Report
 
-_WIDTH = 400
+_WIDTH = 600
 _STEP_BYTES = 2**20  # of a step's summaries: GitHub shows nothing at all of more
 _STEP_ERRORS = 10  # that GitHub shows of a step
 
@@ -72,14 +72,25 @@ def annotate(report: Report | Comparison) -> None:
 
 
 def workflow_commands(report: Report | Comparison) -> Iterator[str]:
-    """An ``::error`` line for each of the worst that fail and a ``::warning`` for the others, in GitHub."""
+    """``::error`` lines for what made a model, if known, and the worst that fail; one ``::warning`` for the others."""
     if os.environ.get("GITHUB_ACTIONS", "").lower() != "true":
         return
     failing = _failing_of(report) if isinstance(report, Comparison) else _failing(report)
-    for title, said in failing[:_STEP_ERRORS]:
+    causes = list(_causes(report))[: _STEP_ERRORS // 2]
+    room = _STEP_ERRORS - len(causes)
+    for title, said in (*causes, *failing[:room]):
         yield _command("error", title, said)
-    if rest := failing[_STEP_ERRORS:]:
+    if rest := failing[room:]:
         yield _command("warning", f"{len(rest)} more checks failed", ", ".join(title for title, _ in rest))
+
+
+def _causes(report: Report | Comparison) -> Iterator[tuple[str, str]]:
+    """Title and text of what made a model of that which it was compared with."""
+    if isinstance(report, Comparison):
+        likely = [(" against ".join(report.models[::-1]), report.likely)]
+    else:
+        likely = [(f"{model.alias} against its baseline", model.likely) for model in report.models]
+    yield from ((title, said) for title, said in likely if said)
 
 
 def _failing(report: Report) -> list[tuple[str, str]]:
@@ -98,7 +109,7 @@ def _failing_of(compared: Comparison) -> list[tuple[str, str]]:
     limits = [(f"--{limit.option}", limit.reason) for limit in compared.limits if not limit.passes]
     checks = [
         (row.check, _joined(row.state, row.change_text, row.change.reason if row.change else row.reason))
-        for row in compared.worst_first
+        for row in compared.by_urgency
         if not row.passes
     ]
     return [(f"{title}: {against}", said) for title, said in limits + checks]

@@ -23,7 +23,7 @@ from embcheck.reports.wording import (
     how_text,
     is_description,
     measured_text,
-    moved_units,
+    moved_most,
     named_tokens,
     share_failing,
     state_word,
@@ -35,8 +35,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from embcheck.checks.record import Change, Json, ModelRecord, Report, ResultRecord
+    from embcheck.checks.record import Change, ModelRecord, Report, ResultRecord
     from embcheck.reports.comparison import Compared, Comparison
+    from embcheck.reports.diagnosis import Diagnosis
 
 _MOVED = 5
 _ROOM = 1_000  # bytes of the lines at the top
@@ -92,7 +93,8 @@ def _most_urgent(models: Sequence[ModelRecord], room: int) -> Sequence[ModelReco
 def _heading(model: ModelRecord) -> str:
     shape = "not loaded" if model.shape is None else "{} x {} {}".format(*model.shape, inert(str(model.dtype)))
     unused = f"\n\nUnused baseline entries: {', '.join(map(code, model.unused))}" if model.unused else ""
-    return f"**{inert(model.alias)}** ({code(model.spec)}, {shape}){unused}"
+    likely = f"\n\n{inert(model.likely, 600)}" if model.likely else ""
+    return f"**{inert(model.alias)}** ({code(model.spec)}, {shape}){likely}{unused}"
 
 
 def _checks(model: ModelRecord) -> Iterator[str]:
@@ -188,7 +190,7 @@ def changes(rows: Iterable[tuple[str, Change | None, str, str | None, Sequence[s
         value, low, high = (change_number(end, change) for end in (change.value, change.low, change.high))
         interval = f"{value} ({low} to {high})" if change.low != change.high else value
         numbers.append("" if change.value is None else interval)
-        what = _units(moved_units(change)) or " ".join(code(token, 40) for token in tokens)
+        what = _units(change) or " ".join(code(token, 40) for token in tokens)
         said = [inert(change.reason or "", 300), inert(how_text(change)), what]
         margin = "" if change.margin is None else f"{number(change.margin)} ({change.bad})"
         cells.append([code(label), state, *numbers, margin, "; ".join(filter(None, said))])
@@ -200,8 +202,10 @@ def _shown(value: float | None, change: Change) -> str:
     return "" if value is None else number(value, apart)
 
 
-def _units(moved: Sequence[Json]) -> str:
-    return " ".join(code(unit["token"], 40) for unit in moved[:_MOVED] if isinstance(unit.get("token"), str))
+def _units(change: Change) -> str:
+    moved, more = moved_most(change, _MOVED)
+    named = [code(unit["token"], 40) for unit in moved if isinstance(unit.get("token"), str)]
+    return " ".join([*named, *filter(None, [more])])
 
 
 def changed(report: Report) -> str:
@@ -217,6 +221,7 @@ def changed(report: Report) -> str:
         states = Counter(str(change.state) for _, change, *_ in said if change)
         counted = ", ".join(f"{states[state]} {state}" for state in STATES if states[state])
         parts.append(f"### {inert(model.alias)} against its baseline: {counted or 'nothing was compared'}")
+        parts += [inert(model.likely, 600)] if model.likely else []
         parts += [changes(moved)] if moved else []
         parts += [folded(f"{len(still)} did not change", changes(still))] if still else []
         parts += [f"Unused entries: {', '.join(map(code, model.unused))}"] if model.unused else []
@@ -230,7 +235,7 @@ def write_comparison(compared: Comparison, path: Path) -> None:
 
 def comparison(compared: Comparison, *, most: int | None = None) -> str:
     """The summary of a comparison; where it has more than ``most`` bytes, with its most urgent checks only."""
-    rows = compared.worst_first
+    rows = compared.by_urgency
     whole = _comparison(compared, rows)
     if most is None or len(whole.encode()) <= most:
         return whole
@@ -244,9 +249,10 @@ def _cells(row: Compared) -> tuple[str, Change | None, str, str | None, Sequence
 
 
 def _comparison(compared: Comparison, shown: Sequence[Compared]) -> str:
-    """Counts, drift, then these checks, worst first."""
+    """Counts, drift, then these checks, those that need a look first."""
     first, second = map(code, compared.models)
     parts = [f"### embcheck: {second} against {first} {compared.counts}"]
+    parts += [inert(compared.likely, 600)] if compared.likely else []
     parts += [f"**{inert(limit.text, 300)}**" for limit in compared.limits]
     parts += [inert(compared.populations)] if compared.populations else []
     drift = compared.drift
@@ -262,3 +268,17 @@ def _comparison(compared: Comparison, shown: Sequence[Compared]) -> str:
     parts += [changes(moved)] if moved else []
     parts += [folded(f"{len(still)} did not change", changes(still))] if still else []
     return "\n\n".join(parts) + "\n"
+
+
+def write_diagnosis(diagnosis: Diagnosis, path: Path) -> None:
+    """Write the summary of a diagnosis to a file: each cause with its evidence and what to do, and what is left."""
+    rows = [
+        [code(cause.cause), inert(cause.sentence, 600), inert(cause.evidence, 600), inert(cause.remedy, 600)]
+        for cause in diagnosis.causes
+    ]
+    left = [f"Left over: {number(diagnosis.residual)} of the rows' spread, in the median."]
+    left += [f"Why no cause stands: {inert(diagnosis.abstained, 600)}."] if diagnosis.abstained else []
+    left += [f"Next best account: {inert(diagnosis.runner_up, 600)}."] if diagnosis.runner_up else []
+    parts = [f"### embcheck: {code(diagnosis.candidate)} against {code(diagnosis.reference)}: {inert(diagnosis.cause)}"]
+    parts += [table(["Cause", "What happened", "Evidence", "What now"], rows)] if rows else []
+    files.write(path, "\n\n".join([*parts, *left]) + "\n")

@@ -32,6 +32,11 @@ def safe(token: str, width: int, *, encoding: str = "utf-8") -> str:
     return cut("".join(shown), width)
 
 
+def quoted(shown: str) -> str:
+    """A token that is safe to show, in quotes: double ones where it holds a single one and none of these."""
+    return f'"{shown}"' if "'" in shown and '"' not in shown else f"'{shown}'"
+
+
 def inert(text: str) -> str:
     """Text for a page, with what cannot be printed as escapes, so that it neither acts nor breaks the file.
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from embcheck.checks.record import FAILING
 from embcheck.claims import ends
-from embcheck.reports.text import number
+from embcheck.reports.text import number, quoted
+from embcheck.text import noun
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -144,7 +146,7 @@ def is_known_exception(result: ResultRecord) -> bool:
 
 def such_as(result: ResultRecord) -> str:
     """Those tokens in words; empty where there are none."""
-    tokens = ", ".join(f"'{token}'" for token in named_tokens(result))
+    tokens = ", ".join(map(quoted, named_tokens(result)))
     return f"such as {tokens}" if tokens else ""
 
 
@@ -267,7 +269,9 @@ def change_text(change: Change | None, unit: str = "units", scale: str | None = 
     shared = ""
     if change.comparison == "paired" and change.after is not None and change.before is not None:
         apart = abs(change.after - change.before - change.value)
-        shared = f" over the {change.n} {unit} that both have," if apart > _SAME * change.margin else ""
+        shared = (
+            f" over the {change.n} {noun(change.n or 0, unit)} that both have," if apart > _SAME * change.margin else ""
+        )
     margin = {"both": "margin", "down": "margin down", "up": "margin up"}[change.bad]
     added = ", shared tokens only" if change.tokens == "added" else ""
     how = f"{change.comparison}{added}; {margin} {number(change.margin)}"
@@ -285,6 +289,17 @@ def change_number(value: float | None, change: Change) -> str:
 def moved_units(change: Change) -> list[Json]:
     """The units that moved most, by more than rounding alone."""
     return [unit for unit in change.moved if change_number(unit.get("value"), change) != "0"]
+
+
+def moved_most(change: Change, most: int) -> tuple[list[Json], str]:
+    """The first of these units, and how many others moved as far as the last of them, in words."""
+    units = moved_units(change)
+    if not units:
+        return [], ""
+    least = abs(units[:most][-1].get("value") or 0.0)
+    is_as_far = [math.isclose(abs(unit.get("value") or 0.0), least) for unit in units]
+    more = sum(is_as_far[most:]) + (change.as_far if is_as_far[-1] else 0)
+    return units[:most], f"and {more:,} more as far" if more else ""
 
 
 def how_text(change: Change) -> str:

@@ -9,7 +9,7 @@ from msgspec import structs
 
 from embcheck import sources
 from embcheck.baseline.gate import compare, settle
-from embcheck.checks.record import plain
+from embcheck.checks.record import Report, plain
 from embcheck.claims import Verdict
 from embcheck.config import per_model
 from embcheck.config.models import named
@@ -160,8 +160,9 @@ def of_reports(config: Config, first: Path, second: Path) -> Comparison:
 def _results(path: Path) -> Sequence[ResultRecord]:
     """The results in a report of one model."""
     report = json_file.read_any(path)
-    if isinstance(report, Comparison):
-        raise UsageError(f"{str(path)!r} is a comparison; compare takes two specs or what check --json wrote")
+    if not isinstance(report, Report):
+        kind = type(report).__name__.lower()
+        raise UsageError(f"{str(path)!r} is a {kind}; compare takes two specs or what check --json wrote")
     if len(report.models) != 1:
         raise EmbcheckError(f"{str(path)!r} is a report of {len(report.models)} models; give one of a single model")
     return report.models[0].results

@@ -22,6 +22,7 @@ from embcheck.checks.record import (
 )
 from embcheck.claims import SIGNIFICANCE, Verdict, combine
 from embcheck.errors import NotMeasurable
+from embcheck.extensions import installed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -70,6 +71,7 @@ def model_record(
         dtype=None if origin is None else origin.dtype,
         population=None if table is None else population_of(table),
         results=settled(results, family_wise),
+        package=added.package if (added := installed("sources").get(spec.scheme)) else None,
     )
 
 

@@ -67,7 +67,7 @@ def note_of_broken(rows: int, excluded: Mapping[Any, int]) -> str | None:
     A few zero rows are padding's; those of ordinary tokens are counted by the property ``intact_rows``.
     """
     not_finite, zero = excluded.get("non_finite", 0), excluded.get("zero", 0)
-    broken = [f"{not_finite} rows are not finite"] if not_finite else []
+    broken = [f"{not_finite} {'row is' if not_finite == 1 else 'rows are'} not finite"] if not_finite else []
     broken += [f"{zero} rows are zero"] if zero > _FEW * (rows + zero) else []
     return ", ".join([*broken, f"{rows} are measured"]) if broken else None
 

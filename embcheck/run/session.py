@@ -25,15 +25,16 @@ from embcheck.checks.ladder import climb
 from embcheck.config import models as named_models
 from embcheck.config import per_model
 from embcheck.errors import ConfigError, EmbcheckError, UsageError
+from embcheck.extensions import package_of
 from embcheck.progress import track
 from embcheck.reports import outputs
 from embcheck.run.document import model_record, population_of, report
+from embcheck.run.likely import since_baseline
 from embcheck.run.rows import note_of_broken
 from embcheck.run.run import ModelRun, Run, run_of
-from embcheck.spec import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from embcheck.baseline.file import Entry
     from embcheck.checks.check import Check, GateMode
@@ -47,8 +48,6 @@ if TYPE_CHECKING:
 Population = Literal["known", "all"]
 Watch: TypeAlias = "Callable[[ModelRecord, ResultRecord | None], None]"
 """Is told of a model once it is read, and then of each of its results, before the family's adjustments."""
-
-_REMOTE = frozenset({"api", "hf", "hidden"})  # sources that ask a network, or run a model
 
 
 def _ignore(_model: ModelRecord, _result: ResultRecord | None) -> None:
@@ -278,31 +277,9 @@ class Session:
             rows = max(2, population_of(loaded.table).rows)
             spent = budget.spend(by_place, measured, self.settings, rows=rows, spent=loaded.seconds)
             run.results = {result.check.key: result for result in spent}
-        run.notes = (*run.notes, *self._likely(run, loaded.table, model.spec))
-
-    def _likely(self, run: ModelRun, table: EmbeddingTable, spec: ModelSpec) -> Iterator[str]:
-        """What happened since the baseline's checkpoint, where a claim regressed and that can still be read."""
-        known = self.policy.gate.baseline(spec.alias) if self.policy.gate is not None else None
-        settled = run.settled(self._family_wise).results if known is not None else ()
-        regressed = [r.key for r in settled if r.change is not None and r.change.state == "regressed"]
-        if known is None or not regressed:
-            return
-        before = known.entries[regressed[0]].checkpoint
-        if before.spec == spec.text or before.weights_sha256 == table.provenance.weights_sha256:
-            return  # the old rows are gone
-        from embcheck.diagnosis.diagnose import likely
-
-        try:
-            old_spec = parse(before.spec)
-            if old_spec.scheme in _REMOTE or not Path(old_spec.target).exists():
-                return  # a baseline is a file that others may have written: it opens no connection and runs no model
-            old = sources.load(old_spec, device=str(table.vectors.device))
-        except (EmbcheckError, OSError):
-            return
-        if old.provenance.weights_sha256 == before.weights_sha256 and (
-            said := likely(old, table, (before.spec, spec.text))
-        ):
-            yield said
+        if (gate := self.policy.gate) is not None:
+            said = since_baseline(gate, run.settled(self._family_wise), lambda: loaded.table)
+            run.record = structs.replace(run.record, likely=said)
 
 
 def _blame(error: BaseException, check: Check) -> str:
@@ -386,6 +363,24 @@ def left_out(
     }
     said = (per_model.left_out(alias, config.of(alias), about) for alias, about in by_model.items())
     return list(filter(None, said))
+
+
+def not_run(config: Config, specs: Sequence[ModelSpec], ran: Collection[tuple[str, str]]) -> tuple[int, int]:
+    """Of the checks that ``property`` lists or baselines name: how many of embcheck's own did not run, and of all.
+
+    ``ran`` has the model's alias and the key of each check that did.
+    """
+    gate, known = gate_of(config), [c for c in all_checks(config, specs) if collect.is_selected(c, config.property)]
+    named: dict[tuple[str, str], Check] = {}
+    for index, spec in enumerate(specs):
+        own, baseline = config.of(spec.alias), None if gate.is_open else gate.baseline(spec.alias)
+        is_listed, entries = bool(config.property or own.property), baseline.entries if baseline else {}
+        for check in _about(known, spec, {other.alias for other in specs[index + 1 :]}):
+            if (is_listed or check.key in entries) and per_model.adapt(own, check) is not None:
+                named[spec.alias, check.key] = check
+    missing = [check.function for name, check in named.items() if name not in ran]
+    ours = [f for f in missing if collect.is_shipped(f) and package_of(f.__code__.co_filename) is None]
+    return len(ours), len(named)
 
 
 def _about(checks: Iterable[Check], spec: ModelSpec, later: Collection[str]) -> list[Check]:

@@ -10,6 +10,9 @@ A source module has two functions; `SCHEMES` names it, and docs/extend.md says w
     What can be checked of it without reading; the specs that it stands for; what a user should know before it is read.
 ``describe(spec) -> Description``
     What ``read`` would read (tensor, shape, dtype, bytes), found without reading it.
+
+An installed package adds one by an entry point of the group ``embcheck.sources`` that names its module; of these
+functions it needs ``read`` alone.
 """
 
 from __future__ import annotations
@@ -17,18 +20,21 @@ from __future__ import annotations
 import difflib
 import gc
 import importlib
-from typing import TYPE_CHECKING, Literal
+import re
+from typing import TYPE_CHECKING, Any, Literal
 
-from embcheck.errors import DeviceError, SpecError
-from embcheck.sources.files import local_path
+from embcheck.errors import DeviceError, EmbcheckError, SourceError, SpecError, UsageError
+from embcheck.extensions import installed
+from embcheck.sources.files import local_path, one_line
 from embcheck.sources.hub.names import hub_name, route
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from types import ModuleType
 
     import torch
 
+    from embcheck.extensions import Extension
     from embcheck.sources.assemble import Description
     from embcheck.spec import ModelSpec
     from embcheck.table import EmbeddingTable
@@ -55,12 +61,13 @@ SCHEMES = {
 _PATHLESS = frozenset({"demo", "random", "hf"})
 _NESTED = frozenset({"hidden"})  # these name another spec
 _PATH_OPTIONS = ("vocab", "words")
+_NAME = re.compile("[a-z][a-z0-9_]+")
 DTYPES = ("float32", "float16", "bfloat16")
 
 
 def schemes() -> tuple[str, ...]:
     """Names of the schemes that specs may use."""
-    return tuple(sorted(SCHEMES))
+    return tuple(sorted({*SCHEMES, *_added()}))
 
 
 def check(spec: ModelSpec) -> None:
@@ -72,8 +79,8 @@ def check(spec: ModelSpec) -> None:
     spec = route(spec)
     if spec.scheme == "hf":
         hub_name(spec)
-    if spec.scheme in _NESTED:
-        _module(spec).check(spec)
+    if spec.scheme in _NESTED or (spec.scheme in _added() and hasattr(_module(spec), "check")):
+        _call(spec, "check", spec)
         return
     if spec.scheme in _PATHLESS:
         return
@@ -116,8 +123,10 @@ def load(
     if dtype is not None and dtype not in DTYPES:
         raise DeviceError(f"unknown dtype {dtype!r}; choose one of {', '.join(DTYPES)}")
     spec = route(spec)
-    module = _module(spec)
-    table: EmbeddingTable = module.read_on(spec, where) if hasattr(module, "read_on") else module.read(spec)
+    computes = hasattr(_module(spec), "read_on")
+    table: EmbeddingTable = _call(spec, "read_on", spec, where) if computes else _call(spec, "read", spec)
+    if spec.scheme in _added():
+        table = _stamped(spec, table)
     vectors = table.vectors.to(where, dtype=None if dtype is None else getattr(torch, dtype))
     return replace(table, vectors=vectors, kind=population, memo={})
 
@@ -126,7 +135,11 @@ def describe(spec: ModelSpec) -> Description:
     """What ``load`` would read, found without reading it."""
     check(spec)
     spec = route(spec)
-    description: Description = _module(spec).describe(spec)
+    if not hasattr(_module(spec), "describe"):
+        from embcheck.sources.assemble import Description
+
+        return Description(shape=(None, None), dtype="unknown", bytes=None, bytes_total=None)
+    description: Description = _call(spec, "describe", spec)
     return description
 
 
@@ -161,5 +174,45 @@ def _import_torch() -> None:
             gc.enable()
 
 
+def _added() -> Mapping[str, Extension]:
+    """The sources that installed packages add."""
+    added = installed("sources")
+    for name, extension in added.items():
+        if name in SCHEMES or not _NAME.fullmatch(name):
+            why = (
+                "embcheck has one of that name" if name in SCHEMES else "a scheme has small letters, digits and _ only"
+            )
+            raise UsageError(f"{extension.package} adds a source called {name!r}, but {why}; uninstall it")
+    return added
+
+
 def _module(spec: ModelSpec) -> ModuleType:
-    return importlib.import_module(f"embcheck.sources.{SCHEMES[spec.scheme]}")
+    if spec.scheme in SCHEMES:
+        return importlib.import_module(f"embcheck.sources.{SCHEMES[spec.scheme]}")
+    return _added()[spec.scheme].load()
+
+
+def _call(spec: ModelSpec, name: str, *given: object) -> Any:
+    """Call a function of a source's module; what fails unforeseen in an added one is its package's fault, in a line."""
+    function = getattr(_module(spec), name)
+    if spec.scheme in SCHEMES:
+        return function(*given)
+    try:
+        return function(*given)
+    except EmbcheckError:
+        raise
+    except Exception as error:
+        why = f"{type(error).__name__}: {one_line(error)}"
+        raise SourceError(f"{spec.text}: {_added()[spec.scheme].package} failed to {name} it ({why})") from error
+
+
+def _stamped(spec: ModelSpec, table: object) -> EmbeddingTable:
+    """What an added source gave, with the spec that it was read from."""
+    from dataclasses import replace
+
+    from embcheck.table import EmbeddingTable
+
+    if not isinstance(table, EmbeddingTable):
+        package = _added()[spec.scheme].package
+        raise SourceError(f"{spec.text}: {package} gave {type(table).__name__}, which is no embcheck.EmbeddingTable")
+    return replace(table, provenance=replace(table.provenance, spec=spec.text, source=spec.scheme), memo={})

@@ -292,6 +292,13 @@ def exact_token(text: str) -> str | None:
     return match[1] if match else None
 
 
+def refuse_blank(word: str) -> None:
+    """Refuse a word of nothing, or of nothing but spaces, by its name."""
+    if not word.strip():
+        way_out = "; a token of spaces goes in double quotes of its own, or by its #ID" if word else ""
+        raise UsageError(f"the word {word!r} is {'blank' if word else 'empty'}{way_out}")
+
+
 def refuse_text(given: object, what: str) -> None:
     """Refuse a text where a list of texts is wanted: it would be taken letter by letter."""
     if isinstance(given, str | bytes):

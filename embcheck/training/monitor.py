@@ -316,7 +316,10 @@ class Monitor:
         if not self.observations:
             self._broken_rows = zero
         if broken > self._broken_rows:
-            yield "rows", f"{broken} rows are zero or not finite, {self._broken_rows} were"
+            yield (
+                "rows",
+                f"{broken} {'row is' if broken == 1 else 'rows are'} zero or not finite, {self._broken_rows} were",
+            )
         self._broken_rows = max(broken, self._broken_rows)
 
     def _keep_in_mind(self, run: Run, step: int, name: str | None) -> None:

@@ -71,6 +71,20 @@ def test_one_row_of_noise_is_a_match(probes, own):
     assert found.low < found.value < found.high
 
 
+def test_units_without_names_are_those_at_their_places():
+    """The same checkpoint passes its baseline; of two with as many units the change is that of each place."""
+    values = np.random.default_rng(0).normal(0.4, 0.1, 15)
+    before, same, after = (
+        Estimate.from_units(given, unit="triples").snapshot() for given in (values, values, values + 0.01)
+    )
+    assert between(before, same, 0.95).is_zero
+    moved = between(before, after, 0.95)
+    assert (moved.comparison, moved.n) == ("paired", 15)
+    assert moved.value == pytest.approx(0.01)
+    fewer = Estimate.from_units(values[1:], unit="triples").snapshot()
+    assert between(before, fewer, 0.95).comparison == "unpaired"
+
+
 def test_equal_changes_of_all_probes_have_an_interval_of_their_own_size():
     """A row that turns on all others moves each share by the same: the interval is as small as that, not as a share."""
     found = change(np.full(200, -1 / (ROWS - 1)))
@@ -155,3 +169,9 @@ def test_one_row_that_is_gone_leaves_a_sample_paired():
     new = Estimate.from_units(now, unit="probes", population=ROWS - 1, bounds=(0.0, 1.0), labels=labels[1:])
     difference = between(old.snapshot(), new.snapshot(), 0.95)
     assert (difference.comparison, difference.n, difference.is_zero, list(difference.gone)) == ("paired", 199, True, [])
+
+
+def test_units_that_are_cut_though_they_moved_as_far_are_counted(states):
+    """Of 14 words that all moved by the same, ten are named and four more are said to have moved as far."""
+    changes = states([14])
+    assert (len(changes[0].moved), changes[0].as_far) == (10, 4)

@@ -99,7 +99,7 @@ def test_weights_that_a_file_does_not_carry_are_not_compared_and_words_that_it_l
 
 
 def test_github_hears_of_a_comparison_that_fails(embcheck, project, monkeypatch):
-    """One ``::error`` a failing limit or check, limits first and ten at most; the Markdown is in the job's summary."""
+    """The cause, then failing limits, then checks: ten ``::error`` at most; the Markdown is in the job's summary."""
     lists = "size=[" + ", ".join(map(str, range(12))) + "]"
     many = LACKING.replace('needs=_wide("3 of 4 words")', f'needs=_wide("3 of 4 words"), {lists}')
     (project / "properties" / "lacking.py").write_text(many.replace("wordy(table)", "wordy(table, size)"))
@@ -110,9 +110,10 @@ def test_github_hears_of_a_comparison_that_fails(embcheck, project, monkeypatch)
     found = embcheck("compare", "random:20x4", "random:20x8", *options)
     lines = [line for line in found.err.splitlines() if line.startswith("::")]
     assert [line.partition(" ")[0] for line in lines] == ["::error"] * 10 + ["::warning"]
-    assert lines[0].startswith("::error title=--min-overlap%3A random%3A20x8 against random%3A20x4::mean Jaccard of ")
-    assert lines[1].endswith("::error; 3 of 4 words")
-    assert lines[-1].startswith("::warning title=3 more checks failed::")
+    assert "See: embcheck diagnose random:20x4 random:20x8" in lines[0]
+    assert lines[1].startswith("::error title=--min-overlap%3A random%3A20x8 against random%3A20x4::mean Jaccard of ")
+    assert lines[2].endswith("::error; 3 of 4 words")
+    assert lines[-1].startswith("::warning title=4 more checks failed::")
     assert (project / "step.md").read_text() == "before\n" + (project / "out.md").read_text() + "\n"
 
 

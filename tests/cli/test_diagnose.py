@@ -1,12 +1,19 @@
 """The command: what it prints, writes and exits with."""
 
 import json
+import os
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
 from dataclasses import replace
 from importlib import resources
+from pathlib import Path
 
+import html5lib
 import numpy as np
 import pytest
 import torch
+from markdown_it import MarkdownIt
 from msgspec import structs
 from safetensors.torch import save_file
 
@@ -15,6 +22,7 @@ from embcheck import sources
 from embcheck.baseline import file
 from embcheck.reports.diagnosis import Diagnosis, schema
 from embcheck.reports.html.diagnosis import render
+from embcheck.reports.summary import write_diagnosis
 from embcheck.reports.terminal.diagnosis import lines
 
 ROWS, WIDTH = 600, 32
@@ -67,6 +75,24 @@ def test_it_names_cause_evidence_and_remedy(command, tables, tmp_path):
     assert "rows_shifted" in (tmp_path / "d.html").read_text()
 
 
+def test_a_diagnosis_is_shown_again_from_its_json(command, tables, tmp_path):
+    """Screen, page and Markdown of diagnose are those that report makes of its JSON; card and compare refuse it."""
+    outputs = ("--json", "d.json", "--html", "one.html", "--summary", "one.md")
+    got = command("diagnose", tables["good"], tables["shifted"], *outputs)
+    again = command("report", "d.json", "--html", "two.html", "--summary", "two.md")
+    assert (got.code, again.code, again.out) == (1, 0, got.out)
+    for suffix in ("html", "md"):
+        assert (tmp_path / f"one.{suffix}").read_bytes() == (tmp_path / f"two.{suffix}").read_bytes()
+    markdown = (tmp_path / "one.md").read_text()
+    assert "| `rows_shifted` | rows from &#35;30" in markdown
+    assert "Left over: 0 of the rows' spread" in markdown
+    command("diagnose", tables["good"], tables["other"], "--summary", "other.md")
+    assert "| `unrelated` | " in (tmp_path / "other.md").read_text()
+    assert command("report", "d.json", "--card", "card.md").code == 4
+    refused = command("compare", "d.json", "d.json")
+    assert (refused.code, "is a diagnosis" in refused.err) == (4, True)
+
+
 def test_harmless_causes_pass(command, tables):
     """Nothing, or rounding, exits with 0; what --allow names does as well, and an unknown name is refused with 4."""
     assert command("diagnose", tables["good"], tables["good"]).code == 0
@@ -86,18 +112,68 @@ def test_compare_says_what_happened(command, tables):
     assert "rows from #30" in " ".join(got.out.split())
 
 
-def test_a_regression_names_the_cause(command, tables, tmp_path):
-    """Where the baseline's checkpoint can still be read, check says what happened since."""
+def test_a_regression_names_the_cause(command, tables, tmp_path, monkeypatch):
+    """Where the baseline's checkpoint can still be read, all that a run shows and writes says what happened since."""
     start = ("--property", "isotropy", "--baseline-dir", str(tmp_path / "baselines"))
     good, other = (tables[name] for name in ("good", "shifted"))
     vectors = np.load(tmp_path / "good.npy")
     np.save(tmp_path / "off.npy", vectors + np.float32(3))
     off = other.replace("shifted.npy", "off.npy")
     assert command("baseline", "update", f"m={good}", *start).code in {0, 1}
-    got = command("check", f"m={off}", *start, "--gate", "regressions")
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "step.md"))
+    outputs = ("--json", str(tmp_path / "r.json"), "--html", str(tmp_path / "r.html"))
+    got = command("check", f"m={off}", *start, "--gate", "regressions", *outputs)
     assert got.code == 1
-    assert "one vector" in got.err, got.err
-    assert "embcheck diagnose" in got.err
+    (likely,) = [model["likely"] for model in json.loads((tmp_path / "r.json").read_text())["models"]]
+    assert likely.startswith("looks like this: one vector"), likely
+    assert likely.endswith(f"See: embcheck diagnose {good} {off}"), likely
+    top, _, problems = " ".join(got.out.split()).partition("what needs looking at:")
+    assert likely in top
+    assert "isotropy" in problems
+    (annotation,) = [line for line in got.err.splitlines() if "looks like this" in line]
+    assert annotation == f"::error title=m against its baseline::{likely}"
+    for page in ("step.md", "r.html"):
+        assert likely in _text_of(tmp_path / page), page
+
+
+def _text_of(page):
+    """What a reader of a page sees, on one line."""
+    return " ".join("".join(html5lib.parse(page.read_text()).itertext()).split())
+
+
+@pytest.mark.parametrize("workers", [["-p", "no:xdist"], pytest.param(["-n2"], marks=pytest.mark.slow)])
+def test_under_pytest_a_regression_names_the_cause(command, tables, tmp_path, monkeypatch, workers):
+    """Under pytest the section of embcheck, JSON and JUnit say it too, in one process and with workers, found once."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]), prepend=os.pathsep)
+    start = ("--property", "isotropy", "--baseline-dir", "baselines")
+    np.save(tmp_path / "off.npy", np.load(tmp_path / "good.npy") + np.float32(3))
+    assert command("baseline", "update", f"m={tables['good']}", *start).code in {0, 1}
+    model = "--embcheck-model=m=npy:off.npy,vocab=words.txt"
+    asked = (model, "--embcheck-property=isotropy", "--embcheck-baseline-dir=baselines", "--embcheck-json=r.json")
+    line = (sys.executable, "-m", "pytest", "--pyargs", "embcheck.properties", *asked, "--junit-xml=x.xml", *workers)
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stdout
+    (likely,) = [model["likely"] for model in json.loads((tmp_path / "r.json").read_text())["models"]]
+    assert likely.startswith("looks like this: one vector"), likely
+    assert likely in " ".join(done.stdout.partition("= embcheck =")[2].split())
+    suite = ET.parse(tmp_path / "x.xml").find("testsuite")  # noqa: S314 - our own file
+    assert {p.get("name"): p.get("value") for p in suite.find("properties")} == {"embcheck m": likely}
+
+
+def test_a_diagnosis_that_breaks_fails_no_run(command, tables, tmp_path, monkeypatch):
+    """Where the search for a cause raises, the report is as ever, without one."""
+
+    def broken(*_args, **_more):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("embcheck.diagnosis.diagnose.of_tables", broken)
+    start = ("--property", "isotropy", "--baseline-dir", str(tmp_path / "baselines"))
+    np.save(tmp_path / "off.npy", np.load(tmp_path / "good.npy") + np.float32(3))
+    assert command("baseline", "update", f"m={tables['good']}", *start).code in {0, 1}
+    got = command("check", "m=npy:off.npy,vocab=words.txt", *start, "--gate", "regressions")
+    assert (got.code, "looks like" in got.out) == (1, False)
+    assert "REGRESSED" in got.out
 
 
 def test_a_baseline_opens_no_connection(command, tables, tmp_path, monkeypatch):
@@ -134,8 +210,8 @@ def test_the_schema_ships():
     assert json.loads(shipped) == schema()
 
 
-def test_hostile_tokens_stay_inert():
-    """Tokens with markup or escapes do nothing on the terminal or the page."""
+def test_hostile_tokens_stay_inert(tmp_path):
+    """Tokens with markup or escapes do nothing on the terminal, the page or in Markdown."""
     hostile = ["<script>alert(1)</script>", "\x1b[31mred", "a\nb", "\u202egnp"]
     vectors = np.random.default_rng(0).standard_normal((ROWS, WIDTH)).astype(np.float32)
     words = [*hostile, *(f"word{row}" for row in range(len(hostile), ROWS))]
@@ -148,6 +224,8 @@ def test_hostile_tokens_stay_inert():
     assert "\x1b" not in text
     assert "\u202e" not in text
     assert "<script>alert" not in render(diagnosis)
+    write_diagnosis(diagnosis, tmp_path / "d.md")
+    assert "<script>" not in MarkdownIt("commonmark").enable("table").render((tmp_path / "d.md").read_text())
 
 
 def test_python_takes_tables_and_refuses_one_parent():

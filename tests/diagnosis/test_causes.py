@@ -48,6 +48,44 @@ def test_a_cause_is_named_with_its_parameters(reference, name, strength):
     assert case.is_right, (case.named, case.said)
 
 
+def _uneven() -> np.ndarray:
+    """As vocabularies are: short rows first that nothing was trained on, and a few with one column far out."""
+    vectors = _vectors()
+    vectors[:300] *= 0.05
+    vectors[400:430, 5] *= 40
+    return vectors
+
+
+def _by_library(kind: str) -> np.ndarray:
+    gguf = pytest.importorskip("gguf", reason="the gguf extra is not installed")
+    type_ = gguf.GGMLQuantizationType[kind]
+    return gguf.quants.dequantize(gguf.quants.quantize(_uneven(), type_), type_)
+
+
+def _by_step(size: int, levels: int, most: int) -> np.ndarray:
+    """Blocks of a row, each in steps of its largest magnitude by ``levels``, cut at ``most`` of them."""
+    blocks = _uneven().reshape(ROWS, -1, size)
+    step = np.abs(blocks).max(-1, keepdims=True) / levels
+    return (np.clip(np.round(blocks / step), -levels, most) * step).reshape(ROWS, WIDTH).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("kind", "made"),
+    [
+        *((kind, lambda kind=kind: _by_library(kind)) for kind in ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0")),
+        ("int8 per row", lambda: _by_step(WIDTH, 127, 127)),
+        ("int8 per row", lambda: _by_step(WIDTH, 128, 127)),
+        ("int4 per row", lambda: _by_step(WIDTH, 7, 7)),
+        ("int4 in groups of 32", lambda: _by_step(32, 7, 7)),
+    ],
+)
+def test_quantizing_rows_of_very_different_lengths_is_no_training(kind, made):
+    """Long rows, and those with one column far out, are rounded by more than others: that is all that happened."""
+    tokens = [f"word{row}" for row in range(ROWS)]
+    found = of_tables(table_of(_uneven(), tokens), table_of(made(), tokens))
+    assert [(cause.cause, cause.parameters["type"]) for cause in found.causes] == [("quantized", kind)]
+
+
 @pytest.mark.parametrize("strength", STRENGTHS)
 @pytest.mark.parametrize("name", UNKNOWN)
 def test_what_is_in_no_list_is_called_nothing(reference, name, strength):
@@ -114,6 +152,18 @@ def test_the_name_does_not_hang_on_which_rows_come_first(seed, order):
 def test_every_name_that_can_be_given_is_known():
     """The names that --allow takes are all those of the damages, and of encoders."""
     assert {name.split(":")[0] for name in CAUSES} <= NAMED
+
+
+@pytest.mark.parametrize(
+    ("value", "says"), [(0.0, "1 row (#40 'word40') is zero"), (np.nan, "1 row (#40 'word40') holds NaN or infinity")]
+)
+def test_one_row_is_said_in_the_singular(value, says):
+    """A single row that was overwritten *is* or *holds* something."""
+    vectors = _vectors()
+    damaged = vectors.copy()
+    damaged[40] = value
+    words = [f"word{row}" for row in range(len(vectors))]
+    assert of_tables(table_of(vectors, words), table_of(damaged, words)).causes[-1].sentence == says
 
 
 # --- the parts, against references ------------------------------------------------------------------------------------

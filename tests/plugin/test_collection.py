@@ -300,6 +300,14 @@ def test_a_declared_property_or_the_fixture_wakes_the_plugin(pytester):
     result.stdout.fnmatch_lines(["*no model to check*"])
 
 
+OWN = """
+from embcheck import Estimate, above, claim
+
+@claim(above(10), margin=1.0)
+def own(table):
+    "Rows."
+    return Estimate.exact(float(len(table.vectors)), name="rows")
+"""
 SAYS = "embcheck: no check of the configured models ran; those that come with embcheck run by: *embcheck.properties"
 
 
@@ -311,6 +319,41 @@ def test_a_project_with_models_hears_how_its_checks_run(project, write):
         project.runpytest_subprocess("-q", *whole).stdout.fnmatch_lines([SAYS])
     for told in (["tests/test_plain.py"], ["-k", "plain"]):
         assert "--pyargs" not in str(project.runpytest_subprocess("-q", *told).stdout)
+
+
+@pytest.mark.parametrize(
+    "config",
+    ['property = ["isotropy", "hub*", "own"]', '[tool.embcheck.model.m]\nproperty = ["isotropy", "hub*", "own"]', ""],
+    ids=["for all", "for a model", "by its baseline"],
+)
+def test_a_project_hears_which_part_of_its_checks_did_not_run(project, write, monkeypatch, config):
+    """A project with a property of its own hears how many of the checks that it names are run by another command."""
+    monkeypatch.setenv("CI", "1")
+    write("pyproject.toml", f'[tool.embcheck]\nmodels = ["m=random:300x16"]\n{config}\n')
+    write("properties/own.py", OWN)
+    named = ("isotropy", "hubness", "own")
+    if not config:
+        models = ["m=random:300x16", *(f"--property={name}" for name in named), "--update=new"]
+        assert project.run(sys.executable, "-m", "embcheck", "check", *models).ret in {0, 1}
+    said = "embcheck: 2 of 3 configured checks did not run; they run by: pytest --pyargs embcheck.properties"
+    for more in ([], ["-q"]):
+        result = project.runpytest_subprocess("-p", "no:cacheprovider", *more)
+        assert result.ret == 0
+        result.stdout.fnmatch_lines([said])
+    for told in (["properties"], ["-k", "own"], ["-m", "embcheck"], ["--embcheck-property=own"]):
+        assert "did not run" not in str(project.runpytest_subprocess("-q", *told).stdout)
+
+
+def test_where_all_that_is_configured_ran_nothing_is_said(project, write):
+    """A project whose lists and baseline name its own property only hears of no other; of a typing error it does."""
+    write("properties/own.py", OWN)
+    config = '[tool.embcheck]\nmodels = ["m=random:300x16"]\nproperty = '
+    write("pyproject.toml", f'{config}["own"]')
+    assert "did not run" not in str(project.runpytest_subprocess("-q").stdout)
+    write("pyproject.toml", f'{config}["own", "isotrpy"]')
+    result = project.runpytest_subprocess("-q")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "no property matches 'isotrpy'" in str(result.stderr)
 
 
 def test_printed_names_of_shipped_checks_can_be_given(project, write):

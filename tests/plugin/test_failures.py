@@ -38,7 +38,7 @@ def test_junit(alone, toys, model, project):
     assert failure.get("message").startswith("refuted; ")
     assert failure.text.startswith("REFUTED drawn[one] ")
     properties = cases["rows[random-300x16]"].find("properties")
-    assert [p.get("value") for p in properties] == ["holds rows 300 (exact) n = 1 tables above 10 below 1000"]
+    assert [p.get("value") for p in properties] == ["holds rows 300 (exact) n = 1 table above 10 below 1000"]
 
 
 def test_p_values(alone, write, model):

@@ -63,6 +63,16 @@ def test_where_failures_do_not_fit_the_refuted_come_first(step):
     assert "`inconclusive" not in text
 
 
+def test_what_made_a_model_comes_first_among_the_errors(step):
+    """One error a model, before its checks', says what made it of its baseline's checkpoint; ten are not exceeded."""
+    told = report(model(*map(failing, range(12)), likely="looks like this:\n100% rows", alias="a,b"), model(result()))
+    lines = list(outputs.workflow_commands(told))
+    assert lines[0].startswith("::error title=a%2Cb against its baseline::looks like this:")
+    assert lines[0].endswith("100%25 rows")
+    assert [line[:7] for line in lines] == ["::error"] * 10 + ["::warni"]
+    assert lines[-1].startswith("::warning title=3 more checks failed::")
+
+
 def test_ten_errors_are_the_worst_and_the_rest_is_one_line(step):
     """GitHub shows ten errors a step: refuted checks first, and what else failed in one warning."""
     undecided = [failing(number, "inconclusive") for number in range(8)]

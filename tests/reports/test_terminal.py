@@ -402,6 +402,14 @@ def test_a_row_without_a_line_for_them_names_its_tokens():
     assert "`king`" in summary.changed(report(model(structs.replace(zero, change=moved("regressed", moved=())))))
 
 
+def test_what_is_worst_says_why_as_a_sentence_would():
+    """The token with its row, then a colon and why, one reason or several; a count of one is in the singular."""
+    entries = ({"id": 2332, "token": "king", "why": "zero"}, {"id": 5, "token": "'", "why": ["short", "near"]})
+    shown = text(result("refuted", "fail", estimate=estimate(n=1), counterexamples=entries), show="all")
+    assert """worst: 'king' #2332: zero  "'" #5: short, near""" in shown
+    assert "n = 1 toy " in shown
+
+
 def test_a_change_that_rounding_makes_is_none_in_words():
     """Less than a millionth of a millionth of margin or value is 0 in words; what is as small as that bound is said."""
     assert "moved 0 [-0.0001, 0.0001]" in change_text(moved("match", value=-2.776e-17, low=-1e-4, high=1e-4))
@@ -430,6 +438,13 @@ def test_what_applied_before_and_is_not_there_any_more_says_so_in_its_column():
     ]
     assert several.count("why: no layers") == 2
     assert "not_applicable" not in (alone + several + summary.markdown(report(model(*lost)))).lower()
+
+
+def test_a_reason_that_a_change_repeats_is_said_once():
+    """What can't be decided any more says why in the line on its change, and nowhere else."""
+    stale = Change(state="stale", passes=False, reason="the baseline has a value, now: 3 of 4 words; adopt it")
+    said = text(result("not_applicable", "fail", estimate=None, reason="3 of 4 words", change=stale))
+    assert said.count("3 of 4 words") == 1
 
 
 def test_a_change_on_another_scale_than_the_value_names_it():

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embcheck.reports.text import columns, cut, number, safe, wrap
+from embcheck.reports.text import columns, cut, number, quoted, safe, wrap
+from embcheck.text import noun
 
 ANY_TEXT = st.text(st.characters(), max_size=60)  # lone surrogates and control characters included
 
@@ -106,3 +107,23 @@ def test_rounding_does_not_hide_the_side_of_a_bound():
 def test_any_number_can_be_shown(value):
     """Every finite number has a short form."""
     assert len(number(value, [0.0])) <= 20
+
+
+@pytest.mark.parametrize(("token", "shown"), [("a", "'a'"), ("'", '"\'"'), ('"', "'\"'"), (" it's", '" it\'s"')])
+def test_a_quote_in_quotes_can_be_told_from_them(token, shown):
+    """A token that holds a single quote stands in double ones, any other in single ones."""
+    assert quoted(token) == shown
+
+
+@pytest.mark.parametrize(
+    ("n", "plural", "word"),
+    [
+        (1, "values", "value"),
+        (2, "values", "values"),
+        (1, "rows of ordinary tokens", "row of ordinary tokens"),
+        (0, "word pairs", "word pairs"),
+    ],
+)
+def test_a_noun_behind_one_is_singular(n, plural, word):
+    """Of one unit the noun before any "of" is in the singular."""
+    assert noun(n, plural) == word

@@ -22,7 +22,7 @@ def test_views_fit_and_keep_to_the_encoding(tokens, encoding):
     shown = [
         *views.probe(probe(table, "#0"), encoding=encoding),
         *views.probe_random(probe_random(table, 3), encoding=encoding),
-        *views.tokens(tokens_of(table, tokens), encoding=encoding),
+        *views.tokens(tokens_of(table, list(filter(str.strip, tokens))), encoding=encoding),
         *views.similarity(similarity(table, "#0", "#1"), encoding=encoding),
         *views.neighbors(neighbors(table, "#0", 3, merge=True), encoding=encoding),
         *views.analogy(analogy(table, ["#0", "#1", "#2", "#3"], 3), encoding=encoding),
@@ -58,3 +58,12 @@ def test_a_word_of_several_tokens_has_no_rank_in_an_analogy():
     document = {"words": [word] * 3, "ranks": ranks, "sources_excluded": [], "sources_kept": []}
     shown = [line.text for line in views.analogy(document)][-1]
     assert shown == "  ranks       word: 3 with sources kept  words: more than one token, so no rank"
+
+
+def test_a_word_of_several_tokens_is_named_by_them():
+    """What a mean is taken of is said: every token of a word in quotes, of a long word six and how many more."""
+    document = {"merged": False, "neighbors": []}
+    (line,) = views.neighbors(document | {"word": {"text": "ab", "ids": [1, 2], "tokens": ["a", "'"]}})
+    assert line.text == """nearest to ab (mean of 'a' "'") by cosine"""
+    lines = views.neighbors(document | {"word": {"text": "long", "ids": list(range(8)), "tokens": list("abcdefgh")}})
+    assert "long (mean of 'a' 'b' 'c' 'd' 'e' 'f' and 2 more)" in " ".join(line.text for line in lines)

@@ -173,6 +173,6 @@ def truncated(view: View) -> Explanation | None:
     return Explanation(
         "rows_truncated",
         {"rows": lost, "from": before - lost},
-        sentence=f"the last {lost} of the reference's {before} rows{held} are gone",
+        sentence=f"the last {lost} of the reference's {before} rows{held} {'is' if lost == 1 else 'are'} gone",
         remedy="ids past the end have no row any more; save the table at the tokenizer's size, or read every shard",
     )

@@ -10,6 +10,7 @@ import torch
 from embcheck.diagnosis.causes.moved import matched
 from embcheck.diagnosis.explanation import Explanation
 from embcheck.diagnosis.view import sampled
+from embcheck.text import noun
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,9 +33,13 @@ _WHAT = {
         "are the mean of the other rows plus a little noise",
         "as a resized vocabulary is initialised: train them, or restore them from the reference",
     ),
-    "random": ("are random numbers", "as a new table is initialised: they were never trained; train or restore them"),
-    "copies": ("are copies of other rows", "restore them from the reference, or train them apart"),
+    "random": (
+        "are filled with random numbers",
+        "as a new table is initialised: they were never trained; train or restore them",
+    ),
+    "copies": ("are copied from other rows", "restore them from the reference, or train them apart"),
 }
+_ONE = {"are": "is", "hold": "holds", "have": "has", "their": "its"}
 
 
 def overwritten(view: View, rows: Ints) -> Explanation | None:
@@ -47,7 +52,7 @@ def overwritten(view: View, rows: Ints) -> Explanation | None:
         "rows_overwritten",
         {"kind": kind, "rows": len(rows), **more},
         rows=tuple(rows.tolist()),
-        sentence=f"{_rows(rows, view)} {what}",
+        sentence=_said(rows, view, what),
         remedy=remedy,
     )
 
@@ -66,14 +71,17 @@ def new_rows(view: View, rows: Ints) -> Explanation:
         cause,
         {"kind": kind or "of their own", "rows": len(rows), **more},
         rows=tuple(rows.tolist()),
-        sentence=f"{_rows(rows, view)} are new and {what}",
+        sentence=_said(rows, view, f"are new and {what}"),
         remedy=remedy,
     )
 
 
-def _rows(rows: Ints, view: View) -> str:
+def _said(rows: Ints, view: View, what: str) -> str:
+    """The rows by name, and what they are, in the singular where it is one."""
     named = ", ".join(f"#{row} {view.candidate.token(int(row))!r}" for row in rows[:3])
-    return f"{len(rows)} row{'s' * (len(rows) > 1)} ({named}{', ...' * (len(rows) > 3)})"
+    if len(rows) == 1:
+        what = " ".join(_ONE.get(word, word) for word in what.split(" "))
+    return f"{len(rows)} {noun(len(rows), 'rows')} ({named}{', ...' * (len(rows) > 3)}) {what}"
 
 
 def _kind(view: View, rows: Ints) -> tuple[str | None, dict[str, float]]:

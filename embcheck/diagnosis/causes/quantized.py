@@ -11,7 +11,7 @@ import torch
 from embcheck.diagnosis.explanation import Explanation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from torch import Tensor
 
@@ -31,6 +31,18 @@ class Grid:
     bits: float
     step: float
     """Root mean square step of a block."""
+    size: int
+    """Values in a block."""
+    test: Callable[[Tensor], _Steps]
+
+    def errors(self, rows: Tensor) -> Tensor:
+        r"""(n,) root mean square length of what rounding takes from each row: its blocks' :math:`s^2 / 12` a value.
+
+        A block whose largest value stands far out has a wide step, and so has a row of such blocks.
+        """
+        step, is_on = self.test(rows.reshape(-1, self.size))
+        squares = torch.where(is_on, step, 0.0).square() * (self.size / 12)
+        return squares.reshape(len(rows), rows.shape[1] // self.size).sum(1).sqrt()
 
     def explain(self, _width: int) -> Explanation:
         """The type."""
@@ -48,7 +60,7 @@ def grid_of(rows: Tensor, largest: float, ulp: float) -> Grid | None:
 
     ``largest`` is the largest magnitude of the whole tensor, ``ulp`` the relative error of the float they are kept in.
     """
-    rows = rows[:_ROWS]
+    rows = rows[:: max(1, len(rows) // _ROWS)]  # of all ids: the first ones may be names that nothing was trained on
     for kind, bits, size, test in _types(largest, ulp):
         width = rows.shape[1] if size == 0 else size
         if rows.shape[1] % width or rows.shape[1] < 8:
@@ -59,7 +71,7 @@ def grid_of(rows: Tensor, largest: float, ulp: float) -> Grid | None:
             continue
         step, is_on = test(blocks)
         if float(is_on.double().mean()) >= SHARE:
-            return Grid(kind, bits, float(step[is_on].square().mean().sqrt()))
+            return Grid(kind, bits, float(step[is_on].square().mean().sqrt()), width, test)
     return None
 
 
@@ -68,25 +80,25 @@ def _types(largest: float, ulp: float) -> Iterator[tuple[str, float, int, Callab
     for levels in (127, 128):
         yield "int8 per tensor", 8, 0, partial(_fixed, step=largest / levels, ulp=ulp, levels=levels)
     for size, where in ((0, "per row"), (128, "in groups of 128"), (64, "in groups of 64")):
-        yield f"int4 {where}", 4, size, partial(_at_most, test=_ends, most=15, ulp=ulp)
+        yield f"int4 {where}", 4, size, partial(_any, test=_ends, levels=range(1, 16), ulp=ulp)
         yield f"int4 {where}", 4, size, partial(_peak, levels=7, ulp=ulp)
         if size == 0:
-            for levels in (127, 128):
-                yield "int8 per row", 8, size, partial(_peak, levels=levels, ulp=ulp)
+            yield "int8 per row", 8, size, partial(_any, test=_peak, levels=(127, 128), ulp=ulp)
             yield "int8 per row, asymmetric", 8, size, partial(_ends, levels=255, ulp=ulp)
         else:
             yield f"int8 {where}", 8, size, partial(_peak, levels=127, ulp=ulp)
+    yield "int4 in groups of 32", 4, 32, partial(_peak, levels=7, ulp=ulp)
     yield "NF4", 4.5, 64, partial(_codebook, ulp=ulp)
     yield "Q4_0", 4.5, 32, partial(_signed, levels=8, ulp=ulp)
     yield "Q4_1", 5, 32, partial(_ends, levels=15, ulp=ulp)
-    yield "Q4_K", 4.5, 32, partial(_at_most, test=_ends, most=15, ulp=ulp)
+    yield "Q4_K", 4.5, 32, partial(_any, test=_ends, levels=range(1, 16), ulp=ulp)
     yield "Q5_0", 5.5, 32, partial(_signed, levels=16, ulp=ulp)
     yield "Q5_1", 6, 32, partial(_ends, levels=31, ulp=ulp)
-    yield "Q5_K", 5.5, 32, partial(_at_most, test=_ends, most=31, ulp=ulp)
+    yield "Q5_K", 5.5, 32, partial(_any, test=_ends, levels=range(1, 32), ulp=ulp)
     yield "Q8_0", 8.5, 32, partial(_peak, levels=127, ulp=ulp)
-    yield "Q2_K", 2.6, 16, partial(_at_most, test=_ends, most=3, ulp=ulp)
-    yield "Q3_K", 3.4, 16, partial(_at_most, test=_peak, most=4, ulp=ulp)
-    yield "Q6_K", 6.6, 16, partial(_at_most, test=_peak, most=32, ulp=ulp)
+    yield "Q2_K", 2.6, 16, partial(_any, test=_ends, levels=range(1, 4), ulp=ulp)
+    yield "Q3_K", 3.4, 16, partial(_any, test=_peak, levels=range(1, 5), ulp=ulp)
+    yield "Q6_K", 6.6, 16, partial(_any, test=_peak, levels=range(1, 33), ulp=ulp)
 
 
 def _on(quotients: Tensor, magnitude: Tensor, ulp: float) -> Tensor:
@@ -124,11 +136,11 @@ def _ends(blocks: Tensor, *, levels: int, ulp: float) -> _Steps:
     return step, _on((blocks - low[:, None]) / step[:, None], magnitude, ulp)
 
 
-def _at_most(blocks: Tensor, *, test: Callable[..., _Steps], most: int, ulp: float) -> _Steps:
-    """The fewest levels up to so many with which a block passes a test."""
+def _any(blocks: Tensor, *, test: Callable[..., _Steps], levels: Iterable[int], ulp: float) -> _Steps:
+    """The first of these numbers of levels with which a block passes a test."""
     best, is_on = blocks.new_zeros(len(blocks)), torch.zeros(len(blocks), dtype=torch.bool)
-    for levels in range(1, most + 1):
-        step, fits = test(blocks, levels=levels, ulp=ulp)
+    for number in levels:
+        step, fits = test(blocks, levels=number, ulp=ulp)
         best = torch.where(fits & ~is_on, step, best)
         is_on |= fits
     return best, is_on

@@ -35,7 +35,6 @@ class Left:
     predicted: Tensor
     apart: Tensor
     spread: float
-    floor: float
     beside: Sequence[Tensor]
     """(n, d) predictions of the rows before and after each."""
 
@@ -49,7 +48,7 @@ class Left:
 def explain_left(left: Left) -> Explanation | str:
     """Noise or drift; otherwise what it looks like, in words."""
     lengths = left.lengths.numpy()
-    if reason := _predictable(left):
+    if reason := _sparse(left) or _predictable(left):
         return reason
     z = left.apart / left.apart.std(correction=0)
     d = z.shape[1]
@@ -95,9 +94,8 @@ def explain_rows(view: View, left: Left, rows: Ints) -> Explanation | str:
     """Drift of some rows, the others being what they were; otherwise what it looks like, in words."""
     if len(left.rows) >= _ENOUGH and (reason := _predictable(left)):
         return reason
-    touched = float((left.apart != 0).double().mean())
-    if touched < FEW and float((left.predicted != 0).double().mean()) > FEW:
-        return f"single values are changed: {touched:.1%} of those in {len(rows)} rows"
+    if reason := _sparse(left):
+        return reason
     compared = view.compared()
     median = float(np.median(compared.distance[rows]))
     named = ", ".join(repr(view.candidate.token(int(row))) for row in rows[:5])
@@ -109,6 +107,14 @@ def explain_rows(view: View, left: Left, rows: Ints) -> Explanation | str:
         f"{named}",
         remedy="expected where only some tokens were trained; see which claims moved with embcheck compare",
     )
+
+
+def _sparse(left: Left) -> str | None:
+    """That few values of the rows are changed, where that is so: neither noise nor training leaves the others."""
+    touched = float((left.apart != 0).double().mean())
+    if touched >= FEW or float((left.predicted != 0).double().mean()) <= FEW:
+        return None
+    return f"single values are changed: {touched:.1%} of those in {len(left.rows)} rows"
 
 
 def _predictable(left: Left) -> str | None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from embcheck.reports.comparison import ORDER
 from embcheck.reports.html import page
 from embcheck.reports.html.pictures.generic import moved
 from embcheck.reports.text import number
+from embcheck.reports.wording import moved_most
 
 if TYPE_CHECKING:
-    from embcheck.reports.comparison import Comparison
+    from embcheck.reports.comparison import Compared, Comparison
 
 _VERDICTS = {
     "match": "holds",
@@ -18,6 +20,7 @@ _VERDICTS = {
     "not compared": "skipped",
     "undecided": "inconclusive",
 }
+_MOVED = 5
 _FATES = {
     "died": "zero or not finite in the second only",
     "went": "of the first only",
@@ -30,7 +33,7 @@ _FATES = {
 def render(compared: Comparison) -> str:
     """The page of a comparison."""
     drift, (first, second) = compared.drift, compared.models
-    changes = ((row.check, row.change) for row in compared.worst_first)
+    changes = ((row.check, row.change) for row in compared.by_urgency)
     return page.fill(
         "comparison.html.jinja",
         compared=compared,
@@ -47,7 +50,15 @@ def render(compared: Comparison) -> str:
             )
             if tokens
         ],
+        order=ORDER,
+        moved=_moved,
         says=lambda row: "; ".join(
             text for text in (row.change_text, row.change.reason if row.change else row.reason) if text
         ),
     )
+
+
+def _moved(row: Compared) -> tuple[list[tuple[object, str]], str]:
+    """The units of a check that moved most, each with how far, and how many more moved as far as the last."""
+    units, more = moved_most(row.change, _MOVED) if row.change else ([], "")
+    return [(unit.get("token"), number(unit.get("value"))) for unit in units], more

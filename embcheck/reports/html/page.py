@@ -80,7 +80,7 @@ def environment() -> Environment:
         "bound": wording.bound_text,
         "chance": lambda p: "none" if p is None else f"{p:.2g}",
         "change": wording.change_of,
-        "applying": lambda results: [result for result in results if result.verdict != "not_applicable"],
+        "applying": lambda shown: [one for one in shown if not wording.is_aside(getattr(one, "result", one))],
         "claimed": lambda results: [result for result in results if not wording.is_description(result)],
         "control": wording.control_text,
         "held": lambda results: sum(result.passes and result.verdict == "holds" for result in results),

@@ -12,6 +12,7 @@ from embcheck.errors import SpecError
 from embcheck.reports.text import number
 from embcheck.reports.wording import claims_text, in_order
 from embcheck.spec import parse
+from embcheck.text import noun
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -87,7 +88,7 @@ def describe(result: ResultRecord, axis: Axis | None, *, alias: str = "", model:
         word="; ".join([f"{said}: measured {value} ({interval}), claimed {claimed}", *remarks]),
         value=value,
         interval=interval,
-        counted=f"{estimate.n:,} {estimate.unit}",
+        counted=f"{estimate.n:,} {noun(estimate.n, estimate.unit)}",
         chance=_chance(result),
         effect="" if size is None else f"{effect.get('name', 'effect')}: {plain(size)}",
         method="every unit was measured: exact" if estimate.exact else level,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from embcheck.checks.record import parameters_of
 from embcheck.claims import UNMEASURED, ends
 from embcheck.reports import published
-from embcheck.reports.text import number, safe, wrap
+from embcheck.reports.text import number, quoted, safe, wrap
 from embcheck.reports.wording import (
     WIDTH,
     Line,
@@ -23,11 +23,12 @@ from embcheck.reports.wording import (
     is_known_exception,
     ladder_text,
     measured_text,
-    moved_units,
+    moved_most,
     named_tokens,
     state_word,
     verdict_word,
 )
+from embcheck.text import noun
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -43,6 +44,12 @@ _TOKEN = 24
 _WORST = 5
 _DEEPEST = 3
 _SHORT = 2  # lines of each thing that is said of a problem, where not every detail is shown
+
+
+def paragraph(text: str, encoding: str, style: Style = "plain") -> list[Line]:
+    """Prose about a model as a whole, indented."""
+    words = safe(text, 600, encoding=encoding).split()
+    return [Line(line, style) for line in wrap(words, width=WIDTH, first="  ", indent="  ", gap=" ")]
 
 
 def row(result: ResultRecord, *, is_short: bool = False, encoding: str = "utf-8") -> list[Line]:
@@ -89,7 +96,7 @@ def _row(
         text = change_of(result)
         pieces += [f"adopted: {text}" if state_word(change) == "adopted" else text] if text else []
     if has_tokens and (tokens := named_tokens(result)):
-        pieces.append("such as " + ", ".join(f"'{safe(token, _TOKEN, encoding=encoding)}'" for token in tokens))
+        pieces.append("such as " + ", ".join(quoted(safe(token, _TOKEN, encoding=encoding)) for token in tokens))
     first = f"{_headline(result):<{_WORD}}{name}"
     return [Line(text, _style(result)) for text in wrap(pieces, width=WIDTH, first=first, indent=_INDENT)]
 
@@ -109,10 +116,11 @@ def _reasons(group: Sequence[ResultRecord], encoding: str) -> Iterator[list[str]
         yield from (_block("rests on", said.split(" "), gap=" ") for said in _ladders(group, encoding))
     elif first.ladder:
         yield _block("rests on", ladder_text(first.ladder).split(" "), gap=" ")
-    if reason := _reason(first):
+    compared = change.reason if change and change.reason and change.state != "match" else ""
+    if (reason := _reason(first)) and reason not in compared:
         yield _prose("why", reason, encoding)
-    if change and change.reason and change.state != "match":
-        yield _prose(state_word(change), change.reason, encoding)
+    if change and compared:
+        yield _prose(state_word(change), compared, encoding)
 
 
 def _lines_of(blocks: Iterable[Sequence[str]]) -> list[Line]:
@@ -142,7 +150,7 @@ def _style(result: ResultRecord) -> Style:
 def _measured(result: ResultRecord, estimate: EstimateRecord) -> Iterator[str]:
     """Value with its interval, and how many of what it rests on."""
     yield measured_text(result)
-    yield f"n = {estimate.n} {estimate.unit}"
+    yield f"n = {estimate.n} {noun(estimate.n, estimate.unit)}"
 
 
 def _bounds(results: Sequence[ResultRecord]) -> Iterator[str]:
@@ -262,8 +270,9 @@ def _details(result: ResultRecord, estimate: EstimateRecord, seed: int, encoding
     yield _block("how", [*([] if estimate.exact else [level]), f"seed {seed}"])
     if (change := result.change) and change.value is not None:
         yield _block("change", [f"{state_word(change)}: {how_text(change)}"])
-        if moved := [_counterexample(entry, encoding) for entry in moved_units(change)[:_WORST]]:
-            yield _block("moved", moved)
+        moved, more = moved_most(change, _WORST)
+        if moved:
+            yield _block("moved", [*(counterexample(entry, encoding) for entry in moved), *filter(None, [more])])
     if result.nulls:
         yield _block("nulls", [_null(null) for null in result.nulls])
     if result.control:
@@ -292,14 +301,14 @@ def _null(null: NullResult) -> str:
 def _worst(result: ResultRecord, encoding: str) -> list[str]:
     """What weighs most against the claim; of a change that fails it explains nothing."""
     return (
-        [] if fails_by_change(result) else [_counterexample(each, encoding) for each in result.counterexamples[:_WORST]]
+        [] if fails_by_change(result) else [counterexample(each, encoding) for each in result.counterexamples[:_WORST]]
     )
 
 
-def _counterexample(entry: Mapping[str, object], encoding: str) -> str:
-    """``'token' #id value``; other keys by their name."""
+def counterexample(entry: Mapping[str, object], encoding: str) -> str:
+    """``'token' #id value: why``; other keys by their name."""
     parts = []
-    for key in in_order(entry):
+    for key in in_order(entry.keys() - {"why"}):
         value = entry[key]
         name = "" if key in {"token", "id", "ids", "value"} else f"{safe(key, _TOKEN, encoding=encoding)} "
         if key in {"id", "ids"}:
@@ -310,5 +319,7 @@ def _counterexample(entry: Mapping[str, object], encoding: str) -> str:
             parts.append(f"{name}none")
         else:
             text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-            parts.append(f"{name}'{safe(text, _TOKEN, encoding=encoding)}'")
-    return " ".join(parts)
+            parts.append(name + quoted(safe(text, _TOKEN, encoding=encoding)))
+    why = entry.get("why") or ""
+    said = safe(", ".join(map(str, why)) if isinstance(why, list) else str(why), WIDTH, encoding=encoding)
+    return " ".join(parts) + (f": {said}" if said else "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from embcheck.reports.text import columns, number, safe, wrap
+from embcheck.reports.text import columns, number, quoted, safe, wrap
 from embcheck.reports.wording import WIDTH, Line
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _TOKEN = 30
 _QUESTION = 60
+_PARTS = 6  # tokens of a word that are named
 
 
 def described(alias: str, source: Json, *, encoding: str = "utf-8") -> list[Line]:
@@ -180,7 +181,7 @@ def _section(section: Json, encoding: str) -> Line:
 
 
 def _wrong(entry: Json, encoding: str) -> str:
-    answer = "none" if entry["answer"] is None else f"'{safe(entry['answer'], _TOKEN, encoding=encoding)}'"
+    answer = "none" if entry["answer"] is None else quoted(safe(entry["answer"], _TOKEN, encoding=encoding))
     return f"{safe(entry['token'], _QUESTION, encoding=encoding)}, not {answer}"
 
 
@@ -204,17 +205,18 @@ def _block(name: str, pieces: Iterable[str]) -> list[Line]:
 
 
 def _token(entry: Json, encoding: str) -> str:
-    return f"'{safe(entry['token'], _TOKEN, encoding=encoding)}'"
+    return quoted(safe(entry["token"], _TOKEN, encoding=encoding))
 
 
 def _word(word: Json, encoding: str) -> str:
     text = safe(word["text"], _TOKEN, encoding=encoding)
-    if len(word["ids"]) > 1:
-        return f"{text} (mean of {len(word['ids'])} tokens)"
-    token = safe(word["tokens"][0], _TOKEN, encoding=encoding)
+    parts = [quoted(safe(token, _TOKEN, encoding=encoding)) for token in word["tokens"]]
+    if len(parts) > 1:
+        more = f" and {len(parts) - _PARTS} more" if len(parts) > _PARTS else ""
+        return f"{text} (mean of {' '.join(parts[:_PARTS])}{more})"
     if text.startswith("#"):  # asked for by its row
-        return f"{text} ('{token}')"
-    return f"{text} ('{token}' #{word['ids'][0]})"  # a word may be a token with a leading space, or another case
+        return f"{text} ({parts[0]})"
+    return f"{text} ({parts[0]} #{word['ids'][0]})"  # a word may be a token with a leading space, or another case
 
 
 def _level(level: str) -> str:

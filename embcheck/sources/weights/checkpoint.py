@@ -118,7 +118,8 @@ class Checkpoint:
         how = f" with {one_line(method)}" if method is not None else ""
         return SourceError(
             f"{self.origin}: tensor {stored} is quantized{how} or no float; "
-            f"give a checkpoint whose embeddings are {', '.join(FLOATS.values())}"
+            f"give a checkpoint whose embeddings are {', '.join(FLOATS.values())}, "
+            "or dequantize them first: docs/compare.md says how"
         )
 
     def stored(self, names: Iterable[str]) -> list[Stored]:

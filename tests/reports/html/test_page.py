@@ -198,7 +198,7 @@ def test_the_first_screen_says_what_decides():
     assert "claimed above" not in listed[4]
     assert "19 of 20 needed" in listed[5]
     card = next(text_of(e) for e in tree.iter() if e.get("class") == "tally")
-    assert card == "1 of 8 checks hold, 6 fail, 1 known exception"
+    assert card == "1 of 8 claims hold, 6 fail, 1 known exception"
 
 
 def test_what_fails_is_said_with_its_numbers():
@@ -254,7 +254,7 @@ def test_what_describes_stands_behind_what_is_claimed():
     """Descriptions have a heading of their own in the summary, the last sections, and are no part of what is held."""
     about = {"kind": "description", "id": "a_form"}
     page = html.render(records.report(records.model(records.result(), records.result("refuted", **about))))
-    assert "<b>1</b> of 1 checks hold" in page
+    assert "<b>1</b> of 1 claims hold" in page
     assert "1 hold</p>" not in page
     assert page.count("1 described") == 2
     table = page[page.index('class="summary"') :]

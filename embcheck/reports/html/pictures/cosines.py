@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from embcheck.reports.html import vega
 from embcheck.reports.html.pictures.registry import figure, picture, table
-from embcheck.reports.text import number
+from embcheck.reports.text import number, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -132,7 +132,7 @@ def characters(shown: Shown) -> Iterator[Figure]:
             "row": i // _ACROSS,
             "token": vega.token(entry["token"], 6),
             "share": (value - low) / max(high - low, 1e-9),
-            "tip": f"'{vega.token(entry['token'])}' #{entry['id']}: {100 * value:.1f}% negative",
+            "tip": f"{quoted(vega.token(entry['token']))} #{entry['id']}: {100 * value:.1f}% negative",
         }
         for i, (entry, value) in enumerate(zip(entries, values, strict=True))
     ]
