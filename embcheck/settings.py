@@ -139,7 +139,7 @@ def _return_memory() -> None:
 def trim_memory() -> None:
     """Have glibc give back what lies free between blocks in use, of every thread's own memory, as it never does itself.
 
-    After the properties of 2,000,000 words 670 MB were held without it, and 290 with it.
+    After seven properties of 2,000,000 words 449 MB were held without it, and 289 with it.
     """
     if (trim := _glibc("malloc_trim")) is not None:
         trim(0)
