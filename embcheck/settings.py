@@ -6,7 +6,7 @@ import os
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from embcheck.errors import UsageError
 
@@ -131,25 +131,11 @@ def _return_memory() -> None:
     By default it keeps ever larger ones, for each thread its own, with holes between them: the default properties of a
     matrix of 262,144 x 640 were seen to hold 460 to 650 MB, and hold 440 so, in the same time.
     """
-    if (mallopt := _glibc("mallopt")) is not None:
-        mallopt(_TRIM_THRESHOLD, 64 * 2**20)
-        mallopt(_MMAP_THRESHOLD, 16 * 2**20)
-
-
-def trim_memory() -> None:
-    """Have glibc give back what lies free between blocks in use, of every thread's own memory, as it never does itself.
-
-    After seven properties of 2,000,000 words 449 MB were held without it, and 289 with it.
-    """
-    if (trim := _glibc("malloc_trim")) is not None:
-        trim(0)
-
-
-def _glibc(name: str) -> Callable[..., object] | None:
-    """A function of the C library's own; none on macOS, Windows and musl."""
     import ctypes
 
     try:
-        return cast("Callable[..., object]", getattr(ctypes.CDLL(None), name))
-    except (AttributeError, OSError, TypeError):
-        return None
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):  # neither macOS nor Windows nor musl has it
+        return
+    mallopt(_TRIM_THRESHOLD, 64 * 2**20)
+    mallopt(_MMAP_THRESHOLD, 16 * 2**20)

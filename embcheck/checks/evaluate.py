@@ -21,7 +21,7 @@ from embcheck.checks.record import Control, NullResult, plain
 from embcheck.claims import Verdict, beats, combine, decides
 from embcheck.errors import NotMeasurable, UsageError
 from embcheck.estimate import Estimate
-from embcheck.settings import Settings, trim_memory, using, using_rule
+from embcheck.settings import Settings, using, using_rule
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,7 +75,6 @@ def evaluate(
             result = Result(check, verdict, estimate, claims, _nulls(check, estimate), reason=reason, expected=expected)
             if control and check.declaration.on_noise == "fails":
                 result = _with_control(result, table, settings)
-    trim_memory()
     return replace(result, seconds=time.perf_counter() - started)
 
 
