@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from embcheck import files
 from embcheck.errors import SourceError
@@ -90,13 +90,15 @@ def _from_parquet(path: Path, column: str | None) -> list[str]:
         if about.num_rows > _MOST_WORDS or unpacked > _LARGEST:
             raise SourceError(f"{path} unpacks to {about.num_rows} rows, {unpacked} bytes: no list of words")
         name = pick_column(str(path), about.schema.to_arrow_schema(), column, "column", is_text, "text")
-        table = parquet.read_table(path, columns=[name])
-        words = table.column(0).cast(pa.string()).to_pylist()
+        words: list[Any] = []
+        with parquet.ParquetFile(path) as file:  # in parts: Arrow keeps the memory of a whole column
+            for batch in file.iter_batches(columns=[name]):
+                words += batch.column(0).cast(pa.string()).to_pylist()
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise SourceError(f"{path} is not a readable parquet file ({one_line(error)}); get it again") from None
     if None in words:
         raise SourceError(f"{path}: row {words.index(None)} has no word; give every row one")
-    return [str(word) for word in words]
+    return words
 
 
 def pick_column(
