@@ -156,7 +156,7 @@ class HubFolder:
         """A directory with the files of the tokenizer."""
         names = tokenizer_files(self.names())
         if not names:
-            raise SourceError(f"{self.origin} holds no tokenizer (tokenizer.json); give a directory on disk that does")
+            raise SourceError(f"{self.origin} holds no tokenizer (tokenizer.json); give a directory that does: ,tokenizer=DIR")
         wanted = ["tokenizer.json"] if "tokenizer.json" in names else [*names, "config.json"]
         fetched = [self.fetch(name) for name in wanted if name in self._files]
         return fetched[0].parent

@@ -13,7 +13,7 @@ from embcheck.sources.files import LocalFolder, local_path, read_head, refuse_un
 from embcheck.sources.naming.choose import choose, compare_tied, wanted_matrix
 from embcheck.sources.naming.config_facts import embedding_scale
 from embcheck.sources.naming.layers import NamedLayers
-from embcheck.sources.tokenizers.load import load_vocabulary, tokenizer_files
+from embcheck.sources.tokenizers.load import tokenizer_files, vocabulary_of
 from embcheck.sources.weights.checkpoint import CONFIG, PICKLED, SAFETENSORS, open_checkpoint
 from embcheck.sources.weights.stored import FLOATS
 from embcheck.sources.weights.torch_file import is_torch
@@ -44,7 +44,8 @@ def read(spec: ModelSpec) -> EmbeddingTable:
     """Read the input embedding and the tokenizer of a model directory; nothing else of it is read.
 
     A file of weights stands for its directory, of whose weights it is then the one that is read.
-    The option ``tensor=NAME`` names the tensor where names and shapes don't tell.
+    The option ``tensor=NAME`` names the tensor where names and shapes don't tell, ``tokenizer=DIR`` a tokenizer that
+    lies elsewhere.
     """
     return read_model(spec, *_locate(spec))
 
@@ -67,7 +68,7 @@ def read_model(spec: ModelSpec, folder: Folder, file: str | None = None) -> Embe
     """Read the input embedding and the tokenizer of a model; nothing else of it is read before somebody asks for it."""
     checkpoint, stored, notes = _choose_tensor(spec, folder, file)
     output = wanted_matrix(spec) == "output"
-    vocabulary = load_vocabulary(folder.fetch_tokenizer(), rows=stored.shape[0])  # first, for it is small
+    vocabulary = vocabulary_of(spec, folder, rows=stored.shape[0])  # first, for it is small
     matrix = checkpoint.load(stored)
     table = assemble(
         spec,
@@ -97,7 +98,7 @@ def describe_model(spec: ModelSpec, folder: Folder, file: str | None = None) -> 
 
 
 def _choose_tensor(spec: ModelSpec, folder: Folder, file: str | None) -> tuple[Checkpoint, Stored, tuple[str, ...]]:
-    refuse_unknown_options(spec, "tensor", "matrix")
+    refuse_unknown_options(spec, "tensor", "matrix", "tokenizer")
     checkpoint = open_checkpoint(folder, file)
     if "embeddings" in checkpoint.names and not {"mapping", "weights"}.isdisjoint(checkpoint.names):
         raise SourceError(f"{folder.origin} is a model2vec model, which weighs its rows; write model2vec:{spec.target}")
