@@ -276,7 +276,9 @@ def read_vocabulary(header: GgufFile, *, rows: int) -> tuple[Vocabulary, tuple[s
     """Make the vocabulary, and notes for the provenance."""
     if not header.tokens:
         way_out = (
-            f"put {printable(header.missing[0])} beside it" if header.missing else "give a file with its vocabulary, or ,tokenizer=DIR"
+            f"put {printable(header.missing[0])} beside it"
+            if header.missing
+            else "give one that does, or ,tokenizer=DIR"
         )
         raise SourceError(f"{header.origin} holds no tokens (tokenizer.ggml.tokens); {way_out}")
     pieces = read_pieces(header)

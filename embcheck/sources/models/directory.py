@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from embcheck.errors import SourceError, SpecError
 from embcheck.sources.assemble import Description, assemble
 from embcheck.sources.files import LocalFolder, local_path, read_head, refuse_unknown_options
+from embcheck.sources.models.adapter import describe_adapted, is_adapter, read_adapted
 from embcheck.sources.naming.choose import choose, compare_tied, wanted_matrix
 from embcheck.sources.naming.config_facts import embedding_scale
 from embcheck.sources.naming.layers import NamedLayers
@@ -66,6 +67,8 @@ def demo_folder() -> Path:
 
 def read_model(spec: ModelSpec, folder: Folder, file: str | None = None) -> EmbeddingTable:
     """Read the input embedding and the tokenizer of a model; nothing else of it is read before somebody asks for it."""
+    if is_adapter(folder, file):
+        return read_adapted(spec, folder)
     checkpoint, stored, notes = _choose_tensor(spec, folder, file)
     output = wanted_matrix(spec) == "output"
     vocabulary = vocabulary_of(spec, folder, rows=stored.shape[0])  # first, for it is small
@@ -84,6 +87,8 @@ def read_model(spec: ModelSpec, folder: Folder, file: str | None = None) -> Embe
 
 def describe_model(spec: ModelSpec, folder: Folder, file: str | None = None) -> Description:
     """What `read_model` would read, from the headers of the files alone."""
+    if is_adapter(folder, file):
+        return describe_adapted(spec, folder)
     checkpoint, stored, _ = _choose_tensor(spec, folder, file)
     sizes = [folder.size(name) for name in checkpoint.files if name not in checkpoint.missing]
     names = folder.names()
@@ -95,6 +100,12 @@ def describe_model(spec: ModelSpec, folder: Folder, file: str | None = None) -> 
         bytes_total=None if None in sizes else sum(size for size in sizes if size),
         files=(stored.file, *sorted({*tokenizer_files(names), CONFIG} & set(names))),
     )
+
+
+def open_model(spec: ModelSpec) -> tuple[Folder, Checkpoint]:
+    """The files and the weights of a model that another spec names."""
+    folder, file = _locate(spec)
+    return folder, open_checkpoint(folder, file)
 
 
 def _choose_tensor(spec: ModelSpec, folder: Folder, file: str | None) -> tuple[Checkpoint, Stored, tuple[str, ...]]:

@@ -298,6 +298,14 @@ def _is_table(name: str) -> bool:
     return _leaf(name) in _LEAVES and not any(p.isdigit() or OTHER_TABLES.search(p) for p in parts)
 
 
+def split_table(name: str) -> tuple[str, str]:
+    """The table of tokens that a tensor is a part of by its name, and which part; two empty texts where it is none."""
+    parts = name.split(".")
+    ends = [at for at, part in enumerate(parts, 1) if part in _LEAVES]
+    table = ".".join(parts[: ends[-1]]) if ends else ""
+    return (table, name[len(table) + 1 :]) if table and _is_table(table) else ("", "")
+
+
 def _is_packed(name: str, is_whole: Callable[[str], bool] = _is_table) -> bool:
     """Whether this is one of several tensors that an input embedding, or an output layer, was packed into."""
     holder, _, part = name.rpartition(".")

@@ -26,7 +26,7 @@ _WHOLE = ("model.safetensors", "pytorch_model.bin")  # the first that is there i
 _BESIDE_WEIGHTS = frozenset({"training_args.bin", "optimizer.pt", "optimizer.bin", "scheduler.pt", "rng_state.pth"})
 CONFIG = "config.json"
 _CONFIGS = (CONFIG, "params.json")  # the second is what Meta and Mistral publish beside their own files
-_ADAPTER, _ADAPTER_WEIGHTS = "adapter_config.json", re.compile(r"adapter_model\.\w+")
+ADAPTER, ADAPTER_WEIGHTS = "adapter_config.json", re.compile(r"adapter_model\.(safetensors|bin)")
 _PART = re.compile(r"(?P<stem>.+)-(?P<part>\d{5})-of-(?P<parts>\d{5})(?P<suffix>\.\w+)")
 _SLICE = re.compile(r"(consolidated\.|mp_rank_|model_parallel_rank_)\d+.*")  # one process's share of every matrix
 _MOST_PARTS = 4096
@@ -92,7 +92,7 @@ class Checkpoint:
     def config(self) -> JsonObject:
         """The model's config.json (or params.json) but for the code that it names, empty where there is none."""
         file = next((name for name in _CONFIGS if name in self._folder.names()), None)
-        return {} if file is None else _read_settings(self._folder, file)
+        return {} if file is None else read_settings(self._folder, file)
 
     def shape(self, name: str) -> tuple[int, ...]:
         """From the header of its file."""
@@ -159,11 +159,11 @@ def open_checkpoint(folder: Folder, file: str | None = None) -> Checkpoint:
     A ``file`` that a user named is read with the other parts of the model that it is a part of.
     """
     names = folder.names()
-    if file is None or _ADAPTER_WEIGHTS.fullmatch(file):
+    if file is None or ADAPTER_WEIGHTS.fullmatch(file):
         refuse_adapter(folder, names)
     if file is not None:
         checkpoint = _open_with_parts(folder, names, file)
-        if _ADAPTER in names:
+        if ADAPTER in names:
             checkpoint.notes = (f"the adapter beside {printable(file)} is not applied",)
         return checkpoint
     for whole in _WHOLE:
@@ -225,19 +225,24 @@ def _slice_error(folder: Folder, files: Sequence[str]) -> SourceError:
 
 def refuse_adapter(folder: Folder, names: Sequence[str]) -> None:
     """Refuse weights with an adapter beside them: transformers would apply it, so they are not the model."""
-    if _ADAPTER not in names:
-        return
-    base = _read_settings(folder, _ADAPTER).get("base_model_name_or_path")
+    if ADAPTER in names:
+        raise adapter_error(folder)
+
+
+def adapter_error(folder: Folder, *, way_out: str = "") -> SourceError:
+    """The error that an adapter deserves where it, or the weights without it, can't be read."""
+    base = read_settings(folder, ADAPTER).get("base_model_name_or_path")
     whose = f" of {printable(one_line(base))}" if isinstance(base, str) and base else ""
-    whole = [name for name in names if name.endswith(SAFETENSORS) and not _ADAPTER_WEIGHTS.fullmatch(name)]
+    whole = [name for name in folder.names() if name.endswith(SAFETENSORS) and not ADAPTER_WEIGHTS.fullmatch(name)]
     bare = f"; or give {folder.origin}/{printable(whole[0])} for the weights without it" if whole else ""
-    raise SourceError(
-        f"{folder.origin} holds an adapter{whose} (adapter_config.json), which transformers would apply; merge the two "
-        f"(peft: PeftModel.from_pretrained(base, adapter).merge_and_unload().save_pretrained(...)) and give that{bare}"
+    return SourceError(
+        f"{folder.origin} holds an adapter{whose} (adapter_config.json), which transformers would apply; {way_out}"
+        "merge the two (peft: PeftModel.from_pretrained(base, adapter).merge_and_unload().save_pretrained(...)) and "
+        f"give that{bare}"
     )
 
 
-def _read_settings(folder: Folder, file: str) -> JsonObject:
+def read_settings(folder: Folder, file: str) -> JsonObject:
     """A JSON object of settings but for the code that it names."""
     if (folder.size(file) or 0) > _LARGEST_CONFIG:
         raise SourceError(f"{folder.origin}/{file} is larger than any model's; download the model again")

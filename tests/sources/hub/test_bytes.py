@@ -247,3 +247,38 @@ def test_one_layers_weights_move_little_more_than_themselves(hub, client, publis
     moved = hub.weights_moved()
     assert torch.equal(load("org/model").tensor("mlp_in", -1), up)
     assert hub.weights_moved() == moved
+
+
+def test_an_adapter_moves_its_own_part_and_the_bases_embedding(hub, client, publish, make, tmp_path):
+    """Of base and adapter on the hub the table and the adapter's share of it are moved, wherever the adapter lies."""
+    stored = publish(shards=12)
+    parts = {
+        "base_model.model.model.embed_tokens.lora_embedding_A": torch.randn(2, len(stored)),
+        "base_model.model.model.embed_tokens.lora_embedding_B": torch.randn(stored.shape[1], 2),
+    }
+    files = {
+        "adapter_model.safetensors": make.safetensors(parts),
+        "adapter_config.json": b'{"base_model_name_or_path": "org/model", "lora_alpha": 2, "peft_type": "LORA"}',
+    }
+    publish("org/lora", {"tokenizer.json": b"", **files})
+    del hub.repos["org/lora"].files["tokenizer.json"]
+    with pytest.raises(SourceError, match="give its base too, as ,base=DIR or ,base=org/name"):
+        load("org/lora")
+    expected = stored + (parts[min(parts)].T @ parts[max(parts)].T).to(torch.bfloat16)
+    assert torch.equal(load("org/lora,base=org/model").vectors, expected)
+    size = stored.nbytes + sum(part.nbytes for part in parts.values())
+    assert hub.weights_moved() <= size + 256 * KB
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    assert torch.equal(load(f"{tmp_path},base=hf:org/model").vectors, expected)
+    assert hub.weights_moved() <= size + 256 * KB
+
+
+def test_a_model_on_the_hub_takes_a_tokenizer_from_disk(hub, client, publish, tmp_path):
+    """Where the repository has none, its name leads to the option, and a folder's is read with the hub's weights."""
+    stored = publish()
+    (tmp_path / "tokenizer.json").write_bytes(hub.repos["org/model"].files.pop("tokenizer.json"))
+    with pytest.raises(SourceError, match="holds no tokenizer .*; say where one is: ,tokenizer=DIR"):
+        load("org/model")
+    table = load(f"org/model,tokenizer={tmp_path}")
+    assert (table.tokens[0], torch.equal(table.vectors, stored)) == ("word0", True)
