@@ -106,7 +106,8 @@ def _open(spec: ModelSpec, folder: Folder) -> _Adapted:
     stored, notes = choose(checkpoint, name=None)
     adapter = Checkpoint.of_file(folder, file)
     parts = _parts(adapter, stored)
-    return _Adapted(base_folder, checkpoint, stored, (*checkpoint.notes, *notes), adapter, parts, settings)
+    notes = (*checkpoint.notes, *notes, *checkpoint.how_stored(stored))
+    return _Adapted(base_folder, checkpoint, stored, notes, adapter, parts, settings)
 
 
 def _base(spec: ModelSpec, folder: Folder, settings: JsonObject) -> ModelSpec:

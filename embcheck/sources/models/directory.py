@@ -77,7 +77,7 @@ def read_model(spec: ModelSpec, folder: Folder, file: str | None = None) -> Embe
         spec,
         matrix,
         vocabulary,
-        bytes_read=matrix.nbytes,
+        bytes_read=checkpoint.nbytes(stored),
         tensor=stored.name,
         scale=None if output else embedding_scale(checkpoint.config),
         notes=(*notes, *compare_tied(checkpoint, stored), *vocabulary.notes),
@@ -96,7 +96,7 @@ def describe_model(spec: ModelSpec, folder: Folder, file: str | None = None) -> 
         tensor=stored.name,
         shape=stored.shape,
         dtype=FLOATS[stored.dtype],
-        bytes=stored.nbytes,
+        bytes=checkpoint.nbytes(stored),
         bytes_total=None if None in sizes else sum(size for size in sizes if size),
         files=(stored.file, *sorted({*tokenizer_files(names), CONFIG} & set(names))),
     )
@@ -114,7 +114,7 @@ def _choose_tensor(spec: ModelSpec, folder: Folder, file: str | None) -> tuple[C
     if "embeddings" in checkpoint.names and not {"mapping", "weights"}.isdisjoint(checkpoint.names):
         raise SourceError(f"{folder.origin} is a model2vec model, which weighs its rows; write model2vec:{spec.target}")
     stored, notes = choose(checkpoint, name=spec.option("tensor"), matrix=wanted_matrix(spec))
-    return checkpoint, stored, (*checkpoint.notes, *notes)
+    return checkpoint, stored, (*checkpoint.notes, *notes, *checkpoint.how_stored(stored))
 
 
 def _locate(spec: ModelSpec) -> tuple[LocalFolder, str | None]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from embcheck.errors import SourceError
 from embcheck.sources.files import LocalFolder, drop_code, one_line, printable, read_json
 from embcheck.sources.weights.safetensors import SafetensorsFile
-from embcheck.sources.weights.stored import FLOATS
+from embcheck.sources.weights.scaled import PACKED, MisfitError, Scaled, find_scaled, parts_of
+from embcheck.sources.weights.stored import FLOATS, Stored
 from embcheck.sources.weights.torch_file import TorchFile
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from embcheck.sources.files import Folder, JsonObject
-    from embcheck.sources.weights.stored import Stored, TensorFile
+    from embcheck.sources.weights.stored import TensorFile
 
 SAFETENSORS = ".safetensors"
 PICKLED = (".bin", ".pt", ".pth", ".ckpt")
@@ -49,6 +51,8 @@ class Checkpoint:
         self.bytes_read = 0
         self._opened: dict[str, TensorFile] = {}
         self._read: dict[str, Tensor] = {}
+        self._scaled: dict[str, Scaled | str] = {}
+        self._name_packed()
 
     @classmethod
     def of_file(cls, folder: Folder, file: str) -> Checkpoint:
@@ -66,6 +70,7 @@ class Checkpoint:
                         f"{folder.origin}: {printable(name)} lies in {other} and in {file}, so each may hold a part of "
                         "every matrix; merge them into whole matrices first (save the model with transformers)"
                     )
+        checkpoint._name_packed()
         return checkpoint
 
     @property
@@ -108,7 +113,7 @@ class Checkpoint:
         if name not in self._read:
             stored = self.stored([name])[0]
             self._read[name] = self.load(stored)
-            self.bytes_read += stored.nbytes
+            self.bytes_read += self.nbytes(stored)
         return self._read[name]
 
     def quantized_error(self, stored: Stored) -> SourceError:
@@ -116,14 +121,28 @@ class Checkpoint:
         methods = [self.config.get("quantization_config"), self.config.get("quantization")]
         method = next((m["quant_method"] for m in methods if isinstance(m, dict) and "quant_method" in m), None)
         how = f" with {one_line(method)}" if method is not None else ""
+        why = self._scaled.get(stored.name)
         return SourceError(
-            f"{self.origin}: tensor {stored} is quantized{how} or no float; "
+            f"{self.origin}: tensor {stored} is quantized{how} or no float{f', and {why}' if why else ''}; "
             f"give a checkpoint whose embeddings are {', '.join(FLOATS.values())}, "
             "or dequantize them first: docs/compare.md says how"
         )
 
+    def nbytes(self, stored: Stored) -> int:
+        """Bytes that loading it reads."""
+        scaled = self._scaled.get(stored.name)
+        return scaled.nbytes if isinstance(scaled, Scaled) else stored.nbytes
+
+    def how_stored(self, stored: Stored) -> tuple[str, ...]:
+        """A note on numbers of few bits that are read to float32, none on others."""
+        scaled = self._scaled.get(stored.name)
+        return (f"{scaled.how}, read to float32",) if isinstance(scaled, Scaled) else ()
+
     def stored(self, names: Iterable[str]) -> list[Stored]:
-        """Shapes and dtypes of some tensors; only the headers of their files are read."""
+        """Shapes and dtypes of some tensors; only the headers of their files are read.
+
+        Numbers of few bits with a known scale are float32 here.
+        """
         by_file: dict[str, list[str]] = {}
         for name in names:
             by_file.setdefault(self.file_of[name], []).append(name)
@@ -134,9 +153,42 @@ class Checkpoint:
         if stored.nbytes > _LARGEST_BYTES:
             size = stored.nbytes / 2**30
             raise SourceError(f"{self.origin}: tensor {stored} would take {size:.0f} GiB; at most 64 are read")
+        scaled = self._scaled.get(stored.name)
+        return scaled.load(self._load_numbers) if isinstance(scaled, Scaled) else self._load_numbers(stored)
+
+    def _load_numbers(self, stored: Stored) -> Tensor:
         return self._open(stored.file).load(stored)
 
+    def _name_packed(self) -> None:
+        """Give matrices that were packed, and have no tensor of their own, the name that they would have."""
+        packed = [(name, file) for name, file in self.file_of.items() if name.endswith(f".{PACKED}")]
+        for name, file in packed:
+            self.file_of.setdefault(f"{name.removesuffix(PACKED)}weight", file)
+
     def _look_up(self, file: str, name: str) -> Stored:
+        """What the header says of a tensor; of one that is packed or scaled, what it is when it is read."""
+        packed = f"{name}_packed"
+        stored = self._look_into(file, packed if packed in self.file_of else name)
+        if not name.endswith(".weight") or (stored.name == name and stored.dtype in FLOATS):
+            return stored
+        if name not in self._scaled:
+            self._scaled[name] = self._find_scale(name)
+        scaled = self._scaled[name]
+        if isinstance(scaled, Scaled):
+            return Stored(name, file, scaled.shape, "F32")
+        return stored if stored.name == name else replace(stored, name=name, dtype=f"{stored.dtype} (packed)")
+
+    def _find_scale(self, name: str) -> Scaled | str:
+        own = parts_of(name, self.file_of)
+        if PACKED in own:
+            own.pop("weight", None)
+        parts = {part: self._look_into(self.file_of[full], full) for part, full in own.items()}
+        try:
+            return find_scaled(parts, self.config, self._load_numbers)
+        except MisfitError as error:
+            return str(error)
+
+    def _look_into(self, file: str, name: str) -> Stored:
         try:
             return self._open(file).tensors[name]
         except KeyError:

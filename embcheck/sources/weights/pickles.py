@@ -24,6 +24,10 @@ _STORAGES = {
     "Double": "F64", "Float": "F32", "Half": "F16", "BFloat16": "BF16", "ComplexFloat": "C64", "ComplexDouble": "C128",
     "Long": "I64", "Int": "I32", "Short": "I16", "Char": "I8", "Byte": "U8", "Bool": "BOOL",
 }  # fmt: skip
+_FP8 = {
+    "FLOAT8_E4M3FN": "F8_E4M3", "FLOAT8_E5M2": "F8_E5M2", "FLOAT8_E4M3FNUZ": "F8_E4M3FNUZ",
+    "FLOAT8_E5M2FNUZ": "F8_E5M2FNUZ", "FLOAT8_E8M0FNU": "F8_E8M0",
+}  # fmt: skip
 _TYPE = re.compile(
     r"torch(\.cuda|\.storage)?\.[A-Za-z0-9]*Storage|torch\.(b?float|u?int|complex|bool)\w{0,20}", re.ASCII
 )
@@ -200,7 +204,8 @@ def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> 
 def _typed_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> PickledTensor:
     """A tensor of a type that storages have no name for, such as float8."""
     dtype = require(rest[2], Name).text.removeprefix("torch.").upper()
-    return PickledTensor(require(storage, Storage), dtype, _count(offset), _counts(shape), _counts(strides))
+    stored, dtype = require(storage, Storage), _FP8.get(dtype, dtype)
+    return PickledTensor(stored, dtype, _count(offset), _counts(shape), _counts(strides))
 
 
 def _empty(*arguments: Any) -> dict[str, object]:

@@ -54,9 +54,11 @@ class TorchFile:
         return as_tensor(self._access.read(start, span * size), stored, pickled.strides)
 
     def _span(self, pickled: PickledTensor, stored: Stored) -> int:
-        """Numbers from the first of a matrix to its last, which must lie in the storage, each of them once."""
-        (rows, width), strides = pickled.shape, pickled.strides
-        along, across = strides if len(strides) == 2 else (0, 0)
+        """Numbers from the first of a matrix or a row to its last, which must lie in the storage, each of them once."""
+        shape, strides, sides = pickled.shape, pickled.strides, len(pickled.shape)
+        is_matrix = sides == len(strides) <= 2  # what has fewer sides is one row
+        rows, width = (1, 1, *shape)[-2:] if is_matrix else (0, 0)
+        along, across = ((width, 1)[: 2 - sides] + strides) if is_matrix else (0, 0)
         by_rows = (across == 1 or width == 1) and (along >= width or rows == 1)
         by_columns = (along == 1 or rows == 1) and (across >= rows or width == 1)
         span = (rows - 1) * along + (width - 1) * across + 1

@@ -278,7 +278,7 @@ def test_a_model_on_the_hub_takes_a_tokenizer_from_disk(hub, client, publish, tm
     """Where the repository has none, its name leads to the option, and a folder's is read with the hub's weights."""
     stored = publish()
     (tmp_path / "tokenizer.json").write_bytes(hub.repos["org/model"].files.pop("tokenizer.json"))
-    with pytest.raises(SourceError, match="holds no tokenizer .*; say where one is: ,tokenizer=DIR"):
+    with pytest.raises(SourceError, match=r"holds no tokenizer .*; say where one is: ,tokenizer=DIR"):
         load("org/model")
     table = load(f"org/model,tokenizer={tmp_path}")
     assert (table.tokens[0], torch.equal(table.vectors, stored)) == ("word0", True)
