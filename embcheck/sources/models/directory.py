@@ -90,7 +90,7 @@ def describe_model(spec: ModelSpec, folder: Folder, file: str | None = None) -> 
     if is_adapter(folder, file):
         return describe_adapted(spec, folder)
     checkpoint, stored, _ = _choose_tensor(spec, folder, file)
-    sizes = [folder.size(name) for name in checkpoint.files if name not in checkpoint.missing]
+    sizes = [folder.size(name) for name in (*checkpoint.files, *checkpoint.beside) if name not in checkpoint.missing]
     names = folder.names()
     return Description(
         tensor=stored.name,

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from embcheck.errors import SourceError
 from embcheck.sources.files import LocalFolder, drop_code, one_line, printable, read_json
+from embcheck.sources.weights.distributed import METADATA, DistributedCheckpoint
+from embcheck.sources.weights.ranks import STATES, Ranks, ranked, refuse_incomplete, refuse_partitioned
 from embcheck.sources.weights.safetensors import SafetensorsFile
 from embcheck.sources.weights.scaled import PACKED, MisfitError, Scaled, find_scaled, parts_of
 from embcheck.sources.weights.stored import FLOATS, Stored
@@ -31,6 +33,7 @@ _CONFIGS = (CONFIG, "params.json")  # the second is what Meta and Mistral publis
 ADAPTER, ADAPTER_WEIGHTS = "adapter_config.json", re.compile(r"adapter_model\.(safetensors|bin)")
 _PART = re.compile(r"(?P<stem>.+)-(?P<part>\d{5})-of-(?P<parts>\d{5})(?P<suffix>\.\w+)")
 _SLICE = re.compile(r"(consolidated\.|mp_rank_|model_parallel_rank_)\d+.*")  # one process's share of every matrix
+_NESTED = (SAFETENSORS, METADATA, "_model_states.pt", "rng.pt")
 _MOST_PARTS = 4096
 _LARGEST_CONFIG = 16 * 2**20
 _LARGEST_INDEX = 64 * 2**20
@@ -43,6 +46,8 @@ class Checkpoint:
     missing: tuple[str, ...] = ()
     """Files that belong to it and are not there: what they hold can't be known."""
     notes: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
+    """Files that numbers lie in too, which another one tells of."""
 
     def __init__(self, folder: Folder, file_of: dict[str, str]) -> None:
         self.origin = folder.origin
@@ -71,6 +76,23 @@ class Checkpoint:
                         "every matrix; merge them into whole matrices first (save the model with transformers)"
                     )
         checkpoint._name_packed()
+        return checkpoint
+
+    @classmethod
+    def of_ranks(cls, folder: Folder, files: list[str]) -> Checkpoint:
+        """The word embeddings whose rows lie in several files, one for each process of a run."""
+        parts = [TorchFile(folder.open(file), file) for file in files]
+        checkpoint = cls.of_opened(folder, files[0], Ranks(folder.origin, files, parts))
+        if not checkpoint.file_of:
+            raise _slice_error(folder, files)
+        checkpoint.beside = tuple(files[1:])
+        return checkpoint
+
+    @classmethod
+    def of_opened(cls, folder: Folder, file: str, opened: TensorFile) -> Checkpoint:
+        """All tensors of a file that was opened."""
+        checkpoint = cls(folder, dict.fromkeys(opened.tensors, file))
+        checkpoint._opened[file] = opened
         return checkpoint
 
     @property
@@ -134,9 +156,10 @@ class Checkpoint:
         return scaled.nbytes if isinstance(scaled, Scaled) else stored.nbytes
 
     def how_stored(self, stored: Stored) -> tuple[str, ...]:
-        """A note on numbers of few bits that are read to float32, none on others."""
+        """Notes on a tensor's file, and on numbers of few bits that are read to float32."""
         scaled = self._scaled.get(stored.name)
-        return (f"{scaled.how}, read to float32",) if isinstance(scaled, Scaled) else ()
+        bits = (f"{scaled.how}, read to float32",) if isinstance(scaled, Scaled) else ()
+        return (*self._open(stored.file).notes, *bits)
 
     def stored(self, names: Iterable[str]) -> list[Stored]:
         """Shapes and dtypes of some tensors; only the headers of their files are read.
@@ -214,16 +237,29 @@ def open_checkpoint(folder: Folder, file: str | None = None) -> Checkpoint:
     if file is None or ADAPTER_WEIGHTS.fullmatch(file):
         refuse_adapter(folder, names)
     if file is not None:
+        refuse_partitioned(folder.origin, [file])
         checkpoint = _open_with_parts(folder, names, file)
         if ADAPTER in names:
-            checkpoint.notes = (f"the adapter beside {printable(file)} is not applied",)
+            checkpoint.notes += (f"the adapter beside {printable(file)} is not applied",)
         return checkpoint
     for whole in _WHOLE:
         if whole in names:
             return Checkpoint.of_file(folder, whole)
         if (index := f"{whole}.index.json") in names:
             return Checkpoint(folder, _read_index(folder, index))
+    if METADATA in names:
+        return _open_distributed(folder)
+    if files := ranked(names):
+        return _open_with_parts(folder, names, files[0])
+    refuse_partitioned(folder.origin, names)
     return _open_only(folder, names)
+
+
+def _open_distributed(folder: Folder) -> Checkpoint:
+    opened = DistributedCheckpoint(folder)
+    checkpoint = Checkpoint.of_opened(folder, METADATA, opened)
+    checkpoint.beside = opened.files
+    return checkpoint
 
 
 def _open_only(folder: Folder, names: tuple[str, ...]) -> Checkpoint:
@@ -251,12 +287,28 @@ def _open_with_parts(folder: Folder, names: tuple[str, ...], file: str) -> Check
             checkpoint = Checkpoint(folder, entries)
             checkpoint.missing = tuple(sorted({*entries.values()} - {*names}))
             return checkpoint
+    if files := ranked(names, file):
+        checkpoint = Checkpoint.of_ranks(folder, files) if len(files) > 1 else _open_alone(folder, file)
+        if file.endswith(STATES):
+            checkpoint.notes = (
+                "the module's own numbers are read; what DeepSpeed keeps of them in float32 zero_to_fp32.py gathers",
+            )
+        return checkpoint
     if _SLICE.fullmatch(file) and len(slices := [n for n in names if n.endswith(PICKLED) and _SLICE.fullmatch(n)]) > 1:
         raise _slice_error(folder, slices)
     parts = _parts_of(file)
+    if not parts and not file.endswith(SAFETENSORS):
+        return _open_alone(folder, file)
     checkpoint = Checkpoint.of_files(folder, [part for part in parts if part in names] or [file])
     checkpoint.missing = tuple(part for part in parts if part not in names)
     return checkpoint
+
+
+def _open_alone(folder: Folder, file: str) -> Checkpoint:
+    """A file that torch saved, unless it says that it is one of several parts."""
+    opened = TorchFile(folder.open(file), file)
+    refuse_incomplete(folder.origin, [opened])
+    return Checkpoint.of_opened(folder, file, opened)
 
 
 def _parts_of(file: str) -> list[str]:
@@ -332,7 +384,7 @@ def _is_plain(entry: str) -> bool:
 
 def _say_what_is_there(names: tuple[str, ...]) -> str:
     own = [name for name in names if "/" not in name]
-    nested = sorted({name.rsplit("/", 1)[0] for name in names if "/" in name and name.endswith(SAFETENSORS)})
+    nested = sorted({name.rpartition("/")[0] for name in names if "/" in name and name.endswith(_NESTED)})
     if nested:
         return f"holds no weights itself, but {', '.join(map(printable, nested[:5]))} in it does; give that directory"
     if gguf := [name for name in names if name.endswith(".gguf")]:

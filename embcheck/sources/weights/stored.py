@@ -99,6 +99,11 @@ class TensorFile(Protocol):
     """A file of weights, of which only the header has been read."""
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of its tensors should know."""
+        ...
+
+    @property
     def tensors(self) -> Mapping[str, Stored]:
         """What it holds, by name."""
         ...
