@@ -18,6 +18,7 @@ from tokenizers import Tokenizer
 from embcheck import files
 from embcheck.errors import SourceError
 from embcheck.sources.files import drop_code, link, local_path, one_line, read_head, read_json, refuse_disguise
+from embcheck.sources.tokenizers import byte_level
 from embcheck.sources.tokenizers.vocabulary import RustErrors, TokenizerVocabulary
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 _NAMES = re.compile(
     r"tokenizer.*\.json|(special_tokens_map|added_tokens|vocab|tekken)\.json|(vocab|merges)\.txt|"
-    r"(spiece|tokenizer|sentencepiece\.bpe)\.model|[^/]*\.spm"
+    r"(spiece|tokenizer|sentencepiece\.bpe|tiktoken)\.model|[^/]*\.(spm|tiktoken)"
 )
 _LARGEST = 256 * 2**20
 _LONGEST_TEXT = 4 * 2**20  # maps of characters take 0.4
@@ -40,6 +41,7 @@ _BAD_FILES = (
     ArithmeticError, MemoryError,
 )  # fmt: skip
 _PIECES = (".model", ".spm")
+_RANKS = ".tiktoken"
 _TIKTOKEN = re.compile(rb"[A-Za-z0-9+/=]+ [0-9]+\r?\n")
 
 
@@ -51,7 +53,11 @@ def load_vocabulary(folder: Path, *, rows: int) -> TokenizerVocabulary:
     """Read the tokenizer of a directory, or a tokenizer.json of any name."""
     path = folder / "tokenizer.json" if folder.is_dir() else folder
     origin = str(path) if path.is_file() else f"the tokenizer in {folder}"
-    return TokenizerVocabulary(load_tokenizer(folder), rows=rows, origin=origin)
+    vocabulary = TokenizerVocabulary(load_tokenizer(folder), rows=rows, origin=origin)
+    ranks = _find_ranks(folder)
+    if ranks is not None and byte_level.rule_of(ranks) is None:
+        vocabulary.notes += (f"text is cut into words as OpenAI's cl100k does: {ranks.name} doesn't say how",)
+    return vocabulary
 
 
 def vocabulary_of(spec: ModelSpec, folder: Folder, *, rows: int) -> TokenizerVocabulary:
@@ -74,11 +80,25 @@ def given_vocabulary(spec: ModelSpec, *, rows: int) -> TokenizerVocabulary | Non
 def load_tokenizer(folder: Path) -> Tokenizer:
     """Read the tokenizer of a model directory, as it encodes texts; or a tokenizer.json of any name."""
     path = folder / "tokenizer.json" if folder.is_dir() else folder
+    if (ranks := _find_ranks(folder)) is not None:
+        return byte_level.from_ranks(ranks)
     if path.is_file():
         return _from_json(path)
+    if byte_level.is_bytes(folder):
+        return byte_level.from_bytes(folder)
     if not _has_older_files(folder):
         raise NoTokenizerError(f"{folder} holds no tokenizer (tokenizer.json); save it there, or download it again")
     return _from_older_files(folder)
+
+
+def _find_ranks(path: Path) -> Path | None:
+    """The file of ranks, as tiktoken has them, that a path is or that is all there is in a folder."""
+    if path.is_file():
+        return path if path.suffix == _RANKS else None
+    if (path / "tokenizer.json").is_file() or not path.is_dir():
+        return None
+    ranks = [file for file in (*path.glob(f"*{_RANKS}"), path / "tiktoken.model") if file.is_file()]
+    return ranks[0] if len(ranks) == 1 else None
 
 
 def _has_older_files(folder: Path) -> bool:
@@ -89,7 +109,7 @@ def _guess_folder(folder: Path) -> Path | None:
     """Where the tokenizer of a trainer's checkpoint or of diffusers' text_encoder_2 lies, if it is there."""
     above = folder.parent
     for path in (above / folder.name.replace("text_encoder", "tokenizer"), above, above / "tokenizer"):
-        if path != folder and ((path / "tokenizer.json").is_file() or _has_older_files(path)):
+        if path != folder and ((path / "tokenizer.json").is_file() or _find_ranks(path) or _has_older_files(path)):
             return path
     return None
 
