@@ -188,9 +188,9 @@ def _scaled(table: torch.Tensor) -> dict[str, dict[str, torch.Tensor]]:
     return {
         "fp8": {"weight": table.to(torch.float8_e4m3fn), "weight_scale_inv": torch.rand(len(table), 1)},
         "packed": {
-            "weight_packed": torch.from_numpy(rng.integers(0, 2**31, (len(table), 1), dtype=np.int32)),
+            "weight_packed": torch.from_numpy(rng.integers(0, 2**31, (len(table), 4), dtype=np.int32)),
             "weight_scale": torch.rand(len(table), 2),
-            "weight_shape": torch.tensor([len(table), 8]),
+            "weight_shape": torch.tensor([len(table), 32]),
         },
         "nf4": {
             "weight": torch.from_numpy(rng.integers(0, 256, (table.numel() // 2, 1), dtype=np.uint8)),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import warnings
 from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
+
+from embcheck.sources.tokenizers.surface import Notation
 
 
 def _safetensors(path, table):
@@ -150,9 +153,9 @@ def _adapter(path, _):
 
 
 def _tiktoken(path, table):
-    from tiktoken.load import load_tiktoken_bpe
-
-    words = {rank: word.decode("utf-8", "replace") for word, rank in load_tiktoken_bpe(path).items()}
+    lines = (line.split() for line in Path(path).read_bytes().splitlines() if line)  # as the library does
+    words = {int(rank): base64.b64decode(word) for word, rank in lines}
+    words = {rank: Notation().read_octets(word).form for rank, word in words.items()}
     return table.vectors.double().numpy(), [words.get(row, "") for row in range(max(words) + 1)]
 
 
@@ -163,6 +166,7 @@ READERS = {
     "sharded part": _sharded_part,
     "checkpoint": _checkpoint,
     "adapter": _adapter,
+    "tiktoken": _tiktoken,
     "parquet": _parquet,
     "arrow": _arrow,
     "arrow stream": _arrow,

@@ -88,7 +88,7 @@ def load(text):
 
 @pytest.mark.parametrize("name", ["qwen.tiktoken", "tiktoken.model", "cl100k_base.tiktoken", "gpt2.tiktoken"])
 def test_words_are_cut_as_the_ranks_say(model, name):
-    """Tokens are the file's, and words are cut by merging what gives the lowest rank; rows past the file are padding."""
+    """Tokens are the file's, and words are cut by merging what gives the lowest rank; rows past it are padding."""
     ranks = learned()
     folder = model(SIZE + 10)
     write(folder / name, ranks)

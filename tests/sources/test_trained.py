@@ -162,6 +162,13 @@ def test_metadata_runs_no_code(folder, sharded):
     assert not (folder / "ran").exists()
 
 
+def test_shards_without_their_metadata_are_refused(folder, sharded):
+    """What lies where is not guessed."""
+    (sharded / ".metadata").unlink()
+    with pytest.raises(SourceError, match=r"lacks \.metadata, which tells what lies where"):
+        load(folder, "c")
+
+
 def test_the_folder_that_holds_a_checkpoint_leads_to_it(folder, sharded):
     """A trainer's folder, in which the shards lie one level down, says which one to give."""
     with pytest.raises(SourceError, match="holds no weights itself, but c in it does; give that directory"):

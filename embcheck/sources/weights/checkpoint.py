@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from embcheck.errors import SourceError
 from embcheck.sources.files import LocalFolder, drop_code, one_line, printable, read_json
-from embcheck.sources.weights.distributed import METADATA, DistributedCheckpoint
+from embcheck.sources.weights.distributed import METADATA, SHARDS, DistributedCheckpoint
 from embcheck.sources.weights.ranks import STATES, Ranks, ranked, refuse_incomplete, refuse_partitioned
 from embcheck.sources.weights.safetensors import SafetensorsFile
 from embcheck.sources.weights.scaled import PACKED, MisfitError, Scaled, find_scaled, parts_of
@@ -247,15 +247,17 @@ def open_checkpoint(folder: Folder, file: str | None = None) -> Checkpoint:
             return Checkpoint.of_file(folder, whole)
         if (index := f"{whole}.index.json") in names:
             return Checkpoint(folder, _read_index(folder, index))
-    if METADATA in names:
-        return _open_distributed(folder)
+    if any(name.endswith(SHARDS) and "/" not in name for name in names):
+        return _open_distributed(folder, names)
     if files := ranked(names):
         return _open_with_parts(folder, names, files[0])
     refuse_partitioned(folder.origin, names)
     return _open_only(folder, names)
 
 
-def _open_distributed(folder: Folder) -> Checkpoint:
+def _open_distributed(folder: Folder, names: tuple[str, ...]) -> Checkpoint:
+    if METADATA not in names:
+        raise SourceError(f"{folder.origin} lacks {METADATA}, which tells what lies where in its files; get it too")
     opened = DistributedCheckpoint(folder)
     checkpoint = Checkpoint.of_opened(folder, METADATA, opened)
     checkpoint.beside = opened.files

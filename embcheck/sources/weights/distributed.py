@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from embcheck.sources.files import Folder, RandomAccess
 
-METADATA, SUFFIX = ".metadata", ".distcp"
+METADATA, SHARDS = ".metadata", ".distcp"
 _OWN = ("torch.", "pathlib.", "megatron.")  # classes that metadata is of; none is made
 _LARGEST_METADATA = 64 * 2**20
 _MOST_BLOCKS = 1024
@@ -76,7 +76,7 @@ class DistributedCheckpoint:
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
-        self.files = tuple(name for name in folder.names() if name.endswith(SUFFIX) and "/" not in name)
+        self.files = tuple(name for name in folder.names() if name.endswith(SHARDS) and "/" not in name)
         access = folder.open(METADATA)
         if access.size > _LARGEST_METADATA:
             raise SourceError(f"{access.name} has {access.size} bytes, more than any checkpoint's; get it again")
