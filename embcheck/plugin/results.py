@@ -113,8 +113,8 @@ class Results:
         with suppress(EmbcheckError):  # which is wrong usage once the report is to be written
             for add in filter(None, (getattr(plugin, "add_global_property", None) for plugin in plugins)):
                 for model in self._report().models:
-                    if model.likely:
-                        add(f"embcheck {model.alias}", inert_line(model.likely))
+                    for said in filter(None, (model.lost, model.likely)):
+                        add(f"embcheck {model.alias}", inert_line(said))
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
@@ -194,7 +194,8 @@ class Results:
             terminalreporter.write_line(f"embcheck: {why}", yellow=True)
         written = self._report()
         has_failed = not all(result.passes for result in written.results)
-        if self._pytest_config.option.verbose < 0 and not has_failed and not any(m.unused for m in written.models):
+        has_notes = any(model.unused or model.lost for model in written.models)
+        if self._pytest_config.option.verbose < 0 and not has_failed and not has_notes:
             terminalreporter.write_line(f"embcheck: {counts(written.results).text}")
             return
         terminalreporter.section("embcheck")

@@ -93,8 +93,8 @@ def _most_urgent(models: Sequence[ModelRecord], room: int) -> Sequence[ModelReco
 def _heading(model: ModelRecord) -> str:
     shape = "not loaded" if model.shape is None else "{} x {} {}".format(*model.shape, inert(str(model.dtype)))
     unused = f"\n\nUnused baseline entries: {', '.join(map(code, model.unused))}" if model.unused else ""
-    likely = f"\n\n{inert(model.likely, 600)}" if model.likely else ""
-    return f"**{inert(model.alias)}** ({code(model.spec)}, {shape}){likely}{unused}"
+    notes = "".join(f"\n\n{inert(note, 600)}" for note in (model.lost, model.likely) if note)
+    return f"**{inert(model.alias)}** ({code(model.spec)}, {shape}){notes}{unused}"
 
 
 def _checks(model: ModelRecord) -> Iterator[str]:
@@ -221,7 +221,7 @@ def changed(report: Report) -> str:
         states = Counter(str(change.state) for _, change, *_ in said if change)
         counted = ", ".join(f"{states[state]} {state}" for state in STATES if states[state])
         parts.append(f"### {inert(model.alias)} against its baseline: {counted or 'nothing was compared'}")
-        parts += [inert(model.likely, 600)] if model.likely else []
+        parts += [inert(note, 600) for note in (model.lost, model.likely) if note]
         parts += [changes(moved)] if moved else []
         parts += [folded(f"{len(still)} did not change", changes(still))] if still else []
         parts += [f"Unused entries: {', '.join(map(code, model.unused))}"] if model.unused else []
