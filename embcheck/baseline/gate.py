@@ -230,11 +230,11 @@ def _change(result: Result, baseline: Baseline | None, table: EmbeddingTable, se
     change = compare(entry.snapshot, now, declaration, settings, family=family, tokens=tokens)
     broken, is_explained = _broken(change.gone, table)
     if not (change.gone or is_of_lists(entry.snapshot.parts) or _sees_rows(baseline)):
-        lost = {table.token(row): row for row in lost_rows(entry, table).tolist()}
-        if lost:
-            reason = _said_gone(list(lost), f"{len(table.ordinary):,} rows")
-            change = _with_state(structs.replace(change, gone=tuple(lost), reason=reason), change)
-            broken = _said_of_rows(lost, table)
+        rows = {table.token(row): row for row in lost_rows(entry, table).tolist()}
+        if rows:
+            reason = _said_gone(list(rows), f"{len(table.ordinary):,} rows")
+            change = _with_state(structs.replace(change, gone=tuple(rows), reason=reason), change)
+            broken = _said_of_rows(rows, table)
     said = (change.reason, broken, ADOPT if change.reason and not is_explained else None)
     return structs.replace(change, seed=settings.seed, reason="; ".join(filter(None, said)) or None)
 

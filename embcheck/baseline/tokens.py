@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from embcheck.settings import Settings
     from embcheck.table import EmbeddingTable
 
+NOT_APPLICABLE = "n/a: "
+"""Before the reason of an entry that has no value because the check is not about the model."""
 ADOPT = "adopt it with: embcheck baseline update"
 
 
@@ -163,6 +165,8 @@ def entry_of(result: Result, table: EmbeddingTable, settings: Settings) -> tuple
         return None
     snapshot = estimate.snapshot() if estimate is not None and result.is_decided else None
     reason = None if snapshot is not None else result.reason or "it could not be decided"
+    if result.verdict is Verdict.NOT_APPLICABLE:
+        reason = f"{NOT_APPLICABLE}{reason}"
     checkpoint = checkpoint_of(table, settings.seed)
     entry = Entry(
         id=declaration.id,
