@@ -23,6 +23,7 @@ NAMES = (
     "similarity",
     "loading",
     "memory",
+    "vocabularies",
     "catalogue",
     "startup",
     "cuda",

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     Need = Callable[[EmbeddingTable, Mapping[str, Any]], str | None]
 
 __all__ = [
-    "groups", "kinds", "language", "layers", "numbers", "output", "pairs", "scripts", "stems", "tied_output",
-    "token_class", "variants", "words",
+    "a_vocabulary", "groups", "kinds", "language", "layers", "numbers", "output", "pairs", "scripts", "stems",
+    "tied_output", "token_class", "variants", "words",
 ]  # fmt: skip
 
 
@@ -28,6 +28,23 @@ NO_WEIGHTS = ("no layers", "no output matrix that is tied", "no output matrix of
 """What a file lacks that carries an embedding alone: it says nothing of the model that the embedding came from."""
 
 _DECISIVE = 20  # pairs or words that a verdict takes
+
+
+class _OfWords:
+    """A need of words, which a table whose rows are none has in no case."""
+
+    def __call__(self, table: EmbeddingTable, parameters: Mapping[str, Any]) -> str | None:
+        """What is lacking."""
+        return self._lacking(table, parameters) if table.vocabulary.has_words else "its rows have no words"
+
+    def _lacking(self, table: EmbeddingTable, parameters: Mapping[str, Any]) -> str | None:  # noqa: ARG002 - a need's
+        """What a table of words lacks."""
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class a_vocabulary(_OfWords):  # noqa: N801 - reads as a word in a claim: needs=needs.a_vocabulary()
+    """The rows are tokens or words, as those of a store of documents are not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +82,13 @@ class output:  # noqa: N801
 
 
 @dataclass(frozen=True, slots=True)
-class token_class:  # noqa: N801
+class token_class(_OfWords):  # noqa: N801
     """The population has ``at_least`` so many tokens of the class that the parameter ``of`` names."""
 
     of: str = "token_class"
     at_least: int = 5
 
-    def __call__(self, table: EmbeddingTable, parameters: Mapping[str, Any]) -> str | None:
-        """What is lacking."""
+    def _lacking(self, table: EmbeddingTable, parameters: Mapping[str, Any]) -> str | None:
         from embcheck.table.vocabulary import TokenKind
 
         name = str(parameters[self.of])
@@ -82,35 +98,33 @@ class token_class:  # noqa: N801
 
 
 @dataclass(frozen=True, slots=True)
-class words:  # noqa: N801
+class words(_OfWords):  # noqa: N801
     """Of the list that the parameter ``of`` holds, ``at_least`` words are single tokens; of an analogy all 4."""
 
     of: str
     at_least: int = 4
 
-    def __call__(self, table: EmbeddingTable, parameters: Mapping[str, Any]) -> str | None:
-        """What is lacking."""
+    def _lacking(self, table: EmbeddingTable, parameters: Mapping[str, Any]) -> str | None:
         given = parameters[self.of]
         listed = given.words[:4] if hasattr(given, "target") else given.words
-        return _lacking(lexicons.enough(table, listed), len(listed), self.at_least, f"{given} words")
+        return _short(lexicons.enough(table, listed), len(listed), self.at_least, f"{given} words")
 
 
 @dataclass(frozen=True, slots=True)
-class pairs:  # noqa: N801
+class pairs(_OfWords):  # noqa: N801
     """Of the relation that the parameter ``of`` holds, ``at_least`` so many pairs are two single tokens."""
 
     of: str
     at_least: int = 3
 
-    def __call__(self, table: EmbeddingTable, parameters: Mapping[str, Any]) -> str | None:
-        """What is lacking."""
+    def _lacking(self, table: EmbeddingTable, parameters: Mapping[str, Any]) -> str | None:
         given = parameters[self.of]
         listed = getattr(given, "poles", given).pairs
-        return _lacking(lexicons.enough(table, listed), len(listed), self.at_least, f"{given} pairs")
+        return _short(lexicons.enough(table, listed), len(listed), self.at_least, f"{given} pairs")
 
 
 @dataclass(frozen=True, slots=True)
-class groups:  # noqa: N801
+class groups(_OfWords):  # noqa: N801
     """Of the categories that the parameter ``of`` holds, two have ``at_least`` so many words that are single tokens.
 
     Where ``only`` names the parameter with one category's name, that one has, and the others ten words and one.
@@ -120,12 +134,11 @@ class groups:  # noqa: N801
     at_least: int = 3
     only: str | None = None
 
-    def __call__(self, table: EmbeddingTable, parameters: Mapping[str, Any]) -> str | None:
-        """What is lacking."""
+    def _lacking(self, table: EmbeddingTable, parameters: Mapping[str, Any]) -> str | None:
         counts = {group.name: lexicons.enough(table, group.words) for group in parameters[self.of].groups}
         if self.only is None:
             enough = sum(count >= self.at_least for count in counts.values())
-            return _lacking(enough, len(counts), 2, f"{parameters[self.of]} categories")
+            return _short(enough, len(counts), 2, f"{parameters[self.of]} categories")
         name = parameters[self.only]
         own, others = counts.get(name, self.at_least), sum(n for group, n in counts.items() if group != name)
         if own < self.at_least:
@@ -134,26 +147,24 @@ class groups:  # noqa: N801
 
 
 @dataclass(frozen=True, slots=True)
-class numbers:  # noqa: N801
+class numbers(_OfWords):  # noqa: N801
     """Of the numbers from 0 to 999, ``at_least`` so many are single tokens."""
 
     at_least: int = 100
 
-    def __call__(self, table: EmbeddingTable, parameters: Mapping[str, Any]) -> str | None:  # noqa: ARG002 - a need's
-        """What is lacking."""
+    def _lacking(self, table: EmbeddingTable, parameters: Mapping[str, Any]) -> str | None:  # noqa: ARG002 - a need's
         from embcheck.table.spelling import NUMBERS, numbers
 
-        return _lacking(len(numbers(table)[0]), NUMBERS, self.at_least, "number tokens")
+        return _short(len(numbers(table)[0]), NUMBERS, self.at_least, "number tokens")
 
 
 @dataclass(frozen=True, slots=True)
-class stems:  # noqa: N801
+class stems(_OfWords):  # noqa: N801
     """``at_least`` so many words, each a token of ASCII letters that begins a word, no two of one stem."""
 
     at_least: int = 500
 
-    def __call__(self, table: EmbeddingTable, parameters: Mapping[str, Any]) -> str | None:  # noqa: ARG002 - a need's
-        """What is lacking."""
+    def _lacking(self, table: EmbeddingTable, parameters: Mapping[str, Any]) -> str | None:  # noqa: ARG002 - a need's
         from embcheck.table.spelling import stems
 
         count = len(stems(table))
@@ -161,14 +172,13 @@ class stems:  # noqa: N801
 
 
 @dataclass(frozen=True, slots=True)
-class variants:  # noqa: N801
+class variants(_OfWords):  # noqa: N801
     """``at_least`` so many words that two tokens write, which differ by what the parameter ``of`` names."""
 
     of: str = "variant"
     at_least: int = 20
 
-    def __call__(self, table: EmbeddingTable, parameters: Mapping[str, Any]) -> str | None:
-        """What is lacking."""
+    def _lacking(self, table: EmbeddingTable, parameters: Mapping[str, Any]) -> str | None:
         from embcheck.table.spelling import variants
 
         count = len(variants(table, parameters[self.of]))
@@ -176,35 +186,33 @@ class variants:  # noqa: N801
 
 
 @dataclass(frozen=True, slots=True)
-class scripts:  # noqa: N801
+class scripts(_OfWords):  # noqa: N801
     """``count`` writing systems have ``at_least`` so many tokens each."""
 
     count: int = 3
     at_least: int = 50
 
-    def __call__(self, table: EmbeddingTable, parameters: Mapping[str, Any]) -> str | None:  # noqa: ARG002 - a need's
-        """What is lacking."""
+    def _lacking(self, table: EmbeddingTable, parameters: Mapping[str, Any]) -> str | None:  # noqa: ARG002 - a need's
         enough = sum(len(rows) >= self.at_least for rows in table.scripts.values())
         return f"{enough} scripts of {self.at_least} tokens" if enough < self.count else None
 
 
 @dataclass(frozen=True, slots=True)
-class kinds:  # noqa: N801
+class kinds(_OfWords):  # noqa: N801
     """Of the taxonomy that the parameter ``of`` holds, ``at_least`` kinds and a sibling of each have three words."""
 
     of: str = "taxonomy"
     at_least: int = 6
 
-    def __call__(self, table: EmbeddingTable, parameters: Mapping[str, Any]) -> str | None:
-        """What is lacking."""
+    def _lacking(self, table: EmbeddingTable, parameters: Mapping[str, Any]) -> str | None:
         trees = parameters[self.of].trees
         known = [[lexicons.enough(table, group.words) >= 3 for group in tree.groups] for tree in trees]
         count = sum(sum(siblings) for siblings in known if sum(siblings) > 1)
-        return _lacking(count, sum(map(len, known)), self.at_least, str(parameters[self.of]))
+        return _short(count, sum(map(len, known)), self.at_least, str(parameters[self.of]))
 
 
 @dataclass(frozen=True, slots=True)
-class language:  # noqa: N801
+class language(_OfWords):  # noqa: N801
     """The table has the language of the list that the parameter ``of`` holds, English always.
 
     It has another where half of the list's words, or pairs, and at least 20 are single tokens; where ``only`` names the
@@ -215,8 +223,7 @@ class language:  # noqa: N801
     of: str
     only: str | None = None
 
-    def __call__(self, table: EmbeddingTable, parameters: Mapping[str, Any]) -> str | None:
-        """What is lacking."""
+    def _lacking(self, table: EmbeddingTable, parameters: Mapping[str, Any]) -> str | None:
         given = parameters[self.of]
         if lexicons.language_of(given) == "en":
             return None
@@ -228,5 +235,5 @@ class language:  # noqa: N801
         return None if has_language else "few words of its language"
 
 
-def _lacking(count: int, of: int, at_least: int, what: str) -> str | None:
+def _short(count: int, of: int, at_least: int, what: str) -> str | None:
     return f"{count} of {of} {what}" if count < at_least else None

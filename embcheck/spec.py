@@ -7,7 +7,7 @@
 ``name``                                   a directory of that name, or a model of the hub without owner
 ``hf:org/name/file.gguf``                  one file of weights on the hub; ``@revision`` follows the name or the file
 ``https://huggingface.co/org/name``        the address of a model's page, or of one file of it, is the ``hf:`` spec
-``npy:FILE,vocab=FILE``                    a NumPy matrix and its words (txt, json or parquet)
+``npy:FILE,vocab=FILE``                    a NumPy matrix and its words (txt, json or parquet), or ``vocab=none``
 ``gguf:FILE``                              a GGUF file: its embedding, dequantized, and the tokens it carries
 ``word2vec:FILE``                          word2vec vectors, binary or text
 ``glove:FILE``, ``fasttext:FILE``          word vectors as text
@@ -16,6 +16,9 @@
 ``gensim:FILE``                            what gensim saved, or a fastText ``.bin`` (composed from n-grams)
 ``hidden:SPEC@layer=K``                    a model's hidden states on prompts, after one layer or (``layer=all``) each
 ``api:URL,model=NAME,words=FILE``          texts through a server that speaks OpenAI's ``/v1/embeddings``
+``parquet:PATH,vectors=COLUMN``            columns of a Parquet file, or of all in a folder (``words=COLUMN``)
+``arrow:PATH,vectors=COLUMN``              columns of an Arrow file or stream, or a dataset that was saved to disk
+``jsonl:FILE,vectors=KEY``, ``npz:FILE``   JSON lines; arrays of a NumPy archive
 ``random:30522x384``                       an iid Gaussian matrix of that shape
 ``demo``                                   the model that the ``demo`` extra installs
 =========================================  ==========================================================================
@@ -40,6 +43,8 @@ _PAGE = re.compile(
     r"https?://(?:huggingface\.co|hf\.co)/(?P<repo>[^/?#@]+(?:/(?!(?:tree|blob|resolve)/)[^/?#@]+)?)"
     r"(?:/(?:tree|blob|resolve)/(?P<revision>[^/?#]+)(?P<file>/[^?#]+)?)?/?(?:[?#].*)?"
 )
+_COLUMNED = frozenset({"parquet", "arrow", "jsonl", "npz"})  # here words=NAME is a column
+NO_VOCABULARY = ("vocab", "none")
 _OPTION = re.compile(r",(?=[a-z_]+=)")
 
 
@@ -60,6 +65,12 @@ class ModelSpec:
     def option(self, key: str) -> str | None:
         """The value of one ``key=value`` part, ``None`` where it is absent."""
         return dict(self.options).get(key)
+
+    @property
+    def paths(self) -> tuple[tuple[str, str], ...]:
+        """Those options that name files, and the paths."""
+        keys = {"vocab", "prompts"} if self.scheme in _COLUMNED else {"vocab", "prompts", "words"}
+        return tuple((key, value) for key, value in self.options if key in keys and (key, value) != NO_VOCABULARY)
 
     def having(self, **options: str | None) -> ModelSpec:
         """The spec with more options; those it has itself, and those that are ``None``, are left as they are."""

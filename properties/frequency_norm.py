@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from embcheck import above, claim, measures
+from embcheck import above, claim, measures, needs
 
 if TYPE_CHECKING:
     from embcheck import EmbeddingTable, Estimate
 
 
-@claim(above(0), margin=0.02, version=2, ladder=("gaussian", "mean", "covariance", "marginals"), frequency="id")
+@claim(
+    above(0),
+    margin=0.02,
+    version=2,
+    ladder=("gaussian", "mean", "covariance", "marginals"),
+    needs=needs.a_vocabulary(),
+    frequency="id",
+)
 def frequency_norm(table: EmbeddingTable, frequency: str) -> Estimate:
     """Frequent words have longer vectors than rare ones.
 

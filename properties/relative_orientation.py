@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from embcheck import above, beats, claim, measures, nulls
+from embcheck import above, beats, claim, measures, needs, nulls
 
 if TYPE_CHECKING:
     import numpy as np
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from embcheck import EmbeddingTable, Estimate
 
 
-@claim(above(0.05), beats(nulls.shuffled_words))
+@claim(above(0.05), beats(nulls.shuffled_words), needs=needs.a_vocabulary())
 def relative_orientation(tables: tuple[EmbeddingTable, EmbeddingTable], rng: np.random.Generator) -> Estimate:
     """Words that lie close in one model lie close in the other: the cosines of pairs of shared words correlate.
 

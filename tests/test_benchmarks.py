@@ -26,7 +26,13 @@ def test_answers_agree_at_a_small_size(name, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "units"),
-    [("memory", ["MB", "s"]), ("loading", ["s", "MB"]), ("catalogue", ["s", "s"]), ("startup", ["s", "ms"])],
+    [
+        ("memory", ["MB", "s"]),
+        ("loading", ["s", "MB"]),
+        ("catalogue", ["s", "s"]),
+        ("startup", ["s", "ms"]),
+        ("vocabularies", ["s", "s", "s", "s", "s", "MB"]),
+    ],
 )
 def test_processes_of_their_own_report_figures(name, units, tmp_path):
     """What is measured in processes of its own gives a figure of the right kind for each row."""

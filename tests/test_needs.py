@@ -1,6 +1,7 @@
 """What a model cannot have is not asked of it, and is no failure."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,6 +17,7 @@ from embcheck.cli import main
 from embcheck.estimate import Estimate
 from embcheck.settings import Settings
 from embcheck.table import EmbeddingTable
+from embcheck.table.vocabulary import NamedRows, RowNumbers
 
 WORDS = ("one", "two", "three", "four", "five", "six", "seven", "cat", "cats", "dog", "dogs", "sun", "suns")
 
@@ -85,6 +87,25 @@ def test_what_is_not_applicable_is_not_measured_and_passes_in_ci(monkeypatch):
     assert result.record.outcome == "pass"
     assert not judge(Verdict.SKIPPED)
     assert evaluate(asked(lambda table, parameters: None).check, table_of(WORDS), Settings()).verdict == "holds"
+
+
+ABOUT_ROWS = {
+    "background_similarity", "compressibility", "duplicate_rows", "effective_dimension", "hubness", "intact_rows",
+    "isotropy", "matrix_alignment", "metric_agreement", "neighbor_overlap", "normalization", "positive_cosine_bias",
+    "random_baseline", "reproduces_published_figures", "rogue_dimensions", "tied_output", "token_neuron_middle_men",
+    "token_neuron_profiles",
+}  # fmt: skip
+
+
+def test_rows_without_words_are_asked_what_is_no_matter_of_words():
+    """Each shipped property either is about any rows, or is not applicable to rows that are no words, and says why."""
+    from embcheck.checks import collect
+
+    table = replace(table_of(WORDS), vocabulary=NamedRows(RowNumbers(len(WORDS))))
+    checks = checks_of(collect.functions())
+    lacking = {check.declaration.id: check.declaration.lacking([table], check.params) for check in checks}
+    of_words = {name for name, why in lacking.items() if why == "its rows have no words"}
+    assert of_words == set(lacking) - ABOUT_ROWS
 
 
 def test_a_table_without_a_population_is_skipped_whatever_is_needed():

@@ -89,6 +89,21 @@ def test_an_option_that_is_absent_is_none():
     assert (spec.option("vocab"), spec.option("dtype")) == ("w.txt", None)
 
 
+@pytest.mark.parametrize(
+    ("text", "paths"),
+    [
+        ("npy:m.npy,vocab=w.txt,column=x", [("vocab", "w.txt")]),
+        ("npy:m.npy,vocab=none", []),
+        ("st:m,words=w.txt,prefix=x", [("words", "w.txt")]),
+        ("hidden:m@layer=1,prompts=p.txt", [("prompts", "p.txt")]),
+        ("parquet:m.parquet,vectors=v,words=w", []),
+    ],
+)
+def test_options_that_are_paths_are_told_from_columns(text, paths):
+    """What names a file is looked for and rebased; what names a column, or nothing, is left as it is."""
+    assert list(parse(text).paths) == paths
+
+
 def test_two_models_of_one_name_are_refused():
     """Results are keyed by alias: two models may not share one, and the message shows the way out."""
     with pytest.raises(

@@ -97,7 +97,7 @@ def _except(table: Any, labels: Mapping[str, str], file: Path) -> None:
 def _written(spec: ModelSpec, file: Path) -> str:
     """The spec as it stands in the file: paths relative to the file's folder, the alias where it is not the default."""
     text = spec.text
-    for path in (spec.target, *(value for key, value in spec.options if key == "vocab")):
+    for path in (spec.target, *(path for _, path in spec.paths)):
         if spec.scheme not in {"demo", "random"} and not Path(path).expanduser().is_absolute() and Path(path).exists():
             text = text.replace(path, _relative(path, file), 1)
     return text if parse(text).alias == spec.alias else f"{spec.alias}={text}"

@@ -142,9 +142,7 @@ def _rebase(spec: ModelSpec, origin: Origin) -> ModelSpec:
         path = origin.path(text)
         return str(path) if path.exists() else text
 
-    options = tuple(
-        (key, rebased(value) if key in {"vocab", "words", "prompts"} else value) for key, value in spec.options
-    )
+    options = tuple((key, rebased(value) if (key, value) in spec.paths else value) for key, value in spec.options)
     return replace(spec, target=rebased(spec.target), options=options)
 
 

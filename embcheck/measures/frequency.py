@@ -52,7 +52,7 @@ def look_up(table: EmbeddingTable, frequency: str) -> Counted:
         ranks = np.searchsorted(words, order) + 1.0
         return Counted(order, -order.astype(np.float64), -np.log(ranks), "row id as a proxy", _PROXY, len(order))
     find, source = _lookup(frequency)
-    values = np.array([find(table.token(int(row))) for row in order], dtype=np.float64)
+    values = np.fromiter(map(find, table.texts(order)), dtype=np.float64, count=len(order))
     rows, values = order[values > 0], values[values > 0]
     note = f"Frequency from {source}: {len(rows)} of {len(order)} words looked up have one."
     return Counted(rows, values, np.log(values), source, note, len(order))

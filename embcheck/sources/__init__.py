@@ -43,6 +43,7 @@ __all__ = ["announce", "check", "describe", "expand", "load", "resolve_device", 
 
 SCHEMES = {
     "api": "encoders.api",
+    "arrow": "stores.arrow",
     "demo": "models.directory",
     "directory": "models.directory",
     "fasttext": "words.word2vec",
@@ -51,8 +52,11 @@ SCHEMES = {
     "glove": "words.glove",
     "hf": "hub.source",
     "hidden": "hidden.source",
+    "jsonl": "stores.jsonl",
     "model2vec": "encoders.model2vec",
     "npy": "words.npy",
+    "npz": "stores.npz",
+    "parquet": "stores.parquet",
     "random": "random",
     "st": "encoders.st",
     "word2vec": "words.word2vec",
@@ -60,7 +64,6 @@ SCHEMES = {
 """For each kind of spec, the module that reads it: a new format is a module and a line here."""
 _PATHLESS = frozenset({"demo", "random", "hf"})
 _NESTED = frozenset({"hidden"})  # these name another spec
-_PATH_OPTIONS = ("vocab", "words")
 _NAME = re.compile("[a-z][a-z0-9_]+")
 DTYPES = ("float32", "float16", "bfloat16")
 
@@ -89,7 +92,7 @@ def check(spec: ModelSpec) -> None:
 
         endpoint(spec)
     target = () if spec.scheme == "api" else (spec.target,)
-    for path in (*target, *(v for k, v in spec.options if k in _PATH_OPTIONS)):
+    for path in (*target, *(path for key, path in spec.paths if key != "prompts")):
         local_path(spec, path)
 
 

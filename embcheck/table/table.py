@@ -26,6 +26,7 @@ from embcheck.table.vocabulary import (
     WordVocabulary,
     exact_token,
     refuse_text,
+    repeated,
     script_of,
     tokens_sha256,
     word_key,
@@ -44,6 +45,7 @@ __all__ = ["Coverage", "EmbeddingTable", "Provenance", "WordVectors", "dtype_nam
 
 BLOCK_BYTES = 16 * 2**20  # of float32 rows handled at once: small beside any table, large enough for full speed
 _SHOWN_ENTRIES = 100
+_TEXTS = 2**16  # row numbers held at once as objects of Python's
 _NORM_CELLS = 2**16  # numbers widened at once: 512 KB, inside the cache of a CPU core
 
 
@@ -213,6 +215,13 @@ class EmbeddingTable(Nearby):
         """Surface form of a row; padding rows have none."""
         return self.tokens[row] if row < len(self.tokens) else f"<padding {row}>"
 
+    def texts(self, rows: NDArray[np.int64]) -> Iterator[str]:
+        """Surface forms of many rows, one after the other."""
+        tokens, named = self.tokens, len(self.tokens)
+        for start in range(0, len(rows), _TEXTS):
+            for row in rows[start : start + _TEXTS].tolist():
+                yield tokens[row] if row < named else f"<padding {row}>"
+
     # --- blocks -------------------------------------------------------------------------------------------------
 
     def slices(self, length: int) -> Iterator[slice]:
@@ -315,17 +324,17 @@ class EmbeddingTable(Nearby):
     @cached_property
     def word_keys(self) -> list[str]:
         """For each population row, the form under which its case and space variants are counted once."""
-        return [word_key(self.token(int(row))) for row in self.population]
+        return list(map(word_key, self.texts(self.population)))
 
     @cached_property
     def scripts(self) -> dict[str, NDArray[np.int64]]:
         """Population rows by the writing system of all their letters, ascending; the system with most rows first."""
-        rows: dict[str, list[int]] = {}
-        for row in self.population.tolist():
-            if (script := script_of(self.token(row))) is not None:
-                rows.setdefault(script, []).append(row)
-        ordered = sorted(rows, key=lambda script: (-len(rows[script]), script))
-        return {script: np.array(rows[script], dtype=np.int64) for script in ordered}
+        population = self.population
+        numbers: dict[str | None, int] = {None: 0}
+        written = (numbers.setdefault(script_of(text), len(numbers)) for text in self.texts(population))
+        script = np.fromiter(written, dtype=np.int32, count=len(population))
+        rows = {name: population[script == number] for name, number in numbers.items() if name is not None}
+        return dict(sorted(rows.items(), key=lambda item: (-len(item[1]), item[0])))
 
     # --- the model around it ------------------------------------------------------------------------------------
 
@@ -382,14 +391,16 @@ class EmbeddingTable(Nearby):
     def _hashes(self, seed: int) -> NDArray[np.uint64]:
         memo = ("hashes", seed)
         if memo not in self.memo:
-            key = seed.to_bytes(8, "little")
-            seen: Counter[str] = Counter()
-            raw = bytearray()
-            for row in range(len(self.vectors)):
-                token = self.token(row)
-                copy, seen[token] = seen[token], seen[token] + 1
-                text = token if not copy else f"{token}\0{copy}"
-                raw += hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8, key=key).digest()
+            keyed = hashlib.blake2b(digest_size=8, key=seed.to_bytes(8, "little"))
+            texts = list(self.texts(np.arange(len(self.vectors))))
+            again, copies, raw = frozenset(repeated(texts).tolist()), Counter[str](), bytearray()
+            for row, text in enumerate(texts):
+                if row in again:
+                    copies[text] += 1
+                    text = f"{text}\0{copies[text]}"  # noqa: PLW2901 - rows of one text have hashes of their own
+                digest = keyed.copy()
+                digest.update(text.encode("utf-8", "surrogatepass"))
+                raw += digest.digest()
             self.memo[memo] = np.frombuffer(bytes(raw), dtype="<u8")
         hashes: NDArray[np.uint64] = self.memo[memo]
         return hashes
@@ -427,7 +438,7 @@ class EmbeddingTable(Nearby):
     @cached_property
     def tokens_sha256(self) -> str:
         """Hash over the surface forms of the rows of ordinary tokens in row order, whatever their numbers are."""
-        return tokens_sha256(self.tokens[int(row)] for row in self.ordinary)
+        return tokens_sha256(self.texts(self.ordinary))
 
 
 def row_index(rows: NDArray[np.int64] | Sequence[int] | slice, device: torch.device) -> Tensor | slice:

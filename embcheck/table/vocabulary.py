@@ -5,23 +5,26 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import cache
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any, Protocol, overload
 
 import numpy as np
 
 from embcheck.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from numpy.typing import NDArray
     from torch import Tensor
 
 __all__ = [
     "Coverage",
+    "NamedRows",
+    "RowNumbers",
     "RowStatus",
     "SubsetVocabulary",
     "TokenKind",
@@ -29,7 +32,9 @@ __all__ = [
     "WordVectors",
     "WordVocabulary",
     "classify",
+    "classify_words",
     "is_unused",
+    "repeated",
     "script_of",
     "word_key",
 ]
@@ -91,6 +96,11 @@ class Vocabulary(Protocol):
         """``RowStatus`` by row as far as text tells: KNOWN, SPECIAL, UNUSED or UNREACHABLE."""
         ...
 
+    @property
+    def has_words(self) -> bool:
+        """Whether rows are tokens or words; where they are documents or bare vectors, no claim about words applies."""
+        ...
+
     def encode(self, words: Sequence[str]) -> list[tuple[int, ...]]:
         """Rows of each word, the form with a leading space first; empty where it can't be written."""
         ...
@@ -136,6 +146,8 @@ class WordVocabulary:
     as those of one word in several contexts do.
     """
 
+    has_words = True
+
     def __init__(
         self,
         words: Iterable[str],
@@ -144,18 +156,37 @@ class WordVocabulary:
         may_repeat: bool = False,
     ) -> None:
         self.tokens: list[str] = list(words)
-        marked = frozenset(special)
-        self._rows: dict[str, int] = {}
-        repeats = [
-            row for row, word in enumerate(self.tokens) if self._rows.setdefault(word, row) != row and not may_repeat
-        ]
-        self.notes = (f"{len(repeats)} rows repeat a word, and are left out",) if repeats else ()
-        self._uncased = not any(word != word.lower() for word in self.tokens)
-        kinds = (TokenKind.SPECIAL if word in marked else classify(word, starts_word=True) for word in self.tokens)
-        status = (_status_of(word, is_special=word in marked) for word in self.tokens)
-        self.kinds = np.fromiter(kinds, dtype=np.uint8, count=len(self.tokens))
-        self.status = np.fromiter(status, dtype=np.uint8, count=len(self.tokens))
-        self.status[repeats] = RowStatus.UNREACHABLE
+        self._special = frozenset(special)
+        self._repeats = np.zeros(0, dtype=np.int64) if may_repeat else repeated(self.tokens)
+        self.notes = (f"{len(self._repeats)} rows repeat a word, and are left out",) if len(self._repeats) else ()
+
+    @cached_property
+    def kinds(self) -> NDArray[np.uint8]:
+        """``TokenKind`` by row."""
+        kinds = classify_words(self.tokens)
+        kinds[self._marked] = TokenKind.SPECIAL
+        return kinds
+
+    @cached_property
+    def status(self) -> NDArray[np.uint8]:
+        """``RowStatus`` by row."""
+        status = np.full(len(self.tokens), RowStatus.KNOWN, dtype=np.uint8)
+        status[[row for row, word in enumerate(self.tokens) if is_unused(word)]] = RowStatus.UNUSED
+        status[self._marked] = RowStatus.SPECIAL
+        status[self._repeats] = RowStatus.UNREACHABLE
+        return status
+
+    @cached_property
+    def _marked(self) -> list[int]:
+        return [row for row, word in enumerate(self.tokens) if word in self._special]
+
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        return dict(zip(reversed(self.tokens), range(len(self.tokens) - 1, -1, -1), strict=True))  # the first row stays
+
+    @cached_property
+    def _uncased(self) -> bool:
+        return not any(word != word.lower() for word in self.tokens)
 
     def encode(self, words: Sequence[str]) -> list[tuple[int, ...]]:
         """The row of each word; empty where there is none. Words are never split."""
@@ -168,15 +199,68 @@ class WordVocabulary:
         return rows
 
 
+class RowNumbers(Sequence[str]):
+    """``#0``, ``#1`` and so on, as rows are named that nothing else names."""
+
+    def __init__(self, count: int) -> None:
+        self._rows = range(count)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, row: int) -> str: ...
+    @overload
+    def __getitem__(self, row: slice) -> list[str]: ...
+    def __getitem__(self, row: int | slice) -> str | list[str]:
+        """The name of a row, or of several."""
+        return [f"#{each}" for each in self._rows[row]] if isinstance(row, slice) else f"#{self._rows[row]}"
+
+
+class NamedRows:
+    """Rows that are no words, each with a name of its own: a document's text or id, or `RowNumbers`.
+
+    All of them count, those of equal names too. No word leads to any.
+    """
+
+    has_words = False
+    notes: tuple[str, ...] = ()
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.tokens = names
+        self.kinds = np.full(len(names), TokenKind.OTHER, dtype=np.uint8)
+        self.status = np.full(len(names), RowStatus.KNOWN, dtype=np.uint8)
+
+    def encode(self, words: Sequence[str]) -> list[tuple[int, ...]]:
+        """No row for any word."""
+        return [() for _ in words]
+
+
 class SubsetVocabulary:
     """Some rows of another vocabulary, renumbered in the order given; words that need other rows are missing."""
 
     def __init__(self, whole: Vocabulary, rows: NDArray[np.int64]) -> None:
-        self._whole = whole
-        self._new = {int(old): new for new, old in enumerate(rows)}
-        self.tokens = [whole.tokens[int(row)] for row in rows]
-        self.kinds = whole.kinds[rows]
-        self.status = whole.status[rows]
+        self._whole, self._old = whole, rows
+        self.has_words = whole.has_words
+
+    @cached_property
+    def tokens(self) -> list[str]:
+        """Surface forms by row."""
+        return [self._whole.tokens[row] for row in self._old.tolist()]
+
+    @cached_property
+    def kinds(self) -> NDArray[np.uint8]:
+        """``TokenKind`` by row."""
+        return self._whole.kinds[self._old]
+
+    @cached_property
+    def status(self) -> NDArray[np.uint8]:
+        """``RowStatus`` by row."""
+        return self._whole.status[self._old]
+
+    @cached_property
+    def _new(self) -> dict[int, int]:
+        return {old: new for new, old in enumerate(self._old.tolist())}
 
     def encode(self, words: Sequence[str]) -> list[tuple[int, ...]]:
         """Rows of each word in the new numbering."""
@@ -187,10 +271,18 @@ class SubsetVocabulary:
         return rows
 
 
-def _status_of(token: str, *, is_special: bool) -> RowStatus:
-    if is_special:
-        return RowStatus.SPECIAL
-    return RowStatus.UNUSED if is_unused(token) else RowStatus.KNOWN
+def repeated(texts: Sequence[str]) -> NDArray[np.int64]:
+    """Rows whose text an earlier row has, ascending. Only texts of equal hashes are compared."""
+    hashes = np.fromiter(map(hash, texts), dtype=np.int64, count=len(texts))
+    ordered = np.sort(hashes)
+    doubled = ordered[1:][ordered[1:] == ordered[:-1]]
+    earlier: set[str] = set()
+    rows = []
+    for row in np.flatnonzero(np.isin(hashes, doubled)).tolist():
+        if texts[row] in earlier:
+            rows.append(row)
+        earlier.add(texts[row])
+    return np.array(rows, dtype=np.int64)
 
 
 def is_unused(token: str) -> bool:
@@ -204,12 +296,25 @@ def classify(surface: str, *, starts_word: bool | None = None) -> TokenKind:
     core = surface.removeprefix(CONTINUATION) if starts_word is False and len(surface) > len(CONTINUATION) else surface
     if len(core) == 1 and "!" <= core <= "~":
         return TokenKind.ASCII_CHARACTER
-    if core.strip().isalpha():  # asked first, for it settles most tokens
+    text = core.strip()
+    if text.isalpha():  # asked first, for it settles most tokens
         begins = core.startswith(" ") if starts_word is None else starts_word
         return TokenKind.WORD_START if begins else TokenKind.WORD_INSIDE
-    if all(c.isspace() or unicodedata.category(c) in {"Cc", "Cf"} for c in core):
+    if text and text.isprintable():  # as most others: its first character is no space, and no control character
+        return TokenKind.OTHER
+    if all(c.isspace() or unicodedata.category(c) in {"Cc", "Cf"} for c in text):
         return TokenKind.CONTROL
     return TokenKind.OTHER
+
+
+def classify_words(words: Sequence[str]) -> NDArray[np.uint8]:
+    """(n,) `classify` of whole words. Most are of letters alone, which is told of all of them at once."""
+    is_alpha = np.fromiter(map(str.isalpha, map(str.strip, words)), dtype=np.bool_, count=len(words))
+    is_long = np.fromiter(map(len, words), dtype=np.int64, count=len(words)) > 1
+    kinds = np.full(len(words), TokenKind.WORD_START, dtype=np.uint8)
+    others = np.flatnonzero(~(is_alpha & is_long))
+    kinds[others] = [classify(words[row], starts_word=True) for row in others.tolist()]
+    return kinds
 
 
 def script_of(surface: str) -> str | None:

@@ -101,9 +101,34 @@ def write_all(folder: Path) -> dict[str, tuple[str, str]]:
         ("gensim", "gensim", "m.kv"),
     ):
         cases[kind] = (str(folder / name), f"{scheme}:{folder / name}")
+    cases |= _stores(folder, vectors)
     cases["baseline"] = (str(_baseline(folder)), "baseline:")
     cases["report"] = (str(_report(folder)), "report:")
     return cases
+
+
+def _stores(folder: Path, vectors: np.ndarray) -> dict[str, tuple[str, str]]:
+    """Files of columns: float32 lists of one width under ``v``, words under ``t``."""
+    import pyarrow as pa
+    from pyarrow import feather, ipc, parquet
+
+    table = pa.table({"v": list(vectors), "t": WORDS})
+    parquet.write_table(table, folder / "m.parquet", row_group_size=5)
+    for name, opened in (("file", ipc.new_file), ("stream", ipc.new_stream)):
+        with opened(folder / f"{name}.arrow", table.schema) as out:
+            out.write_table(table, max_chunksize=5)
+    feather.write_feather(table, folder / "m.feather", compression="lz4")
+    lines = ({"v": row.tolist(), "t": word} for row, word in zip(vectors, WORDS, strict=True))
+    (folder / "m.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    np.savez_compressed(folder / "m.npz", v=vectors, t=np.array(WORDS))
+    names = {
+        "parquet": "parquet:m.parquet", "arrow": "arrow:file.arrow", "arrow stream": "arrow:stream.arrow",
+        "feather": "arrow:m.feather", "jsonl": "jsonl:m.jsonl", "npz": "npz:m.npz",
+    }  # fmt: skip
+    specs = {kind: spec.split(":") for kind, spec in names.items()}
+    return {
+        k: (str(folder / name), f"{scheme}:{folder / name},vectors=v,words=t") for k, (scheme, name) in specs.items()
+    }
 
 
 def _save_legacy(tensors: dict[str, torch.Tensor], file: Path) -> None:

@@ -55,7 +55,46 @@ def _tokenizer(path, table):
     return table.vectors.double().numpy(), [tokenizer.id_to_token(row) or "" for row in rows]
 
 
+def _rows(table):
+    return np.array(table["v"].to_pylist(), np.float64), table["t"].to_pylist()
+
+
+def _parquet(path, _):
+    from pyarrow import parquet
+
+    return _rows(parquet.read_table(path))
+
+
+def _arrow(path, _):
+    from pyarrow import ipc
+
+    with open(path, "rb") as file:  # noqa: PTH123 - as the library is used
+        opened = ipc.open_file if file.read(6) == b"ARROW1" else ipc.open_stream
+        file.seek(0)
+        table = opened(file).read_all()
+    table.validate(full=True)
+    return _rows(table)
+
+
+def _jsonl(path, _):
+    from pyarrow import json
+
+    vectors, words = _rows(json.read_json(path))
+    return vectors.astype(np.float32).astype(np.float64), words
+
+
+def _npz(path, _):
+    with np.load(path, allow_pickle=False) as arrays:
+        return arrays["v"].astype(np.float64), [str(word) for word in arrays["t"]]
+
+
 READERS = {
+    "parquet": _parquet,
+    "arrow": _arrow,
+    "arrow stream": _arrow,
+    "feather": _arrow,
+    "jsonl": _jsonl,
+    "npz": _npz,
     "safetensors": _safetensors,
     "torch zip": _torch,
     "torch legacy": _torch,

@@ -16,7 +16,8 @@ import pytest
 
 KINDS = (
     "safetensors", "torch zip", "torch legacy", "tokenizer.json", "config.json", "gguf", "npy", "word2vec binary",
-    "word2vec text", "glove", "gensim", "baseline", "report",
+    "word2vec text", "glove", "gensim", "parquet", "arrow", "arrow stream", "feather",
+    "jsonl", "npz", "baseline", "report",
 )  # fmt: skip
 PROGRAM = Path(__file__).with_name("campaign.py")
 

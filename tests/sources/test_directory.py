@@ -284,6 +284,8 @@ def test_remote_code_is_never_run(save_model, matrix, tmp_path):
     ("name", "way_out"),
     [
         ("m.npy", "npy:.*vocab=FILE"),
+        ("m.parquet", "write parquet:"),
+        ("m.feather", "write arrow:"),
         ("m.bin", "word2vec:"),
         ("m.txt", "glove:"),
         ("m.vec", "fasttext:"),

@@ -234,6 +234,14 @@ def test_gpt2_tokens(words, byte_level):
     assert table.tokens[table.rows(["cat"])[0]] == " cat"
 
 
+def test_loading_encodes_nothing(words, byte_level, monkeypatch):
+    """Which tokens text can reach is found out when that is asked for, not when the file is read."""
+    monkeypatch.setattr(TokenizerVocabulary, "_ids", lambda _, texts: pytest.fail(f"{len(texts)} texts were encoded"))
+    names, types, model = parts_of(byte_level)
+    table = words(names, model="gpt2", types=types, merges=[" ".join(merge) for merge in model["merges"]])
+    assert table.vocabulary.kinds[table.tokens.index("cat")] == TokenKind.WORD_INSIDE
+
+
 def test_llama_tokens(words, byte_fallback):
     """A SentencePiece vocabulary with byte fallback does too; its scores stand for merges."""
     names, types, model = parts_of(byte_fallback)

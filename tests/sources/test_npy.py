@@ -126,6 +126,17 @@ def test_a_vocabulary_must_be_given(tmp_path):
         load(parse(f"npy:{tmp_path}/m.npy"))
 
 
+def test_rows_may_have_no_words(tmp_path):
+    """With vocab=none rows are named by their numbers, all of them count, and `inspect` reads no vocabulary."""
+    np.save(tmp_path / "m.npy", np.eye(3))
+    spec = parse(f"npy:{tmp_path}/m.npy,vocab=none")
+    table = load(spec)
+    assert (list(table.tokens), table.rows(["a", '"#2"']), len(table.population)) == (["#0", "#1", "#2"], [None, 2], 3)
+    assert not table.vocabulary.has_words
+    assert not table.subset(np.array([2, 0])).vocabulary.has_words
+    assert sources.describe(spec).files == ("m.npy",)
+
+
 def test_describe_reads_the_header(write):
     """Shape, dtype and size are told without the words."""
     described = sources.describe(write(np.ones((3, 2), dtype=np.float16), b"a\n"))

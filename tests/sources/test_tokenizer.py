@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 
 from embcheck.errors import SourceError
 from embcheck.sources.tokenizers.load import load_vocabulary
+from embcheck.sources.tokenizers.surface import Notation
 from embcheck.sources.tokenizers.vocabulary import TokenizerVocabulary
 from embcheck.table.vocabulary import RowStatus, TokenKind
+
+PLAIN = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]  # bytes written as themselves
+OTHERS = sorted(set(range(0x100)) - set(PLAIN))
+ALPHABET = {octet: chr(octet) for octet in PLAIN} | {octet: chr(0x100 + i) for i, octet in enumerate(OTHERS)}
 
 
 def read(tokenizer, rows=None):
@@ -42,6 +49,24 @@ def forms(vocabulary, words):
 def test_byte_level_forms(byte_level, form, kind):
     """Byte-level tokens are decoded, and those that are no text alone are shown as bytes."""
     assert facts(read(byte_level), form) == (kind, RowStatus.KNOWN)
+
+
+@given(st.text("aĠ ~é", max_size=3) | st.binary(max_size=4).map(lambda octets: "".join(map(ALPHABET.get, octets))))
+def test_tokens_of_visible_bytes_read_as_any_others(raw):
+    """A token is the text of its bytes, one a character of the byte alphabet; what is not written so is text itself."""
+    octet_of = {character: octet for octet, character in ALPHABET.items()}
+    how = Notation(byte_level=True)
+    if all(character in octet_of for character in raw):
+        assert how.read(raw) == how.read_octets(bytes(octet_of[character] for character in raw))
+    else:
+        assert how.read(raw).form == raw
+
+
+def test_classes_do_not_wait_for_reachability(byte_level, monkeypatch):
+    """What kinds tokens are is told without encoding any."""
+    vocabulary = read(byte_level)
+    monkeypatch.setattr(vocabulary, "_ids", lambda texts: pytest.fail(f"{len(texts)} texts were encoded"))
+    assert vocabulary.kinds[vocabulary.tokens.index(" cat")] == TokenKind.WORD_START
 
 
 def test_bytes_that_no_text_has_are_unreachable(byte_level):

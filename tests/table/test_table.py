@@ -3,12 +3,14 @@ import hashlib
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from embcheck.errors import NotMeasurable, UsageError
 from embcheck.settings import Settings, using
 from embcheck.table import EmbeddingTable, Provenance
 from embcheck.table.table import weights_sha256
-from embcheck.table.vocabulary import RowStatus, TokenKind, WordVocabulary
+from embcheck.table.vocabulary import RowStatus, TokenKind, WordVocabulary, script_of
 
 TOKENS = ["<unk>", "dog", "[unused1]", "cat", "a", "zero", "nan", "far"]
 ROWS = [[1, 1], [2, 0], [1, 2], [0, 3], [1, -1], [0, 0], [np.nan, 1], [1e30, 1e38]]
@@ -260,6 +262,33 @@ def test_equal_tokens_are_told_apart():
     """Rows of one text are drawn one by one, not together."""
     table = EmbeddingTable.from_arrays(np.ones((50, 2)), ["same"] * 50)
     assert len(np.unique(table._hashes(0))) == 50
+
+
+def test_the_order_of_sampling_is_a_hash_of_seed_and_token():
+    """A row's hash is the keyed BLAKE2b of its text, and from the second one on of which copy it is; padding too."""
+    tokens = ["cat", "dog", "cat", "<padding 5>", "cat"]
+    table = EmbeddingTable(torch.ones(6, 2), WordVocabulary(tokens), Provenance("memory", "memory", (6, 2), "float32"))
+    texts = ["cat", "dog", "cat\0" + "1", "<padding 5>", "cat\0" + "2", "<padding 5>\0" + "1"]
+    key = (7).to_bytes(8, "little")
+    expected = [hashlib.blake2b(text.encode(), digest_size=8, key=key).digest() for text in texts]
+    assert table._hashes(7).tobytes() == b"".join(expected)
+
+
+@given(st.lists(st.sampled_from(["cat", " кот", "猫", "42", "cafe", "ab猫", "-a", "\n"]), min_size=2))
+def test_scripts_are_those_of_each_token(tokens):
+    """Every population row stands under the system that all its letters are of; the system with most rows is first."""
+    table = EmbeddingTable.from_arrays(np.ones((len(tokens), 2)), tokens)
+    assert {row: name for name, rows in table.scripts.items() for row in rows.tolist()} == {
+        row: script for row, token in enumerate(tokens) if (script := script_of(token)) is not None
+    }
+    sizes = [len(rows) for rows in table.scripts.values()]
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_texts_of_rows_are_those_of_each(table):
+    """Many surface forms are read as single ones are, padding included, in any order."""
+    rows = np.array([10, 0, 3, 3])
+    assert list(table.texts(rows)) == [table.token(int(row)) for row in rows]
 
 
 def test_probes_follow_the_settings():

@@ -1,3 +1,5 @@
+import unicodedata
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,7 +11,9 @@ from embcheck.table.vocabulary import (
     TokenKind,
     WordVocabulary,
     classify,
+    classify_words,
     is_unused,
+    repeated,
     tokens_sha256,
     word_key,
 )
@@ -126,3 +130,48 @@ def test_the_hash_of_tokens_marks_their_borders():
     assert tokens_sha256(["ab", "c"]) != tokens_sha256(["a", "bc"])
     assert tokens_sha256(["a", "b"]) != tokens_sha256(["b", "a"])
     assert len(tokens_sha256(["\ud800"])) == 64
+
+
+_ODD = st.sampled_from(
+    ["", "a", "##", "##a", " a", "a ", "é", "42", "\n", "\x1c", "\u200b", "\xa0a", "猫", "a\0b", "²"]
+)
+
+
+@given(st.lists(st.text() | st.text("ab #\t\u00e9\u2028", max_size=3) | _ODD))
+def test_words_are_classed_together_as_one_by_one(words):
+    """The classes of many words are those that each has by itself, whatever its characters."""
+    assert classify_words(words).tolist() == [classify(word, starts_word=True) for word in words]
+
+
+@given(st.text("aé9-_ \n\x07\u200b\xad\u2028\x1c", max_size=4))
+def test_a_token_without_anything_visible_is_control(surface):
+    """Tokens are control exactly where all that they have is white space, control or format characters."""
+    blank = all(c.isspace() or unicodedata.category(c) in {"Cc", "Cf"} for c in surface)
+    assert (classify(surface) is TokenKind.CONTROL) == blank
+
+
+@given(st.lists(st.sampled_from(["a", "b", "", "\ud800", "ab", "猫"])))
+def test_repeated_texts_are_those_that_stand_before(texts):
+    """Every row but the first of its text repeats one."""
+    assert repeated(texts).tolist() == [row for row, text in enumerate(texts) if text in texts[:row]]
+
+
+def test_texts_of_one_hash_are_compared():
+    """Texts that differ repeat nothing, even where their hashes are the same."""
+
+    class Collides(str):
+        __slots__ = ()
+        __hash__ = lambda self: 7  # noqa: E731
+
+    assert repeated([Collides("a"), Collides("b"), Collides("a")]).tolist() == [2]
+
+
+def test_a_vocabulary_works_out_nothing_before_it_is_asked():
+    """Neither classes nor the rows of words are there when words were read; a part of a vocabulary is as lazy."""
+    whole = WordVocabulary(["cat", "dog", "cat"])
+    part = SubsetVocabulary(whole, np.array([1]))
+    known = set(vars(whole))
+    assert not {"kinds", "status", "_rows"} & known
+    assert not {"tokens", "kinds", "status"} & set(vars(part))
+    assert part.status.tolist() == [RowStatus.KNOWN]
+    assert set(vars(whole)) - known == {"status", "_marked"}

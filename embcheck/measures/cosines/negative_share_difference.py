@@ -136,9 +136,9 @@ def strata(table: EmbeddingTable, members: Ints, *, by_length: bool) -> list[Str
 def _lengths(table: EmbeddingTable, rows: Ints) -> Ints:
     """Characters of each token, a leading space counted; ``##`` is not where it marks continuations."""
     inside = table.of_kind(TokenKind.WORD_INSIDE)
-    mark = CONTINUATION if any(table.token(int(row)).startswith(CONTINUATION) for row in inside) else ""
-    surfaces = (table.token(int(row)) for row in rows)
-    return np.fromiter((len(s.removeprefix(mark) or s) for s in surfaces), dtype=np.int64, count=len(rows))
+    mark = CONTINUATION if any(text.startswith(CONTINUATION) for text in table.texts(inside)) else ""
+    lengths = (len(text.removeprefix(mark) or text) for text in table.texts(rows))
+    return np.fromiter(lengths, dtype=np.int64, count=len(rows))
 
 
 def _negative_shares(table: EmbeddingTable, rows: Ints) -> Floats:

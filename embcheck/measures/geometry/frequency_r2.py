@@ -14,7 +14,7 @@ from embcheck.measures import histograms
 from embcheck.measures.frequency import look_up
 from embcheck.measures.resolve import listed, tokens_part
 from embcheck.settings import current, using
-from embcheck.table.vocabulary import TokenKind, word_key
+from embcheck.table.vocabulary import TokenKind, repeated, word_key
 
 if TYPE_CHECKING:
     from embcheck.stats import Floats, Ints
@@ -56,10 +56,8 @@ def frequency_r2(table: EmbeddingTable, *, frequency: str = "id") -> Estimate:
     """
     with using(replace(current(), seed=0)):
         words = look_up(table, frequency)
-    first_of_key: dict[str, int] = {}
-    for place, row in enumerate(words.rows.tolist()):
-        first_of_key.setdefault(word_key(table.token(row)), place)
-    distinct = np.array(list(first_of_key.values()), dtype=np.int64)
+    keys = list(map(word_key, table.texts(words.rows)))
+    distinct = np.delete(np.arange(len(keys)), repeated(keys))
     rows, actual = words.rows[distinct], words.logarithm[distinct]
     if len(rows) < ENOUGH:
         raise NotMeasurable(f"{len(rows)} words have a frequency ({frequency}); at least {ENOUGH} are needed")

@@ -117,7 +117,7 @@ def round_trip(table: EmbeddingTable) -> Details:
     named = min(len(table.vectors), len(table.tokens))
     status, kinds = table.vocabulary.status[:named], table.vocabulary.kinds[:named]
     text = (status == RowStatus.KNOWN) | (status == RowStatus.UNREACHABLE)
-    broken = np.fromiter((_REPLACEMENT in table.token(row) for row in range(named)), dtype=np.bool_, count=named)
+    broken = np.fromiter((_REPLACEMENT in token for token in table.tokens[:named]), dtype=np.bool_, count=named)
     undecodable = text & ((kinds == TokenKind.BYTE) | broken)
     groups = {
         "reachable": text & ~undecodable & (status == RowStatus.KNOWN),

@@ -81,6 +81,7 @@ def probe_statistics(
         chunks.append((*figures, _quantiles(chunk.kept, len(figures[0]), levels)))
         if histogram and chunk.kept is not None:
             counts += _histogram(chunk.kept)
+        del chunk  # before the next one asks for as much
     non_negative, minimum, maximum, mean, quantiles = (np.concatenate(parts) for parts in zip(*chunks, strict=True))
     return ProbeStatistics(non_negative, size - 1, minimum, maximum, mean, quantiles, levels, counts)
 

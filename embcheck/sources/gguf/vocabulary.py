@@ -6,6 +6,7 @@ Where the kind of the tokenizer is not known, words are looked up whole.
 from __future__ import annotations
 
 import re
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -20,6 +21,8 @@ from embcheck.table.vocabulary import RowStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from numpy.typing import NDArray
 
     from embcheck.sources.gguf.header import GgufFile
     from embcheck.table.vocabulary import Vocabulary
@@ -234,6 +237,41 @@ def _unescape(name: str) -> bytes:
     return _ESCAPE.sub(octets, name.encode("utf-8", "surrogatepass"))
 
 
+class _Corrected:
+    """A vocabulary with what only the file knows: tokens that are not in use, and those that another one hides."""
+
+    has_words = True
+
+    def __init__(self, made: TokenizerVocabulary | LookupVocabulary, pieces: Pieces) -> None:
+        self._made, self._unused = made, pieces.of(UNUSED)
+        self._repeated = pieces.repeated
+        self.encode = made.encode
+
+    @cached_property
+    def tokens(self) -> list[str]:
+        tokens = list(self._made.tokens)
+        for row, first in self._hidden.items():
+            tokens[row] = tokens[first]
+        return tokens
+
+    @cached_property
+    def kinds(self) -> NDArray[np.uint8]:
+        kinds = self._made.kinds.copy()
+        kinds[list(self._hidden)] = kinds[list(self._hidden.values())]
+        return kinds
+
+    @cached_property
+    def status(self) -> NDArray[np.uint8]:
+        status = self._made.status.copy()
+        status[list(self._hidden)] = RowStatus.UNREACHABLE
+        status[self._unused] = RowStatus.UNUSED
+        return status
+
+    @cached_property
+    def _hidden(self) -> dict[int, int]:
+        return {row: first for row, first in self._repeated.items() if row < len(self._made.tokens)}
+
+
 def read_vocabulary(header: GgufFile, *, rows: int) -> tuple[Vocabulary, tuple[str, ...]]:
     """Make the vocabulary, and notes for the provenance."""
     if not header.tokens:
@@ -258,19 +296,11 @@ def read_vocabulary(header: GgufFile, *, rows: int) -> tuple[Vocabulary, tuple[s
         made, notes = _look_up(header, pieces), (_guess(header),)
     else:
         made, notes = TokenizerVocabulary(built[0], rows=rows, origin=header.origin), built[1]
-    _correct(made, pieces)
-    return made, (*notes, f"{past} special tokens have ids past the matrix's {rows} rows") if past else notes
+    if past:
+        notes = (*notes, f"{past} special tokens have ids past the matrix's {rows} rows")
+    return _Corrected(made, pieces), notes
 
 
 def _guess(header: GgufFile) -> str:
     kind = printable(header.string("tokenizer.ggml.model")) or "without a name"
     return f"words are looked up whole: how a tokenizer {kind} splits them is not known"
-
-
-def _correct(made: TokenizerVocabulary | LookupVocabulary, pieces: Pieces) -> None:
-    """Tell what only the file knows: tokens that are not in use, and those that another one hides."""
-    for row, first in pieces.repeated.items():
-        if row < len(made.tokens):
-            made.tokens[row], made.kinds[row] = made.tokens[first], made.kinds[first]
-            made.status[row] = RowStatus.UNREACHABLE
-    made.status[pieces.of(UNUSED)] = RowStatus.UNUSED

@@ -32,6 +32,11 @@ _OTHER_SCHEMES = {
     ".txt": "glove:{0}",
     ".vec": "fasttext:{0}",
     ".gguf": "gguf:{0}",
+    ".parquet": "parquet:{0}",
+    ".arrow": "arrow:{0}",
+    ".feather": "arrow:{0}",
+    ".jsonl": "jsonl:{0}",
+    ".npz": "npz:{0}",
 }
 
 

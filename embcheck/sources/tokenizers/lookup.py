@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from operator import methodcaller
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +22,7 @@ _ENOUGH = 0.05  # of all names; words of no language begin with these so often
 class LookupVocabulary:
     """Tokens whose tokenizer is not known: a word is found where one token is written like it, and never split."""
 
+    has_words = True
     notes: tuple[str, ...] = ()
 
     def __init__(
@@ -47,11 +49,11 @@ class LookupVocabulary:
 def token_marks(names: Sequence[str]) -> Notation | None:
     """How a list of a tokenizer's tokens marks the start or end of words; ``None`` for a list of words."""
     least = max(1, _ENOUGH * len(names))
-    if sum(name.startswith(_BYTES_SPACE) for name in names) >= least:
+    if sum(map(methodcaller("startswith", _BYTES_SPACE), names)) >= least:
         return Notation(byte_level=True)
-    if sum(name.startswith(_SPACE) for name in names) >= least:
+    if sum(map(methodcaller("startswith", _SPACE), names)) >= least:
         return Notation(space=_SPACE)
-    return Notation(suffix=_SUFFIX) if sum(name.endswith(_SUFFIX) for name in names) >= least else None
+    return Notation(suffix=_SUFFIX) if sum(map(methodcaller("endswith", _SUFFIX), names)) >= least else None
 
 
 def from_names(names: Sequence[str], how: Notation) -> LookupVocabulary:

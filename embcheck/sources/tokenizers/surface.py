@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tokenizers import models
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 _FALLBACK = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 _IMPOSSIBLE = frozenset({0xC0, 0xC1, *range(0xF5, 0x100)})  # no UTF-8 text has these
 _ASCII = 0x80
+_SPACE_BYTE = "Ġ"
 
 
-@dataclass(frozen=True, slots=True)
-class Surface:
+class Surface(NamedTuple):
     """A token as text."""
 
     form: str
@@ -62,6 +62,9 @@ class Notation:
 
     def _read_bytes(self, raw: str) -> Surface:
         core = self._without_suffix(raw)
+        plain = core.replace(_SPACE_BYTE, " ")
+        if plain.isascii() and plain.isprintable() and " " not in core:  # visible bytes are written as they are
+            return self._classify(plain, ends_word=core != raw)
         try:
             octets = bytes(map(_BYTE_OF.__getitem__, core))
         except KeyError:  # not written in bytes: text that was added to the vocabulary as it is

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _UNWRITABLE = "\U0010fffd"  # a private-use character, which no vocabulary has
 _HOLE = Surface("", TokenKind.OTHER, None)
-_BATCH = 8192  # encodings held at once
+_BATCH = 512  # encodings held at once: what caches hold; 8,192 took a fifth longer, and more
 _RARE_LETTERS = 3
 _LONGEST_TOKEN = 2**16
 _RANDOM = frozenset({"dropout", "alpha", "nbest_size"})  # of BPE and of Unigram
@@ -33,6 +33,8 @@ class TokenizerVocabulary:
 
     Padding and truncation of the tokenizer, and what is random in it, are switched off.
     """
+
+    has_words = True
 
     def __init__(self, tokenizer: Tokenizer, *, rows: int, origin: str = "the tokenizer") -> None:
         tokenizer.no_padding()
@@ -60,15 +62,34 @@ class TokenizerVocabulary:
         """Surface forms by row."""
         return [surface.form for surface in self._surfaces]
 
-    @property
+    @cached_property
     def kinds(self) -> NDArray[np.uint8]:
         """``TokenKind`` by row."""
-        return self._kinds_and_status[0]
+        surfaces = self._surfaces
+        kinds = np.fromiter((surface.kind for surface in surfaces), dtype=np.uint8, count=len(surfaces))
+        unknown = [row for row in self._unknown if row < len(surfaces) and not _is_unused(surfaces[row])]
+        kinds[unknown] = TokenKind.SPECIAL
+        return kinds
 
-    @property
+    @cached_property
     def status(self) -> NDArray[np.uint8]:
         """``RowStatus`` by row."""
-        return self._kinds_and_status[1]
+        status = np.full(len(self._surfaces), RowStatus.KNOWN, dtype=np.uint8)
+        texts, inside = {}, set()
+        for row, (surface, kind) in enumerate(zip(self._surfaces, self.kinds.tolist(), strict=True)):
+            if _is_unused(surface):
+                status[row] = RowStatus.UNUSED
+            elif kind == TokenKind.SPECIAL:
+                status[row] = RowStatus.SPECIAL
+            elif surface.impossible or surface.text == "":
+                status[row] = RowStatus.UNREACHABLE
+            elif surface.text:
+                texts[row] = surface.text
+                if surface.inside:
+                    inside.add(row)
+        never = find_unreachable(self._ids, texts, inside=frozenset(inside))
+        status[sorted(never)] = RowStatus.UNREACHABLE
+        return status
 
     @cached_property
     def _bare_space(self) -> frozenset[int]:
@@ -108,29 +129,6 @@ class TokenizerVocabulary:
         except SourceError:
             return frozenset()
         return frozenset(i for i in ids if i >= len(self.tokens) or self._surfaces[i].kind != TokenKind.BYTE)
-
-    @cached_property
-    def _kinds_and_status(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Kinds and status."""
-        surfaces = self._surfaces
-        kinds = np.fromiter((s.kind for s in surfaces), dtype=np.uint8, count=len(surfaces))
-        status = np.full(len(surfaces), RowStatus.KNOWN, dtype=np.uint8)
-        texts, inside = {}, set()
-        for row, surface in enumerate(surfaces):
-            if surface is _HOLE or is_unused(surface.form):
-                status[row] = RowStatus.UNUSED
-            elif surface.kind == TokenKind.SPECIAL or row in self._unknown:
-                status[row] = RowStatus.SPECIAL
-                kinds[row] = TokenKind.SPECIAL
-            elif surface.impossible or surface.text == "":
-                status[row] = RowStatus.UNREACHABLE
-            elif surface.text:
-                texts[row] = surface.text
-                if surface.inside:
-                    inside.add(row)
-        never = find_unreachable(self._ids, texts, inside=frozenset(inside))
-        status[sorted(never)] = RowStatus.UNREACHABLE
-        return kinds, status
 
 
 def calm(tokenizer: Tokenizer) -> None:
@@ -173,6 +171,10 @@ def _read_surfaces(own: dict[str, int], added: dict[int, AddedToken], how: Notat
     surfaces = {i: how.read(raw) for raw, i in own.items() if i not in added}
     surfaces.update({i: _read_added(token) for i, token in added.items()})
     return [surfaces.get(row, _HOLE) for row in range(max(surfaces, default=-1) + 1)]
+
+
+def _is_unused(surface: Surface) -> bool:
+    return surface is _HOLE or is_unused(surface.form)
 
 
 def _read_added(token: AddedToken) -> Surface:

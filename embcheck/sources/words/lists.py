@@ -8,9 +8,14 @@ from typing import TYPE_CHECKING, Any
 from embcheck import files
 from embcheck.errors import SourceError
 from embcheck.sources.files import one_line, printable, read_json, refuse_disguise
+from embcheck.sources.tokenizers.lookup import LookupVocabulary, from_names, token_marks
+from embcheck.table.vocabulary import WordVocabulary
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    import pyarrow as pa
 
 _LARGEST = 512 * 2**20
 _MOST_WORDS = 2**25
@@ -31,6 +36,12 @@ def read_words(path: Path, *, column: str | None) -> list[str]:
     if suffix in {".txt", ""}:
         return _from_text(path)
     raise SourceError(f"{path}: can't read words from a {suffix} file; give {_READABLE}")
+
+
+def vocabulary_of(words: list[str]) -> WordVocabulary | LookupVocabulary:
+    """The vocabulary of a list of words or, where they are marked as such, of a tokenizer's tokens."""
+    marks = token_marks(words)
+    return WordVocabulary(words) if marks is None else from_names(words, marks)
 
 
 def _from_text(path: Path) -> list[str]:
@@ -78,28 +89,45 @@ def _from_parquet(path: Path, column: str | None) -> list[str]:
         unpacked = sum(about.row_group(number).total_byte_size for number in range(about.num_row_groups))
         if about.num_rows > _MOST_WORDS or unpacked > _LARGEST:
             raise SourceError(f"{path} unpacks to {about.num_rows} rows, {unpacked} bytes: no list of words")
-        table = parquet.read_table(path, columns=[_column(path, about.schema.to_arrow_schema(), column)])
-        words = table.column(0).cast(pa.string()).to_pylist()
+        name = pick_column(str(path), about.schema.to_arrow_schema(), column, "column", is_text, "text")
+        words: list[Any] = []
+        with parquet.ParquetFile(path) as file:  # in parts: Arrow keeps the memory of a whole column
+            for batch in file.iter_batches(columns=[name]):
+                words += batch.column(0).cast(pa.string()).to_pylist()
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise SourceError(f"{path} is not a readable parquet file ({one_line(error)}); get it again") from None
     if None in words:
         raise SourceError(f"{path}: row {words.index(None)} has no word; give every row one")
-    return [str(word) for word in words]
+    return words
 
 
-def _column(path: Path, schema: Any, wanted: str | None) -> str:
-    import pyarrow as pa
+def pick_column(
+    origin: str,
+    schema: pa.Schema,
+    wanted: str | None,
+    option: str,
+    fits: Callable[[pa.DataType], bool],
+    what: str,
+) -> str:
+    """The name of the column that is wanted, or of the only one that fits, of which there must be one by that name."""
+    fields = list(schema)
+    names = [field.name for field in fields if fits(field.type)]
+    listed = one_line(", ".join(map(printable, names))) or "none"
+    if wanted is None and len(names) != 1:
+        raise SourceError(f"{origin} has {len(names)} columns of {what} ({listed}); choose one with {option}=NAME")
+    name: str = names[0] if wanted is None else wanted
+    same = [field for field in fields if field.name == name]
+    if len(same) > 1:
+        raise SourceError(f"{origin} has {len(same)} columns called {printable(name)!r}; rename all but one")
+    if name not in names:
+        held = f"; it holds {one_line(str(same[0].type))}" if same else ""
+        raise SourceError(f"{origin} has no column of {what} called {name!r}{held}; it has {listed}")
+    return name
 
-    names = [str(f.name) for f in schema if _is_text(pa.types, getattr(f.type, "value_type", f.type))]
-    listed = ", ".join(map(printable, names)) or "none"
-    if wanted is None and len(names) == 1:
-        return names[0]
-    if wanted is None:
-        raise SourceError(f"{path} has {len(names)} columns of text ({listed}); choose one with column=NAME")
-    if wanted not in names:
-        raise SourceError(f"{path} has no column of text called {wanted!r}; it has {listed}")
-    return wanted
 
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds text, maybe as a dictionary and numbers that point into it."""
+    from pyarrow import types
 
-def _is_text(types: Any, kind: Any) -> bool:
+    kind = kind.value_type if types.is_dictionary(kind) else kind
     return bool(types.is_string(kind) or types.is_large_string(kind))

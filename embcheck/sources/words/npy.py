@@ -1,4 +1,4 @@
-"""A NumPy matrix and its words: ``npy:FILE,vocab=FILE``."""
+"""A NumPy matrix and its words: ``npy:FILE,vocab=FILE``, or ``vocab=none`` where its rows are no words."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ import torch
 from embcheck.errors import SourceError, SpecError
 from embcheck.sources.assemble import Description, assemble
 from embcheck.sources.files import LocalBytes, local_file, one_line, refuse_disguise, refuse_unknown_options
-from embcheck.sources.tokenizers.lookup import from_names, token_marks
-from embcheck.sources.words.lists import read_words
-from embcheck.table.vocabulary import WordVocabulary
+from embcheck.sources.words.lists import read_words, vocabulary_of
+from embcheck.spec import NO_VOCABULARY
+from embcheck.table.vocabulary import NamedRows, RowNumbers, WordVocabulary
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from embcheck.sources.tokenizers.lookup import LookupVocabulary
     from embcheck.spec import ModelSpec
     from embcheck.table import EmbeddingTable
 
-_BAD_HEADERS = (
+BAD_HEADERS = (
     OSError, ValueError, EOFError, OverflowError, TypeError, SyntaxError, MemoryError, RecursionError,
     tokenize.TokenError,
 )  # fmt: skip
@@ -34,12 +35,8 @@ def read(spec: ModelSpec) -> EmbeddingTable:
     """Map a matrix into memory and read its words (txt, json or parquet; ``column=NAME`` for parquet)."""
     path, vocab = _paths(spec)
     matrix = open_matrix(path)
-    words = read_words(vocab, column=spec.option("column"))
-    if len(words) != matrix.shape[0]:
-        raise SourceError(f"{path} has {matrix.shape[0]} rows but {vocab} has {len(words)} words; give one word a row")
+    vocabulary = NamedRows(RowNumbers(len(matrix))) if vocab is None else _words(spec, path, vocab, len(matrix))
     tensor = torch.from_numpy(np.require(matrix, dtype=matrix.dtype.newbyteorder("="), requirements="C"))
-    marks = token_marks(words)
-    vocabulary = WordVocabulary(words) if marks is None else from_names(words, marks)
     return assemble(spec, tensor, vocabulary, bytes_read=tensor.nbytes, notes=vocabulary.notes)
 
 
@@ -52,18 +49,26 @@ def describe(spec: ModelSpec) -> Description:
         dtype=matrix.dtype.name,
         bytes=matrix.nbytes,
         bytes_total=path.stat().st_size,
-        files=(path.name, vocab.name),
+        files=(path.name,) if vocab is None else (path.name, vocab.name),
     )
 
 
-def _paths(spec: ModelSpec) -> tuple[Path, Path]:
+def _words(spec: ModelSpec, path: Path, vocab: Path, rows: int) -> WordVocabulary | LookupVocabulary:
+    words = read_words(vocab, column=spec.option("column"))
+    if len(words) != rows:
+        raise SourceError(f"{path} has {rows} rows but {vocab} has {len(words)} words; give one word a row")
+    return vocabulary_of(words)
+
+
+def _paths(spec: ModelSpec) -> tuple[Path, Path | None]:
     refuse_unknown_options(spec, "vocab", "column")
     vocab = spec.option("vocab")
     if vocab is None:
         raise SpecError(
-            f"spec {spec.text!r}: a matrix needs its words; write npy:{spec.target},vocab=FILE (txt, json or parquet)"
+            f"spec {spec.text!r}: a matrix needs its words; write npy:{spec.target},vocab=FILE (txt, json or parquet), "
+            "or vocab=none where its rows are no words"
         )
-    return local_file(spec, spec.target), local_file(spec, vocab)
+    return local_file(spec, spec.target), None if ("vocab", vocab) == NO_VOCABULARY else local_file(spec, vocab)
 
 
 def open_matrix(path: Path) -> NDArray[Any]:
@@ -80,7 +85,7 @@ def _map(path: Path) -> np.memmap[Any, Any]:
         with warnings.catch_warnings():  # of headers in the style of old versions, which may be read all the same
             warnings.simplefilter("ignore")
             matrix: np.memmap[Any, Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except _BAD_HEADERS as error:
+    except BAD_HEADERS as error:
         if "Object arrays" in str(error) or "Python objects" in str(error):
             raise SourceError(
                 f"{path} holds Python objects, which are not read; save its numbers: "

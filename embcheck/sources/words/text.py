@@ -99,7 +99,7 @@ def parse(path: Path, *, width: int, rows: int, skip: int, spaces: bool = False)
     layout = _Layout(path, width, spaces, is_tabbed(read_head(path, skip + HEAD_BYTES)[skip:], width))
     words: list[str] = []
     garbled = 0
-    for line, block in _blocks(path, skip):
+    for line, block in line_blocks(path, skip):
         raw, numbers = _parse_block(layout, line, block)
         more, bad = decode_words(raw)
         garbled += bad
@@ -152,7 +152,7 @@ def is_number(field: bytes) -> bool:
     return _NUMBER.fullmatch(field) is not None
 
 
-def _blocks(path: Path, skip: int) -> Iterator[tuple[int, bytes]]:
+def line_blocks(path: Path, skip: int) -> Iterator[tuple[int, bytes]]:
     """Whole lines of a file, many at a time, with the number of the first."""
     line = 1 + (skip > 0)
     try:
