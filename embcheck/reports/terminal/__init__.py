@@ -185,5 +185,6 @@ def _not_applicable(model: ModelRecord, encoding: str) -> list[Line]:
     ]
     text = safe(f"n/a: {'; '.join(named)}", 4 * WIDTH, encoding=encoding)
     if len(text) >= WIDTH:
-        text = f"n/a: {', '.join(f'{names.total()} ({reason})' for reason, names in ids.items())}"
+        brief = ((names.total(), reason.partition(": ")[0]) for reason, names in ids.items())
+        text = f"n/a: {', '.join(f'{n} ({reason})' for n, reason in brief)}"
     return [Line(safe(text, WIDTH - 1, encoding=encoding), "dim")] if ids else []
