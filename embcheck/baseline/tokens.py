@@ -42,7 +42,7 @@ def comparable(
     if old.population != table.kind:
         raise NotMeasurable(f"the population is {table.kind!r}, the baseline's {old.population!r}")
     if result.estimate is None or not result.is_decided or entry.snapshot is None:
-        raise NotMeasurable(f"the baseline has a value, but now it can't be decided: {result.reason}")
+        raise NotMeasurable(f"the baseline has a value, but now it can't be decided: {result.undecided}")
     now = result.estimate.snapshot()
     if (now.scale, now.unit) != (entry.snapshot.scale, entry.snapshot.unit):
         before = f"{entry.snapshot.scale} over {entry.snapshot.unit}"
@@ -164,7 +164,7 @@ def entry_of(result: Result, table: EmbeddingTable, settings: Settings) -> tuple
     if declaration.margin is None or result.verdict is Verdict.ERROR or never_applied:
         return None
     snapshot = estimate.snapshot() if estimate is not None and result.is_decided else None
-    reason = None if snapshot is not None else result.reason or "it could not be decided"
+    reason = None if snapshot is not None else result.undecided or "it could not be decided"
     if result.verdict is Verdict.NOT_APPLICABLE:
         reason = f"{NOT_APPLICABLE}{reason}"
     checkpoint = checkpoint_of(table, settings.seed)
