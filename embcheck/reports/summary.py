@@ -271,7 +271,12 @@ def _comparison(compared: Comparison, shown: Sequence[Compared]) -> str:
 
 
 def write_diagnosis(diagnosis: Diagnosis, path: Path) -> None:
-    """Write the summary of a diagnosis to a file: each cause with its evidence and what to do, and what is left."""
+    """Write the summary of a diagnosis to a file."""
+    files.write(path, diagnosed(diagnosis))
+
+
+def diagnosed(diagnosis: Diagnosis, *, most: int | None = None) -> str:  # noqa: ARG001 - a few lines, whatever fits
+    """The summary of a diagnosis: each cause with its evidence and what to do, and what is left."""
     rows = [
         [code(cause.cause), inert(cause.sentence, 600), inert(cause.evidence, 600), inert(cause.remedy, 600)]
         for cause in diagnosis.causes
@@ -281,4 +286,4 @@ def write_diagnosis(diagnosis: Diagnosis, path: Path) -> None:
     left += [f"Next best account: {inert(diagnosis.runner_up, 600)}."] if diagnosis.runner_up else []
     parts = [f"### embcheck: {code(diagnosis.candidate)} against {code(diagnosis.reference)}: {inert(diagnosis.cause)}"]
     parts += [table(["Cause", "What happened", "Evidence", "What now"], rows)] if rows else []
-    files.write(path, "\n\n".join([*parts, *left]) + "\n")
+    return "\n\n".join([*parts, *left]) + "\n"
