@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     "--card",
     type=click.Path(path_type=Path),
     metavar="PATH",
-    help="Write a section with a badge for a model card (Markdown), in place of one that the file has; - for standard output.",
+    help="Write a section with a badge for a model card (Markdown), or anew in a file that has one; "
+    "- for standard output.",
 )
 def report(file: str, card: Path | None, **given: Any) -> int:
     """Show a report that --json wrote, or make a page, a summary or a section of a model card of it, without the model.
