@@ -69,7 +69,7 @@ class ModelSpec:
     @property
     def paths(self) -> tuple[tuple[str, str], ...]:
         """Those options that name files, and the paths."""
-        keys = {"vocab", "prompts"} if self.scheme in _COLUMNED else {"vocab", "prompts", "words"}
+        keys = {"vocab", "prompts", "tokenizer"} | (set() if self.scheme in _COLUMNED else {"words"})
         return tuple((key, value) for key, value in self.options if key in keys and (key, value) != NO_VOCABULARY)
 
     def having(self, **options: str | None) -> ModelSpec:

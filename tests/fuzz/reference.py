@@ -88,7 +88,43 @@ def _npz(path, _):
         return arrays["v"].astype(np.float64), [str(word) for word in arrays["t"]]
 
 
+def _spacy(path, _):
+    from pathlib import Path
+
+    from spacy.vectors import Vectors
+
+    vectors = Vectors().from_disk(Path(path).parent)
+    names = [""] * len(vectors.data)
+    for key, row in vectors.key2row.items():
+        names[row] = names[row] or vectors.strings[key]
+    return vectors.data.astype(np.float64), names
+
+
+def _faiss(path, _):
+    import faiss
+
+    index = faiss.read_index(path)
+    ids = faiss.vector_to_array(index.id_map) if hasattr(index, "id_map") else None
+    flat = faiss.downcast_index(index.index) if ids is not None else index
+    vectors = flat.reconstruct_n(0, flat.ntotal).astype(np.float64)
+    return vectors, [f"#{row}" for row in range(len(vectors))] if ids is None else list(map(str, ids.tolist()))
+
+
+def _onnx(path, table):
+    import onnx
+
+    model = onnx.load(path, load_external_data=False)
+    (tensor,) = [t for t in model.graph.initializer if t.name == table.provenance.tensor]
+    return onnx.numpy_helper.to_array(tensor).astype(np.float64), None
+
+
 READERS = {
+    "spacy vectors": _spacy,
+    "spacy key2row": _spacy,
+    "spacy strings.json": _spacy,
+    "faiss": _faiss,
+    "faiss ids": _faiss,
+    "onnx": _onnx,
     "parquet": _parquet,
     "arrow": _arrow,
     "arrow stream": _arrow,
@@ -120,7 +156,9 @@ def compared(kind, path, table):
             warnings.simplefilter("ignore")
             vectors, words = READERS[kind](path, table)
     except Exception as error:  # noqa: BLE001 - whatever a library says to a damaged file
-        return f"refused: {type(error).__name__}: {str(error)[:200]}"
+        return (
+            "no library" if isinstance(error, ImportError) else f"refused: {type(error).__name__}: {str(error)[:200]}"
+        )
     ours, tokens = table.vectors.double().numpy(), list(table.tokens)
     if kind in _UNIQUE and len(set(tokens)) < len(tokens):  # of a repeated word, gensim leaves out all but the first
         first = sorted({word: row for row, word in reversed(list(enumerate(tokens)))}.values())
