@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import struct
 import sys
 import time
@@ -137,6 +138,7 @@ def _others(folder: Path, vectors: np.ndarray) -> dict[str, tuple[str, str]]:
     """What other programs keep vectors in, written by hand."""
     sys.path.append(str(Path(__file__).parents[1] / "sources"))
     import written
+    from safetensors.torch import save_file
 
     rows = {word: row % 8 for row, word in enumerate([*WORDS[:-1], "unk", "kings", "Kings"])}
     spacy = written.write_spacy(folder / "spacy", vectors, rows)
@@ -145,6 +147,12 @@ def _others(folder: Path, vectors: np.ndarray) -> dict[str, tuple[str, str]]:
     scale = {"decoder/embeddings/weight_scale": np.full(8, 40, np.float32)}
     model = written.write_ct2(folder / "ct2", WORDS, {**quantized, **scale, "decoder/scale_embeddings": np.int8(1)})
     cases["ctranslate2"] = (str(model / "model.bin"), f"ctranslate2:{model}")
+    static = folder / "model2vec"
+    static.mkdir()
+    shutil.copy(folder / "safetensors" / "tokenizer.json", static)
+    parts = {"embeddings": torch.from_numpy(vectors * 40).to(torch.int8)[:5], "weights": torch.linspace(1, 2, 8)}
+    save_file({**parts, "mapping": torch.arange(8) % 5}, static / "model.safetensors")
+    cases["model2vec"] = (str(static / "model.safetensors"), f"model2vec:{static}")
     named = f"vocab={folder / 'words.txt'}"
     for kind, content in (
         ("faiss", written.faiss_flat(vectors)),

@@ -118,7 +118,49 @@ def _onnx(path, table):
     return onnx.numpy_helper.to_array(tensor).astype(np.float64), None
 
 
+def _ctranslate2(path, table):
+    """The file read from its beginning, as the library that writes it documents it."""
+    import struct
+    from pathlib import Path
+
+    raw, at = Path(path).read_bytes(), 0
+
+    def take(form):
+        nonlocal at
+        at += struct.calcsize(form)
+        return struct.unpack_from(form, raw, at - struct.calcsize(form))
+
+    def name():
+        (text,) = take(f"<{take('<H')[0]}s")
+        return text.removesuffix(b"\0").decode("utf-8", "replace")
+
+    take("<I")
+    name()
+    arrays = {}
+    for _ in range(take("<II")[1]):
+        key, shape = name(), take(f"<{take('<B')[0]}I")
+        kind, size = take("<BI")
+        dtype = {0: "f4", 1: "i1", 2: "i2", 3: "i4", 4: "f2"}.get(kind, "u1")
+        arrays[key] = np.frombuffer(raw[at : at + size], f"<{dtype}").reshape(shape)
+        at += size
+    stored = arrays[table.provenance.tensor]
+    if stored.dtype.kind == "i":
+        stored = stored / arrays[f"{table.provenance.tensor}_scale"].astype(np.float32).reshape(-1, 1)
+    return stored.astype(np.float32).astype(np.float64), None
+
+
+def _model2vec(path, _):
+    from safetensors.torch import load_file
+
+    parts = load_file(path)
+    rows = parts.get("embeddings").float()
+    rows = rows[parts["mapping"].long()] if "mapping" in parts else rows
+    return (rows * parts["weights"].float()[:, None] if "weights" in parts else rows).double().numpy(), None
+
+
 READERS = {
+    "ctranslate2": _ctranslate2,
+    "model2vec": _model2vec,
     "spacy vectors": _spacy,
     "spacy key2row": _spacy,
     "spacy strings.json": _spacy,
