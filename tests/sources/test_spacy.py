@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from written import hash_word, write_spacy
 
-from embcheck import sources
-from embcheck.errors import SourceError
+from embcheck import measures, sources
+from embcheck.errors import NotMeasurable, SourceError
+from embcheck.lexicons import Analogy
 from embcheck.sources.words.spacy import hash_words
 from embcheck.spec import parse
 
@@ -99,6 +100,18 @@ def test_another_folder_is_refused(tmp_path):
     """A folder without vectors is refused, with what to give."""
     with pytest.raises(SourceError, match=r"nlp\.to_disk"):
         load(parse(f"spacy:{tmp_path}"))
+
+
+def test_words_whose_row_bears_another_name_are_ranked_by_their_row(tmp_path):
+    """An analogy of words that are not what their rows are called ranks those rows; two words of one row make none."""
+    basis = np.eye(6, dtype=np.float32)
+    vectors = np.stack([basis[0], basis[1], basis[2], basis[0] - basis[1] + basis[2], basis[3], basis[4]])
+    rows = {"KING": 0, "MAN": 1, "lady": 2, "QUEEN": 3, "other": 4, "Queen": 5, "woman": 2, "sovereign": 3, "rex": 0}
+    table = load(parse(f"spacy:{write_spacy(tmp_path / 'v', vectors, rows)}"))
+    estimate = measures.analogy_rank(table, Analogy("x", "rex", "MAN", "woman", "sovereign"))
+    assert (estimate.value, estimate.details["nearest"][0]["token"]) == (1, "QUEEN")
+    with pytest.raises(NotMeasurable, match="share a row"):
+        measures.analogy_rank(table, Analogy("x", "KING", "MAN", "rex", "sovereign"))
 
 
 @pytest.mark.filterwarnings("ignore")
