@@ -214,6 +214,9 @@ class ModelRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     likely: Annotated[
         str | None, Meta(description="What made it of its baseline's checkpoint, where a check regressed.")
     ] = None
+    lost: Annotated[
+        str | None, Meta(description="Rows that the baseline knew and that are zero or not finite now; mostly absent.")
+    ] = None
 
 
 class RunRecord(Struct, frozen=True, omit_defaults=True):

@@ -164,6 +164,12 @@ class Session:
                 self._tables[model] = Loaded(model.spec, table, time.perf_counter() - started)
         return tuple(self._tables[model] for model in models)
 
+    def record(self, loaded: Loaded) -> ModelRecord:
+        """A model's place in the report, without results, and what its baseline knew of its rows and they lost."""
+        gate = self.policy.gate
+        lost = None if gate is None else gate.lost(loaded.spec.alias, loaded.table)
+        return structs.replace(loaded.record, lost=lost)
+
     def known(self, model: Model) -> Loaded | None:
         """A table that is in memory; loads nothing."""
         return self._tables.get(model)
@@ -252,7 +258,7 @@ class Session:
             runs.append(ModelRun(model_record(model.spec, None), results=results, error=error))
             return
         run = ModelRun(
-            loaded.record,
+            self.record(loaded),
             timing=loaded.timing,
             device=str(loaded.table.vectors.device),
             notes=(*filter(None, [loaded.note]), *loaded.table.provenance.notes),

@@ -48,8 +48,10 @@ __all__ = ["announce", "check", "describe", "expand", "load", "open_model", "res
 SCHEMES = {
     "api": "encoders.api",
     "arrow": "stores.arrow",
+    "ctranslate2": "exports.ctranslate2",
     "demo": "models.directory",
     "directory": "models.directory",
+    "faiss": "stores.faiss",
     "fasttext": "words.word2vec",
     "gensim": "words.gensim",
     "gguf": "gguf.source",
@@ -60,8 +62,10 @@ SCHEMES = {
     "model2vec": "encoders.model2vec",
     "npy": "words.npy",
     "npz": "stores.npz",
+    "onnx": "exports.onnx",
     "parquet": "stores.parquet",
     "random": "random",
+    "spacy": "words.spacy",
     "st": "encoders.st",
     "word2vec": "words.word2vec",
 }
