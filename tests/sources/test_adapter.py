@@ -24,12 +24,12 @@ CONFIG = {
 }  # fmt: skip
 KINDS = {
     "own table": (LoraConfig(target_modules=["q_proj"], modules_to_save=["embed_tokens"]), "own embedding"),
-    "rows": (LoraConfig(target_modules=["q_proj"], trainable_token_indices=[7, 2]), "2 rows by the adapter"),
+    "rows": (LoraConfig(target_modules=["q_proj"], trainable_token_indices=[7, 2]), "rows of the adapter's own: 2"),
     "rows by module": (
         LoraConfig(target_modules=["q_proj"], trainable_token_indices={"embed_tokens": [3]}),
-        "1 rows by the adapter",
+        "rows of the adapter's own: 1",
     ),
-    "rows alone": (TrainableTokensConfig(token_indices=[1, 5], target_modules=["embed_tokens"]), "2 rows"),
+    "rows alone": (TrainableTokensConfig(token_indices=[1, 5], target_modules=["embed_tokens"]), "own: 2"),
     "product": (LoraConfig(r=4, lora_alpha=6, target_modules=["embed_tokens", "q_proj"]), "B·A of rank 4 times 1.5"),
     "root": (LoraConfig(r=4, lora_alpha=6, use_rslora=True, target_modules=["embed_tokens"]), "rank 4 times 3 added"),
     "rank of its own": (

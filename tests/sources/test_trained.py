@@ -55,7 +55,7 @@ def test_one_tensor_is_read_as_the_library_reads_it(folder, sharded):
     assert torch.equal(table.vectors, expected["model"][NAME])
     assert (table.provenance.tensor, table.provenance.bytes_read) == (f"model.{NAME}", TABLE.nbytes)
     told = sources.describe(parse(f"{sharded},tokenizer={folder}"))
-    assert (told.shape, told.bytes) == ((ROWS, WIDTH), TABLE.nbytes)
+    assert (told.shape, told.bytes, told.files) == ((ROWS, WIDTH), TABLE.nbytes, (".metadata", "__0_0.distcp"))
     assert told.bytes_total == sum(path.stat().st_size for path in sharded.iterdir())
 
 
@@ -192,7 +192,7 @@ def test_objects_beside_the_weights_are_not_made(folder, name, zipped):
         "pytorch-lightning_version": "2.6",
         "hyper_parameters": {"args": argparse.Namespace(lr=0.1, path=Path("/x")), "own": Settings(a=1), "s": {1, 2}},
         "callbacks": {"x": Hostile(folder / "ran"), "f": frozenset({3}), "c": complex(1, 2), "b": b"x" * 300},
-        "optimizer_states": [{"state": {0: {"exp_avg": torch.ones(2, 2)}}}],
+        "optimizer_states": [{"state": {i: {"exp_avg": torch.ones(2, 2)} for i in range(20)}}],
         "state_dict": {f"net.{NAME}": TABLE, "net.norm.weight": torch.ones(WIDTH)},
     }
     torch.save(content, folder / name, _use_new_zipfile_serialization=zipped)

@@ -157,7 +157,7 @@ def _join(adapted: _Adapted) -> tuple[Tensor, str]:
     if _ROWS in parts:
         rows = _token_indices(adapted, base)
         return base.index_copy(0, torch.tensor(rows), adapter.load(parts[_ROWS]).to(base.dtype)), (
-            f"{len(rows)} rows by the adapter"
+            f"rows of the adapter's own: {len(rows)}"
         )
     if _LORA_A in parts:
         first, second = adapter.load(parts[_LORA_A]), adapter.load(parts[_LORA_B])

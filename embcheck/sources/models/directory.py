@@ -101,7 +101,7 @@ def describe_model(spec: ModelSpec, folder: Folder, file: str | None = None) -> 
         dtype=FLOATS[stored.dtype],
         bytes=checkpoint.nbytes(stored),
         bytes_total=None if None in sizes else sum(size for size in sizes if size),
-        files=(stored.file, *sorted({*tokenizer_files(names), CONFIG} & set(names))),
+        files=(stored.file, *checkpoint.beside, *sorted({*tokenizer_files(names), CONFIG} & set(names))),
     )
 
 

@@ -123,6 +123,8 @@ class Machine:
         self.origin = origin
         self.strangers: list[str] = []
         """The first names that it refers to and that no tensor needs."""
+        self.storages: dict[str, Storage] = {}
+        """All storages that it refers to, by key, those of tensors that are left out too."""
         self.begin()
 
     def begin(self) -> None:
@@ -198,7 +200,8 @@ class Machine:
             raise ValueError(f"it refers to {one_line(kind)}, which is no storage")
         text = require(named, Name).text.rsplit(".", 1)[-1].removesuffix("Storage")
         dtype = None if text == "Untyped" else _STORAGES.get(text, text)
-        self.stack.append(Storage(dtype, require(key, str), _count(count)))
+        storage = self.storages[key] = Storage(dtype, require(key, str), _count(count))
+        self.stack.append(storage)
 
     def make(self, _: Any) -> None:
         """Stand-in for a call."""

@@ -238,7 +238,7 @@ class LegacyContainer:
 
     def _place(self, keys: list[str], at: int) -> dict[str, int]:
         """Where each storage begins, up to one of unknown type; if there is none, the file must end with the last."""
-        storages, starts = _list_storages(self.content), {}
+        storages, starts = self._machine.storages, {}
         for key in keys:
             held = storages.get(key)
             starts[key] = at
@@ -273,17 +273,3 @@ class LegacyContainer:
 def is_legacy(head: bytes) -> bool:
     """Whether a file begins as this format does."""
     return head.startswith(b"\x80") and _LEGACY_MAGIC in head[:32]
-
-
-def _list_storages(content: Any) -> dict[str, Storage]:
-    """Every storage that is referred to, by key."""
-    storages: dict[str, Storage] = {}
-    waiting, seen = [content], set[int]()
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, PickledTensor):
-            storages[value.storage.key] = value.storage
-        elif isinstance(value, dict | list | tuple) and id(value) not in seen:
-            seen.add(id(value))
-            waiting.extend(value.values() if isinstance(value, dict) else value)
-    return storages

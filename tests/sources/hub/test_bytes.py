@@ -282,3 +282,17 @@ def test_a_model_on_the_hub_takes_a_tokenizer_from_disk(hub, client, publish, tm
         load("org/model")
     table = load(f"org/model,tokenizer={tmp_path}")
     assert (table.tokens[0], torch.equal(table.vectors, stored)) == ("word0", True)
+
+
+def test_tokenizers_of_bytes_are_read_from_the_hub(hub, client, publish):
+    """A repository with a file of ranks, or with the settings of ByT5's tokenizer, needs no tokenizer.json."""
+    publish()
+    files = hub.repos["org/model"].files
+    files.pop("tokenizer.json")
+    files["tokenizer_config.json"] = b'{"tokenizer_class": "ByT5Tokenizer"}'
+    assert load("org/model").tokens[100] == "a"
+    publish("org/ranks")
+    files = hub.repos["org/ranks"].files
+    files.pop("tokenizer.json")
+    files["qwen.tiktoken"] = b"YQ== 0\nYg== 1\nYWI= 2\n"
+    assert load("org/ranks").tokens[:3] == ["a", "b", "ab"]
