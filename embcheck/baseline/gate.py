@@ -123,11 +123,11 @@ class Gate:
         said = _said_of_rows(rows, table)
         return said and f"lost since the baseline: {said}"
 
-    def unused(self, alias: str, known: frozenset[str]) -> tuple[str, ...]:
-        """Labels of the baseline's entries that no known check uses, given the keys of those."""
+    def unused(self, alias: str, known: frozenset[str], labels: Mapping[str, str]) -> tuple[str, ...]:
+        """The baseline's entries that no known check uses, given the keys of those: by ``labels``, or their own."""
         baseline = None if self.is_open else self.baseline(alias)
         entries = sorted(baseline.entries.items()) if baseline else ()
-        return tuple(entry.label for key, entry in entries if key not in known)
+        return tuple(labels.get(key, entry.label) for key, entry in entries if key not in known)
 
     def write(
         self, alias: str, entries: Iterable[tuple[Entry, State]], known: frozenset[str]

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 SCHEMA: Literal["embcheck-report/1"] = "embcheck-report/1"
 FAILING = frozenset({"regressed", "undecided", "stale"})
 """States that don't pass."""
+_NAMED = 3
 
 Json = dict[str, Any]
 """An object of JSON."""
@@ -217,6 +218,23 @@ class ModelRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     lost: Annotated[
         str | None, Meta(description="Rows that the baseline knew and that are zero or not finite now; mostly absent.")
     ] = None
+    unused_fails: Annotated[bool, Meta(description="True where entries that no check uses fail the run.")] = False
+
+    @property
+    def unused_text(self) -> str:
+        """How many entries of its baseline no check uses, which, and what to do; empty where there are none."""
+        if not self.unused:
+            return ""
+        n, named = len(self.unused), ", ".join(self.unused[:_NAMED])
+        entries, them = ("entry", "it") if n == 1 else ("entries", "them")
+        more = f" and {n - _NAMED} more" if n > _NAMED else ""
+        remedy = f"prune {them} with: embcheck baseline prune {self.alias}, or select {them} again"
+        return f"{n} baseline {entries} that no check uses ({named}{more}); {remedy}"
+
+    @property
+    def shortfalls(self) -> tuple[str, ...]:
+        """What fails the run beside its checks, in words."""
+        return (self.unused_text,) if self.unused and self.unused_fails else ()
 
 
 class RunRecord(Struct, frozen=True, omit_defaults=True):
@@ -246,6 +264,11 @@ class Report(Struct, frozen=True):
     def results(self) -> tuple[ResultRecord, ...]:
         """Those of all models."""
         return tuple(result for model in self.models for result in model.results)
+
+    @property
+    def passes(self) -> bool:
+        """Whether all checks pass, and nothing beside them fails the run."""
+        return all(result.passes for result in self.results) and not any(model.shortfalls for model in self.models)
 
 
 def key_of(name: str, params: Json) -> str:

@@ -80,6 +80,8 @@ class Config:
     """Whether the folder of the baselines was named, and nothing else said whether they decide."""
     configured_models: tuple[ModelSpec, ...] = ()
     """Those of the configuration file, checked in this run or not."""
+    configured_property: tuple[str, ...] = ()
+    """The globs of the configuration file, which say what is gated, whatever this run was asked for."""
 
     def outputs(self) -> tuple[Path | None, ...]:
         """The files that a report is written to, where they are asked for."""
@@ -148,6 +150,7 @@ def _resolve(
         root=base,
         per_model=MappingProxyType(models_own),
         asks_for_baselines=asks_for_baselines,
+        configured_property=from_file.get("property", ()),
         **values,
     )
     if file is not None and files.is_in_any(file.parent, (model.target for model in models)):

@@ -18,10 +18,10 @@ from embcheck.plugin.item_run import NO_MODEL, UNFINISHED, ItemReport, LoadedRep
 from embcheck.plugin.items import is_whole
 from embcheck.reports import outputs, terminal
 from embcheck.reports.text import columns, cut, safe
-from embcheck.reports.wording import WIDTH, counts
+from embcheck.reports.wording import WIDTH, conclusion
 from embcheck.run.document import model_record, report
 from embcheck.run.likely import REMOTE, since_baseline
-from embcheck.run.session import deliver, fails_unused, gate_of, not_run, unused_entries
+from embcheck.run.session import deliver, gate_of, not_run, with_unused
 from embcheck.run.update import write_baseline
 from embcheck.text import inert_line
 
@@ -114,7 +114,7 @@ class Results:
         with suppress(EmbcheckError):  # which is wrong usage once the report is to be written
             for add in filter(None, (getattr(plugin, "add_global_property", None) for plugin in plugins)):
                 for model in self._report().models:
-                    for said in filter(None, (model.lost, model.likely)):
+                    for said in filter(None, (*model.shortfalls, model.lost, model.likely)):
                         add(f"embcheck {model.alias}", inert_line(said))
 
     @pytest.hookimpl(trylast=True)
@@ -137,9 +137,7 @@ class Results:
             deliver(self._config, written)
         except EmbcheckError as error:
             raise pytest.UsageError(str(error)) from None
-        # what tests say of single checks is not the last word on a family of them
-        falls_short = self._config.settings.family_wise and not all(result.passes for result in written.results)
-        if exitstatus == pytest.ExitCode.OK and (falls_short or fails_unused(self._config, written)):
+        if exitstatus == pytest.ExitCode.OK and not written.passes:  # of a family of tests, single ones don't tell
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _update(self) -> None:
@@ -160,7 +158,7 @@ class Results:
     def _is_whole(self) -> bool:
         """Whether what did not run is not there: nothing was selected, and nothing stopped early."""
         given = self._pytest_config.option
-        selected = given.keyword or given.markexpr or self._config.property
+        selected = given.keyword or given.markexpr or self._config.property != self._config.configured_property
         return is_whole(self._pytest_config) and not selected and not self._stopped
 
     def _why_nothing_ran(self) -> str | None:
@@ -195,10 +193,9 @@ class Results:
         if why := self._what_did_not_run():
             terminalreporter.write_line(f"embcheck: {why}", yellow=True)
         written = self._report()
-        has_failed = not all(result.passes for result in written.results)
         has_notes = bool(self._updated) or any(model.unused or model.lost for model in written.models)
-        if self._pytest_config.option.verbose < 0 and not has_failed and not has_notes:
-            terminalreporter.write_line(f"embcheck: {counts(written.results).text}")
+        if self._pytest_config.option.verbose < 0 and written.passes and not has_notes:
+            terminalreporter.write_line(f"embcheck: {conclusion(written.models).text}")
             return
         terminalreporter.section("embcheck")
         for line in self._lines(written):
@@ -212,9 +209,8 @@ class Results:
         """What became of them, which of their entries no check uses, and where another seed measured them."""
         yield from self._updated
         for model in written.models:
-            if model.unused:
-                labels = safe(", ".join(model.unused), 4 * WIDTH)
-                yield f"{model.alias}: unused baseline entries: {labels}; see embcheck baseline prune"
+            if model.unused and not model.shortfalls:  # which the report says
+                yield f"{model.alias}: {safe(model.unused_text, 10 * WIDTH)}"
         seeds = (gate_of(self._config).on_seeds(model.alias, self._config.settings.seed) for model in written.models)
         yield from filter(None, seeds)
 
@@ -233,11 +229,11 @@ class Results:
             if not items and loaded is None:
                 continue
             ran = [item.result.key for item in items]
-            unused = unused_entries(self._config, spec.alias, ran) if self._is_whole() else ()
             family_wise = self._config.gate if self._config.settings.family_wise else None
             results = model_record(spec, None, [i.result for i in items], family_wise=family_wise).results
             record = model_record(spec, None) if loaded is None else loaded.record
-            record = structs.replace(record, results=results, unused=unused)
+            record = structs.replace(record, results=results)
+            record = with_unused(self._config, record, ran) if self._is_whole() else record
             models.append(structs.replace(record, likely=self._likely_of(spec, record)))
             timing[spec.alias] = {}
             if loaded is not None:

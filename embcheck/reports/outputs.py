@@ -97,10 +97,11 @@ def _causes(report: Report | Comparison) -> Iterator[tuple[str, str]]:
 
 
 def _failing(report: Report) -> list[tuple[str, str]]:
-    """Title and text of each check that fails, the worst first."""
+    """Title and text of what fails: what is no check, then each check, the worst first."""
+    apart = [(f"baseline of {model.alias}", f"fails: {said}") for model in report.models for said in model.shortfalls]
     failing = [(model.alias, result) for model in report.models for result in model.results if not result.passes]
     failing.sort(key=lambda pair: urgency(pair[1]))
-    return [
+    return apart + [
         (f"{result.label} on {alias}", _joined(summaries.failure_line(result), such_as(result)))
         for alias, result in failing
     ]

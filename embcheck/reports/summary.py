@@ -20,12 +20,12 @@ from embcheck.reports.wording import (
     counts,
     fails_by_change,
     headline,
+    headline_of,
     how_text,
     is_description,
     measured_text,
     moved_most,
     named_tokens,
-    share_failing,
     state_word,
     urgency,
     verdict_word,
@@ -63,7 +63,7 @@ def _document(report: Report, models: Sequence[ModelRecord]) -> str:
     results, shown = report.results, [result for model in models for result in model.results]
     failed = sum(not result.passes for result in results)
     early = "; the run ended early, and this is what was measured until then" if report.run.partial else ""
-    parts = [f"### embcheck: {share_failing(results)}{early}", counts(results).text]
+    parts = [f"### embcheck: {inert(headline_of(report.models), 600)}{early}", counts(results).text]
     if left := len(results) - len(shown):
         failing = failed - sum(not result.passes for result in shown)
         parts.append(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from embcheck.checks.check import Result
-    from embcheck.checks.record import Change, Control, EstimateRecord, Json, Ladder, ResultRecord, Rung
+    from embcheck.checks.record import Change, Control, EstimateRecord, Json, Ladder, ModelRecord, ResultRecord, Rung
     from embcheck.claims import ClaimOutcome
     from embcheck.estimate import Estimate
 
@@ -122,6 +122,26 @@ def named_tokens(result: ResultRecord, most: int = 3) -> list[str]:
     moved = moved_units(change) if change and kind == "regressed" else ()
     entries = (moved or result.counterexamples) if kind in {"regressed", "refuted"} else ()
     return [entry["token"] for entry in entries[:most] if isinstance(entry.get("token"), str)]
+
+
+def conclusion(models: Sequence[ModelRecord]) -> Line:
+    """What a run comes to: its checks counted, then whatever else fails it."""
+    counted = counts([result for model in models for result in model.results])
+    said = shortfalls(models)
+    return Line(f"{counted.text}; fails: {said}", "fail") if said else counted
+
+
+def shortfalls(models: Sequence[ModelRecord]) -> str:
+    """What fails a run beside its checks, in words; of several models each with its name."""
+    of = [f"{model.alias}: " if len(models) > 1 else "" for model in models]
+    return "; ".join(name + said for name, model in zip(of, models, strict=True) for said in model.shortfalls)
+
+
+def headline_of(models: Sequence[ModelRecord]) -> str:
+    """How many of the checks fail, and what else fails the run; what passes is none of the news where it does."""
+    said, results = shortfalls(models), [result for model in models for result in model.results]
+    first = "fails: " if all(result.passes for result in results) else f"{share_failing(results)}; "
+    return first + said if said else share_failing(results)
 
 
 def share_failing(results: Sequence[ResultRecord]) -> str:

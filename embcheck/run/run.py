@@ -55,8 +55,8 @@ class Run:
 
     @property
     def passed(self) -> bool:
-        """Whether something ran and every check passed."""
-        return bool(self.results) and not self.failed
+        """Whether something ran, every check passed, and nothing else fails it, such as unused baseline entries."""
+        return bool(self.results) and self.report.passes
 
     @property
     def failed(self) -> tuple[Result, ...]:
@@ -119,12 +119,13 @@ class Run:
         Raises
         ------
         ChecksFailed
-            Some check does not pass, or none ran. The message names the checks.
+            Some check does not pass, none ran, or something else fails the run. The message names it.
         """
         if not self.results:
             raise ChecksFailed("no checks ran")
-        if self.failed:
-            raise ChecksFailed(f"{wording.share_failing(self.report.results)}: {_names(self.failed, verdicts=True)}")
+        if not self.passed:
+            names = f": {_names(self.failed, verdicts=True)}" if self.failed else ""
+            raise ChecksFailed(wording.headline_of(self.report.models) + names)
 
     def to_dataframe(self) -> pd.DataFrame:
         """The results as a pandas ``DataFrame``, one row each.
@@ -147,7 +148,7 @@ class Run:
         """One line: the models, verdicts counted, and what failed."""
         models = ", ".join(model.alias for model in self.report.models)
         failed = f"; failed: {_names(self.failed)}" if self.failed else ""
-        return inert_line(f"<Run of {models}: {wording.counts(self.report.results).text}{failed}>", 1_500)
+        return inert_line(f"<Run of {models}: {wording.conclusion(self.report.models).text}{failed}>", 1_500)
 
     def save(self, path: str | Path) -> None:
         """Write the report to a file as JSON.

@@ -415,11 +415,10 @@ def run_configured(
     session = Session(models, config.settings, policy, control=config.control, explain=config.explain)
     run = session.run(checks, device=str(sources.resolve_device(config.device)), watch=watch)
     try:
-        unused = {spec.alias: unused_entries(config, spec.alias, specs=specs) for spec in specs}
+        models = tuple(with_unused(config, model, specs=specs) for model in run.report.models)
     except KeyboardInterrupt:
         raise Interrupted(run) from None
-    records = (structs.replace(model, unused=unused[model.alias]) for model in run.report.models)
-    return replace(run, report=structs.replace(run.report, models=tuple(records)))
+    return replace(run, report=structs.replace(run.report, models=models))
 
 
 def nothing_of(config: Config) -> Run:
@@ -430,24 +429,25 @@ def nothing_of(config: Config) -> Run:
 def known_keys(
     config: Config, alias: str, ran: Collection[str] = (), *, specs: Sequence[ModelSpec] = ()
 ) -> frozenset[str]:
-    """The baseline keys of every check that runs on a model: those that can be found, and those that ran."""
-    adapted = (per_model.adapt(config.of(alias), check) for check in all_checks(config, specs))
+    """The baseline keys of every check that the files leave in for a model, run or not, and of those that ran."""
+    configured = [c for c in all_checks(config, specs) if collect.is_selected(c, config.configured_property)]
+    adapted = (per_model.adapt(config.of(alias), check) for check in configured)
     return frozenset(ran) | {check.key for check in adapted if check is not None}
 
 
-def unused_entries(
-    config: Config, alias: str, ran: Collection[str] = (), *, specs: Sequence[ModelSpec] = ()
-) -> tuple[str, ...]:
-    """Labels of what a model's baseline has and no check uses; none where it is about to be pruned."""
+def with_unused(
+    config: Config, model: ModelRecord, ran: Collection[str] = (), *, specs: Sequence[ModelSpec] = ()
+) -> ModelRecord:
+    """A model's record with what its baseline has and no check uses; nothing where it is about to be pruned.
+
+    Such entries fail the run in continuous integration, and where configured.
+    """
     gate = gate_of(config)
     if gate.is_open or "prune" in config.update:
-        return ()
-    return gate.unused(alias, known_keys(config, alias, ran, specs=specs))
-
-
-def fails_unused(config: Config, written: Report) -> bool:
-    """Whether entries that no check uses fail the run: in continuous integration, and where configured."""
-    return gate_of(config).fails_missing and any(model.unused for model in written.models)
+        return model
+    labels = {check.key: check.label for check in all_checks(config, specs)}
+    unused = gate.unused(model.alias, known_keys(config, model.alias, ran, specs=specs), labels)
+    return structs.replace(model, unused=unused, unused_fails=bool(unused) and gate.fails_missing)
 
 
 def deliver(config: Config, written: Report) -> None:

@@ -68,13 +68,13 @@ def configure(write, text, model="m=random:300x16"):
     write("pyproject.toml", f'[tool.embcheck]\nmodels = ["{model}"]\n{text}')
 
 
-@pytest.fixture
-def unused(write, command, monkeypatch):
-    """A project whose baseline has an entry of ``beta``, which its model does not run any more; in CI."""
+@pytest.fixture(params=["", "[tool.embcheck.model.m]\n"], ids=["for all models", "for one"])
+def unused(request, write, command, monkeypatch):
+    """A project whose baseline has an entry of ``beta``, which the files do not select any more; in CI."""
     write("properties/two.py", TWO)
-    configure(write, '[tool.embcheck.model.m]\nproperty = ["alpha", "beta"]\n')
+    configure(write, request.param + 'property = ["alpha", "beta"]\n')
     assert command("baseline", "update")[0] == 0
-    configure(write, '[tool.embcheck.model.m]\nproperty = ["alpha"]\n')
+    configure(write, request.param + 'property = ["alpha"]\n')
     monkeypatch.setenv("CI", "1")
 
 
@@ -82,13 +82,43 @@ def entries(project):
     return sorted(json.loads((project.path / "embcheck-baselines" / "m.json").read_text())["entries"])
 
 
-def test_unused_entries_fail_in_both(unused, command, run):
-    """An entry of the baseline that no check uses is named, and fails in CI, under both."""
+UNUSED = (
+    "fails: 1 baseline entry that no check uses (beta); prune it with: embcheck baseline prune m, or select it again"
+)
+
+
+def test_unused_entries_fail_in_both(unused, command, run, monkeypatch):
+    """An entry of the baseline that no check uses is named, and fails in CI, under both: each says so."""
+    with monkeypatch.context() as elsewhere:
+        elsewhere.delenv("CI")
+        code, printed = command("check")
+        assert (code, UNUSED.removeprefix("fails: ") in printed, "fails:" in printed) == (0, True, False)
     code, printed = command("check")
-    assert (code, "unused baseline entries: beta" in printed) == (1, True)
+    assert (code, f"1 hold; {UNUSED}" in " ".join(printed.split())) == (1, True)
     result = run("properties")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    assert "beta" in str(result.stdout)
+    assert UNUSED in " ".join(str(result.stdout).split())
+
+
+def test_unused_entries_fail_wherever_a_verdict_is(unused, command, alone, monkeypatch, project):
+    """Headline, annotation, page, JUnit and the report that is shown again say that unused entries fail the run."""
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    _, printed = command("check", "--summary", "s.md", "--html", "s.html", "--json", "s.json")
+    assert f"::error title=baseline of m::{UNUSED}" in printed
+    page, summary = (" ".join((project.path / f"s.{kind}").read_text().split()) for kind in ("html", "md"))
+    assert summary.startswith(f"### embcheck: {UNUSED} ")
+    assert f"Fails: {UNUSED.removeprefix('fails: ')}." in page
+    assert "check passes" not in page + summary
+    assert command("report", "s.json")[1].rstrip().endswith("again")
+    alone("properties", "--junit-xml=j.xml", "-q")
+    assert UNUSED.removeprefix("fails: ") in (project.path / "j.xml").read_text()
+
+
+def test_a_selection_of_one_run_leaves_nothing_unused(unused, command, write):
+    """What the files select decides which entries are unused, not what a single run is asked for."""
+    configure(write, "")
+    assert command("check", "--property", "alpha")[0] == 0
+    assert "removed" not in command("baseline", "prune", "--update", "prune")[1]
 
 
 def test_both_prune_the_same(unused, command, alone, project):

@@ -13,7 +13,7 @@ from embcheck.reports.html import asset, drawing, palettes
 from embcheck.reports.html.page import environment
 from embcheck.reports.html.rows import axis_of, describe
 from embcheck.reports.text import number
-from embcheck.reports.wording import beside, counts, urgency
+from embcheck.reports.wording import beside, conclusion, urgency
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -96,7 +96,7 @@ def run(value: HasReport) -> str:
         for result in model.results
     ]
     rows.sort(key=lambda row: urgency(row.result))
-    about = {"models": len(report.models), "caption": counts(report.results).text}
+    about = {"models": len(report.models), "caption": conclusion(report.models).text}
     if len(rows) <= _AT_ONCE:
         return _fragment(rows, **about, figures=_drawn(value.results) if len(rows) <= _DRAWN else ())
     passing = [row for row in rows if row.result.passes]

@@ -93,6 +93,7 @@ def environment() -> Environment:
         "number": number,
         "parameter": parameter,
         "shape": shape,
+        "shortfalls": wording.shortfalls,
         "soft": _soft,
         "spoken": lambda verdict: "n/a" if verdict == "not_applicable" else verdict,
         "tally": tally,

@@ -16,7 +16,7 @@ from embcheck.reports.text import number, safe, wrap
 from embcheck.reports.wording import (
     WIDTH,
     Line,
-    counts,
+    conclusion,
     is_aside,
     is_description,
     is_known_exception,
@@ -71,20 +71,20 @@ def lines(
     shown = [line for section in sections for line in (*section, Line(""))]
     partial = [Line("ended early: this is what was measured until then", "warn")] if report.run.partial else []
     gap = [Line("")] if streamed and (is_several or not shown) else []
-    return [*gap, *shown, *partial, *_conclusion(report.results)]
+    return [*gap, *shown, *partial, *_conclusion(report, encoding)]
 
 
-def _conclusion(results: Sequence[ResultRecord]) -> Iterator[Line]:
-    """What random tables say of the claims, where they were asked, and how many checks fail."""
-    controls = [result.control for result in results if result.control is not None]
+def _conclusion(report: Report, encoding: str) -> Iterator[Line]:
+    """What random tables say of the claims, where they were asked, how many checks fail, and what else does."""
+    controls = [result.control for result in report.results if result.control is not None]
     if controls:
         failing = sum(not control.vacuous for control in controls)
         style: Style = "pass" if failing == len(controls) else "fail"
         yield Line(f"control: {failing} of {len(controls)} claims fail on noise as they should", style)
-    counted = counts(results)
-    first = f"{share_failing(results)}: " if counted.style == "fail" else ""
-    words = (first + counted.text).split(" ")
-    yield from (Line(text, counted.style) for text in wrap(words, width=WIDTH, indent="  ", gap=" "))
+    last = conclusion(report.models)
+    first = "" if all(result.passes for result in report.results) else f"{share_failing(report.results)}: "
+    words = safe(first + last.text, 10 * WIDTH, encoding=encoding).split(" ")
+    yield from (Line(text, last.style) for text in wrap(words, width=WIDTH, indent="  ", gap=" "))
 
 
 def describe(result: ResultRecord, seed: int, *, encoding: str = "utf-8") -> list[Line]:
