@@ -13,6 +13,7 @@ stale       the entry can't be compared any more (other tokens, version, populat
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -177,13 +178,20 @@ def _said_gone(lost: Sequence[str], of: str) -> str:
 
 def _broken(lost: Sequence[str], table: EmbeddingTable) -> tuple[str | None, bool]:
     """Which words of units that are gone are tokens whose rows are broken, and whether that explains all of them."""
-    words = {label: label.partition("\0")[0].split(">") for label in lost}
+    words = {label: _words_of(label) for label in lost}
     named = list(dict.fromkeys(word for own in words.values() for word in own))
     from embcheck.baseline.pairing import is_broken
 
     row_of = {word: ids[0] for word, ids in zip(named, table.vocabulary.encode(named), strict=True) if len(ids) == 1}
     broken = {word: row for word, row in row_of.items() if row < len(table.status) and is_broken(table)[row]}
     return _said_of_rows(broken, table), all(broken.keys() & own for own in words.values())
+
+
+def _words_of(label: str) -> list[str]:
+    """The words that a unit's label may name: the label itself, or two that it joins, which may have hyphens too."""
+    name = label.partition("\0")[0]
+    cuts = re.finditer(r" < |[>-]", name)
+    return [name, *(word for cut in cuts for word in (name[: cut.start()], name[cut.end() :]))]
 
 
 def _said_of_rows(rows: Mapping[str, int], table: EmbeddingTable) -> str | None:
@@ -224,7 +232,8 @@ def _change(result: Result, baseline: Baseline | None, table: EmbeddingTable, se
     except NotMeasurable as why:
         parts = () if result.estimate is None else result.estimate.parts
         lost = gone(entry.snapshot.parts, parts)
-        reasons = (str(why), _said_of(entry.snapshot, lost), _broken(lost, table)[0])
+        listed = [word for value in result.check.params.values() for word in getattr(value, "words", ())]
+        reasons = (str(why), _said_of(entry.snapshot, lost), _broken([*lost, *listed], table)[0])
         return _uncompared(declaration, "stale", "; ".join(filter(None, reasons)))
     family = sum(known.snapshot is not None for known in baseline.entries.values()) if baseline else 1
     change = compare(entry.snapshot, now, declaration, settings, family=family, tokens=tokens)

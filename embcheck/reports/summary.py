@@ -26,6 +26,7 @@ from embcheck.reports.wording import (
     measured_text,
     moved_most,
     named_tokens,
+    reasons,
     state_word,
     urgency,
     verdict_word,
@@ -153,7 +154,7 @@ def failure_line(result: ResultRecord) -> str:
 
 def why(result: ResultRecord) -> str:
     """The reasons that the check and its comparison state."""
-    return "; ".join(part for part in (result.reason, result.change and result.change.reason) if part)
+    return "; ".join(reasons(result))
 
 
 def _verdict(result: ResultRecord) -> str:

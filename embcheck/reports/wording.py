@@ -259,6 +259,13 @@ def outcome_text(result: ResultRecord) -> str:
     return f"{headline(result)}: {', '.join(filter(None, (measured_text(result), '; '.join(said))))}" if said else ""
 
 
+def reasons(result: ResultRecord) -> list[str]:
+    """The reasons that the check and its comparison state, each said once."""
+    compared = (result.change and result.change.reason) or ""
+    own = [result.reason] if result.reason and result.reason not in compared else []
+    return [*own, *([compared] if compared else [])]
+
+
 def reason_of(result: ResultRecord) -> str | None:
     """Why a check does not hold, fails or was not measured, with what decides; none of one that holds."""
     return (outcome_text(result) if result.estimate else "") or result.reason

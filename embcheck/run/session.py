@@ -415,10 +415,10 @@ def run_configured(
     session = Session(models, config.settings, policy, control=config.control, explain=config.explain)
     run = session.run(checks, device=str(sources.resolve_device(config.device)), watch=watch)
     try:
-        models = tuple(with_unused(config, model, specs=specs) for model in run.report.models)
+        records = tuple(with_unused(config, model, specs=specs) for model in run.report.models)
     except KeyboardInterrupt:
         raise Interrupted(run) from None
-    return replace(run, report=structs.replace(run.report, models=models))
+    return replace(run, report=structs.replace(run.report, models=records))
 
 
 def nothing_of(config: Config) -> Run:

@@ -113,3 +113,41 @@ def test_pytest_says_what_was_lost(intact, embcheck, pytester, monkeypatch):
         "--embcheck-property", "isotropy",
     )  # fmt: skip
     done.stdout.fnmatch_lines([f"*{SAID}*"])
+
+
+JOINED = '''
+from embcheck import Estimate, above, claim
+
+@claim(above(-5), margin=0.5, bad="down")
+def joined(table):
+    """Pairs of words, joined by a hyphen, some words with one of their own."""
+    pairs = [("word1", "a-b"), *((f"word{i}", f"word{i + 1}") for i in range(2, 40, 2))]
+    there = [pair for pair in pairs if None not in table.rows(pair)]
+    return Estimate.from_units([1 + len(a) / 9 for a, _ in there], unit="pairs", labels=["-".join(p) for p in there])
+'''
+
+
+@pytest.mark.parametrize(
+    ("row", "said"), [(5, "word4-word5; row of word5 is zero"), (0, "word1-a-b; row of a-b is zero")]
+)
+def test_a_broken_word_of_a_unit_is_named_however_the_unit_joins_its_words(intact, embcheck, row, said):
+    """Of a pair that is gone, the word whose row is broken is said, and no adoption of its absence is advised."""
+    (intact / "words.txt").write_text("\n".join(["a-b", *WORDS[1:]]))
+    (intact / "properties" / "joined.py").write_text(JOINED)
+    assert embcheck("init", SPEC, "--property", "joined").code == 0
+    damage(row)
+    _, _, change = changes(intact, embcheck)
+    assert change["joined"]["reason"] == f"1 of 20 pairs is gone: {said} (see intact_rows)"
+
+
+def test_a_check_that_lost_a_word_to_a_broken_row_says_so_once(intact, embcheck, monkeypatch):
+    """What can't be decided for want of a word names the broken row; its annotation gives each reason once."""
+    words = ["king", "man", "woman", "queen", *WORDS[4:]]
+    (intact / "words.txt").write_text("\n".join(words))
+    assert embcheck("init", SPEC, "--property", "analogy_rank[king]").code == 0
+    damage(0)
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    done, _, change = changes(intact, embcheck)
+    assert change["analogy_rank"]["reason"].endswith("no king; row of king is zero (see intact_rows)")
+    (error,) = (line for line in done.err.splitlines() if line.startswith("::error title=analogy_rank"))
+    assert (error.count("3 of 4 king words"), "adopt" in error) == (1, False)
