@@ -13,6 +13,7 @@ stale       the entry can't be compared any more (other tokens, version, populat
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from embcheck.baseline.tokens import ADOPT, comparable, lost_rows
 from embcheck.checks.record import FAILING, Change, plain
 from embcheck.claims import Verdict
 from embcheck.errors import NotMeasurable
+from embcheck.estimate import KEPT
 from embcheck.settings import in_ci
 
 if TYPE_CHECKING:
@@ -113,6 +115,8 @@ class Gate:
         if self._accepts(change.state):  # what is adopted needs no advice on how to
             reason = None if change.state == "new" else (change.reason or "").removesuffix(f"; {ADOPT}") or None
             change = structs.replace(change, reason=reason)
+        elif change.state == "undecided" and not change.reason:
+            change = structs.replace(change, reason=_what_decides(change, alias, result))
         return replace(result, change=structs.replace(change, passes=self._passes(change.state)), gate=self.mode)
 
     def lost(self, alias: str, table: EmbeddingTable) -> str | None:
@@ -248,6 +252,25 @@ def _change(result: Result, baseline: Baseline | None, table: EmbeddingTable, se
     return structs.replace(change, seed=settings.seed, reason="; ".join(filter(None, said)) or None)
 
 
+def _what_decides(change: Change, alias: str, result: Result) -> str:
+    """Why a change is undecided, and what would decide it: a margin that it keeps to or, of a sample, more units."""
+    from embcheck.baseline.change import is_of_lists
+
+    low, high, margin = change.low or 0.0, change.high or 0.0, change.margin or 0.0
+    reach = max(0.0 if change.bad == "up" else -low, 0.0 if change.bad == "down" else high)
+    digits = 1 - math.floor(math.log10(reach))  # two that count, rounded up
+    enough = math.ceil(reach * 10**digits) / 10**digits
+    is_beyond = low > margin or high < -margin
+    why = (
+        f"not sure enough among {change.family} checks (Holm)"
+        if is_beyond
+        else "its interval reaches beyond the margin"
+    )
+    is_sample = result.estimate is not None and not is_of_lists(result.estimate.parts)
+    more = "more --probes in the baseline and here, or " if is_sample and (change.n or 0) < KEPT else ""
+    return f"{why}; {more}margin = {enough:g} in [tool.embcheck.model.{alias}.claims] would decide it"
+
+
 def _sees_rows(baseline: Baseline | None) -> bool:
     """Whether the baseline has the check that regresses with the first row that breaks."""
     entries = baseline.entries.values() if baseline else ()
@@ -343,5 +366,7 @@ def settle(changes: Sequence[Change | None]) -> list[Change | None]:
         settled = structs.replace(change, p_adjusted=p_adjusted)
         if change.state == "undecided":
             settled = structs.replace(_with_state(settled, settled), passes=change.passes)
+            if settled.state != "undecided" and not change.gone:
+                settled = structs.replace(settled, reason=None)  # what would have decided it
         changes[i] = settled
     return changes

@@ -99,7 +99,7 @@ def _heading(model: ModelRecord) -> str:
 
 
 def _checks(model: ModelRecord) -> Iterator[str]:
-    if bad := [result for result in model.results if not result.passes]:
+    if bad := sorted((result for result in model.results if not result.passes), key=urgency):
         yield _results(bad)
     if good := [result for result in model.results if result.passes]:
         yield folded(f"{len(good)} passing", _results(good))

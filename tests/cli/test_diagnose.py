@@ -137,6 +137,50 @@ def test_a_regression_names_the_cause(command, tables, tmp_path, monkeypatch):
         assert likely in _text_of(tmp_path / page), page
 
 
+def test_a_cause_is_found_from_any_checkpoint_of_the_baseline(command, tables, tmp_path):
+    """Where the entry that fails is of a checkpoint that is gone, another's of the baseline that is there tells why."""
+    folder = ("--baseline-dir", str(tmp_path / "baselines"))
+    vectors = np.load(tmp_path / "good.npy")
+    np.save(tmp_path / "gone.npy", vectors * np.float32(1.5))
+    gone, off = (tables["good"].replace("good.npy", name) for name in ("gone.npy", "off.npy"))
+    assert command("baseline", "update", f"m={gone}", "--property", "isotropy", *folder).code in {0, 1}
+    assert command("baseline", "update", f"m={tables['good']}", "--property", "normalization", *folder).code in {0, 1}
+    (tmp_path / "gone.npy").unlink()
+    np.save(tmp_path / "off.npy", vectors + np.float32(3))
+    start = ("--property", "isotropy", "--property", "normalization", "--gate", "regressions", *folder)
+    got = command("check", f"m={off}", *start)
+    assert (got.code, f"embcheck diagnose {tables['good']} {off}" in " ".join(got.out.split())) == (1, True)
+
+
+def test_an_undecided_change_names_the_cause(command, tables, tmp_path):
+    """A change that is undecided fails, and what made it is said as of one that regressed, with what would decide."""
+    folder = ("--baseline-dir", str(tmp_path / "baselines"))
+    (tmp_path / "properties").mkdir(exist_ok=True)
+    (tmp_path / "properties" / "open.py").write_text(OPEN)
+    assert command("baseline", "update", f"m={tables['good']}", "--property", "open", *folder).code in {0, 1}
+    np.save(tmp_path / "off.npy", np.load(tmp_path / "good.npy") + np.float32(3))
+    off = tables["good"].replace("good.npy", "off.npy")
+    got = command("check", f"m={off}", "--property", "open", "--gate", "regressions", *folder)
+    printed = " ".join(got.out.split())
+    assert (got.code, "UNDECIDED open" in printed, "looks like this: one vector" in printed) == (1, True, True)
+    line = "undecided: its interval reaches beyond the margin; margin = 0.69 in [tool.embcheck.model.m.claims] would"
+    assert line in printed
+    config = f"[tool.embcheck.model.m.claims]\nopen = {{ margin = 0.69 }}\n[tool.embcheck]\nmodels = ['m={off}']\n"
+    (tmp_path / "pyproject.toml").write_text(config)
+    assert command("check", "m", "--property", "open", "--gate", "regressions", *folder).code == 0
+
+
+OPEN = '''
+from embcheck import Estimate, above, claim
+
+@claim(above(-99), margin=0.5, bad="up")
+def open(table):
+    """The first numbers of some rows."""
+    values = [v * (i % 9) / 20 for i, v in enumerate(table.vectors[5:45, 0].double().tolist())]
+    return Estimate.from_units(values, unit="rows", labels=[str(i) for i in range(40)])
+'''
+
+
 def _text_of(page):
     """What a reader of a page sees, on one line."""
     return " ".join("".join(html5lib.parse(page.read_text()).itertext()).split())
