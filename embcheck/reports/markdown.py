@@ -10,7 +10,7 @@ from embcheck.reports.text import safe
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["code", "inert", "table"]
+__all__ = ["code", "inert", "prose", "table"]
 
 _WIDTH = 240
 _ACTIVE = re.compile(
@@ -21,12 +21,25 @@ _ACTIVE = re.compile(
     r"|(?<![^\W_])_|_(?![^\W_])"  # _emphasis_; inside of a word it is none
 )
 _NAMED = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
+_COPIED = re.compile(
+    r"\bembcheck (?:baseline|check|compare|diagnose|init|inspect|list|probe|report)\b(?:(?!; |, or |\. |\.$).)*"
+    r"|(?<!\S)\w+:[^\s;()]*[^\s;:(),.]"
+)
 _PLAIN = re.compile(r"[^`|<>&\\]*")
 
 
 def inert(text: str, width: int = _WIDTH) -> str:
     """The text on one line, every character that Markdown or HTML would act on as an entity, numbers as they are."""
     return _ACTIVE.sub(lambda match: _NAMED.get(match[0], f"&#{ord(match[0])};"), safe(text, width))
+
+
+def prose(text: str, width: int = _WIDTH) -> str:
+    """The text with the commands and specs in it as code, to be copied as they are, and all else inert."""
+    shown, parts, end = safe(text, width), [], 0
+    for match in _COPIED.finditer(shown):
+        parts += [inert(shown[end : match.start()], width), code(match[0], width)]
+        end = match.end()
+    return "".join([*parts, inert(shown[end:], width)])
 
 
 def code(text: str, width: int = _WIDTH) -> str:

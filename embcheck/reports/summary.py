@@ -10,7 +10,7 @@ from msgspec import structs
 
 from embcheck import files
 from embcheck.reports import published
-from embcheck.reports.markdown import code, inert, table
+from embcheck.reports.markdown import code, inert, prose, table
 from embcheck.reports.text import number
 from embcheck.reports.wording import (
     STATES,
@@ -64,7 +64,7 @@ def _document(report: Report, models: Sequence[ModelRecord]) -> str:
     results, shown = report.results, [result for model in models for result in model.results]
     failed = sum(not result.passes for result in results)
     early = "; the run ended early, and this is what was measured until then" if report.run.partial else ""
-    parts = [f"### embcheck: {inert(headline_of(report.models), 600)}{early}", counts(results).text]
+    parts = [f"### embcheck: {prose(headline_of(report.models), 600)}{early}", counts(results).text]
     if left := len(results) - len(shown):
         failing = failed - sum(not result.passes for result in shown)
         parts.append(
@@ -94,7 +94,7 @@ def _most_urgent(models: Sequence[ModelRecord], room: int) -> Sequence[ModelReco
 def _heading(model: ModelRecord) -> str:
     shape = "not loaded" if model.shape is None else "{} x {} {}".format(*model.shape, inert(str(model.dtype)))
     unused = f"\n\nUnused baseline entries: {', '.join(map(code, model.unused))}" if model.unused else ""
-    notes = "".join(f"\n\n{inert(note, 600)}" for note in (model.lost, model.likely) if note)
+    notes = "".join(f"\n\n{prose(note, 600)}" for note in (model.lost, model.likely) if note)
     return f"**{inert(model.alias)}** ({code(model.spec)}, {shape}){notes}{unused}"
 
 
@@ -117,7 +117,7 @@ def _results(results: Sequence[ResultRecord]) -> str:
     rows = []
     for result in results:
         said = [inert(value_text(result)), inert(claims_text(result))]
-        whys = "; ".join(part for part in (inert(why(result), 300), _moved(result)) if part)
+        whys = "; ".join(part for part in (prose(why(result), 300), _moved(result)) if part)
         rows.append([code(result.label), _verdict(result), *said, inert(change_of(result)), whys])
     return table(["Check", "Verdict", "Value", "Claim", "Change", "Why"], rows)
 
@@ -185,14 +185,14 @@ def changes(rows: Iterable[tuple[str, Change | None, str, str | None, Sequence[s
     cells = []
     for label, change, state, reason, tokens in rows:
         if change is None:
-            cells.append([code(label), state, "", "", "", "", inert(reason or "", 300)])
+            cells.append([code(label), state, "", "", "", "", prose(reason or "", 300)])
             continue
         numbers = [_shown(value, change) for value in (change.before, change.after)]
         value, low, high = (change_number(end, change) for end in (change.value, change.low, change.high))
         interval = f"{value} ({low} to {high})" if change.low != change.high else value
         numbers.append("" if change.value is None else interval)
         what = _units(change) or " ".join(code(token, 40) for token in tokens)
-        said = [inert(change.reason or "", 300), inert(how_text(change)), what]
+        said = [prose(change.reason or "", 300), inert(how_text(change)), what]
         margin = "" if change.margin is None else f"{number(change.margin)} ({change.bad})"
         cells.append([code(label), state, *numbers, margin, "; ".join(filter(None, said))])
     return table(["Check", "State", "Before", "Now", "Change", "Margin", "Why, what moved most"], cells)
@@ -222,7 +222,7 @@ def changed(report: Report) -> str:
         states = Counter(str(change.state) for _, change, *_ in said if change)
         counted = ", ".join(f"{states[state]} {state}" for state in STATES if states[state])
         parts.append(f"### {inert(model.alias)} against its baseline: {counted or 'nothing was compared'}")
-        parts += [inert(note, 600) for note in (model.lost, model.likely) if note]
+        parts += [prose(note, 600) for note in (model.lost, model.likely) if note]
         parts += [changes(moved)] if moved else []
         parts += [folded(f"{len(still)} did not change", changes(still))] if still else []
         parts += [f"Unused entries: {', '.join(map(code, model.unused))}"] if model.unused else []
@@ -253,7 +253,7 @@ def _comparison(compared: Comparison, shown: Sequence[Compared]) -> str:
     """Counts, drift, then these checks, those that need a look first."""
     first, second = map(code, compared.models)
     parts = [f"### embcheck: {second} against {first} {compared.counts}"]
-    parts += [inert(compared.likely, 600)] if compared.likely else []
+    parts += [prose(compared.likely, 600)] if compared.likely else []
     parts += [f"**{inert(limit.text, 300)}**" for limit in compared.limits]
     parts += [inert(compared.populations)] if compared.populations else []
     drift = compared.drift
@@ -279,12 +279,12 @@ def write_diagnosis(diagnosis: Diagnosis, path: Path) -> None:
 def diagnosed(diagnosis: Diagnosis, *, most: int | None = None) -> str:  # noqa: ARG001 - a few lines, whatever fits
     """The summary of a diagnosis: each cause with its evidence and what to do, and what is left."""
     rows = [
-        [code(cause.cause), inert(cause.sentence, 600), inert(cause.evidence, 600), inert(cause.remedy, 600)]
+        [code(cause.cause), prose(cause.sentence, 600), prose(cause.evidence, 600), prose(cause.remedy, 600)]
         for cause in diagnosis.causes
     ]
     left = [f"Left over: {number(diagnosis.residual)} of the rows' spread, in the median."]
-    left += [f"Why no cause stands: {inert(diagnosis.abstained, 600)}."] if diagnosis.abstained else []
-    left += [f"Next best account: {inert(diagnosis.runner_up, 600)}."] if diagnosis.runner_up else []
+    left += [f"Why no cause stands: {prose(diagnosis.abstained, 600)}."] if diagnosis.abstained else []
+    left += [f"Next best account: {prose(diagnosis.runner_up, 600)}."] if diagnosis.runner_up else []
     parts = [f"### embcheck: {code(diagnosis.candidate)} against {code(diagnosis.reference)}: {inert(diagnosis.cause)}"]
     parts += [table(["Cause", "What happened", "Evidence", "What now"], rows)] if rows else []
     return "\n\n".join([*parts, *left]) + "\n"

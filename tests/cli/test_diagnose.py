@@ -134,7 +134,8 @@ def test_a_regression_names_the_cause(command, tables, tmp_path, monkeypatch):
     (annotation,) = [line for line in got.err.splitlines() if "looks like this" in line]
     assert annotation == f"::error title=m against its baseline::{likely}"
     for page in ("step.md", "r.html"):
-        assert likely in _text_of(tmp_path / page), page
+        assert likely in _text_of(tmp_path / page).replace("`", ""), page
+    assert f"`embcheck diagnose {good} {off}`" in (tmp_path / "step.md").read_text()
 
 
 def test_a_cause_is_found_from_any_checkpoint_of_the_baseline(command, tables, tmp_path):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from records import model, report, result
 
-from embcheck.reports import outputs
+from embcheck.checks.record import Change
+from embcheck.reports import outputs, summary
 
 MIB = 2**20
 
@@ -85,3 +86,13 @@ def test_ten_errors_are_the_worst_and_the_rest_is_one_line(step):
     ]  # fmt: skip
     assert lines[-1].startswith("::warning title=5 more checks failed::inconclusive_3 on m, ")
     assert all(line.isprintable() for line in lines)
+
+
+def test_a_summary_has_the_worst_first():
+    """The table of what fails has what regressed before what is undecided, whatever their names."""
+    states = {"a": "undecided", "b": "regressed", "c": "stale"}
+    failing_ones = [
+        result(id=name, outcome="fail", change=Change(state=state, passes=False)) for name, state in states.items()
+    ]
+    text = summary.markdown(report(model(*failing_ones)))
+    assert sorted(states, key=lambda name: text.index(f"`{name}`")) == ["b", "c", "a"]
