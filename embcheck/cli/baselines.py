@@ -128,12 +128,16 @@ def update(specs: tuple[str, ...], **given: Any) -> int:
     metavar="PATH",
     help="Write the changes to this file as Markdown, for a review; - for standard output.",
 )
-@options(*MEASURING, "baseline_dir", "json")
+@options(*MEASURING, "baseline_dir", "json", "show")
 def diff(specs: tuple[str, ...], markdown: Path | None, **given: Any) -> int:
-    """Measure models (by default all that are configured) and show every change against their baselines."""
+    """Measure models (by default all that are configured) and show every change against their baselines.
+
+    What did not change is counted; --show all has that in full too.
+    """
     config = resolve({**given, "model": specs}, root=Path.cwd())
     outputs.check(json=config.json, summary=markdown)
-    config = replace(config, gate="regressions", show="all", missing_baseline=config.missing_baseline or "warn")
+    show = config.show if config.show in {"all", "none"} else "changes"
+    config = replace(config, gate="regressions", show=show, missing_baseline=config.missing_baseline or "warn")
     return _check(config, changes_to=markdown)
 
 

@@ -33,7 +33,7 @@ from embcheck.reports.published import listed
 from embcheck.reports.text import safe, wrap
 from embcheck.reports.wording import WIDTH, Line, bound_text, is_aside
 from embcheck.run import session
-from embcheck.run.update import write_baseline
+from embcheck.run.update import what_next, write_baseline
 from embcheck.settings import in_ci
 from embcheck.spec import parse
 
@@ -116,6 +116,8 @@ def _finished(config: Config, run: Run, changes_to: Path | None, *, streamed: bo
         notice(f"error: {error}")
     if changes_to is not None:
         files.write(changes_to, summary.changed(run.report))
+    for message in filter(None, map(what_next, run.report.models if config.update else ())):
+        notice(message)
     session.deliver(config, run.report)  # last: what was measured is on the screen whatever a disk does
     return INTERRUPTED if is_partial else _exit_code(run)
 

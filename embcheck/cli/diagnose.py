@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec import structs
 
 from embcheck import sources
 from embcheck.cli.common import FAILED, OK, options, show_lines
@@ -50,16 +51,16 @@ def diagnose(
         known = CAUSES_OF_ENCODERS if _is_served(specs) else CAUSES_OF_TABLES
         raise UsageError(f"unknown cause {unknown[0]!r}; {closest(unknown[0], sorted(known))}")
     outputs.check(json=config.json, summary=config.summary, page=config.html)
-    diagnosis = _found(config, specs, (reference, candidate))
+    diagnosis = structs.replace(_found(config, specs, (reference, candidate)), allowed=allow)
     if config.json:
         json_file.write(diagnosis, config.json)
     if config.html:
         html.write_diagnosis(diagnosis, config.html)
     if config.summary:
         summary.write_diagnosis(diagnosis, config.summary)
-    show_lines(lambda encoding: view.lines(diagnosis, encoding, allowed=allow), *config.outputs())
+    show_lines(lambda encoding: view.lines(diagnosis, encoding), *config.outputs())
     outputs.append_to_job(partial(summary.diagnosed, diagnosis))
-    return OK if diagnosis.is_harmless(allow) else FAILED
+    return OK if diagnosis.is_harmless() else FAILED
 
 
 def _is_served(specs: Sequence[ModelSpec]) -> bool:

@@ -62,7 +62,7 @@ class Config:
     explain: bool
     json: Path | None
     html: Path | None
-    show: Literal["fail", "rows", "all", "none"]
+    show: Literal["fail", "rows", "all", "none", "changes"]
     configured: bool
     """Whether a ``[tool.embcheck]`` table was found."""
     file: Path | None

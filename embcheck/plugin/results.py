@@ -22,7 +22,7 @@ from embcheck.reports.wording import WIDTH, conclusion
 from embcheck.run.document import model_record, report
 from embcheck.run.likely import REMOTE, since_baseline
 from embcheck.run.session import deliver, gate_of, not_run, with_unused
-from embcheck.run.update import write_baseline
+from embcheck.run.update import what_next, write_baseline
 from embcheck.text import inert_line
 
 if TYPE_CHECKING:
@@ -208,6 +208,7 @@ class Results:
     def _about_baselines(self, written: Report) -> Iterator[str]:
         """What became of them, which of their entries no check uses, and where another seed measured them."""
         yield from self._updated
+        yield from filter(None, map(what_next, written.models if self._config.update else ()))
         for model in written.models:
             if model.unused and not model.shortfalls:  # which the report says
                 yield f"{model.alias}: {safe(model.unused_text, 10 * WIDTH)}"

@@ -72,15 +72,23 @@ class Diagnosis(Struct, frozen=True, kw_only=True):
     residual: Annotated[Number, Meta(description="Share of the spread of rows that the causes leave, in the median.")]
     runner_up: Annotated[str | None, Meta(description="The next best account, which was turned down.")] = None
     abstained: Annotated[str | None, Meta(description="Why no cause stands; what the difference looks like.")] = None
+    allowed: Annotated[tuple[str, ...], Meta(description="Causes that --allow named, which fail nothing.")] = ()
 
     @property
     def cause(self) -> str:
         """The causes by name, or that none fits."""
         return ABSTAINED if self.abstained else " + ".join(cause.cause for cause in self.causes)
 
+    @property
+    def verdict(self) -> str:
+        """The causes by name, and that they are allowed, where it is only so that they are harmless."""
+        is_allowed = self.is_harmless() and any(cause.cause not in HARMLESS for cause in self.causes)
+        return f"{self.cause} (allowed)" if is_allowed else self.cause
+
     def is_harmless(self, allowed: Collection[str] = ()) -> bool:
-        """Whether it is explained, by nothing but what changes no geometry or is allowed."""
-        return self.abstained is None and all(c.cause in HARMLESS or c.cause in allowed for c in self.causes)
+        """Whether it is explained, by nothing but what changes no geometry or is allowed, here or when it was made."""
+        harmless = {*HARMLESS, *self.allowed, *allowed}
+        return self.abstained is None and all(cause.cause in harmless for cause in self.causes)
 
 
 def schema() -> dict[str, Any]:

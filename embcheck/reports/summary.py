@@ -285,6 +285,8 @@ def diagnosed(diagnosis: Diagnosis, *, most: int | None = None) -> str:  # noqa:
     left = [f"Left over: {number(diagnosis.residual)} of the rows' spread, in the median."]
     left += [f"Why no cause stands: {prose(diagnosis.abstained, 600)}."] if diagnosis.abstained else []
     left += [f"Next best account: {prose(diagnosis.runner_up, 600)}."] if diagnosis.runner_up else []
-    parts = [f"### embcheck: {code(diagnosis.candidate)} against {code(diagnosis.reference)}: {inert(diagnosis.cause)}"]
+    parts = [
+        f"### embcheck: {code(diagnosis.candidate)} against {code(diagnosis.reference)}: {inert(diagnosis.verdict)}"
+    ]
     parts += [table(["Cause", "What happened", "Evidence", "What now"], rows)] if rows else []
     return "\n\n".join([*parts, *left]) + "\n"

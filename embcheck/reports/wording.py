@@ -54,9 +54,9 @@ class Line:
 
 
 def counts(results: Sequence[ResultRecord]) -> Line:
-    """How many checks hold, and how many do not; in brackets, of those that pass, how many have moved."""
+    """How many checks hold, and how many do not; in brackets, how many changes pass that are no match."""
     counted = tally(results)
-    moved = Counter(state_word(result.change) for result in results if result.passes and result.change)
+    moved = Counter(state_word(result.change) for result in results if result.change and result.change.passes)
     extra = [f"{n} {state}" for state in ("new", "improved", "adopted") if (n := moved[state])]
     text = ", ".join(f"{n} {words}" for _, words, n in counted) or "no checks ran"
     style: Style = "pass" if {kind for kind, _, _ in counted} & {"holds", "described"} else "warn"
@@ -194,6 +194,11 @@ def needs_look(result: ResultRecord) -> bool:
         return True
     is_open = result.verdict not in {"holds", "not_applicable"}
     return is_open and not is_known_exception(result) and not is_description(result)
+
+
+def has_changed(result: ResultRecord) -> bool:
+    """Whether a result fails, or is another than its baseline's."""
+    return not result.passes or (result.change is not None and result.change.state != "match")
 
 
 def bound_text(claim: ClaimOutcome) -> str:

@@ -8,13 +8,14 @@ from embcheck.baseline.file import path_of
 from embcheck.baseline.gate import Gate
 from embcheck.baseline.tokens import NOT_APPLICABLE
 from embcheck.reports.text import number, safe
+from embcheck.reports.wording import failure
 from embcheck.run.session import known_keys
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from embcheck.baseline.file import Baseline, Entry
-    from embcheck.checks.record import State
+    from embcheck.checks.record import ModelRecord, State
     from embcheck.config.config import Config
 
 _NAMED = 20
@@ -28,6 +29,24 @@ def write_baseline(
     return list(_said(*gate.write(alias, entries, known_keys(config, alias, ran))))
 
 
+def what_next(model: ModelRecord) -> str | None:
+    """What an update leaves to a person: claims fail as ever, and which are to be excused, bounded or kept."""
+    kinds = {
+        kind: [r.label for r in model.results if failure(r) == kind]
+        for kind in ("refuted", "inconclusive", "exception")
+    }
+    table, refuted = f"[tool.embcheck.model.{model.alias}]", kinds["refuted"] + kinds["inconclusive"]
+    said = []
+    if refuted:
+        said.append(
+            f"an update adopts no claim that does not hold: {safe(', '.join(refuted), 400)}; if that is meant, name "
+            f"them in exceptions of {table}, or give them other bounds in its claims"
+        )
+    if held := kinds["exception"]:
+        said.append(f"holds now, to be taken out of exceptions of {table}: {safe(', '.join(held), 400)}")
+    return f"{model.alias}: {'; '.join(said)}" if said else None
+
+
 def _said(then: Mapping[str, Entry], new: Baseline) -> Iterator[str]:
     now = new.entries
     changed = [key for key in now if key in then and then[key] != now[key]]
@@ -39,7 +58,7 @@ def _said(then: Mapping[str, Entry], new: Baseline) -> Iterator[str]:
     if not then:
         return
     lines = [
-        *(f"changed {then[key].label} {_value(then[key])} -> {_value_now(now[key])}" for key in changed),
+        *(f"changed {now[key].label} {_value(then[key])} -> {_value_now(now[key])}" for key in changed),
         *(f"new {now[key].label} {_value(now[key])}" for key in parts[0]),
         *(f"removed {then[key].label} {_value(then[key])}" for key in parts[2]),
     ]

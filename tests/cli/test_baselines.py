@@ -175,12 +175,17 @@ def test_renamed_property_is_unused_and_new(ready, embcheck, monkeypatch):
 
 
 def test_update_adopts_changes_and_hides_no_failed_claim(ready, embcheck, monkeypatch):
-    """--update changed takes a regression over; a claim that fails still fails."""
+    """--update changed takes a regression over; a claim that fails still fails, and what to do about it is said."""
     monkeypatch.setenv("TOY", "-2")
     assert embcheck("check", "--update", "changed").code == 0
     assert states(ready, embcheck) == (0, {"moving": "match", "refuted": None, "sometimes": "match"})
     monkeypatch.setenv("TOY", "-20")
-    assert embcheck("check", "--update", "changed").code == 1
+    done = embcheck("check", "--update", "changed")
+    assert (done.code, done.out.splitlines()[-1].endswith("(1 adopted)")) == (1, True)
+    assert "m: 1 changed, " in done.err
+    assert (
+        "claim that does not hold: moving; if that is meant, name them in exceptions of [tool.embcheck.mod" in done.err
+    )
     assert states(ready, embcheck)[1]["moving"] == "match"
 
 
@@ -212,9 +217,12 @@ def test_baseline_commands(ready, embcheck, monkeypatch):
 
 
 def test_a_diff_says_each_check_once_and_how_each_change_was_found(ready, embcheck, monkeypatch):
-    """On the terminal no row stands twice; in Markdown every compared check says how, those that match too."""
+    """On the terminal no row stands twice, and what did not change is counted; in Markdown every check says how."""
     monkeypatch.setenv("TOY", "-2")
-    shown = embcheck("baseline", "diff", "--markdown", "out.md").out
+    brief = embcheck("baseline", "diff").out
+    assert [brief.count(f" {name}  ") for name in ("moving", "sometimes")] == [1, 0]
+    assert "not shown, as they did not change: 1 hold, 1 known exception (--show all)" in brief
+    shown = embcheck("baseline", "diff", "--markdown", "out.md", "--show", "all").out
     assert [shown.count(f" {name}  ") for name in ("moving", "sometimes")] == [1, 1]
     shown = embcheck("check", "--show", "all").out
     assert [shown.count(f" {name}  ") for name in ("moving", "sometimes")] == [1, 1]

@@ -93,12 +93,18 @@ def test_a_diagnosis_is_shown_again_from_its_json(command, tables, tmp_path):
     assert (refused.code, "is a diagnosis" in refused.err) == (4, True)
 
 
-def test_harmless_causes_pass(command, tables):
-    """Nothing, or rounding, exits with 0; what --allow names does as well, and an unknown name is refused with 4."""
+def test_harmless_causes_pass(command, tables, tmp_path):
+    """Nothing, or rounding, exits with 0; so does what --allow names, and is called so; an unknown one with 4."""
     assert command("diagnose", tables["good"], tables["good"]).code == 0
     half = command("diagnose", tables["good"], tables["half"])
     assert (half.code, "bfloat16" in half.out) == (0, True)
-    assert command("diagnose", tables["good"], tables["shifted"], "--allow", "rows_shifted").code == 0
+    outputs = ("--html", "d.html", "--summary", "d.md", "--json", "d.json")
+    allowed = command("diagnose", tables["good"], tables["shifted"], "--allow", "rows_shifted", *outputs)
+    said = [" ".join(text.split()) for text in (allowed.out, _text_of(tmp_path / "d.html"))]
+    said += [(tmp_path / "d.md").read_text().replace("`", ""), command("report", "d.json").out]
+    assert allowed.code == 0
+    assert all("rows_shifted (allowed)" in text for text in said)
+    assert 'class="v refuted"' not in (tmp_path / "d.html").read_text()
     unknown = command("diagnose", tables["good"], tables["shifted"], "--allow", "bad_luck")
     assert unknown.code == 4
     assert "bad_luck" in unknown.err

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
+from msgspec import structs
+
 from embcheck.claims import ends
 from embcheck.reports.terminal import rows, table
 from embcheck.reports.terminal.rows import row
@@ -17,6 +19,8 @@ from embcheck.reports.wording import (
     WIDTH,
     Line,
     conclusion,
+    counts,
+    has_changed,
     is_aside,
     is_description,
     is_known_exception,
@@ -37,7 +41,7 @@ _MOST = 20  # lines of what is said of one model: with those around them it is a
 _DEPTHS = (3, 2, 1, 0)  # how much is said of each problem
 _DESCRIPTIONS = Line("descriptions, of which no verdict fails, only a change from the baseline:", "title")
 _PROBLEMS = Line("what needs looking at:", "title")
-Show = Literal["fail", "rows", "all", "none"]
+Show = Literal["fail", "rows", "all", "none", "changes"]
 
 
 def lines(
@@ -45,7 +49,8 @@ def lines(
 ) -> list[Line]:
     """The report: of several models a table; what needs looking at; rows of what holds, as far as they fit; the counts.
 
-    ``fail`` leaves out what needs no looking at, ``none`` all but the counts; ``all`` has every detail of every check.
+    ``fail`` leaves out what needs no looking at, ``none`` all but the counts; ``all`` has every detail of every check,
+    ``changes`` of those that have changed or fail, and counts the others.
     Where ``is_told``, what fails was told before, and only ``all`` says it again.
     """
     is_several = len(report.models) > 1
@@ -55,8 +60,14 @@ def lines(
     for model in report.models if show != "none" else ():
         said = filter(None, (model.lost, model.likely))
         notes = [line for note in said for line in rows.paragraph(note, encoding)]
-        if show == "all":
-            sections.append([*header(model, encoding), *notes, *_everything(model, report.run.seed, encoding)])
+        if show in {"all", "changes"}:
+            shown = model.results if show == "all" else tuple(filter(has_changed, model.results))
+            every = _everything(structs.replace(model, results=shown), report.run.seed, encoding)
+            rest = counts([result for result in model.results if result not in shown]).text
+            others = [Line(f"not shown, as they did not change: {rest} (--show all)", "dim")]
+            sections.append(
+                [*header(model, encoding), *notes, *every, *(others if len(shown) < len(model.results) else [])]
+            )
             continue
         has_rows = show == "rows" and not is_several
         brief = _held(model, 0, encoding) if has_rows and not streamed else []

@@ -8,17 +8,17 @@ from embcheck.reports.text import number, safe, wrap
 from embcheck.reports.wording import WIDTH, Line
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Iterator
 
     from embcheck.reports.diagnosis import Diagnosis
     from embcheck.reports.wording import Style
 
 
-def lines(diagnosis: Diagnosis, encoding: str = "utf-8", *, allowed: Collection[str] = ()) -> Iterator[Line]:
+def lines(diagnosis: Diagnosis, encoding: str = "utf-8") -> Iterator[Line]:
     """The lines, inert for a terminal of that encoding."""
     reference, candidate = (safe(name, 60, encoding=encoding) for name in (diagnosis.reference, diagnosis.candidate))
-    style: Style = "pass" if diagnosis.is_harmless(allowed) else "fail"
-    yield from (Line(text, style) for text in _wrapped("", f"{candidate} against {reference}: {diagnosis.cause}"))
+    style: Style = "pass" if diagnosis.is_harmless() else "fail"
+    yield from (Line(text, style) for text in _wrapped("", f"{candidate} against {reference}: {diagnosis.verdict}"))
     for cause in diagnosis.causes:
         yield from map(Line, _wrapped("  cause     ", safe(f"{cause.cause}: {cause.sentence}", 600, encoding=encoding)))
         yield from map(Line, _wrapped("  evidence  ", safe(cause.evidence, 600, encoding=encoding)))
