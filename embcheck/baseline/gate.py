@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -31,7 +32,7 @@ from embcheck.estimate import KEPT
 from embcheck.settings import in_ci
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from embcheck.baseline.change import Difference
     from embcheck.baseline.file import Entry
@@ -57,6 +58,8 @@ class Gate:
     """What a check without a baseline value does; by default it fails in continuous integration."""
     update: tuple[str, ...] = ()
     """Which changes are going to be written, and so accepted: ``new``, ``changed``, ``prune``."""
+    configured: Collection[str] | None = None
+    """Aliases that commands know by themselves; any other is told them with its spec. None where that is no matter."""
     _read: dict[str, Baseline | None] = field(default_factory=dict)
 
     @classmethod
@@ -117,6 +120,9 @@ class Gate:
             change = structs.replace(change, reason=reason)
         elif change.state == "undecided" and not change.reason:
             change = structs.replace(change, reason=_what_decides(change, alias, result))
+        elif change.reason and self.configured is not None and alias not in self.configured:
+            named = f"{ADOPT} {shlex.quote(f'{alias}={table.provenance.spec}')}"
+            change = structs.replace(change, reason=change.reason.replace(ADOPT, named))
         return replace(result, change=structs.replace(change, passes=self._passes(change.state)), gate=self.mode)
 
     def lost(self, alias: str, table: EmbeddingTable) -> str | None:

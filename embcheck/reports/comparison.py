@@ -161,10 +161,12 @@ class Comparison(Struct, frozen=True, kw_only=True):
 
     @property
     def counts(self) -> str:
-        """Whether it passes, what drift does to that, and how many checks are in each state."""
+        """Whether it passes, what drift does to that, how many rows died, and how many checks are in each state."""
         states = Counter(row.state for row in self.changes)
         parts = [f"{states[state]} {state}" for state in _STATES if states[state]]
         beyond = sum(not limit.passes for limit in self.limits)
+        if died := self.drift.tokens.died.rows if self.drift.tokens else 0:
+            parts.insert(0, f"{died:,} row{'' if died == 1 else 's'} became zero or not finite")
         parts = ["drift beyond its limit"] * bool(beyond) + parts
         if self.same_tokens is not None and not self.limits:
             parts.append("no limit on drift")

@@ -302,7 +302,8 @@ def _blame(error: BaseException, check: Check) -> str:
 
 def gate_of(config: Config) -> Gate:
     """The gate that the options ask for."""
-    return Gate(config.baseline_dir, config.gate, config.missing_baseline, config.update)
+    known = [spec.alias for spec in config.configured_models]
+    return Gate(config.baseline_dir, config.gate, config.missing_baseline, config.update, known)
 
 
 def model_of(config: Config, spec: ModelSpec) -> Model:

@@ -272,6 +272,13 @@ def test_a_unit_that_is_gone_is_said_wherever_the_change_is(toys, embcheck, monk
     done = embcheck("baseline", "diff", "--markdown", "out.md", "--json", "out.json")
     (result,) = json.loads((toys / "out.json").read_text())["models"][0]["results"]
     assert (done.code, result["change"]["comparison"], result["change"]["gone"]) == (1, "paired", ["w0"])
+    assert result["change"]["reason"].endswith("; adopt it with: embcheck baseline update")
+    config = (toys / "pyproject.toml").read_text()
+    (toys / "pyproject.toml").unlink()
+    embcheck("check", "m=random:30x4", "--property", "listed", "--json", "other.json")
+    (other,) = json.loads((toys / "other.json").read_text())["models"][0]["results"]
+    assert other["change"]["reason"] == result["change"]["reason"] + " m=random:30x4"
+    (toys / "pyproject.toml").write_text(config)
     assert said in done.out
     assert said in (toys / "out.md").read_text()
     assert said in embcheck("check").out

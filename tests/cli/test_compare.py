@@ -145,6 +145,7 @@ def test_compare_specs_and_reports(embcheck, project, vectors):
     np.save(project / "b.npy", vectors.astype(np.float32))
     died = embcheck("compare", *specs, *glob, "--json", "out.json")
     assert "1 zero or not finite in the second only:  'w5' #5" in died.out
+    assert ": 1 row became zero or not finite, 1 " in " ".join(died.out.partition("drift")[0].split())
     document = json.loads((project / "out.json").read_text())
     assert (document["same_tokens"], document["drift"]["tokens"]["died"]["rows"]) == (True, 1)
     np.save(project / "b.npy", (vectors + 2).astype(np.float32))
