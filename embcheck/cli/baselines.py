@@ -19,6 +19,7 @@ from embcheck.config.models import needed
 from embcheck.config.project import add_model, read_project
 from embcheck.errors import EmbcheckError, UsageError
 from embcheck.reports import outputs
+from embcheck.reports.wording import outcome_text
 from embcheck.run import session
 from embcheck.run.update import write_baseline
 from embcheck.settings import in_ci
@@ -91,7 +92,7 @@ def _exceptions(report: Report) -> dict[str, dict[str, str]]:
             if result.verdict is Verdict.ERROR:
                 raise EmbcheckError(f"{result.label} can't be run: {result.reason}; nothing was written")
             if result.expected and result.kind == "claim" and result.verdict not in _NO_EXCEPTION:
-                why = " ".join((result.reason or result.verdict).split())
+                why = " ".join((outcome_text(result) or result.reason or result.verdict).split())
                 exceptions.setdefault(model.alias, {})[result.label] = why
     return exceptions
 

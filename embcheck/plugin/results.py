@@ -17,7 +17,7 @@ from embcheck.errors import EmbcheckError, UsageError
 from embcheck.plugin.item_run import NO_MODEL, UNFINISHED, ItemReport, LoadedReport, from_here, models_by_spec
 from embcheck.plugin.items import is_whole
 from embcheck.reports import outputs, terminal
-from embcheck.reports.text import columns, cut, safe
+from embcheck.reports.text import columns, cut, safe, wrap
 from embcheck.reports.wording import WIDTH, conclusion
 from embcheck.run.document import model_record, report
 from embcheck.run.likely import REMOTE, since_baseline
@@ -40,7 +40,7 @@ LEFT_OUT = "embcheck_left_out"
 """And of the project's own properties that the models' lists leave out."""
 
 _BY = "run by: pytest --pyargs embcheck.properties"
-NOT_COLLECTED = f"no check of the configured models ran; those that come with embcheck {_BY}"
+NOT_COLLECTED = f"no configured check ran; those of embcheck {_BY}"
 """What to say in a project with models whose tests are none of ours."""
 
 _LINE, _LEAST = 100, 40  # columns of a failure's line in pytest's short summary; and of what follows a long node id
@@ -184,24 +184,28 @@ class Results:
     @pytest.hookimpl
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print what the checks found: failures first, one line with ``-q`` where all is well, nothing where unused."""
+
+        def warn(said: str) -> None:
+            for line in wrap(inert_line(said).split(" "), width=_LINE, indent="  ", gap=" "):
+                terminalreporter.write_line(line, yellow=True)
+
         for text in self._state.left_out:
-            terminalreporter.write_line(inert_line(f"embcheck: {text}"), yellow=True)
+            warn(f"embcheck: {text}")
+        why = self._what_did_not_run() if self._items else self._why_nothing_ran()
+        if why:
+            warn(f"embcheck: {why}")
         if not self._items:
-            if why := self._why_nothing_ran():
-                terminalreporter.write_line(f"embcheck: {why}", yellow=True)
             return
-        if why := self._what_did_not_run():
-            terminalreporter.write_line(f"embcheck: {why}", yellow=True)
         written = self._report()
         has_notes = bool(self._updated) or any(model.unused or model.lost for model in written.models)
         if self._pytest_config.option.verbose < 0 and written.passes and not has_notes:
-            terminalreporter.write_line(f"embcheck: {conclusion(written.models).text}")
+            terminalreporter.write_line(inert_line(f"embcheck: {conclusion(written.models).text}"))
             return
         terminalreporter.section("embcheck")
         for line in self._lines(written):
             terminalreporter.write_line(inert_line(line.text), **_MARKUP[line.style])
         for text in self._about_baselines(written):
-            terminalreporter.write_line(inert_line(text), yellow=True)
+            warn(text)
         for text in outputs.workflow_commands(written):
             terminalreporter.write_line(text)
 

@@ -74,7 +74,7 @@ def _model(model: ModelRecord, *, is_only: bool) -> list[str]:
 def _badge(held: int, claims: int, *, failed: bool) -> str:
     """An image of fixed words and two counts: nothing that a model names goes into its address."""
     said = f"{held} of {claims} claims hold"
-    colour = "lightgrey" if not claims else "red" if failed else "brightgreen" if held == claims else "green"
+    colour = "lightgrey" if not claims else "red" if failed else "brightgreen" if held == claims else "yellow"
     return f"![embcheck: {said}](https://img.shields.io/badge/embcheck-{quote(said)}-{colour})"
 
 

@@ -22,6 +22,7 @@ from embcheck.reports.wording import (
     headline,
     headline_of,
     how_text,
+    is_aside,
     is_description,
     measured_text,
     moved_most,
@@ -102,7 +103,8 @@ def _checks(model: ModelRecord) -> Iterator[str]:
     if bad := sorted((result for result in model.results if not result.passes), key=urgency):
         yield _results(bad)
     if good := [result for result in model.results if result.passes]:
-        yield folded(f"{len(good)} passing", _results(good))
+        aside = sum(map(is_aside, good))
+        yield folded(f"{len(good) - aside} passing" + (f", {aside} n/a" if aside else ""), _results(good))
     for result in model.results:
         if compared := published.of(result):
             yield _figures(compared)

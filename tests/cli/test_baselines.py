@@ -92,7 +92,7 @@ def test_init_makes_the_same_checkpoint_pass(ready, embcheck, monkeypatch):
     text = (ready / "pyproject.toml").read_text()
     table = tomllib.loads(text)["tool"]["embcheck"]
     assert text.startswith("# mine\n[project]")
-    assert '"refuted", # refuted' in text
+    assert '"refuted", # refuted: 0 (exact), claimed above 0.5' in text
     assert (table["models"], table["gate"], table["model"]["m"]["exceptions"]) == (
         ["m=random:30x4"], "both", ["refuted"],
     )  # fmt: skip

@@ -308,7 +308,7 @@ def own(table):
     "Rows."
     return Estimate.exact(float(len(table.vectors)), name="rows")
 """
-SAYS = "embcheck: no check of the configured models ran; those that come with embcheck run by: *embcheck.properties"
+SAYS = "embcheck: no configured check ran; those of embcheck run by: pytest --pyargs embcheck.properties"
 
 
 def test_a_project_with_models_hears_how_its_checks_run(project, write):

@@ -114,6 +114,26 @@ def test_unused_entries_fail_wherever_a_verdict_is(unused, command, alone, monke
     assert UNUSED.removeprefix("fails: ") in (project.path / "j.xml").read_text()
 
 
+SIDES = '''
+from embcheck import Estimate, above, claim
+
+@claim(above(0), margin=0.5, side=["kinds"], by=["causal"])
+def gamma(table, side, by):
+    """A check of two parameters, whose names are not in order."""
+    return Estimate.exact(1.0)
+'''
+
+
+def test_an_unused_entry_is_named_as_its_check_is(write, command, monkeypatch):
+    """The label of an unused entry is the one that ``--property`` takes: parameters in the order of the property."""
+    write("properties/sides.py", SIDES + TWO.partition("claim\n")[2])
+    configure(write, 'property = ["gamma", "alpha"]\n')
+    assert command("baseline", "update")[0] == 0
+    configure(write, 'property = ["alpha"]\n')
+    monkeypatch.setenv("CI", "1")
+    assert "(gamma[kinds-causal])" in " ".join(command("check")[1].split())
+
+
 def test_a_selection_of_one_run_leaves_nothing_unused(unused, command, write):
     """What the files select decides which entries are unused, not what a single run is asked for."""
     configure(write, "")

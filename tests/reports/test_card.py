@@ -27,7 +27,7 @@ def test_the_badge_says_how_many_claims_hold():
     beside = result("not_applicable", id="c", estimate=None), result(id="d", kind="description")
     assert badge(result(), *beside) == ("embcheck: 1 of 1 claims hold", "1%20of%201%20claims%20hold", "brightgreen")
     assert badge(result(), refuted)[1:] == ("1%20of%202%20claims%20hold", "red")
-    assert badge(result(), known)[1:] == ("1%20of%202%20claims%20hold", "green")
+    assert badge(result(), known)[1:] == ("1%20of%202%20claims%20hold", "yellow")
     assert badge(*beside)[2] == "lightgrey"
 
 

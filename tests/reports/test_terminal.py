@@ -470,3 +470,24 @@ def test_no_label_stands_alone_whatever_it_names(length):
     assert why[:60].split()[-2] in details
     assert max(map(len, [*shown, *details.splitlines()])) <= 80
     assert worst.endswith("...") is (len(f"'a' #1: {why}") > 59)
+
+
+def test_what_is_not_about_the_model_is_named_whatever_room_reasons_take():
+    """Each property that is n/a is named, without its reason where the reasons take more than a line."""
+    away = [
+        result("not_applicable", id=f"away_{n}", estimate=None, reason=f"{n} of 40 words of some long list: no king")
+        for n in range(6)
+    ]
+    told = text(result(), *away)
+    assert "n/a: away_0, away_1, away_2, away_3, away_4, away_5\n" in told
+    assert "1 hold, 6 n/a\n\n**m**" in summary.markdown(report(model(result(), *away)))
+    assert "<summary>1 passing, 6 n/a</summary>" in summary.markdown(report(model(result(), *away)))
+
+
+def test_what_is_cut_short_says_so():
+    """Of a reason that takes more than two lines beside others, the second ends in dots."""
+    reason = " ".join(f"word{n}" for n in range(60))
+    lines = text(*(result("refuted", "fail", id=f"toy_{n}", reason=f"{n} {reason}") for n in range(5))).splitlines()
+    firsts = [i for i, line in enumerate(lines) if line.startswith("              why: ")]
+    assert firsts
+    assert all(lines[i + 1].endswith("...") for i in firsts)

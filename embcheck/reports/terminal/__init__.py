@@ -75,7 +75,7 @@ def lines(
         held = _held(model, _MOST - len(notes) - len(problems), encoding) if brief else []
         about = [*problems, *held, *(_not_applicable(model, encoding) if has_rows else [])]
         if streamed and not is_several:
-            top = [*notes, *([_PROBLEMS] if problems else [])]
+            top = [*notes, *([Line("")] if notes and problems else []), *([_PROBLEMS] if problems else [])]
             sections += [[*([Line(""), *top] if top else []), *about]] if top or about else []
         elif notes or problems or not streamed:
             sections.append([*header(model, encoding), *notes, *about])
@@ -195,7 +195,8 @@ def _not_applicable(model: ModelRecord, encoding: str) -> list[Line]:
         for reason, names in ids.items()
     ]
     text = safe(f"n/a: {'; '.join(named)}", 4 * WIDTH, encoding=encoding)
-    if len(text) >= WIDTH:
-        brief = ((names.total(), reason.partition(": ")[0]) for reason, names in ids.items())
-        text = f"n/a: {', '.join(f'{n} ({reason})' for n, reason in brief)}"
-    return [Line(safe(text, WIDTH - 1, encoding=encoding), "dim")] if ids else []
+    if len(text) >= WIDTH:  # no room for the reasons
+        each = sum(ids.values(), Counter())
+        text = "n/a: " + ", ".join(name if n == 1 else f"{name} x{n}" for name, n in each.items())
+    listed = wrap(safe(text, 10 * WIDTH, encoding=encoding).split(" "), width=WIDTH, indent="  ", gap=" ")
+    return [Line(line, "dim") for line in listed] if ids else []

@@ -244,7 +244,14 @@ def problem(group: Sequence[ResultRecord], total: int, said: set[str], *, depth:
         whole = cut(worst[0], WIDTH - columns(_label("worst")))
         blocks.append(_block("worst", [whole, *worst[1:]])[:1])
     rows = _shared_row(group, total, encoding, has_tokens=depth < _DEEPEST)
-    return [*rows, *_lines_of(block[:_SHORT] for block in blocks)]
+    return [*rows, *_lines_of(map(_shortened, blocks))]
+
+
+def _shortened(block: Sequence[str]) -> list[str]:
+    """The first lines of what is said; what is left out leaves a mark."""
+    if len(block) <= _SHORT:
+        return list(block)
+    return [*block[: _SHORT - 1], cut(f"{block[_SHORT - 1]} {block[_SHORT].strip()}", WIDTH)]
 
 
 def _ladders(group: Sequence[ResultRecord], encoding: str) -> Iterator[str]:
