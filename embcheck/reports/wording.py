@@ -196,11 +196,6 @@ def needs_look(result: ResultRecord) -> bool:
     return is_open and not is_known_exception(result) and not is_description(result)
 
 
-def has_changed(result: ResultRecord) -> bool:
-    """Whether a result fails, or is another than its baseline's."""
-    return not result.passes or (result.change is not None and result.change.state != "match")
-
-
 def bound_text(claim: ClaimOutcome) -> str:
     """A claim's bound in words."""
     stated = ends([claim])

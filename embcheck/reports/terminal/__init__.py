@@ -20,7 +20,6 @@ from embcheck.reports.wording import (
     Line,
     conclusion,
     counts,
-    has_changed,
     is_aside,
     is_description,
     is_known_exception,
@@ -61,13 +60,13 @@ def lines(
         said = filter(None, (model.lost, model.likely))
         notes = [line for note in said for line in rows.paragraph(note, encoding)]
         if show in {"all", "changes"}:
-            shown = model.results if show == "all" else tuple(filter(has_changed, model.results))
-            every = _everything(structs.replace(model, results=shown), report.run.seed, encoding)
-            rest = counts([result for result in model.results if result not in shown]).text
-            others = [Line(f"not shown, as they did not change: {rest} (--show all)", "dim")]
-            sections.append(
-                [*header(model, encoding), *notes, *every, *(others if len(shown) < len(model.results) else [])]
+            still = [] if show == "all" else [result for result in model.results if not _has_changed(result)]
+            moved = structs.replace(model, results=tuple(result for result in model.results if result not in still))
+            rest = (
+                [Line(f"not shown, as they did not change: {counts(still).text} (--show all)", "dim")] if still else []
             )
+            every = _everything(moved, report.run.seed, encoding)
+            sections.append([*header(model, encoding), *notes, *every, *rest])
             continue
         has_rows = show == "rows" and not is_several
         brief = _held(model, 0, encoding) if has_rows and not streamed else []
@@ -83,6 +82,11 @@ def lines(
     partial = [Line("ended early: this is what was measured until then", "warn")] if report.run.partial else []
     gap = [Line("")] if streamed and (is_several or not shown) else []
     return [*gap, *shown, *partial, *_conclusion(report, encoding)]
+
+
+def _has_changed(result: ResultRecord) -> bool:
+    """Whether a result fails, or is another than its baseline's."""
+    return not result.passes or (result.change is not None and result.change.state != "match")
 
 
 def _conclusion(report: Report, encoding: str) -> Iterator[Line]:
