@@ -14,9 +14,10 @@ import torch
 
 from embcheck.measures.kernels import signs
 from embcheck.measures.kernels.blocks import Memory, Raw, blocks, full_precision, on_threads
+from embcheck.measures.kernels.probes import Probes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -29,6 +30,7 @@ __all__ = ["nearest", "top_k"]
 SPARE = 16  # candidates beyond the k that are asked for: float32 may misplace near ties
 QUERIES = 2_048
 _CELLS, _DEVICE_CELLS = 2**21, 2**25  # of a product: 8 MB on the CPU, 128 MB elsewhere
+_HELD = 2**14  # rows held against all others at once
 _REFINED = 2**20  # numbers gathered at once for candidates: 8 MB
 _DIGITS = 12
 _FEW = 32  # cells to one hit from which sorting all of them costs more
@@ -42,15 +44,8 @@ _Hits = tuple["Ints", "Ints", "NDArray[np.float32]"]
 
 def top_k(table: EmbeddingTable, queries: Tensor, k: int) -> tuple[Ints, Floats]:
     """Row ids and cosines, both (q, k), of the k population rows nearest to each of (q, d) queries, nearest first."""
-    queries = queries.to(table.accumulator)
-
-    def search(part: slice) -> tuple[Ints, Floats]:
-        return _search(table, queries[part], k, None, "cosine")
-
-    with full_precision():
-        answers = list(on_threads(search, _parts(len(queries), queries.device), queries.device, "nearest rows"))
-    where, cosines = (np.concatenate(parts) for parts in zip(*answers, strict=True))
-    return table.population[where], cosines
+    rows, cosines = _best_of(table.over(_of_vectors, queries, k), k, "cosine")
+    return rows, cosines
 
 
 def nearest(table: EmbeddingTable, rows: Ints, k: int, by: By = "cosine") -> Ints:
@@ -58,14 +53,56 @@ def nearest(table: EmbeddingTable, rows: Ints, k: int, by: By = "cosine") -> Int
 
     Nearest is what has the largest cosine, or the smallest Euclidean distance.
     """
-    device, position = table.vectors.device, np.searchsorted(table.population, rows)
+    k = min(k, len(table.population) - 1)
+    lists = [np.zeros((0, k), dtype=np.int64)]
+    for start in range(0, len(rows), _HELD):
+        probes = Probes.of(table, rows[start : start + _HELD])
+        lists.append(_best_of(table.over(_of_rows, probes, k, by), k, by)[0])
+    return np.searchsorted(table.population, np.concatenate(lists))
 
-    def search(part: slice) -> Ints:
-        return _search(table, table.gather(rows[part]).to(table.accumulator), k, position[part], by)[0]
 
+def _of_vectors(part: EmbeddingTable, queries: Tensor, k: int) -> tuple[Ints, Floats]:
+    """(q, k) ids and cosines of a part's rows, as many as it has."""
+    queries = queries.to(part.vectors.device, part.accumulator)
+
+    def search(some: slice) -> tuple[Ints, Floats]:
+        return _search(part, queries[some], k, None, "cosine")
+
+    return _searched(part, len(queries), search)
+
+
+def _of_rows(part: EmbeddingTable, probes: Probes, k: int, by: By) -> tuple[Ints, Floats]:
+    """(m, k) ids of a part's rows and cosines or distances; a probe itself comes last."""
+    own, stored = probes.places(part), probes.stored.to(part.vectors.device)
+
+    def search(some: slice) -> tuple[Ints, Floats]:
+        return _search(part, stored[some].float().to(part.accumulator), k, own[some], by)
+
+    return _searched(part, len(stored), search)
+
+
+def _searched(
+    part: EmbeddingTable, queries: int, search: Callable[[slice], tuple[Ints, Floats]]
+) -> tuple[Ints, Floats]:
+    device = part.vectors.device
     with full_precision():
-        lists = list(on_threads(search, _parts(len(rows), device), device, "nearest rows"))
-    return np.concatenate([np.zeros((0, min(k, len(table.population) - 1)), dtype=np.int64), *lists])
+        answers = list(on_threads(search, _parts(queries, device), device, "nearest rows"))
+    where, exact = (np.concatenate(parts) for parts in zip(*answers, strict=True))
+    return part.population[where] + (part.first or 0), exact
+
+
+def _best_of(answers: Sequence[tuple[Ints, Floats]], k: int, by: By) -> tuple[Ints, Floats]:
+    """The k best of what the parts of a table have, in the order of `_refine`."""
+    if len(answers) == 1:
+        return answers[0]
+    rows, exact = (np.concatenate(parts, axis=1) for parts in zip(*answers, strict=True))
+    order = _order(rows, exact, by)[:, :k]
+    return np.take_along_axis(rows, order, 1), np.take_along_axis(exact, order, 1)
+
+
+def _order(where: Ints, exact: Floats, by: By) -> Ints:
+    """(q, c) the order of candidates: nearest first, and the lower id of equally near ones."""
+    return np.lexsort((where, np.round(exact if by == "distance" else -exact, _DIGITS)), axis=1)
 
 
 def _parts(queries: int, device: torch.device) -> list[slice]:
@@ -78,7 +115,7 @@ def _parts(queries: int, device: torch.device) -> list[slice]:
 
 def _search(table: EmbeddingTable, queries: Tensor, k: int, own: Ints | None, by: By) -> tuple[Ints, Floats]:
     """Positions and cosines, or distances, of the k nearest rows; ``own`` are the queries' places, to leave out."""
-    k = min(k, len(table.population) - (own is not None))
+    k = min(k, len(table.population))
     query = torch.nn.functional.normalize(queries, dim=1, eps=1e-300).float()
     lengths = torch.linalg.vector_norm(queries, dim=1).float()[:, None]
     best = _Best(len(queries), min(k + SPARE, len(table.population)), query.device)
@@ -185,8 +222,7 @@ def _refine(
             exact[chosen] = ((rows * query).sum(2) / lengths).cpu().double().numpy()
         else:
             exact[chosen] = torch.linalg.vector_norm(rows - query, dim=2).cpu().double().numpy()
-    key = np.round(exact if by == "distance" else -exact, _DIGITS)
-    if own is not None:
-        key[where == own[:, None]] = math.inf
-    order = np.lexsort((where, key), axis=1)[:, :k]
+    if own is not None:  # the last there is
+        exact[where == own[:, None]] = math.inf if by == "distance" else -math.inf
+    order = _order(where, exact, by)[:, :k]
     return np.take_along_axis(where, order, 1), np.take_along_axis(exact, order, 1)
