@@ -54,6 +54,8 @@ class Config:
     population: Literal["known", "all"]
     matrix: Literal["input", "output"]
     tensor: str | None
+    executor: str | None
+    workers: int | None
     property: tuple[str, ...]
     """Globs that select checks; none selects all."""
     properties: tuple[Path, ...]

@@ -8,6 +8,8 @@ A source module has two functions; `SCHEMES` names it, and docs/extend.md says w
     As ``read``, computing on that device.
 ``check(spec)``, ``expand(spec)``, ``announce(spec)``, only where a spec is more than a path
     What can be checked of it without reading; the specs that it stands for; what a user should know before it is read.
+``lay_out(spec) -> EmbeddingTable``, only where rows can be read a part at a time
+    As ``read``, its vectors being ``embcheck.table.parts.Parts``, for an executor.
 ``describe(spec) -> Description``
     What ``read`` would read (tensor, shape, dtype, bytes), found without reading it.
 
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from embcheck.sources.assemble import Description
     from embcheck.spec import ModelSpec
     from embcheck.table import EmbeddingTable
+    from embcheck.table.pools import Pool
 
 __all__ = ["announce", "check", "describe", "expand", "load", "resolve_device", "route", "schemes"]
 
@@ -115,8 +118,9 @@ def load(
     device: str = "auto",
     dtype: str | None = None,
     population: Literal["known", "all"] = "known",
+    pool: Pool | None = None,
 ) -> EmbeddingTable:
-    """Read a table and put it on a device."""
+    """Read a table and put it on a device; with a pool, lay it out in parts that are read where they are worked on."""
     from dataclasses import replace
 
     import torch
@@ -126,8 +130,13 @@ def load(
     if dtype is not None and dtype not in DTYPES:
         raise DeviceError(f"unknown dtype {dtype!r}; choose one of {', '.join(DTYPES)}")
     spec = route(spec)
+    if pool is not None and not hasattr(_module(spec), "lay_out"):
+        raise SpecError(f"spec {spec.text!r} is read in one piece; an executor is for parquet: and npy:")
+    way = "read" if pool is None else "lay_out"
     computes = hasattr(_module(spec), "read_on")
-    table: EmbeddingTable = _call(spec, "read_on", spec, where) if computes else _call(spec, "read", spec)
+    table: EmbeddingTable = _call(spec, "read_on", spec, where) if computes else _call(spec, way, spec)
+    if table.parts is not None:
+        table.parts.pool = pool
     if spec.scheme in _added():
         table = _stamped(spec, table)
     vectors = table.vectors.to(where, dtype=None if dtype is None else getattr(torch, dtype))

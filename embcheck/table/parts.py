@@ -1,7 +1,7 @@
 """A matrix that lies in parts, each read where it is worked on: in this process, in others, on a cluster.
 
 What a pass over the table needs is sent to the parts, and what each makes of it comes back (``EmbeddingTable.over``).
-An executor is anything with the ``submit`` of `concurrent.futures.Executor`; a part whose worker died is done again.
+A part whose worker died is done again.
 """
 
 from __future__ import annotations
@@ -9,29 +9,31 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections import OrderedDict
-from concurrent.futures import BrokenExecutor
+from concurrent.futures import BrokenExecutor, Future
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 
-from embcheck.errors import SourceError
+from embcheck.errors import EmbcheckError, SourceError
 from embcheck.progress import track
 from embcheck.settings import Settings, current, using
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from concurrent.futures import Executor
 
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from embcheck.table.pools import Pool
     from embcheck.table.table import EmbeddingTable
 
-__all__ = ["Part", "Parts"]
+__all__ = ["Part", "Parts", "as_tensor"]
 
 _TRIES = 3  # for a part, where the process that works on it may die
 _HELD_BYTES = 256 * 2**20  # of parts that a process keeps for the next pass
@@ -44,32 +46,43 @@ class Part:
 
     name: str
     """Where they lie, as a user would say it."""
-    rows: int
+    shape: tuple[int, int]
+    """Rows and columns."""
     version: str
     """Another one, where what is read may be other numbers: what has been made of them is of no more use."""
     read: Callable[[], Tensor]
-    """(rows, d) as they are stored; by any process. Raises `SourceError`."""
+    """(n, d) as they are stored; by any process. Raises `SourceError`."""
     encode: Callable[[Tensor], Tensor] | None = None
     """What is made of the rows before anybody sees them."""
 
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+        return self.shape[0]
+
 
 class Parts:
-    """A (V, d) matrix in parts, which is read, measured and indexed like a tensor, and never held.
+    """A (V, d) matrix in parts, which is indexed like a tensor and never held whole.
 
-    ``damaged`` has the reason for each part that can't be read: its rows count as rows without finite numbers.
+    ``damaged`` has the reason for each part, or file of parts, that can't be read. Where they are tolerated, its rows
+    count as rows without finite numbers.
     """
 
-    is_floating_point = True
     device = torch.device("cpu")
+    """Where rows come to; where parts are worked on is another matter."""
 
-    def __init__(self, parts: Sequence[Part], width: int, dtype: torch.dtype, executor: Executor | None = None) -> None:
+    def __init__(
+        self, parts: Sequence[Part], dtype: str, damaged: Mapping[str, str] | None = None, where: str = "cpu"
+    ) -> None:
         self.parts = tuple(parts)
-        self.shape = (sum(part.rows for part in parts), width)
-        self.dtype = dtype
-        self.executor = executor
-        self.damaged: dict[str, str] = {}
+        self.shape = (sum(part.rows for part in parts), parts[0].shape[1])
+        self.dtype: torch.dtype = getattr(torch, dtype)
+        self.damaged = dict(damaged or {})
+        self.tolerates = False
+        self.pool: Pool | None = None
+        self._executor: Executor | None = None
         self._starts = np.cumsum([0, *(part.rows for part in parts)])
-        self._where = "cpu"
+        self._where = where
         self._gathered: tuple[NDArray[np.int64], Tensor] | None = None
 
     def __len__(self) -> int:
@@ -80,19 +93,16 @@ class Parts:
         return torch.empty(0, dtype=self.dtype).element_size()
 
     def to(self, device: torch.device, dtype: torch.dtype | None = None) -> Parts:
-        """The same, worked on on a device wherever that is done, and in another dtype."""
-        other = self if dtype in {None, self.dtype} else self.mapped(_Cast(dtype), dtype=dtype)
-        moved = Parts(other.parts, self.shape[1], other.dtype, self.executor)
-        moved._where = str(device)
-        return moved
+        """The same, in another dtype, and worked on on a device of that kind wherever it is."""
+        return self.mapped(_Cast(self.dtype if dtype is None else dtype), str(device))
 
-    def mapped(self, encode: Callable[[Tensor], Tensor], *, dtype: torch.dtype | None = None) -> Parts:
-        """Other rows in place of each: ``encode`` makes (n, k) of (n, d) and can be sent to other processes."""
-        parts = [replace(part, encode=_Both(part.encode, encode)) for part in self.parts]
+    def mapped(self, encode: Callable[[Tensor], Tensor], where: str | None = None) -> Parts:
+        """Other rows in place of each: ``encode`` makes (n, k) of (n, d), by any process."""
         row = encode(torch.zeros((1, self.shape[1]), dtype=self.dtype))
-        mapped = Parts(parts, row.shape[1], dtype or row.dtype, self.executor)
-        mapped._where = self._where
-        return mapped
+        parts = [replace(p, shape=(p.rows, row.shape[1]), encode=_Both(p.encode, encode)) for p in self.parts]
+        other = Parts(parts, str(row.dtype).removeprefix("torch."), self.damaged, where or self._where)
+        other.tolerates, other.pool, other._executor = self.tolerates, self.pool, self._executor
+        return other
 
     # --- passes -------------------------------------------------------------------------------------------------
 
@@ -106,7 +116,7 @@ class Parts:
                 self.damaged[part.name] = str(answer)
             else:
                 norms[start : start + part.rows] = answer.double()
-        if len(self.damaged) == len(self.parts):
+        if self.damaged and not (self.tolerates and bool(torch.isfinite(norms).any())):
             raise SourceError(next(iter(self.damaged.values())))
         return norms
 
@@ -127,24 +137,27 @@ class Parts:
     def _task(
         self, number: int, rows: NDArray[np.int64] | None, work: Callable[..., Any], given: tuple[Any, ...]
     ) -> _Task:
-        return _Task(self.parts[number], int(self._starts[number]), rows, self._where, current(), work, given)
+        start, threads = int(self._starts[number]), None if self.pool is None else self.pool.threads
+        return _Task(self.parts[number], start, rows, self._where, threads, current(), work, given)
 
     def _run(self, tasks: Sequence[_Task]) -> list[Any]:
-        """What the tasks give, or the `SourceError` of each that can't be read."""
-        if self.executor is None:
+        """What the tasks give, or the `SourceError` of what can't be read; where a worker died, once more."""
+        if self.pool is None:
             return [_perform(task) for task in track(tasks, "parts")]
-        waiting = [self.executor.submit(_perform, task) for task in tasks]
-        answers = []
-        for task, future in zip(tasks, track(waiting, "parts"), strict=True):
-            for attempt in range(_TRIES):
-                try:
-                    answers.append(future.result())
-                    break
-                except BrokenExecutor as error:
-                    if attempt == _TRIES - 1:
-                        raise SourceError(f"{task.part.name}: {_TRIES} workers died while they read it") from error
-                    future = self.executor.submit(_perform, task)  # noqa: PLW2901 - the same work again
-        return answers
+        answers: dict[int, Any] = {}
+        for _ in range(_TRIES):
+            executor = self._executor = self._executor or self.pool.make()
+            waiting = {n: _submit(executor, task) for n, task in enumerate(tasks) if n not in answers}
+            for number, future in track(waiting.items(), "parts", total=len(waiting)):
+                with suppress(BrokenExecutor):
+                    answers[number] = future.result()
+            if len(answers) == len(tasks):
+                return [answers[number] for number in range(len(tasks))]
+            self._executor = None
+            if not self.pool.owned:
+                raise EmbcheckError("the executor that was handed in is broken")
+        name = next(task.part.name for number, task in enumerate(tasks) if number not in answers)
+        raise EmbcheckError(f"{name}: {_TRIES} times a worker died over it; has it the memory for a part?")
 
     # --- rows ---------------------------------------------------------------------------------------------------
 
@@ -195,6 +208,11 @@ class Parts:
         return torch.cat(rows)
 
 
+def as_tensor(parts: Parts) -> Tensor:
+    """Parts where a tensor is expected; ``EmbeddingTable.parts`` tells them apart."""
+    return cast("Tensor", parts)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Task:
     """Work on a part."""
@@ -204,13 +222,26 @@ class _Task:
     rows: NDArray[np.int64] | None
     """Those that count, by their places in the part; ``None`` for all."""
     device: str
+    threads: int | None
+    """Of PyTorch, where it is ours to say."""
     settings: Settings
     work: Callable[..., Any]
     given: tuple[Any, ...]
 
 
+def _submit(executor: Executor, task: _Task) -> Future[Any]:
+    try:
+        return executor.submit(_perform, task)
+    except BrokenExecutor as error:
+        lost: Future[Any] = Future()
+        lost.set_exception(error)
+        return lost
+
+
 def _perform(task: _Task) -> Any:
     """What the work gives, on the host, or the `SourceError` of a part that can't be read."""
+    if task.threads is not None and task.threads != torch.get_num_threads():
+        torch.set_num_threads(task.threads)
     try:
         table = _table(task.part, task.start, task.device)
         if task.rows is not None:
@@ -235,11 +266,11 @@ def _table(part: Part, start: int, device: str) -> EmbeddingTable:
     if key in _held:
         _held.move_to_end(key)
         return _held[key]
-    matrix = part.read()
-    if matrix.shape[0] != part.rows:
-        raise SourceError(f"{part.name} has {matrix.shape[0]} rows, not the {part.rows} it promises; get it again")
-    matrix = (matrix if part.encode is None else part.encode(matrix)).to(device)
-    origin = Provenance(part.name, "part", (matrix.shape[0], matrix.shape[1]), dtype_name(matrix))
+    matrix = part.read() if part.encode is None else part.encode(part.read())
+    if tuple(matrix.shape) != part.shape:
+        raise SourceError(f"{part.name} holds {tuple(matrix.shape)} numbers, not {part.shape}; get it again")
+    matrix = matrix.to(device)
+    origin = Provenance(part.name, "part", part.shape, dtype_name(matrix))
     _held[key] = EmbeddingTable(matrix, NamedRows(RowNumbers(part.rows)), origin, "all", first=start)
     while len(_held) > 1 and sum(held.vectors.nbytes for held in _held.values()) > _HELD_BYTES:
         _held.popitem(last=False)

@@ -6,7 +6,7 @@ import hashlib
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from embcheck.errors import NotMeasurable, UsageError
 from embcheck.settings import current
 from embcheck.table.layers import GivenLayers, SomeRows, read
 from embcheck.table.nearby import Nearby
-from embcheck.table.parts import Parts
+from embcheck.table.parts import Parts, as_tensor
 from embcheck.table.provenance import Provenance, dtype_name, weights_sha256
 from embcheck.table.vocabulary import (
     Coverage,
@@ -452,7 +452,7 @@ class EmbeddingTable(Nearby):
     def mapped(self, encode: Callable[[Tensor], Tensor]) -> EmbeddingTable:
         """Other vectors under the same tokens: ``encode`` makes (n, k) rows of (n, d) stored ones, some at a time."""
         if self.parts is not None:
-            return self.with_vectors(cast("Tensor", self.parts.mapped(encode)))
+            return self.with_vectors(as_tensor(self.parts.mapped(encode)))
         return self.with_vectors(torch.cat([encode(self.stored(part)) for part in self.slices(len(self.vectors))]))
 
     def with_tensors(self, tensors: Mapping[tuple[str, int], Tensor]) -> EmbeddingTable:
@@ -474,6 +474,8 @@ class EmbeddingTable(Nearby):
     @cached_property
     def tokens_sha256(self) -> str:
         """Hash over the surface forms of the rows of ordinary tokens in row order, whatever their numbers are."""
+        if isinstance(self.tokens, RowNumbers):
+            return hashlib.sha256(self.ordinary.tobytes()).hexdigest()
         return tokens_sha256(self.texts(self.ordinary))
 
 

@@ -171,8 +171,7 @@ class _Best:
                 if sum(len(values) for _, _, values in self._waiting) > _WAITING * len(score):
                     self._take_in()
                 return
-        best, columns = score.topk(min(self._k, score.shape[1]), dim=1)
-        self._merge(best, columns + start)
+        self._merge(*_top(score, torch.arange(start, start + score.shape[1]), self._k))
 
     def where(self) -> Ints:
         """(queries, k) positions of the rows with the largest scores, in no particular order."""
@@ -203,8 +202,23 @@ class _Best:
 
     def _merge(self, values: Tensor, where: Tensor) -> None:
         together, places = torch.cat([self._values, values], 1), torch.cat([self._where, where], 1)
-        self._values, order = together.topk(min(self._k, together.shape[1]), dim=1)
-        self._where = places.gather(1, order)
+        self._values, self._where = _top(together, places, self._k)
+
+
+def _top(scores: Tensor, places: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """(q, k) the largest scores and where they are; of equal ones, as compressed rows have many, the first places.
+
+    ``places`` are (q, n), or (n,) for all queries alike.
+    """
+    places = places.to(scores.device).expand_as(scores)
+    best, columns = scores.topk(min(k, scores.shape[1]), dim=1)
+    where = places.gather(1, columns)
+    tied = torch.nonzero((scores >= best[:, -1:]).sum(1) > best.shape[1])[:, 0]
+    if len(tied):
+        order = np.lexsort((places[tied].cpu().numpy(), -scores[tied].cpu().numpy()), axis=1)[:, : best.shape[1]]
+        first = torch.from_numpy(np.ascontiguousarray(order)).to(scores.device)
+        best[tied], where[tied] = scores[tied].gather(1, first), places[tied].gather(1, first)
+    return best, where
 
 
 def _refine(
