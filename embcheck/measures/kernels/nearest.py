@@ -116,8 +116,11 @@ def _parts(queries: int, device: torch.device) -> list[slice]:
 def _search(table: EmbeddingTable, queries: Tensor, k: int, own: Ints | None, by: By) -> tuple[Ints, Floats]:
     """Positions and cosines, or distances, of the k nearest rows; ``own`` are the queries' places, to leave out."""
     k = min(k, len(table.population))
-    query = torch.nn.functional.normalize(queries, dim=1, eps=1e-300).float()
-    lengths = torch.linalg.vector_norm(queries, dim=1).float()[:, None]
+    lengths = torch.linalg.vector_norm(queries, dim=1, keepdim=True)
+    if table.vectors.dtype.is_floating_point:
+        query, lengths = torch.nn.functional.normalize(queries, dim=1, eps=1e-300).float(), lengths.float()
+    else:  # products of whole numbers are exact: those that are equal tie
+        query, lengths = queries.float(), torch.ones_like(lengths, dtype=torch.float32)
     best = _Best(len(queries), min(k + SPARE, len(table.population)), query.device)
     for part, cosine in _tiles(table, query):
         score = cosine
@@ -139,7 +142,7 @@ def _tiles(table: EmbeddingTable, query: Tensor) -> Iterator[tuple[slice, Tensor
     cells = _CELLS if query.device.type == "cpu" else _DEVICE_CELLS
     step = max(256, cells // len(query) // 64 * 64)  # hits are sought 64 cells at a time
     memory = torch.empty(len(query) * step, device=query.device)
-    narrow = table.width < len(query)
+    narrow = table.width < len(query) and table.vectors.dtype.is_floating_point
     rows_of = ((part, unit, None) for part, unit in blocks(table)) if narrow else Raw(table).blocks()
     for part, rows, scale in rows_of:
         for first in range(0, len(rows), step):

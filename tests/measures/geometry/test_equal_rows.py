@@ -20,7 +20,7 @@ VALUES = st.sampled_from([0.0, -0.0, 1.0, -1.0, 1.0 + 2**-23, float("nan"), floa
 
 @given(rows=st.lists(st.lists(VALUES, min_size=3, max_size=3), min_size=2, max_size=25))
 def test_groups_are_those_of_a_look_at_every_pair(words, rows):
-    """Of rows with a direction, number by number: the same bits, but that the two zeros are one; every group once, whole and in order."""
+    """Of rows with a direction: the same bits, but that the two zeros are one; every group once, whole and in order."""
     table = EmbeddingTable.from_arrays(np.array(rows, dtype=np.float32), words(len(rows)))
 
     def key(row):

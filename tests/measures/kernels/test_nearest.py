@@ -54,7 +54,8 @@ def test_rows_that_tie_come_in_the_order_of_their_ids(gaussian_table, small_tile
 def test_of_many_equal_cosines_those_of_the_first_ids_are_taken(rng):
     """Rows of signs in few columns tie by the hundred: the lists are those of sorting all by (cosine, id)."""
     signs = rng.choice([-1, 1], (3_000, 8)).astype(np.int8)
-    table = EmbeddingTable.from_arrays(torch.from_numpy(signs).float(), [f"w{i}" for i in range(3_000)])
+    table = EmbeddingTable.from_arrays(torch.zeros(3_000, 8), [f"w{i}" for i in range(3_000)])
+    table = table.with_vectors(torch.from_numpy(signs))
     rows = np.arange(0, 3_000, 100)
     products = signs[rows].astype(int) @ signs.T.astype(int)
     products[np.arange(len(rows)), rows] = -9
