@@ -336,6 +336,6 @@ def _feed(digest: Any, given: Any) -> None:
     elif hasattr(given, "func"):  # a functools.partial
         _feed(digest, (given.func, given.args, tuple(sorted(given.keywords.items()))))
     elif callable(given):
-        digest.update(f"{given.__module__}.{given.__qualname__}".encode())
+        digest.update(f"{getattr(given, '__module__', None)}.{getattr(given, '__qualname__', given)}".encode())
     else:
         digest.update(f"{type(given).__name__}:{given!r}".encode())

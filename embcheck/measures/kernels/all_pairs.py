@@ -49,6 +49,8 @@ def all_pairs_counts(table: EmbeddingTable) -> Ints:
     that this machine is faster at it, and float32 ones in three bfloat16 products where those are; float16 ones
     natively on CUDA; all others in float32.
     """
+    if table.parts is not None:  # of a table that is too large for memory nobody takes all pairs
+        table = table.with_vectors(table.vectors[:])
     size, device = len(table.population), table.vectors.device
     counts = np.zeros(size, dtype=np.int64)
     with full_precision():
