@@ -7,6 +7,7 @@ import mmap
 import os
 import secrets
 import stat
+import sys
 import time
 import weakref
 from contextlib import contextmanager, suppress
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import BinaryIO, TextIO
 
+STDOUT = Path("-")
+"""Stands for standard output wherever a file is to be written; a file of that name is ``./-`` by its folder."""
 CHANGED = "{} changed while it was being read; run again once it is written"
 
 _WEIGHTS = (".safetensors", ".gguf", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx")
@@ -122,7 +125,11 @@ def replace(path: Path, content: str | bytes) -> None:
 
 
 def write(path: Path, content: str | bytes) -> None:
-    """Write to a file that the user named, as `replace` does; into a pipe or device as it comes."""
+    """Write to a file that the user named, as `replace` does; into a pipe, a device or `STDOUT` as it comes."""
+    if path == STDOUT:
+        with writing_to(sys.stdout):
+            _print(content)
+        return
     try:
         if path.exists() and not path.is_file():  # /dev/stdout, say: nothing to replace
             path.write_bytes(content.encode() if isinstance(content, str) else content)
@@ -130,6 +137,16 @@ def write(path: Path, content: str | bytes) -> None:
             replace(path.resolve(), content)
     except OSError as error:
         raise EmbcheckError(f"can't write {str(path)!r}: {error.strerror or error}") from error
+
+
+def _print(content: str | bytes) -> None:
+    """Write to standard output what a file would hold, whatever a terminal's encoding is."""
+    buffer = getattr(sys.stdout, "buffer", None)  # a notebook's has none
+    if buffer is None:
+        sys.stdout.write(content if isinstance(content, str) else content.decode())
+        return
+    sys.stdout.flush()
+    buffer.write(content.encode() if isinstance(content, str) else content)
 
 
 def sweep(path: Path, *, older_than: float = 0.0) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from embcheck import lexicons
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from embcheck.table import EmbeddingTable
 
@@ -28,6 +28,7 @@ NO_WEIGHTS = ("no layers", "no output matrix that is tied", "no output matrix of
 """What a file lacks that carries an embedding alone: it says nothing of the model that the embedding came from."""
 
 _DECISIVE = 20  # pairs or words that a verdict takes
+_NAMED = 3  # words that are missing
 
 
 class _OfWords:
@@ -107,7 +108,8 @@ class words(_OfWords):  # noqa: N801
     def _lacking(self, table: EmbeddingTable, parameters: Mapping[str, Any]) -> str | None:
         given = parameters[self.of]
         listed = given.words[:4] if hasattr(given, "target") else given.words
-        return _short(lexicons.enough(table, listed), len(listed), self.at_least, f"{given} words")
+        said = _short(lexicons.enough(table, listed), len(listed), self.at_least, f"{given} words")
+        return said and said + _without(table, listed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,8 @@ class pairs(_OfWords):  # noqa: N801
     def _lacking(self, table: EmbeddingTable, parameters: Mapping[str, Any]) -> str | None:
         given = parameters[self.of]
         listed = getattr(given, "poles", given).pairs
-        return _short(lexicons.enough(table, listed), len(listed), self.at_least, f"{given} pairs")
+        said = _short(lexicons.enough(table, listed), len(listed), self.at_least, f"{given} pairs")
+        return said and said + _without(table, [word for pair in listed for word in pair])
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +236,13 @@ class language(_OfWords):  # noqa: N801
         has_language = lexicons.enough(table, units) >= least
         has_language &= all(lexicons.enough(table, own) >= _DECISIVE for own in asked)
         return None if has_language else "few words of its language"
+
+
+def _without(table: EmbeddingTable, words: Sequence[str]) -> str:
+    """The first few of these words that are no single tokens of the population."""
+    missing = list(dict.fromkeys(word for word, row in zip(words, table.rows(words), strict=True) if row is None))
+    more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
+    return f": no {', '.join(missing[:_NAMED])}{more}" if missing else ""
 
 
 def _short(count: int, of: int, at_least: int, what: str) -> str | None:

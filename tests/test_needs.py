@@ -55,9 +55,14 @@ GROUPS = lexicons.Categories(
 @pytest.mark.parametrize(
     ("need", "parameters", "short", "reason"),
     [
-        (needs.pairs("relation"), {"relation": PLURALS}, ["suns"], "2 of 3 plurals pairs"),
-        (needs.words("sequence", 7), {"sequence": NUMBERS}, ["two"], f"6 of {len(NUMBERS.words)} numbers words"),
-        (needs.words("analogy"), {"analogy": ANALOGY}, ["cats"], "3 of 4 of cats words"),
+        (needs.pairs("relation"), {"relation": PLURALS}, ["suns"], "2 of 3 plurals pairs: no suns"),
+        (
+            needs.words("sequence", 7),
+            {"sequence": NUMBERS},
+            ["two"],
+            f"6 of {len(NUMBERS.words)} numbers words: no two, eight, nine and 1 more",
+        ),
+        (needs.words("analogy"), {"analogy": ANALOGY}, ["cats"], "3 of 4 of cats words: no cats"),
         (needs.groups("categories"), {"categories": GROUPS}, ["cat", "dog"], "1 of 2 kinds categories"),
         (needs.token_class(at_least=1), {"token_class": "byte"}, None, "0 byte tokens"),
         (needs.layers(), {}, None, "no layers"),

@@ -119,6 +119,11 @@ def gone(old: Sequence[Part], new: Sequence[Part]) -> list[str]:
     return [] if now.isdisjoint(listed) else [label for label in listed if label not in now]
 
 
+def is_of_lists(parts: Sequence[Part]) -> bool:
+    """Whether an estimate is of the units of lists alone, and rows that none of them names are no matter of its."""
+    return bool(parts) and all(map(_is_list, parts))
+
+
 def _is_list(part: Part) -> bool:
     return part.population is None or part.population == len(part.labels)
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Row = Annotated[int, Meta(ge=0)]
 
 
-class Checkpoint(Struct, frozen=True, forbid_unknown_fields=True):
+class Checkpoint(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What an entry was measured on: enough to find the same rows again, and to say which checkpoint it was."""
 
     spec: str
@@ -45,12 +45,17 @@ class Checkpoint(Struct, frozen=True, forbid_unknown_fields=True):
     ]
     seed: Annotated[int, Meta(ge=0)]
     embcheck: str
+    broken_rows: Annotated[
+        tuple[tuple[Row, Row], ...] | None,
+        Meta(description="And of those of them that were zero or not finite; absent from older files."),
+    ] = None
 
     def __post_init__(self) -> None:
-        ends = [-1, *(end for run in self.known_rows for end in run)]
-        ascending = all(a < b or (a == b and i % 2) for i, (a, b) in enumerate(itertools.pairwise(ends)))
-        if not ascending or ends[-1] >= self.shape[0]:
-            raise ValueError(f"runs of rows must ascend, and end before row {self.shape[0]}")
+        for runs in (self.known_rows, self.broken_rows or ()):
+            ends = [-1, *(end for run in runs for end in run)]
+            ascending = all(a < b or (a == b and i % 2) for i, (a, b) in enumerate(itertools.pairwise(ends)))
+            if not ascending or ends[-1] >= self.shape[0]:
+                raise ValueError(f"runs of rows must ascend, and end before row {self.shape[0]}")
 
     @property
     def id(self) -> str:

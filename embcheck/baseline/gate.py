@@ -21,7 +21,7 @@ from msgspec import structs
 
 from embcheck.baseline import file
 from embcheck.baseline.file import Baseline
-from embcheck.baseline.tokens import ADOPT, comparable
+from embcheck.baseline.tokens import ADOPT, comparable, lost_rows
 from embcheck.checks.record import FAILING, Change, plain
 from embcheck.claims import Verdict
 from embcheck.errors import NotMeasurable
@@ -114,6 +114,15 @@ class Gate:
             change = structs.replace(change, reason=reason)
         return replace(result, change=structs.replace(change, passes=self._passes(change.state)), gate=self.mode)
 
+    def lost(self, alias: str, table: EmbeddingTable) -> str | None:
+        """Which rows that all of a model's baseline knew intact are broken now, in words."""
+        baseline = None if self.is_open else self.baseline(alias)
+        by_checkpoint = {entry.checkpoint.id: entry for entry in baseline.entries.values()} if baseline else {}
+        lost = [set(lost_rows(entry, table).tolist()) for entry in by_checkpoint.values()]
+        rows = {table.token(row): row for row in sorted(set.intersection(*lost))} if lost else {}
+        said = _said_of_rows(rows, table)
+        return said and f"lost since the baseline: {said}"
+
     def unused(self, alias: str, known: frozenset[str]) -> tuple[str, ...]:
         """Labels of the baseline's entries that no known check uses, given the keys of those."""
         baseline = None if self.is_open else self.baseline(alias)
@@ -158,34 +167,45 @@ def _said_of(old: Snapshot, lost: Sequence[str]) -> str | None:
         return None
     total = sum(len(part.labels) for part in old.parts)
     unit = old.unit if total == old.n else "units"
-    named = ", ".join(label.partition("\0")[0] for label in lost[:NAMED])
-    more = f" and {len(lost) - NAMED} more" if len(lost) > NAMED else ""
-    return f"{len(lost)} of {total} {unit} {'is' if len(lost) == 1 else 'are'} gone: {named}{more}"
+    return _said_gone(lost, f"{total} {unit}")
+
+
+def _said_gone(lost: Sequence[str], of: str) -> str:
+    named = _first_few([label.partition("\0")[0] for label in lost])
+    return f"{len(lost):,} of {of} {'is' if len(lost) == 1 else 'are'} gone: {named}"
 
 
 def _broken(lost: Sequence[str], table: EmbeddingTable) -> tuple[str | None, bool]:
     """Which words of units that are gone are tokens whose rows are broken, and whether that explains all of them."""
-    from embcheck.table.vocabulary import RowStatus
-
     words = {label: label.partition("\0")[0].split(">") for label in lost}
     named = list(dict.fromkeys(word for own in words.values() for word in own))
-    by_why: dict[str, list[str]] = {}
-    for word, ids in zip(named, table.vocabulary.encode(named), strict=True):
-        status = RowStatus(table.status[ids[0]]) if len(ids) == 1 and ids[0] < len(table.status) else None
-        if status in {RowStatus.ZERO, RowStatus.NON_FINITE}:
-            by_why.setdefault("zero" if status == RowStatus.ZERO else "not finite", []).append(word)
+    from embcheck.baseline.pairing import is_broken
+
+    row_of = {word: ids[0] for word, ids in zip(named, table.vocabulary.encode(named), strict=True) if len(ids) == 1}
+    broken = {word: row for word, row in row_of.items() if row < len(table.status) and is_broken(table)[row]}
+    return _said_of_rows(broken, table), all(broken.keys() & own for own in words.values())
+
+
+def _said_of_rows(rows: Mapping[str, int], table: EmbeddingTable) -> str | None:
+    """How the rows of some tokens are broken, in words."""
+    from embcheck.table.vocabulary import RowStatus
+
     said = []
-    for why, alike in by_why.items():
-        more = f" and {len(alike) - NAMED} more" if len(alike) > NAMED else ""
-        rows = "row of {} is {}" if len(alike) == 1 else "rows of {} are {}"
-        said.append(rows.format(", ".join(alike[:NAMED]) + more, why) + " (see intact_rows)")
-    broken = {word for alike in by_why.values() for word in alike}
-    return "; ".join(said) or None, all(broken.intersection(own) for own in words.values())
+    for status, why in ((RowStatus.ZERO, "zero"), (RowStatus.NON_FINITE, "not finite")):
+        tokens = [token for token, row in rows.items() if table.status[row] == status]
+        text = "row of {} is {}" if len(tokens) == 1 else "rows of {} are {}"
+        said += [text.format(_first_few(tokens), why) + " (see intact_rows)"] if tokens else []
+    return "; ".join(said) or None
+
+
+def _first_few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
 
 
 def _change(result: Result, baseline: Baseline | None, table: EmbeddingTable, settings: Settings) -> Change | None:
     """The change of a result; none where there is nothing to compare, then or now."""
-    from embcheck.baseline.change import gone
+    from embcheck.baseline.change import gone, is_of_lists
 
     declaration = result.check.declaration
     entry = baseline.entries.get(result.check.key) if baseline else None
@@ -209,8 +229,20 @@ def _change(result: Result, baseline: Baseline | None, table: EmbeddingTable, se
     family = sum(known.snapshot is not None for known in baseline.entries.values()) if baseline else 1
     change = compare(entry.snapshot, now, declaration, settings, family=family, tokens=tokens)
     broken, is_explained = _broken(change.gone, table)
+    if not (change.gone or is_of_lists(entry.snapshot.parts) or _sees_rows(baseline)):
+        rows = {table.token(row): row for row in lost_rows(entry, table).tolist()}
+        if rows:
+            reason = _said_gone(list(rows), f"{len(table.ordinary):,} rows")
+            change = _with_state(structs.replace(change, gone=tuple(rows), reason=reason), change)
+            broken = _said_of_rows(rows, table)
     said = (change.reason, broken, ADOPT if change.reason and not is_explained else None)
     return structs.replace(change, seed=settings.seed, reason="; ".join(filter(None, said)) or None)
+
+
+def _sees_rows(baseline: Baseline | None) -> bool:
+    """Whether the baseline has the check that regresses with the first row that breaks."""
+    entries = baseline.entries.values() if baseline else ()
+    return any(entry.id == "intact_rows" and entry.snapshot is not None for entry in entries)
 
 
 def _uncompared(declaration: Declaration, state: State, reason: str) -> Change:

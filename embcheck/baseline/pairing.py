@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from embcheck.stats import Bools, Ints
     from embcheck.table import EmbeddingTable
 
-__all__ = ["Pairing", "Shared", "pair_rows", "shared_population"]
+__all__ = ["Pairing", "Shared", "is_broken", "pair_rows", "shared_population"]
 
 NAMED = 10
 
@@ -43,7 +43,7 @@ class Pairing:
 
     def record(self, old: EmbeddingTable, new: EmbeddingTable) -> Json:
         """Of each fate how many tokens met it, and the first ten, as JSON types."""
-        died = _is_broken(new)[self.second] & ~_is_broken(old)[self.first]
+        died = is_broken(new)[self.second] & ~is_broken(old)[self.first]
         moved = self.first != self.second
         new_ids = self.second[moved][:NAMED].tolist()
         shifted = _named(old, self.first[moved])
@@ -107,8 +107,8 @@ def shared_population(old: EmbeddingTable, new: EmbeddingTable, words: Iterable[
         first, second = old.in_population[pairing.first], new.in_population[pairing.second]
     except NotMeasurable:  # as every check of that table will say
         return Shared(old, new, old)
-    only_first = pairing.first[first & ~second & ~_is_broken(new)[pairing.second]]
-    only_second = pairing.second[second & ~first & ~_is_broken(old)[pairing.first]]
+    only_first = pairing.first[first & ~second & ~is_broken(new)[pairing.second]]
+    only_second = pairing.second[second & ~first & ~is_broken(old)[pairing.first]]
     went = pairing.went[old.in_population[pairing.went]]
     came = pairing.came[new.in_population[pairing.came]]
     out = np.concatenate([only_first, went]), np.concatenate([only_second, came])
@@ -136,7 +136,8 @@ def _tokens(table: EmbeddingTable) -> islice[str]:
     return islice(table.tokens, len(table.vectors))
 
 
-def _is_broken(table: EmbeddingTable) -> Bools:
+def is_broken(table: EmbeddingTable) -> Bools:
+    """(V,) whether each row that the tokenizer names is zero or not finite."""
     return np.isin(table.status, (RowStatus.ZERO, RowStatus.NON_FINITE))
 
 

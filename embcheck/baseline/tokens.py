@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from embcheck.settings import Settings
     from embcheck.table import EmbeddingTable
 
+NOT_APPLICABLE = "n/a: "
+"""Before the reason of an entry that has no value because the check is not about the model."""
 ADOPT = "adopt it with: embcheck baseline update"
 
 
@@ -40,7 +42,7 @@ def comparable(
     if old.population != table.kind:
         raise NotMeasurable(f"the population is {table.kind!r}, the baseline's {old.population!r}")
     if result.estimate is None or not result.is_decided or entry.snapshot is None:
-        raise NotMeasurable(f"the baseline has a value, but now it can't be decided: {result.reason}")
+        raise NotMeasurable(f"the baseline has a value, but now it can't be decided: {result.undecided}")
     now = result.estimate.snapshot()
     if (now.scale, now.unit) != (entry.snapshot.scale, entry.snapshot.unit):
         before = f"{entry.snapshot.scale} over {entry.snapshot.unit}"
@@ -82,6 +84,36 @@ def _shared(old: Checkpoint, table: EmbeddingTable) -> EmbeddingTable | None:
     return shared
 
 
+def lost_rows(entry: Entry, table: EmbeddingTable) -> NDArray[np.int64]:
+    """Rows that are broken and that a baseline's entry knew intact; none where the tokens are not comparable.
+
+    An older file does not keep which were broken then. If its entry counts the whole population, none was.
+    """
+    import numpy as np
+
+    from embcheck.baseline.pairing import is_broken
+
+    old = entry.checkpoint
+    size = sum(last - first + 1 for first, last in old.known_rows)
+    if old.broken_rows is None and not _counts(entry, size):
+        return np.zeros(0, dtype=np.int64)
+    if table.tokens_sha256 == old.tokens_sha256 and len(table.ordinary) == size:
+        rows = table.ordinary  # the same tokens in the same order, whatever their numbers are
+    elif _shared(old, table) is not None:
+        rows = _expand(old.known_rows)
+    else:
+        return np.zeros(0, dtype=np.int64)
+    was_intact = ~np.isin(_expand(old.known_rows), _expand(old.broken_rows or ()))
+    lost: NDArray[np.int64] = rows[was_intact & is_broken(table)[rows]]
+    return lost
+
+
+def _counts(entry: Entry, rows: int) -> bool:
+    """Whether an entry is of so many rows of the population."""
+    parts = () if entry.snapshot is None else entry.snapshot.parts
+    return rows in {part.population for part in parts}
+
+
 def _expand(runs: Sequence[tuple[int, int]]) -> NDArray[np.int64]:
     import numpy as np
 
@@ -94,12 +126,11 @@ def _expand(runs: Sequence[tuple[int, int]]) -> NDArray[np.int64]:
 
 def checkpoint_of(table: EmbeddingTable, seed: int) -> Checkpoint:
     """What a baseline keeps of the table that its entries were measured on."""
-    import numpy as np
+    from embcheck.baseline.pairing import is_broken
 
     key = ("checkpoint", seed)
     if key not in table.memo:
         known = table.ordinary
-        runs = np.split(known, np.flatnonzero(np.diff(known) > 1) + 1) if len(known) else []
         origin = table.provenance
         table.memo[key] = Checkpoint(
             spec=origin.spec,
@@ -109,12 +140,21 @@ def checkpoint_of(table: EmbeddingTable, seed: int) -> Checkpoint:
             shape=(int(origin.shape[0]), int(origin.shape[1])),
             dtype=origin.dtype,
             population=table.kind,
-            known_rows=tuple((int(run[0]), int(run[-1])) for run in runs),
+            known_rows=_runs(known),
             seed=seed,
             embcheck=version("embcheck"),
+            broken_rows=_runs(known[is_broken(table)[known]]),
         )
     checkpoint: Checkpoint = table.memo[key]
     return checkpoint
+
+
+def _runs(rows: NDArray[np.int64]) -> tuple[tuple[int, int], ...]:
+    """First and last of every run of rows that ascend."""
+    import numpy as np
+
+    runs = np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1) if len(rows) else []
+    return tuple((int(run[0]), int(run[-1])) for run in runs)
 
 
 def entry_of(result: Result, table: EmbeddingTable, settings: Settings) -> tuple[Entry, State] | None:
@@ -124,7 +164,9 @@ def entry_of(result: Result, table: EmbeddingTable, settings: Settings) -> tuple
     if declaration.margin is None or result.verdict is Verdict.ERROR or never_applied:
         return None
     snapshot = estimate.snapshot() if estimate is not None and result.is_decided else None
-    reason = None if snapshot is not None else result.reason or "it could not be decided"
+    reason = None if snapshot is not None else result.undecided or "it could not be decided"
+    if result.verdict is Verdict.NOT_APPLICABLE:
+        reason = f"{NOT_APPLICABLE}{reason}"
     checkpoint = checkpoint_of(table, settings.seed)
     entry = Entry(
         id=declaration.id,

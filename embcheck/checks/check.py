@@ -82,7 +82,8 @@ class Result:
     claims: tuple[ClaimOutcome, ...] = ()
     nulls: tuple[NullResult, ...] = ()
     control: Control | None = None
-    reason: str | None = None
+    undecided: str | None = None
+    """What the measure or the configuration says: why nothing was measured, or what was measured is not to decide."""
     expected: bool = True
     seconds: float = 0.0
     ladder: Ladder | None = None
@@ -101,7 +102,7 @@ class Result:
         of_model = f" of {self.model}" if self.model else ""
         measured = self.estimate
         if measured is None:
-            return inert_line(f"<{self.check.label}{of_model}: {self.verdict}, {self.reason}>", 300)
+            return inert_line(f"<{self.check.label}{of_model}: {self.verdict}, {self.undecided}>", 300)
         level = f"{100 * measured.confidence_level:.4g}%"
         ends = "exact" if measured.is_exact else f"{level}: {measured.low:.4g} to {measured.high:.4g}"
         numbers = f"{measured.value:.4g} ({ends}), n = {measured.n} {noun(measured.n, measured.unit)}"
@@ -155,6 +156,12 @@ class Result:
         return passes(self, self.gate)
 
     @property
+    def reason(self) -> str | None:
+        """Why it does not hold, fails or was not measured, value, interval and bound in words; ``None`` if it holds."""
+        reason: str | None = by_reports("wording.reason_of", self.record)
+        return reason
+
+    @property
     def is_decided(self) -> bool:
         """Whether it has a value that may decide a claim."""
         return self.estimate is not None and self.estimate.reason is None
@@ -181,7 +188,7 @@ class Result:
             change=self.change,
             details={} if estimate is None else plain(estimate.details),
             counterexamples=() if estimate is None else tuple(plain(estimate.counterexamples)),
-            reason=self.reason,
+            reason=self.undecided,
             ladder=self.ladder,
             expected=self.expected,
             kind=declaration.kind,
@@ -245,10 +252,10 @@ def claim_outcomes(bounds: Iterable[Bound], estimate: Estimate | None, overall: 
 def error_result(check: Check, message: str, *, expected: bool = True) -> Result:
     """The result of a check that could not be run, such as one whose model failed to load."""
     claims = claim_outcomes(check.declaration.claims, None, Verdict.ERROR)
-    return Result(check, Verdict.ERROR, claims=claims, reason=message, expected=expected)
+    return Result(check, Verdict.ERROR, claims=claims, undecided=message, expected=expected)
 
 
 def skipped_result(check: Check, reason: str, *, expected: bool = True, verdict: Verdict = Verdict.SKIPPED) -> Result:
     """The result of a check that was not run, could not be measured, or is not about the model."""
     claims = claim_outcomes(check.declaration.claims, None, verdict)
-    return Result(check, verdict, claims=claims, reason=reason, expected=expected)
+    return Result(check, verdict, claims=claims, undecided=reason, expected=expected)

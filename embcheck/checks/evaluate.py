@@ -72,7 +72,9 @@ def evaluate(
             if not expected and verdict is Verdict.HOLDS:
                 reason = "it holds, but the configuration expects it not to; remove the exception"
             claims = claim_outcomes(check.declaration.claims, estimate, verdict)
-            result = Result(check, verdict, estimate, claims, _nulls(check, estimate), reason=reason, expected=expected)
+            result = Result(
+                check, verdict, estimate, claims, _nulls(check, estimate), undecided=reason, expected=expected
+            )
             if control and check.declaration.on_noise == "fails":
                 result = _with_control(result, table, settings)
     return replace(result, seconds=time.perf_counter() - started)
@@ -146,5 +148,5 @@ def _with_control(result: Result, table: Subject, settings: Settings) -> Result:
     if not control.vacuous:
         return replace(result, control=control)
     return replace(
-        result, control=control, reason=f"vacuous: it also holds on {holds} of {CONTROL_TABLES} random tables"
+        result, control=control, undecided=f"vacuous: it also holds on {holds} of {CONTROL_TABLES} random tables"
     )

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import click
 from msgspec import structs
 
-from embcheck import files
 from embcheck.baseline.file import path_of
 from embcheck.baseline.gate import Gate
 from embcheck.claims import Verdict
@@ -19,7 +18,7 @@ from embcheck.config.config import resolve
 from embcheck.config.models import needed
 from embcheck.config.project import add_model, read_project
 from embcheck.errors import EmbcheckError, UsageError
-from embcheck.reports import outputs, summary
+from embcheck.reports import outputs
 from embcheck.run import session
 from embcheck.run.update import write_baseline
 from embcheck.settings import in_ci
@@ -127,20 +126,15 @@ def update(specs: tuple[str, ...], **given: Any) -> int:
     "--markdown",
     type=click.Path(path_type=Path),
     metavar="PATH",
-    help="Write the changes to this file as Markdown, for a review.",
+    help="Write the changes to this file as Markdown, for a review; - for standard output.",
 )
 @options(*MEASURING, "baseline_dir", "json")
 def diff(specs: tuple[str, ...], markdown: Path | None, **given: Any) -> int:
     """Measure models (by default all that are configured) and show every change against their baselines."""
     config = resolve({**given, "model": specs}, root=Path.cwd())
-    outputs.check(summary=markdown)
+    outputs.check(json=config.json, summary=markdown)
     config = replace(config, gate="regressions", show="all", missing_baseline=config.missing_baseline or "warn")
-
-    def write(report: Report) -> None:
-        if markdown is not None:
-            files.write(markdown, summary.changed(report))
-
-    return _check(config, also=write)
+    return _check(config, changes_to=markdown)
 
 
 @baseline.command(short_help="Remove what no check uses from the baselines.")

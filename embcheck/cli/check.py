@@ -28,7 +28,7 @@ from embcheck.config.models import needed
 from embcheck.config.options import OPTIONS
 from embcheck.errors import UsageError
 from embcheck.extensions import installed, package_of
-from embcheck.reports import calibration, json_file, outputs, terminal
+from embcheck.reports import calibration, json_file, outputs, summary, terminal
 from embcheck.reports.published import listed
 from embcheck.reports.text import safe, wrap
 from embcheck.reports.wording import WIDTH, Line, bound_text, is_aside
@@ -38,7 +38,7 @@ from embcheck.settings import in_ci
 from embcheck.spec import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from embcheck.checks.check import Check
     from embcheck.checks.record import ModelRecord, Report, ResultRecord
@@ -78,10 +78,8 @@ def prepared(config: Config, models: Sequence[ModelSpec]) -> list[Check]:
     return checks
 
 
-def check_and_deliver(
-    config: Config, models: Sequence[ModelSpec], *, also: Callable[[Report], None] | None = None
-) -> int:
-    """Check models, show each result as it comes, write what is asked for and what ``also`` does; the exit code.
+def check_and_deliver(config: Config, models: Sequence[ModelSpec], *, changes_to: Path | None = None) -> int:
+    """Check models, show each result as it comes, write what is asked for, and the changes as Markdown; the exit code.
 
     Of an interrupted run what was measured is shown and written, marked as partial, and no baseline.
     """
@@ -96,10 +94,10 @@ def check_and_deliver(
     except KeyboardInterrupt as interrupted:
         run = interrupted.run if isinstance(interrupted, session.Interrupted) else session.nothing_of(config)
     with without_interruption():
-        return _finished(config, run, also, streamed=watch is not None)
+        return _finished(config, run, changes_to, streamed=watch is not None)
 
 
-def _finished(config: Config, run: Run, also: Callable[[Report], None] | None, *, streamed: bool) -> int:
+def _finished(config: Config, run: Run, changes_to: Path | None, *, streamed: bool) -> int:
     """Show the report, write it and the baselines, and return the exit code."""
     is_partial = run.report.run.partial
     if is_partial:
@@ -113,11 +111,11 @@ def _finished(config: Config, run: Run, also: Callable[[Report], None] | None, *
         if model.unused:
             notice(f"{model.alias}: unused baseline entries: {', '.join(model.unused)}; see embcheck baseline prune")
     outputs.annotate(run.report)
-    show_report(config, run.report, streamed=streamed)
+    show_report(config, run.report, changes_to, streamed=streamed)
     for error in run.load_errors:
         notice(f"error: {error}")
-    if also is not None:
-        also(run.report)
+    if changes_to is not None:
+        files.write(changes_to, summary.changed(run.report))
     session.deliver(config, run.report)  # last: what was measured is on the screen whatever a disk does
     return INTERRUPTED if is_partial else _exit_code(config, run)
 
@@ -131,18 +129,22 @@ def watching(config: Config, models: Sequence[ModelSpec]) -> session.Watch | Non
     def watch(model: ModelRecord, result: ResultRecord | None) -> None:
         if result is None:
             gap = [Line("")] if model.alias != models[0].alias else []
-            show_lines(lambda encoding: [*gap, *terminal.header(model, encoding)], json=config.json)
+            show_lines(lambda encoding: [*gap, *terminal.header(model, encoding)], *config.outputs())
         elif not is_aside(result):
-            show_lines(lambda encoding: terminal.row(result, is_short=is_short, encoding=encoding), json=config.json)
+            show_lines(lambda encoding: terminal.row(result, is_short=is_short, encoding=encoding), *config.outputs())
 
     return watch
 
 
-def show_report(config: Config, report: Report, *, streamed: bool) -> None:
-    """Show the report at the end of a run, of which each result may have been shown as it came."""
+def show_report(config: Config, report: Report, *written: Path | None, streamed: bool) -> None:
+    """Show the report at the end of a run, of which each result may have been shown as it came.
+
+    ``written`` are files that are written beside those of the configuration.
+    """
     show_lines(
         lambda encoding: terminal.lines(report, show=config.show, encoding=encoding, streamed=streamed),
-        json=config.json,
+        *config.outputs(),
+        *written,
     )
 
 
@@ -247,7 +249,7 @@ def _indented(name: str, pieces: Sequence[str]) -> list[Line]:
     "--markdown",
     type=click.Path(path_type=Path),
     metavar="PATH",
-    help="Write the table and what it means to this file.",
+    help="Write the table and what it means to this file; - for standard output.",
 )
 def selftest(tables: int, redraws: int, *, shapes: bool, markdown: Path | None, **given: Any) -> int:
     """Measure properties on tables of known structure: noise, planted structure, redraws.
@@ -261,9 +263,7 @@ def selftest(tables: int, redraws: int, *, shapes: bool, markdown: Path | None, 
     from embcheck.selftest import Plan, examine, examine_ladder
 
     config = resolve(given, root=Path.cwd())
-    for path in (config.json, markdown):
-        if path is not None:
-            json_file.check_writable(path)
+    outputs.check(json=config.json, summary=markdown)
     checks = collect.select(checks_of(collect.functions(config.properties)), config.property)
     if not config.property:  # other languages are the same measures of other words
         checks = [c for c in checks if all(lexicons.language_of(value) == "en" for value in c.params.values())]
@@ -274,7 +274,7 @@ def selftest(tables: int, redraws: int, *, shapes: bool, markdown: Path | None, 
         json_file.write(document, config.json)
     if markdown:
         files.write(markdown, calibration.markdown(document, version("embcheck")))
-    show_lines(lambda encoding: calibration.lines(document, encoding=encoding), json=config.json)
+    show_lines(lambda encoding: calibration.lines(document, encoding=encoding), *config.outputs(), markdown)
     return int(not all(row["calibrated"] for row in (*document["properties"], *document.get("ladder", ()))))
 
 

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from embcheck.config.options import option
-from embcheck.files import writing_to
+from embcheck.files import STDOUT, writing_to
 from embcheck.progress import cleared
-from embcheck.reports.json_file import STDOUT
 from embcheck.reports.wording import WIDTH
 from embcheck.text import inert_line
 
@@ -69,12 +68,12 @@ def notice(message: str) -> None:
     click.echo(text, err=True)
 
 
-def show_lines(make: Callable[[str], Iterable[Line]], *, json: Path | None = None) -> None:
-    """Print lines, inert, and coloured on a terminal; on stderr where the JSON goes to stdout.
+def show_lines(make: Callable[[str], Iterable[Line]], *written: Path | None) -> None:
+    """Print lines, inert, and coloured on a terminal; on stderr where one of the files that are written is stdout.
 
     A reader that has gone away is no error.
     """
-    stream = sys.stderr if json == STDOUT else sys.stdout
+    stream = sys.stderr if STDOUT in written else sys.stdout
     encoding = getattr(stream, "encoding", None) or "utf-8"
     with writing_to(stream), cleared():
         for line in make(encoding):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +57,8 @@ def diagnose(
         html.write_diagnosis(diagnosis, config.html)
     if config.summary:
         summary.write_diagnosis(diagnosis, config.summary)
-    show_lines(lambda encoding: view.lines(diagnosis, encoding, allowed=allow), json=config.json)
+    show_lines(lambda encoding: view.lines(diagnosis, encoding, allowed=allow), *config.outputs())
+    outputs.append_to_job(partial(summary.diagnosed, diagnosis))
     return OK if diagnosis.is_harmless(allow) else FAILED
 
 

@@ -36,7 +36,7 @@ def inspect(spec: str, **given: Any) -> int:
 
     config, model = _prepared(spec, given)
     source = sources.describe(model).record()
-    show_lines(lambda encoding: views.described(model.alias, source, encoding=encoding), json=config.json)
+    show_lines(lambda encoding: views.described(model.alias, source, encoding=encoding), *config.outputs())
     return _shown(explore.inspect(model, source, load(config, model)), views.inspect, config)
 
 
@@ -148,7 +148,7 @@ def _prepared(spec: str, given: Mapping[str, Any]) -> tuple[Config, ModelSpec]:
 
 
 def _shown(document: Mapping[str, Any], view: Callable[..., list[Line]], config: Config) -> int:
-    show_lines(lambda encoding: view(document, encoding=encoding), json=config.json)
+    show_lines(lambda encoding: view(document, encoding=encoding), *config.outputs())
     if config.json:
         json_file.write(document, config.json)
     return 0

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     "--card",
     type=click.Path(path_type=Path),
     metavar="PATH",
-    help="Write a section with a badge for a model card (Markdown); in a file that has one, take its place.",
+    help="Write a section with a badge for a model card (Markdown), or anew in a file that has one; "
+    "- for standard output.",
 )
 def report(file: str, card: Path | None, **given: Any) -> int:
     """Show a report that --json wrote, or make a page, a summary or a section of a model card of it, without the model.
@@ -53,7 +54,7 @@ def report(file: str, card: Path | None, **given: Any) -> int:
         summary.write(document, config.summary)
     if card:
         cards.write(document, card)
-    show_lines(lambda encoding: terminal.lines(document, show=config.show, encoding=encoding))
+    show_lines(lambda encoding: terminal.lines(document, show=config.show, encoding=encoding), *config.outputs(), card)
     return OK
 
 
@@ -66,7 +67,7 @@ def _sweep(file: Path, config: Config, card: Path | None) -> int:
     rows = read(file)
     if config.html:
         html.write_trends(rows, config.html)
-    show_lines(lambda encoding: series.lines(rows, encoding=encoding))
+    show_lines(lambda encoding: series.lines(rows, encoding=encoding), *config.outputs())
     return OK
 
 
@@ -74,7 +75,7 @@ def _compared(compared: Comparison, config: Config, card: Path | None) -> int:
     if card:
         raise UsageError("a comparison has no --card: a model card says what holds of one model")
     _deliver(compared, config)
-    show_lines(lambda encoding: view.lines(compared, encoding, show=config.show))
+    show_lines(lambda encoding: view.lines(compared, encoding, show=config.show), *config.outputs())
     return OK
 
 
@@ -85,7 +86,7 @@ def _diagnosed(diagnosis: Diagnosis, config: Config, card: Path | None) -> int:
         html.write_diagnosis(diagnosis, config.html)
     if config.summary:
         summary.write_diagnosis(diagnosis, config.summary)
-    show_lines(lambda encoding: causes.lines(diagnosis, encoding))
+    show_lines(lambda encoding: causes.lines(diagnosis, encoding), *config.outputs())
     return OK
 
 
@@ -149,7 +150,7 @@ def compare(first: str, second: str, max_moved: float | None, min_overlap: float
         compared = comparison.of_reports(config, Path(first), Path(second))
     if config.json:
         json_file.write(compared, config.json)
-    show_lines(lambda encoding: view.lines(compared, encoding, show=config.show), json=config.json)
+    show_lines(lambda encoding: view.lines(compared, encoding, show=config.show), *config.outputs())
     _deliver(compared, config)
     outputs.annotate(compared)
     outputs.append_to_job(partial(summary.comparison, compared))

@@ -14,6 +14,7 @@ from embcheck.config.config import resolve
 from embcheck.config.models import load, named
 from embcheck.config.per_model import PerModel
 from embcheck.errors import UsageError
+from embcheck.files import STDOUT
 from embcheck.reports.text import number, safe
 from embcheck.reports.wording import Line
 from embcheck.run.session import all_checks, check_names, checks_for
@@ -63,6 +64,8 @@ def sweep(specs: tuple[str, ...], **given: Any) -> int:
 
     own = {name: given.pop(name) for name in ("globs", "out", "executor", "workers", "group", "memory", "shard")}
     config = resolve(given, root=Path.cwd())
+    if own["out"] == STDOUT:
+        raise UsageError("--out is a file that a sweep adds to and goes on with; it can't be standard output")
     memory, shard, globs = (own.pop(name) for name in ("memory", "shard", "globs"))
     planned = [
         checkpoint.spec

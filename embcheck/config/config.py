@@ -83,6 +83,10 @@ class Config:
     configured_models: tuple[ModelSpec, ...] = ()
     """Those of the configuration file, checked in this run or not."""
 
+    def outputs(self) -> tuple[Path | None, ...]:
+        """The files that a report is written to, where they are asked for."""
+        return self.json, self.html, self.summary
+
     def known_aliases(self) -> tuple[str, ...]:
         """Of every model that is known, checked in this run or not."""
         specs = (*self.configured_models, *self.models)

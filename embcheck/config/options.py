@@ -156,9 +156,15 @@ OPTIONS = (
         "Write to the baselines what is new or changed, or prune what no check uses; a failed claim still fails.",
         metavar="new,changed,prune",
     ),
-    Option("summary", "path", None, "Write a summary to this file as Markdown.", metavar="PATH"),
+    Option("summary", "path", None, "Write a summary to this file as Markdown; - for standard output.", metavar="PATH"),
     Option("json", "path", None, "Write the report to this file as JSON; - for standard output.", metavar="PATH"),
-    Option("html", "path", None, "Write the report to this file as one HTML page with pictures.", metavar="PATH"),
+    Option(
+        "html",
+        "path",
+        None,
+        "Write the report to this file as one HTML page with pictures; - for standard output.",
+        metavar="PATH",
+    ),
     Option(
         "show",
         "text",

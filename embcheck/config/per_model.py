@@ -29,7 +29,7 @@ from embcheck.config.values import Origin, closest, convert
 from embcheck.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from embcheck.checks.evaluate import Check
@@ -202,16 +202,18 @@ def check_names(file: Path | None, models: Mapping[str, PerModel], checks: Itera
     for alias, model in models.items():
         where = f"{file}: [tool.embcheck.model.{alias}]"
         for name in model.exceptions:
-            _check_name(f"{where} exceptions", name, list(labels))
+            _check_name(f"{where} exceptions", name, labels)
         for name, given in model.claims.items():
-            _check_name(f"{where} claims", name, list(labels))
+            _check_name(f"{where} claims", name, labels)
             _check_bounds(f"{where} claims {name}", given, labels[name][0].declaration)
         for name, parameters in model.parameters.items():
-            _check_name(f"{where} parameters", name, list(by_id))
+            _check_name(f"{where} parameters", name, by_id)
             _check_parameters(f"{where} parameters {name}", parameters, by_id[name])
         for glob in model.property:
             if not any(matches(check, glob.removeprefix("!")) for own in by_id.values() for check in own):
-                raise ConfigError(f"{where} property: no check matches {glob!r}; {closest(glob, list(labels))}")
+                raise ConfigError(
+                    f"{where} property: no check matches {glob!r}; {_closest(glob.removeprefix('!'), labels)}"
+                )
 
 
 def _check_bounds(where: str, given: Mapping[str, Any], declaration: Declaration) -> None:
@@ -238,6 +240,11 @@ def _check_parameters(where: str, parameters: Mapping[str, Sequence[str]], check
                 raise ConfigError(f"{where} {name}: no value is called {value!r}; {closest(value, known)}")
 
 
-def _check_name(where: str, name: str, known: Sequence[str]) -> None:
+def _check_name(where: str, name: str, known: Collection[str]) -> None:
     if name not in known:
-        raise ConfigError(f"{where}: no check is called {name!r}; {closest(name, known)}")
+        raise ConfigError(f"{where}: no check is called {name!r}; {_closest(name, known)}")
+
+
+def _closest(name: str, known: Collection[str]) -> str:
+    hint = closest(name, list(known))
+    return hint if hint.endswith("?") else f"{hint} (embcheck list has all)"

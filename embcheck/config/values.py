@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from embcheck.config.options import Option
     from embcheck.spec import ModelSpec
 
+_MOST, _FEW = 40, 5  # known names that are listed all, and of more
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?|mps")
 _SWITCH = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
@@ -156,11 +157,13 @@ def wrong(origin: Origin, option: Option, value: object) -> NoReturn:
 
 
 def closest(name: str, known: Sequence[str]) -> str:
-    """What to say of an unknown name: the known one most like it, or all of them."""
+    """What to say of an unknown name: the known one most like it, or all of them; of many the first few."""
     folded = {each.casefold(): each for each in known}
     close = difflib.get_close_matches(name.casefold(), folded, n=1)
     return f"did you mean {folded[close[0]]!r}?" if close else f"known: {_listed(known)}"
 
 
 def _listed(names: Sequence[str]) -> str:
+    if len(names) > _MOST:
+        return f"{', '.join(names[:_FEW])} and {len(names) - _FEW} more"
     return f"{', '.join(names[:-1])} or {names[-1]}" if len(names) > 1 else ", ".join(names)

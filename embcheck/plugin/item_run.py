@@ -190,7 +190,7 @@ def attach(item: pytest.Item, report: pytest.TestReport, session: Session, confi
     if is_judged and (crash := getattr(report.longrepr, "reprcrash", None)) is not None:
         crash.message = text.safe(summary.failure_line(ran.result), 10 * WIDTH)  # JUnit's; the short summary cuts it
     models = {
-        alias: LoadedReport(loaded.record, loaded.timing, str(loaded.table.vectors.device))
+        alias: LoadedReport(session.record(loaded), loaded.timing, str(loaded.table.vectors.device))
         for alias, loaded in _tables(specs_of(item), session).items()
     }
     carried = structs.replace(ran, result=_last_word(ran.result, report), models=models)

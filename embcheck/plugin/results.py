@@ -71,6 +71,7 @@ class Results:
         self._items: dict[tuple[str, str], ItemReport] = {}
         self._loaded: dict[str, LoadedReport] = {}
         self._likely: dict[str, str | None] = {}
+        self._updated: list[str] = []
         self._declared = False
         self._ran = False
         self._stopped = self._interrupted = False
@@ -113,8 +114,8 @@ class Results:
         with suppress(EmbcheckError):  # which is wrong usage once the report is to be written
             for add in filter(None, (getattr(plugin, "add_global_property", None) for plugin in plugins)):
                 for model in self._report().models:
-                    if model.likely:
-                        add(f"embcheck {model.alias}", inert_line(model.likely))
+                    for said in filter(None, (model.lost, model.likely)):
+                        add(f"embcheck {model.alias}", inert_line(said))
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
@@ -149,7 +150,8 @@ class Results:
             items = self._items_of(spec)
             entries = [item.entry for item in items if item.entry]
             if entries:
-                write_baseline(self._config, spec.alias, entries, [item.result.key for item in items])
+                ran = [item.result.key for item in items]
+                self._updated += write_baseline(self._config, spec.alias, entries, ran)
 
     def _items_of(self, spec: ModelSpec) -> list[ItemReport]:
         items = [item for (alias, _), item in sorted(self._items.items()) if alias == spec.alias]
@@ -194,7 +196,8 @@ class Results:
             terminalreporter.write_line(f"embcheck: {why}", yellow=True)
         written = self._report()
         has_failed = not all(result.passes for result in written.results)
-        if self._pytest_config.option.verbose < 0 and not has_failed and not any(m.unused for m in written.models):
+        has_notes = bool(self._updated) or any(model.unused or model.lost for model in written.models)
+        if self._pytest_config.option.verbose < 0 and not has_failed and not has_notes:
             terminalreporter.write_line(f"embcheck: {counts(written.results).text}")
             return
         terminalreporter.section("embcheck")
@@ -206,7 +209,8 @@ class Results:
             terminalreporter.write_line(text)
 
     def _about_baselines(self, written: Report) -> Iterator[str]:
-        """Which of their entries no check uses, and where they were measured with another seed."""
+        """What became of them, which of their entries no check uses, and where another seed measured them."""
+        yield from self._updated
         for model in written.models:
             if model.unused:
                 labels = safe(", ".join(model.unused), 4 * WIDTH)

@@ -28,7 +28,7 @@ def write(report: Report, path: Path) -> None:
     """
     section = markdown(report)
     try:
-        text = files.read(path, most=_LARGEST).decode("utf-8")
+        text = "" if path == files.STDOUT else files.read(path, most=_LARGEST).decode("utf-8")
     except FileNotFoundError:
         text = ""
     except (OSError, ValueError) as error:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -20,11 +18,10 @@ from embcheck.reports.text import safe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
 _Read = TypeVar("_Read")
 
-STDOUT = Path("-")
-"""Stands for standard output; a file of that name is ``./-`` by its folder."""
 _LARGEST = 2**30
 
 
@@ -36,13 +33,8 @@ def dumps(document: msgspec.Struct | Mapping[str, Any]) -> str:
 
 def write(document: msgspec.Struct | Mapping[str, Any], path: Path) -> None:
     """Write a report or another command's document to a file, whole or not at all."""
-    text = dumps(document)
-    if path == STDOUT:
-        with files.writing_to(sys.stdout):
-            sys.stdout.write(text)
-        return
     check_writable(path)
-    files.write(path, text)
+    files.write(path, dumps(document))
 
 
 def read(path: Path) -> Report:
@@ -91,7 +83,7 @@ def _parsed_as_any(text: str) -> Report | Comparison | Diagnosis:
 
 def check_writable(path: Path) -> None:
     """Check what can be known before the work is done: that the folder is there, and that the path is no folder."""
-    if path == STDOUT:
+    if path == files.STDOUT:
         return
     try:
         if path.is_dir():

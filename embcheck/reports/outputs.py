@@ -8,7 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embcheck.errors import EmbcheckError
+from embcheck import files
+from embcheck.errors import EmbcheckError, UsageError
 from embcheck.reports import html, json_file
 from embcheck.reports import summary as summaries
 from embcheck.reports.comparison import Comparison
@@ -29,6 +30,8 @@ def check(
     *, json: Path | None = None, summary: Path | None = None, page: Path | None = None, card: Path | None = None
 ) -> None:
     """Check before the work is done that the report can be written in each form that is asked for."""
+    if [json, summary, page, card].count(files.STDOUT) > 1:
+        raise UsageError("only one file can be standard output ('-'); name the others")
     for path in (json, summary, card):
         if path is not None:
             json_file.check_writable(path)

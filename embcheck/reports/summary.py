@@ -93,8 +93,8 @@ def _most_urgent(models: Sequence[ModelRecord], room: int) -> Sequence[ModelReco
 def _heading(model: ModelRecord) -> str:
     shape = "not loaded" if model.shape is None else "{} x {} {}".format(*model.shape, inert(str(model.dtype)))
     unused = f"\n\nUnused baseline entries: {', '.join(map(code, model.unused))}" if model.unused else ""
-    likely = f"\n\n{inert(model.likely, 600)}" if model.likely else ""
-    return f"**{inert(model.alias)}** ({code(model.spec)}, {shape}){likely}{unused}"
+    notes = "".join(f"\n\n{inert(note, 600)}" for note in (model.lost, model.likely) if note)
+    return f"**{inert(model.alias)}** ({code(model.spec)}, {shape}){notes}{unused}"
 
 
 def _checks(model: ModelRecord) -> Iterator[str]:
@@ -221,7 +221,7 @@ def changed(report: Report) -> str:
         states = Counter(str(change.state) for _, change, *_ in said if change)
         counted = ", ".join(f"{states[state]} {state}" for state in STATES if states[state])
         parts.append(f"### {inert(model.alias)} against its baseline: {counted or 'nothing was compared'}")
-        parts += [inert(model.likely, 600)] if model.likely else []
+        parts += [inert(note, 600) for note in (model.lost, model.likely) if note]
         parts += [changes(moved)] if moved else []
         parts += [folded(f"{len(still)} did not change", changes(still))] if still else []
         parts += [f"Unused entries: {', '.join(map(code, model.unused))}"] if model.unused else []
@@ -271,7 +271,12 @@ def _comparison(compared: Comparison, shown: Sequence[Compared]) -> str:
 
 
 def write_diagnosis(diagnosis: Diagnosis, path: Path) -> None:
-    """Write the summary of a diagnosis to a file: each cause with its evidence and what to do, and what is left."""
+    """Write the summary of a diagnosis to a file."""
+    files.write(path, diagnosed(diagnosis))
+
+
+def diagnosed(diagnosis: Diagnosis, *, most: int | None = None) -> str:  # noqa: ARG001 - a few lines, whatever fits
+    """The summary of a diagnosis: each cause with its evidence and what to do, and what is left."""
     rows = [
         [code(cause.cause), inert(cause.sentence, 600), inert(cause.evidence, 600), inert(cause.remedy, 600)]
         for cause in diagnosis.causes
@@ -281,4 +286,4 @@ def write_diagnosis(diagnosis: Diagnosis, path: Path) -> None:
     left += [f"Next best account: {inert(diagnosis.runner_up, 600)}."] if diagnosis.runner_up else []
     parts = [f"### embcheck: {code(diagnosis.candidate)} against {code(diagnosis.reference)}: {inert(diagnosis.cause)}"]
     parts += [table(["Cause", "What happened", "Evidence", "What now"], rows)] if rows else []
-    files.write(path, "\n\n".join([*parts, *left]) + "\n")
+    return "\n\n".join([*parts, *left]) + "\n"

@@ -239,6 +239,11 @@ def outcome_text(result: ResultRecord) -> str:
     return f"{headline(result)}: {', '.join(filter(None, (measured_text(result), '; '.join(said))))}" if said else ""
 
 
+def reason_of(result: ResultRecord) -> str | None:
+    """Why a check does not hold, fails or was not measured, with what decides; none of one that holds."""
+    return (outcome_text(result) if result.estimate else "") or result.reason
+
+
 def beside(result: ResultRecord, *, with_claim: bool = True) -> list[str]:
     """What there is to say beside the numbers of a check that falls short: of what it does, and the measure's notes."""
     if headline(result) == "holds":

@@ -117,14 +117,14 @@ def _overlapping(bound: float, drift: Drift) -> Limit:
 
 
 def _compared(config: Config, check: Check, *results: Result) -> Compared:
-    errors = [result.reason for result in results if result.verdict is Verdict.ERROR]
+    errors = [result.undecided for result in results if result.verdict is Verdict.ERROR]
     if errors:
         return Compared(check.label, None, f"error: {errors[0]}", has_failed=True)
     old, new = (result.estimate for result in results)
     if old is None or new is None or not all(result.is_decided for result in results):
         lost = results[0].is_decided and results[1].verdict is Verdict.NOT_APPLICABLE
-        reason = next(result.reason for result in results if result.reason)
-        return Compared(check.label, None, reason, has_failed=lost and results[1].reason not in NO_WEIGHTS)
+        reason = next(result.undecided for result in results if result.undecided)
+        return Compared(check.label, None, reason, has_failed=lost and results[1].undecided not in NO_WEIGHTS)
     change = compare(old.snapshot(), new.snapshot(), check.declaration, config.settings)
     return Compared(check.label, change, scale=scale_of(new), unit=new.unit)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from embcheck.checks.record import parameters_of
 from embcheck.errors import UsageError
-from embcheck.reports.wording import bound_text, outcome_text
+from embcheck.reports.wording import bound_text
 from embcheck.run.rows import row_of
 
 if TYPE_CHECKING:
@@ -74,5 +74,5 @@ def row(result: Result) -> Row:
         "p_value": max(p_values, default=None),
         "effect": None if result.estimate is None or not result.estimate.effect else result.estimate.effect["value"],
         "change": None if result.change is None else str(result.change.state),
-        "reason": (outcome_text(record) or None) if record.estimate else record.reason,
+        "reason": result.reason,
     }

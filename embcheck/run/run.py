@@ -224,8 +224,8 @@ class ModelRun:
         adjusted = {result.key: result for result in record.results}
         for result in self.results.values():
             own = adjusted[result.check.key]
-            about = {name: getattr(own, name) for name in ("nulls", "change", "claims", "verdict", "reason")}
-            yield replace(result, model=self.record.alias, shape=self.record.shape, **about)
+            about = {name: getattr(own, name) for name in ("nulls", "change", "claims", "verdict")}
+            yield replace(result, model=self.record.alias, shape=self.record.shape, undecided=own.reason, **about)
 
 
 def run_of(

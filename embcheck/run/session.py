@@ -164,6 +164,12 @@ class Session:
                 self._tables[model] = Loaded(model.spec, table, time.perf_counter() - started)
         return tuple(self._tables[model] for model in models)
 
+    def record(self, loaded: Loaded) -> ModelRecord:
+        """A model's place in the report, without results, and what its baseline knew of its rows and they lost."""
+        gate = self.policy.gate
+        lost = None if gate is None else gate.lost(loaded.spec.alias, loaded.table)
+        return structs.replace(loaded.record, lost=lost)
+
     def known(self, model: Model) -> Loaded | None:
         """A table that is in memory; loads nothing."""
         return self._tables.get(model)
@@ -248,7 +254,7 @@ class Session:
             (loaded,) = self.loaded(model)
             if loaded.table.parts is not None:
                 loaded.table.parts.tolerates = True  # the run reports what is left, and fails
-            record = loaded.record
+            record = self.record(loaded)
         except EmbcheckError as error:
             failed = [error_result(c, str(error), expected=self.policy.expected(alias, c)) for c in adapted]
             results = {result.check.key: result for result in failed}

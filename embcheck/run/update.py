@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from embcheck.baseline.file import path_of
 from embcheck.baseline.gate import Gate
+from embcheck.baseline.tokens import NOT_APPLICABLE
 from embcheck.reports.text import number, safe
 from embcheck.run.session import known_keys
 
@@ -38,7 +39,7 @@ def _said(then: Mapping[str, Entry], new: Baseline) -> Iterator[str]:
     if not then:
         return
     lines = [
-        *(f"changed {then[key].label} {_value(then[key])} -> {_value(now[key])}" for key in changed),
+        *(f"changed {then[key].label} {_value(then[key])} -> {_value_now(now[key])}" for key in changed),
         *(f"new {now[key].label} {_value(now[key])}" for key in parts[0]),
         *(f"removed {then[key].label} {_value(then[key])}" for key in parts[2]),
     ]
@@ -48,4 +49,14 @@ def _said(then: Mapping[str, Entry], new: Baseline) -> Iterator[str]:
 
 
 def _value(entry: Entry) -> str:
-    return "no value" if entry.snapshot is None else number(entry.snapshot.value)
+    if entry.snapshot is not None:
+        return number(entry.snapshot.value)
+    return "n/a" if (entry.reason or "").startswith(NOT_APPLICABLE) else "no value"
+
+
+def _value_now(entry: Entry) -> str:
+    """The value that an entry has changed to; where it has none any more why, and what that means for the gate."""
+    if entry.snapshot is not None:
+        return _value(entry)
+    state = "n/a now, so it" if _value(entry) == "n/a" else "no value, so its change"
+    return f"{state} no longer gates: {(entry.reason or '').removeprefix(NOT_APPLICABLE)}"

@@ -11,6 +11,7 @@ from embcheck.checks.record import Control, NullResult, builtins
 from embcheck.claims import ClaimOutcome, Verdict, above, beats, below, claim, within
 from embcheck.errors import EmbcheckError, NotMeasurable, UsageError
 from embcheck.estimate import Estimate
+from embcheck.reports.wording import measured_text
 from embcheck.settings import Settings, current
 from embcheck.table import EmbeddingTable
 
@@ -81,7 +82,11 @@ def test_a_reason_makes_the_verdict_inconclusive(table):
         return Estimate.exact(1.0, reason="only 4 pairs")
 
     found = evaluate(Check(prop), table, Settings())
-    assert (found.verdict, found.reason, found.passed) == (INCONCLUSIVE, "only 4 pairs", False)
+    assert (found.verdict, found.reason, found.passed) == (
+        INCONCLUSIVE,
+        "inconclusive: 1 (exact), claimed above 0, below -5; only 4 pairs",
+        False,
+    )
     assert [c.verdict for c in found.claims] == ["inconclusive", "inconclusive"]
 
 
@@ -213,7 +218,11 @@ def test_an_exception_that_holds_fails_and_says_so(table):
     """A known exception that has come to hold fails, with the way out; one that still does not hold passes."""
     right = evaluate(Check(P.scaled, {"scale": 0.4}), table, Settings(), expected=False)
     wrong = evaluate(Check(P.scaled, {"scale": 0.6}), table, Settings(), expected=False)
-    assert (right.passed, right.reason, right.record.expected) == (True, None, False)
+    assert (right.passed, right.reason, right.record.expected) == (
+        True,
+        "refuted: 0.4 (exact), claimed above 0.5",
+        False,
+    )
     assert (wrong.passed, wrong.verdict) == (False, HOLDS)
     assert "expects it not to; remove the exception" in wrong.reason
 
@@ -290,7 +299,7 @@ def test_a_vacuous_property_fails_its_control(table):
     found = evaluate(Check(P.vacuous), table, Settings(), control=True)
     assert (found.verdict, found.passed) == (HOLDS, False)
     assert found.control == Control(tables=20, rows=60, holds=20, vacuous=True)
-    assert found.reason == "vacuous: it also holds on 20 of 20 random tables"
+    assert found.reason.endswith("holds on 20 of 20 random tables")
 
 
 def test_a_property_that_noise_fails_passes_its_control(table):
@@ -394,3 +403,16 @@ def test_details_of_another_type_are_refused(table):
 
     with pytest.raises(EmbcheckError, match="got set"):
         _ = evaluate(Check(prop), table, Settings()).record
+
+
+def test_the_reason_of_what_does_not_hold_says_what_decides(table):
+    """In Python a refuted claim's reason has value, interval and bound, in the words of the report."""
+
+    @claim(above(0.5))
+    def short(table):
+        """They are long."""
+        return Estimate.from_units([0.1, 0.2, 0.15, 0.12], unit="words")
+
+    found = evaluate(Check(short), table, Settings())
+    assert found.reason == f"refuted: {measured_text(found.record)}, claimed above 0.5"
+    assert found.record.reason is None

@@ -433,3 +433,39 @@ def test_misspelt_settings_of_one_model(toys, embcheck, own, says):
     found = embcheck("check")
     assert (found.code, len(found.err.splitlines())) == (4, 1)
     assert says in found.err
+
+
+NEEDY = '''
+import os
+from embcheck import Estimate, NotMeasurable, above, claim
+
+def enough(table, parameters):
+    return "2 of 4 king words" if os.environ.get("TOY") == "1" else None
+
+@claim(above(-5), margin=0.5, needs=enough)
+def needy(table):
+    """Needs words."""
+    return Estimate.exact(1.0, n=4, unit="words")
+
+@claim(above(-5), margin=0.5)
+def fickle(table):
+    """Can't always be measured."""
+    if os.environ.get("TOY") == "1":
+        raise NotMeasurable("too few words: 1")
+    return Estimate.exact(2.0, n=4, unit="words")
+'''
+
+
+def test_an_update_that_takes_a_check_out_of_the_gate_says_so(toys, embcheck, monkeypatch):
+    """What is n/a now, or can't be measured, is said with why, and that the baseline no longer holds it to anything."""
+    (toys / "properties" / "toys.py").write_text(NEEDY)
+    (toys / "pyproject.toml").write_text('[tool.embcheck]\nproperty = ["needy", "fickle"]\n')
+    assert embcheck("init", "m=random:30x4").code == 0
+    monkeypatch.setenv("TOY", "1")
+    said = embcheck("baseline", "update").err.splitlines()
+    assert said[-2:] == [
+        "embcheck: m: changed fickle 2 -> no value, so its change no longer gates: too few words: 1",
+        "embcheck: m: changed needy 1 -> n/a now, so it no longer gates: 2 of 4 king words",
+    ]
+    monkeypatch.delenv("TOY")
+    assert "embcheck: m: changed needy n/a -> 1" in embcheck("baseline", "update", "--update", "new").err.splitlines()

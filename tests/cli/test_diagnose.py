@@ -272,3 +272,13 @@ def test_the_other_matrix_and_an_overwritten_head_are_named(tmp_path):
     assert embcheck.diagnose(untied, output).cause == "other_matrix"
     same_input = _model(tmp_path / "again", tied=True)
     assert embcheck.diagnose(untied, same_input, matrix="output").cause == "other_matrix"
+
+
+def test_the_job_summary_has_the_diagnosis(command, tables, tmp_path, monkeypatch):
+    """Where GitHub Actions names the summary of a job, cause and remedy are appended to what stands there."""
+    step = tmp_path / "step.md"
+    step.write_text("before\n")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(step))
+    assert command("diagnose", tables["good"], tables["shifted"], "--summary", "out.md").code == 1
+    assert step.read_text() == f"before\n{(tmp_path / 'out.md').read_text()}\n"
+    assert "rows_shifted" in step.read_text()

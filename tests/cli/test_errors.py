@@ -221,3 +221,31 @@ def test_properties_are_left_out_on_the_command_line_and_in_a_models_settings(em
     )
     found = embcheck("check", "own")
     assert [name in found.out for name in ("toy_holds", "toy_sizes")] == [True, False], found.err
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ('property = ["zzz*"]', "property: no check matches 'zzz*'; known: "),
+        ('property = ["!isotrpy*"]', "did you mean 'isotropy'?"),
+        ('exceptions = ["zzz"]', "exceptions: no check is called 'zzz'; known: "),
+    ],
+)
+def test_a_name_among_many_does_not_list_them_all(project, embcheck, setting, says):
+    """Of more than a hundred known checks the message has one that is alike, or a few and where all of them are."""
+    (project / "pyproject.toml").write_text(
+        f'[tool.embcheck]\nmodels = ["m={NOISE}"]\n[tool.embcheck.model.m]\n{setting}\n'
+    )
+    done = embcheck("check")
+    assert done.code == 4
+    assert says in done.err
+    assert len(done.err) < 400
+    assert "did you mean" in done.err or " more (embcheck list has all)" in done.err
+
+
+def test_a_sweep_does_not_go_to_standard_output(embcheck, project):
+    """What a sweep goes on with later is a file of its own: ``-`` is wrong usage, before any work."""
+    done = embcheck("sweep", NOISE, "--out", "-")
+    assert done.code == 4
+    assert "can't be standard output" in done.err
+    assert not (project / "-").exists()

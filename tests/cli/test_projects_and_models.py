@@ -121,6 +121,36 @@ def test_json_to_standard_output(embcheck, project, arguments):
     assert not (project / "-").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "begin"),
+    [
+        (["report", "in.json", "--summary"], "### embcheck: "),
+        (["report", "in.json", "--html"], "<!DOCTYPE html>"),
+        (["report", "in.json", "--card"], "<!-- embcheck: begin -->"),
+        (["check", NOISE, "--property", "toy_holds", "--summary"], "### embcheck: "),
+        (["compare", NOISE, "random:300x16,seed=3", "--property", "isotropy", "--summary"], "### embcheck: "),
+        (["diagnose", NOISE, "random:300x16,seed=3", "--summary"], "### embcheck: "),
+        (["baseline", "diff", NOISE, "--property", "toy_holds", "--markdown"], "### "),
+        (["selftest", "--property", "isotropy", "--tables", "20", "--redraws", "20", "--markdown"], "# "),
+    ],
+    ids=lambda given: " ".join(given[:2] + given[-1:]) if isinstance(given, list) else "",
+)
+def test_every_file_that_is_written_may_be_standard_output(embcheck, project, arguments, begin):
+    """``-`` stands for standard output in each option that writes a file, and the lines go to standard error."""
+    assert embcheck("check", NOISE, "--property", "toy_holds", "--json", "in.json").code == 0
+    done = embcheck(*arguments, "-")
+    assert done.out.startswith(begin), done.err
+    assert done.err
+    assert not (project / "-").exists()
+
+
+def test_two_files_cannot_both_be_standard_output(embcheck):
+    """Of two reports on one stream none could be read: wrong usage, before any work."""
+    done = embcheck("check", NOISE, "--json", "-", "--summary", "-")
+    assert (done.code, done.out) == (4, "")
+    assert "only one file can be standard output" in done.err
+
+
 def test_what_a_report_file_says_is_inert(embcheck, project, monkeypatch):
     """Units, dtypes, names and aliases of a report file start no line of their own, and act on nothing."""
     monkeypatch.setenv("GITHUB_ACTIONS", "true")

@@ -112,6 +112,16 @@ def test_renamed_property_is_unused_and_new(ready, run, write, report, monkeypat
     assert report()[0]["models"][0]["unused"] == ["moving[one]", "moving[two]"]
 
 
+def test_an_update_says_what_it_changed(ready, run, monkeypatch):
+    """Under pytest as on the command line: which entries changed, from what to what, with -q too."""
+    monkeypatch.setenv("TOY", "-2")
+    lines = run("-q", "--embcheck-update=changed", PROPERTIES).outlines
+    assert [line for line in lines if line.startswith("m: changed")] == [
+        "m: changed moving[one] 2.5 -> 0.495",
+        "m: changed moving[two] 2.5 -> 0.495",
+    ]
+
+
 def test_update_in_ci_needs_the_flag(ready, run, usage_error, monkeypatch):
     """In CI the environment alone updates nothing."""
     monkeypatch.setenv("CI", "1")

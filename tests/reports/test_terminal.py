@@ -456,3 +456,17 @@ def test_a_change_on_another_scale_than_the_value_names_it():
     for made, says in ((ranked, "from 0.4 in reciprocal rank (exact"), (estimate(), "from 0.4 (exact")):
         assert says in text(result(estimate=made, change=moved))
         assert says in summary.markdown(report(model(result(estimate=made, change=moved))))
+
+
+@pytest.mark.parametrize("length", [20, 50, 52, 54, 57, 80, 200])
+def test_no_label_stands_alone_whatever_it_names(length):
+    """What is worst stands behind its label, cut where it is longer than the line, in full with every detail."""
+    why = " ".join(["because"] * 40)[:length]
+    failing = result("refuted", "fail", counterexamples=({"token": "a", "id": 1, "why": why}, {"token": "b", "id": 2}))
+    shown, details = text(failing).splitlines(), text(failing, show="all")
+    (worst,) = (line for line in shown if "worst:" in line)
+    assert worst.startswith("              worst: 'a' #1: because")
+    assert "worst: 'a' #1: because" in details
+    assert why[:60].split()[-2] in details
+    assert max(map(len, [*shown, *details.splitlines()])) <= 80
+    assert worst.endswith("...") is (len(f"'a' #1: {why}") > 59)

@@ -161,6 +161,7 @@ def test_a_row_holds_what_was_measured(two, run):
     assert (row["claim"], row["reason"]) == ("above 0.5", None)
     counted = frame.row(run["counted"])
     assert counted["claim"] == "below 7; beats gaussian at p <= 0.01"
+    assert [frame.row(result)["reason"] for result in run] == [result.reason for result in run]
     assert counted["reason"] == "refuted: 4 (exact), claimed beats gaussian at p <= 0.01 (p = 1)"
     assert frame.row(two["neighbor_overlap"])["other"] == "b"
 

@@ -36,8 +36,9 @@ def non_negative_share(table: EmbeddingTable) -> Estimate:
     by 200 anchors over the whole population); exact where every row
     is probed, which is the default up to 32,000 rows. With ``--probes auto``, drawn until the claims are decided.
     Details (published columns, centred share, histogram of the cosines) are of the same probes; only of the census that
-    is the default are they of the first 1,000, as ``published_columns`` says. The effect compares the centred share
-    with that of the same probes.
+    is the default are they of the first 1,000, as ``published_columns`` says. The effect is how much of the excess
+    over one half goes when the mean of all rows is taken off, on the same probes: more than all of it where the centred
+    share lies below one half. A bias that needs the mean is not yet given by it: that is what ``--explain`` measures.
     """
     population = table.population
     probes, shares, interval = _draw(table)
@@ -75,11 +76,11 @@ def non_negative_share(table: EmbeddingTable) -> Estimate:
 
 
 def _said(explained: float, centred: float) -> Details:
-    """How much a mean shift explains, as a person says it; over all of it where the centred share changes sides."""
-    percent = round(100 * explained)
-    part = "all" if percent >= 100 else "none" if percent <= 0 else f"{percent}%"
-    note = f"With the mean of all rows removed the share is {centred:.4f}: a mean shift explains {part} of the bias."
-    return {"remark": f"a mean shift explains {part} of it", "summary": note}
+    """How much is left without the mean, as a person says it; none where the centred share changes sides."""
+    percent = 100 - round(100 * explained)
+    left = "none" if percent <= 0 else "all" if percent >= 100 else f"{percent}%"
+    note = f"With the mean of all rows removed the share is {centred:.4f}: {left} of the bias is left."
+    return {"remark": f"{left} of it is left without the mean", "summary": note}
 
 
 def _draw(table: EmbeddingTable) -> tuple[Ints, Floats | None, Interval | None]:

@@ -53,20 +53,21 @@ def lines(
     if is_several and show == "rows":
         sections.append(table.lines(report.models, encoding))
     for model in report.models if show != "none" else ():
-        likely = rows.paragraph(model.likely, encoding) if model.likely else []
+        said = filter(None, (model.lost, model.likely))
+        notes = [line for note in said for line in rows.paragraph(note, encoding)]
         if show == "all":
-            sections.append([*header(model, encoding), *likely, *_everything(model, report.run.seed, encoding)])
+            sections.append([*header(model, encoding), *notes, *_everything(model, report.run.seed, encoding)])
             continue
         has_rows = show == "rows" and not is_several
         brief = _held(model, 0, encoding) if has_rows and not streamed else []
-        problems = _problems(model, _MOST - len(likely) - len(brief), encoding, is_told=is_told)
-        held = _held(model, _MOST - len(likely) - len(problems), encoding) if brief else []
+        problems = _problems(model, _MOST - len(notes) - len(brief), encoding, is_told=is_told)
+        held = _held(model, _MOST - len(notes) - len(problems), encoding) if brief else []
         about = [*problems, *held, *(_not_applicable(model, encoding) if has_rows else [])]
         if streamed and not is_several:
-            top = [*likely, *([_PROBLEMS] if problems else [])]
+            top = [*notes, *([_PROBLEMS] if problems else [])]
             sections += [[*([Line(""), *top] if top else []), *about]] if top or about else []
-        elif likely or problems or not streamed:
-            sections.append([*header(model, encoding), *likely, *about])
+        elif notes or problems or not streamed:
+            sections.append([*header(model, encoding), *notes, *about])
     shown = [line for section in sections for line in (*section, Line(""))]
     partial = [Line("ended early: this is what was measured until then", "warn")] if report.run.partial else []
     gap = [Line("")] if streamed and (is_several or not shown) else []
@@ -184,5 +185,6 @@ def _not_applicable(model: ModelRecord, encoding: str) -> list[Line]:
     ]
     text = safe(f"n/a: {'; '.join(named)}", 4 * WIDTH, encoding=encoding)
     if len(text) >= WIDTH:
-        text = f"n/a: {', '.join(f'{names.total()} ({reason})' for reason, names in ids.items())}"
+        brief = ((names.total(), reason.partition(": ")[0]) for reason, names in ids.items())
+        text = f"n/a: {', '.join(f'{n} ({reason})' for n, reason in brief)}"
     return [Line(safe(text, WIDTH - 1, encoding=encoding), "dim")] if ids else []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from embcheck.checks.record import parameters_of
 from embcheck.claims import UNMEASURED, ends
 from embcheck.reports import published
-from embcheck.reports.text import number, quoted, safe, wrap
+from embcheck.reports.text import columns, cut, number, quoted, safe, wrap
 from embcheck.reports.wording import (
     WIDTH,
     Line,
@@ -241,7 +241,8 @@ def problem(group: Sequence[ResultRecord], total: int, said: set[str], *, depth:
         blocks.append(_prose("says", first.sentence, encoding))
         said.add(first.id)
     if depth == _DEEPEST and (worst := _worst(first, encoding)):
-        blocks.append(_block("worst", worst)[:1])
+        whole = cut(worst[0], WIDTH - columns(_label("worst")))
+        blocks.append(_block("worst", [whole, *worst[1:]])[:1])
     rows = _shared_row(group, total, encoding, has_tokens=depth < _DEEPEST)
     return [*rows, *_lines_of(block[:_SHORT] for block in blocks)]
 
@@ -285,8 +286,18 @@ def _details(result: ResultRecord, estimate: EstimateRecord, seed: int, encoding
         yield _prose("note", summary, encoding)
 
 
+def _label(name: str) -> str:
+    return f"{_INDENT}{name}: "
+
+
 def _block(name: str, pieces: Sequence[str], gap: str = "  ") -> list[str]:
-    return wrap(pieces, width=WIDTH, first=f"{_INDENT}{name}: ", indent=_INDENT + "  ", gap=gap)
+    """A label and what it is of; the first piece is broken at its spaces rather than leave the label alone."""
+    (first, *others), indent = pieces, _INDENT + "  "
+    is_long = columns(_label(name) + first) > WIDTH
+    *lines, last = wrap(
+        first.split(" ") if is_long else [first], width=WIDTH, first=_label(name), indent=indent, gap=" "
+    )
+    return [*lines, *wrap(others, width=WIDTH, first=last, indent=indent, gap=gap)]
 
 
 def _prose(name: str, text: str, encoding: str) -> list[str]:

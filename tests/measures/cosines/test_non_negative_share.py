@@ -97,11 +97,11 @@ def test_the_centred_share_is_that_of_rows_minus_their_mean(table, cosines):
 
 
 def test_all_of_a_shifted_cloud_is_explained_by_its_mean(gaussian_table):
-    """Beside the value and in the note stands how much of the bias goes with the mean, and never more than all."""
+    """Beside the value and in the note stands how much of the bias is left without the mean, never less than none."""
     found = measures.non_negative_share(gaussian_table(400, 12, shift=0.6))
     assert found.effect["value"] > 1
-    assert found.details["remark"] == "a mean shift explains all of it"
-    assert f"{found.details['centred_share']:.4f}: a mean shift explains all of the bias" in found.details["summary"]
+    assert found.details["remark"] == "none of it is left without the mean"
+    assert f"{found.details['centred_share']:.4f}: none of the bias is left." in found.details["summary"]
 
 
 def test_a_bias_without_a_mean_is_not_explained_by_one(words):
@@ -110,13 +110,13 @@ def test_a_bias_without_a_mean_is_not_explained_by_one(words):
     rows[:, 1] = np.tile([0.01, -0.01], 50)
     found = measures.non_negative_share(EmbeddingTable.from_arrays(rows, words(100)))
     assert found.value == pytest.approx((90 * 89 + 10 * 9) / (100 * 99))
-    assert found.details["remark"] == "a mean shift explains none of it"
+    assert found.details["remark"] == "all of it is left without the mean"
 
 
-@pytest.mark.parametrize(("explained", "part"), [(0.417, "42%"), (0.004, "none"), (0.996, "all"), (-1.0, "none")])
-def test_a_part_is_said_in_whole_percent(explained, part):
-    """A part that rounds to nothing is none, and one that rounds to a hundred is all."""
-    assert non_negative_share._said(explained, 0.52)["remark"] == f"a mean shift explains {part} of it"
+@pytest.mark.parametrize(("explained", "left"), [(0.417, "58%"), (0.004, "all"), (0.996, "none"), (-1.0, "all")])
+def test_a_part_is_said_in_whole_percent(explained, left):
+    """What is left and rounds to nothing is none, and what rounds to a hundred is all."""
+    assert non_negative_share._said(explained, 0.52)["remark"] == f"{left} of it is left without the mean"
 
 
 def test_a_share_of_one_half_has_no_effect_to_explain(gaussian_table):
