@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import embcheck
-from embcheck.errors import EmbcheckError, SourceError
+from embcheck.errors import ChecksFailed, EmbcheckError, SourceError
 from embcheck.measures.kernels import blocks, equal, nearest, probe_cosines, spectrum
 from embcheck.table.parts import Part, Parts, as_tensor
 from embcheck.table.pools import pool_of
@@ -109,6 +109,7 @@ def test_integers_are_the_same_and_sums_nearly(table, count, executor):
     np.testing.assert_allclose(ours.centred, theirs.centred, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 7, 64])
 def test_every_default_check_says_the_same(lexicon_table, count):
     """Verdicts, exact values and units are those of the table in memory."""
@@ -139,6 +140,7 @@ def test_the_work_of_a_process_that_died_is_done_again(gaussian_table, tmp_path)
     assert (tmp_path / "died").exists()
 
 
+@pytest.mark.slow
 def test_a_part_that_kills_every_process_is_named(gaussian_table):
     """After some tries the run ends with the part's name."""
     table = gaussian_table(40, 8)
@@ -158,7 +160,7 @@ def test_a_damaged_part_is_named_and_the_others_are_measured(gaussian_table):
     assert model.population.rows == run[0].estimate.n == 300
     assert run[0].passed
     assert not run.passed
-    with pytest.raises(embcheck.ChecksFailed, match="part 1 is damaged"):
+    with pytest.raises(ChecksFailed, match="part 1 is damaged"):
         run.raise_if_failed()
 
 
