@@ -19,6 +19,8 @@
 ``parquet:PATH,vectors=COLUMN``            columns of a Parquet file, or of all in a folder (``words=COLUMN``)
 ``arrow:PATH,vectors=COLUMN``              columns of an Arrow file or stream, or a dataset that was saved to disk
 ``jsonl:FILE,vectors=KEY``, ``npz:FILE``   JSON lines; arrays of a NumPy archive
+``spacy:DIR``, ``faiss:FILE``              vectors of a spaCy model; a flat index of FAISS
+``onnx:FILE``, ``ctranslate2:DIR``         the embedding of an exported model (``tokenizer=DIR``, ``vocab=FILE``)
 ``random:30522x384``                       an iid Gaussian matrix of that shape
 ``demo``                                   the model that the ``demo`` extra installs
 =========================================  ==========================================================================
@@ -69,7 +71,7 @@ class ModelSpec:
     @property
     def paths(self) -> tuple[tuple[str, str], ...]:
         """Those options that name files, and the paths."""
-        keys = {"vocab", "prompts"} if self.scheme in _COLUMNED else {"vocab", "prompts", "words"}
+        keys = {"vocab", "prompts", "tokenizer"} | (set() if self.scheme in _COLUMNED else {"words"})
         return tuple((key, value) for key, value in self.options if key in keys and (key, value) != NO_VOCABULARY)
 
     def having(self, **options: str | None) -> ModelSpec:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from embcheck.lexicons import Axis, Relation
     from embcheck.stats import Bools, Floats, Ints
     from embcheck.table import Coverage, EmbeddingTable
+    from embcheck.table.vocabulary import Vocabulary
 
 __all__ = [
     "Forms", "RandomPairs", "Words", "axis_pool", "check_pairs", "forms_of", "listed", "lowest", "lowest_pairs",
@@ -192,9 +193,14 @@ class Forms:
     of_position: Ints  # (N,)
     count: int
     keys: dict[str, int]  # by folded surface
+    of_row: Ints  # (V,), -1 outside the population
+    vocabulary: Vocabulary
 
     def find(self, word: str) -> int | None:
-        """Form of a word, ``None`` where no row writes it."""
+        """Form of a word: of the row that it leads to, whatever that is called, else of a row that writes it."""
+        ids = self.vocabulary.encode([word])[0]
+        if len(ids) == 1 and ids[0] < len(self.of_row) and self.of_row[ids[0]] >= 0:
+            return int(self.of_row[ids[0]])
         return self.keys.get(word_key(word))
 
     @cached_property
@@ -222,7 +228,9 @@ def forms_of(table: EmbeddingTable) -> Forms:
     if "forms" not in table.memo:
         keys: dict[str, int] = {}
         index = np.fromiter((keys.setdefault(k, len(keys)) for k in table.word_keys), dtype=np.int64)
-        table.memo["forms"] = Forms(index, len(keys), keys)
+        of_row = np.full(len(table.vectors), -1, dtype=np.int64)
+        of_row[table.population] = index
+        table.memo["forms"] = Forms(index, len(keys), keys, of_row, table.vocabulary)
     return cast("Forms", table.memo["forms"])
 
 

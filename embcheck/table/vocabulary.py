@@ -158,7 +158,9 @@ class WordVocabulary:
         self.tokens: list[str] = list(words)
         self._special = frozenset(special)
         self._repeats = np.zeros(0, dtype=np.int64) if may_repeat else repeated(self.tokens)
-        self.notes = (f"{len(self._repeats)} rows repeat a word, and are left out",) if len(self._repeats) else ()
+        self.notes: tuple[str, ...] = ()
+        if len(self._repeats):
+            self.notes = (f"{len(self._repeats)} rows repeat a word, and are left out",)
 
     @cached_property
     def kinds(self) -> NDArray[np.uint8]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import struct
+import sys
 import time
 from pathlib import Path
 
@@ -102,6 +104,7 @@ def write_all(folder: Path) -> dict[str, tuple[str, str]]:
     ):
         cases[kind] = (str(folder / name), f"{scheme}:{folder / name}")
     cases |= _stores(folder, vectors)
+    cases |= _others(folder, vectors)
     cases["baseline"] = (str(_baseline(folder)), "baseline:")
     cases["report"] = (str(_report(folder)), "report:")
     return cases
@@ -129,6 +132,38 @@ def _stores(folder: Path, vectors: np.ndarray) -> dict[str, tuple[str, str]]:
     return {
         k: (str(folder / name), f"{scheme}:{folder / name},vectors=v,words=t") for k, (scheme, name) in specs.items()
     }
+
+
+def _others(folder: Path, vectors: np.ndarray) -> dict[str, tuple[str, str]]:
+    """What other programs keep vectors in, written by hand."""
+    sys.path.append(str(Path(__file__).parents[1] / "sources"))
+    import written
+    from safetensors.torch import save_file
+
+    rows = {word: row % 8 for row, word in enumerate([*WORDS[:-1], "unk", "kings", "Kings"])}
+    spacy = written.write_spacy(folder / "spacy", vectors, rows)
+    cases = {f"spacy {name}": (str(spacy / name), f"spacy:{spacy}") for name in ("vectors", "key2row", "strings.json")}
+    quantized = {"decoder/embeddings/weight": (vectors * 40).astype(np.int8)}
+    scale = {"decoder/embeddings/weight_scale": np.full(8, 40, np.float32)}
+    model = written.write_ct2(folder / "ct2", WORDS, {**quantized, **scale, "decoder/scale_embeddings": np.int8(1)})
+    cases["ctranslate2"] = (str(model / "model.bin"), f"ctranslate2:{model}")
+    static = folder / "model2vec"
+    static.mkdir()
+    shutil.copy(folder / "safetensors" / "tokenizer.json", static)
+    parts = {"embeddings": torch.from_numpy(vectors * 40).to(torch.int8)[:5], "weights": torch.linspace(1, 2, 8)}
+    save_file({**parts, "mapping": torch.arange(8) % 5}, static / "model.safetensors")
+    cases["model2vec"] = (str(static / "model.safetensors"), f"model2vec:{static}")
+    named = f"vocab={folder / 'words.txt'}"
+    for kind, content in (
+        ("faiss", written.faiss_flat(vectors)),
+        ("faiss ids", written.faiss_flat(vectors, ids=range(7, 15))),
+        ("onnx", written.onnx_embedding(vectors)),
+    ):
+        path = folder / f"{kind.replace(' ', '-')}.bin"
+        path.write_bytes(content)
+        options = f",{named}" if kind == "onnx" else ""
+        cases[kind] = (str(path), f"{kind.split()[0]}:{path}{options}")
+    return cases
 
 
 def _save_legacy(tensors: dict[str, torch.Tensor], file: Path) -> None:

@@ -88,7 +88,85 @@ def _npz(path, _):
         return arrays["v"].astype(np.float64), [str(word) for word in arrays["t"]]
 
 
+def _spacy(path, _):
+    from pathlib import Path
+
+    from spacy.vectors import Vectors
+
+    vectors = Vectors().from_disk(Path(path).parent)
+    names = [""] * len(vectors.data)
+    for key, row in vectors.key2row.items():
+        names[row] = names[row] or vectors.strings[key]
+    return vectors.data.astype(np.float64), names
+
+
+def _faiss(path, _):
+    import faiss
+
+    index = faiss.read_index(path)
+    ids = faiss.vector_to_array(index.id_map) if hasattr(index, "id_map") else None
+    flat = faiss.downcast_index(index.index) if ids is not None else index
+    vectors = flat.reconstruct_n(0, flat.ntotal).astype(np.float64)
+    return vectors, [f"#{row}" for row in range(len(vectors))] if ids is None else list(map(str, ids.tolist()))
+
+
+def _onnx(path, table):
+    import onnx
+
+    model = onnx.load(path, load_external_data=False)
+    (tensor,) = [t for t in model.graph.initializer if t.name == table.provenance.tensor]
+    return onnx.numpy_helper.to_array(tensor).astype(np.float64), None
+
+
+def _ctranslate2(path, table):
+    """The file read from its beginning, as the library that writes it documents it."""
+    import struct
+    from pathlib import Path
+
+    raw, at = Path(path).read_bytes(), 0
+
+    def take(form):
+        nonlocal at
+        at += struct.calcsize(form)
+        return struct.unpack_from(form, raw, at - struct.calcsize(form))
+
+    def name():
+        (text,) = take(f"<{take('<H')[0]}s")
+        return text.removesuffix(b"\0").decode("utf-8", "replace")
+
+    take("<I")
+    name()
+    arrays = {}
+    for _ in range(take("<II")[1]):
+        key, shape = name(), take(f"<{take('<B')[0]}I")
+        kind, size = take("<BI")
+        dtype = {0: "f4", 1: "i1", 2: "i2", 3: "i4", 4: "f2"}.get(kind, "u1")
+        arrays[key] = np.frombuffer(raw[at : at + size], f"<{dtype}").reshape(shape)
+        at += size
+    stored = arrays[table.provenance.tensor]
+    if stored.dtype.kind == "i":
+        stored = stored / arrays[f"{table.provenance.tensor}_scale"].astype(np.float32).reshape(-1, 1)
+    return stored.astype(np.float32).astype(np.float64), None
+
+
+def _model2vec(path, _):
+    from safetensors.torch import load_file
+
+    parts = load_file(path)
+    rows = parts.get("embeddings").float()
+    rows = rows[parts["mapping"].long()] if "mapping" in parts else rows
+    return (rows * parts["weights"].float()[:, None] if "weights" in parts else rows).double().numpy(), None
+
+
 READERS = {
+    "ctranslate2": _ctranslate2,
+    "model2vec": _model2vec,
+    "spacy vectors": _spacy,
+    "spacy key2row": _spacy,
+    "spacy strings.json": _spacy,
+    "faiss": _faiss,
+    "faiss ids": _faiss,
+    "onnx": _onnx,
     "parquet": _parquet,
     "arrow": _arrow,
     "arrow stream": _arrow,
@@ -120,7 +198,9 @@ def compared(kind, path, table):
             warnings.simplefilter("ignore")
             vectors, words = READERS[kind](path, table)
     except Exception as error:  # noqa: BLE001 - whatever a library says to a damaged file
-        return f"refused: {type(error).__name__}: {str(error)[:200]}"
+        return (
+            "no library" if isinstance(error, ImportError) else f"refused: {type(error).__name__}: {str(error)[:200]}"
+        )
     ours, tokens = table.vectors.double().numpy(), list(table.tokens)
     if kind in _UNIQUE and len(set(tokens)) < len(tokens):  # of a repeated word, gensim leaves out all but the first
         first = sorted({word: row for row, word in reversed(list(enumerate(tokens)))}.values())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +12,8 @@ from safetensors.torch import save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from embcheck.spec import parse
+
+sys.path.append(str(Path(__file__).parent))  # import-mode importlib finds no helpers beside a test
 
 UNKNOWN, BERT_UNKNOWN = "<unk>", "[UNK]"
 

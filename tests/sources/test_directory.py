@@ -289,6 +289,8 @@ def test_remote_code_is_never_run(save_model, matrix, tmp_path):
         ("m.bin", "word2vec:"),
         ("m.txt", "glove:"),
         ("m.vec", "fasttext:"),
+        ("m.onnx", "write onnx:"),
+        ("m.faiss", "write faiss:"),
         ("m.x", "directory"),
     ],
 )
@@ -297,6 +299,25 @@ def test_a_file_is_pointed_to_its_scheme(tmp_path, name, way_out):
     (tmp_path / name).write_bytes(b"x")
     with pytest.raises(SourceError, match=f"is a file, not a model directory; .*{way_out}"):
         load(parse(str(tmp_path / name)))
+
+
+@pytest.mark.parametrize(
+    ("files", "scheme"),
+    [
+        (["vocab/key2row", "vocab/vectors"], "spacy"),
+        (["key2row", "vectors"], "spacy"),
+        (["model.bin", "shared_vocabulary.json", "config.json"], "ctranslate2"),
+        (["model.onnx", "tokenizer.json"], "onnx"),
+        (["onnx/model.onnx", "config.json"], "onnx"),
+    ],
+)
+def test_a_folder_of_another_program_is_pointed_to_its_scheme(tmp_path, files, scheme):
+    """A folder that spaCy, CTranslate2 or an exporter to ONNX wrote is told the scheme that reads it."""
+    for name in files:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(SourceError, match=f"is no Hugging Face model; write {scheme}:"):
+        load(parse(str(tmp_path)))
 
 
 def test_a_deep_config_is_searched_no_further(save_model, wordpiece, matrix):

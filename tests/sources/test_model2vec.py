@@ -59,7 +59,8 @@ def test_a_mapping_and_weights_make_the_rows(save, matrix):
         ({"mapping": torch.zeros(7)}, "no list of rows"),
         ({"mapping": torch.zeros(2, dtype=torch.int64)}, "token ids up to 6"),
         ({"weights": torch.zeros(5)}, "not one weight"),
-        ({"embeddings": torch.zeros(7, 4, dtype=torch.int8)}, "no matrix of floats"),
+        ({"embeddings": torch.zeros(7, 4, dtype=torch.int32)}, "no matrix of floats or int8"),
+        ({"embeddings": torch.zeros(2**23, 1, dtype=torch.int8)}, "more than any model has"),
         ({"embeddings": torch.zeros(7)}, "no matrix of floats"),
         ({"mapping": torch.zeros(2**22 + 1, dtype=torch.uint8)}, "more than any model has"),
     ],
@@ -68,6 +69,49 @@ def test_parts_that_do_not_fit(save, matrix, tensors, message):
     """Parts that don't fit together are refused in one line."""
     with pytest.raises(SourceError, match=message):
         load(save(**{"embeddings": matrix(3), **tensors}))
+
+
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_int8_is_what_the_library_computes_with(save, is_shared):
+    """Whole numbers become floats of the same value, picked and weighed as others; a note says they have no scale."""
+    stored = torch.arange(-14, 14, dtype=torch.int8).reshape(7, 4)
+    mapping, weights = torch.tensor([0, 0, 2, 1, 1, 2, 6]), torch.linspace(0.5, 2, 7)
+    spec = save(embeddings=stored, **({"mapping": mapping, "weights": weights} if is_shared else {}))
+    table = load(spec)
+    expected = stored[mapping].float() * weights[:, None] if is_shared else stored.float()
+    assert torch.equal(table.vectors, expected)
+    assert "int8" in table.provenance.notes[0]
+    assert sources.describe(spec).dtype == ("float32" if is_shared else "int8")
+    with pytest.raises(SourceError, match="write model2vec:"):
+        load(parse(spec.target))
+
+
+def test_the_table_may_lie_in_a_folder_inside(save, matrix, tmp_path):
+    """As sentence-transformers saves a model: the module's folder has the table and the tokenizer."""
+    spec = save(**{"embedding.weight": matrix(7)})
+    (tmp_path / "0_StaticEmbedding").mkdir()
+    for name in ("model.safetensors", "tokenizer.json"):
+        (tmp_path / name).rename(tmp_path / "0_StaticEmbedding" / name)
+    assert torch.equal(load(spec).vectors, matrix(7))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("quantize_to", ["float16", "int8"])
+@pytest.mark.parametrize("clusters", [None, 3])
+def test_model2vec_reads_the_same(tmp_path, wordpiece, matrix, quantize_to, clusters):
+    """What model2vec saved, quantized and with shared rows, gives each token the row that model2vec computes with."""
+    static = pytest.importorskip("model2vec")
+    if clusters is not None:
+        pytest.importorskip("sklearn", exc_type=ImportError)
+    from model2vec.model import quantize_model
+
+    model = static.StaticModel(vectors=matrix(14).numpy(), tokenizer=wordpiece, config={})
+    model = quantize_model(model, vocabulary_quantization=clusters, quantize_to=quantize_to)
+    model.save_pretrained(tmp_path)
+    again = static.StaticModel.from_pretrained(str(tmp_path))
+    table = load(parse(f"model2vec:{tmp_path}"))
+    expected = torch.tensor(again._encode_helper(list(range(14)))).float()
+    assert torch.allclose(table.vectors.float(), expected, rtol=1e-6, atol=0)
 
 
 def test_other_models_are_refused(save, matrix):

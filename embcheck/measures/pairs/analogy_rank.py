@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from embcheck.errors import NotMeasurable
 from embcheck.estimate import Details, Estimate, measure
 from embcheck.measures import histograms
 from embcheck.measures.kernels import blocks
 from embcheck.measures.resolve import forms_of, undecided
 from embcheck.settings import current
-from embcheck.table.vocabulary import word_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,7 +51,7 @@ class _Ranking:
 
     def _leads(self, word: str, without: tuple[str, ...]) -> Tensor:
         """By how much each other form scores above the word."""
-        leads = self.best - self.best[self.forms.keys[word_key(word)]]
+        leads = self.best - self.best[self.forms.find(word)]
         for left_out in (word, *without):
             leads[self.forms.find(left_out)] = -math.inf
         return leads
@@ -77,11 +77,13 @@ def analogy_rank(table: EmbeddingTable, analogy: Analogy) -> Estimate:
     Raises
     ------
     NotMeasurable
-        One of the four words is not a single token here.
+        One of the four words is not a single token here, or two of them share a row.
     """
     words = (analogy.a, analogy.b, analogy.c, analogy.target)
     forms = forms_of(table)
     unit = table.directions(words).to(table.accumulator)
+    if len(set(table.rows(words))) < len(set(words)):
+        raise NotMeasurable(f"two of {', '.join(words)} share a row")
     raw = table.embed(words).vectors
     queries = {
         "3cosadd": unit[0] - unit[1] + unit[2],

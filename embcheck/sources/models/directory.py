@@ -37,6 +37,9 @@ _OTHER_SCHEMES = {
     ".feather": "arrow:{0}",
     ".jsonl": "jsonl:{0}",
     ".npz": "npz:{0}",
+    ".onnx": "onnx:{0}",
+    ".faiss": "faiss:{0}",
+    ".index": "faiss:{0}",
 }
 
 
@@ -99,8 +102,10 @@ def describe_model(spec: ModelSpec, folder: Folder, file: str | None = None) -> 
 def _choose_tensor(spec: ModelSpec, folder: Folder, file: str | None) -> tuple[Checkpoint, Stored, tuple[str, ...]]:
     refuse_unknown_options(spec, "tensor", "matrix")
     checkpoint = open_checkpoint(folder, file)
-    if "embeddings" in checkpoint.names and not {"mapping", "weights"}.isdisjoint(checkpoint.names):
-        raise SourceError(f"{folder.origin} is a model2vec model, which weighs its rows; write model2vec:{spec.target}")
+    if "embeddings" in checkpoint.names and (
+        not {"mapping", "weights"}.isdisjoint(checkpoint.names) or checkpoint.stored(["embeddings"])[0].dtype == "I8"
+    ):
+        raise SourceError(f"{folder.origin} is a model2vec model, which makes its rows; write model2vec:{spec.target}")
     stored, notes = choose(checkpoint, name=spec.option("tensor"), matrix=wanted_matrix(spec))
     return checkpoint, stored, (*checkpoint.notes, *notes)
 
@@ -116,12 +121,28 @@ def _locate(spec: ModelSpec) -> tuple[LocalFolder, str | None]:
             f"leave out '@', or write hf:{spec.target}@{spec.revision} for the hub's"
         )
     if path.is_dir():
+        if (scheme := _other_scheme(path)) is not None:
+            raise SourceError(
+                f"spec {spec.text!r}: {spec.target} is no Hugging Face model; write {scheme}:{spec.target}"
+            )
         return LocalFolder(path), None
     if _holds_weights(path):
         return LocalFolder(path.parent), path.name
     hint = _OTHER_SCHEMES.get(path.suffix.lower())
     way_out = f"write {hint.format(spec.target)}" if hint else "give the directory that the model was saved to"
     raise SourceError(f"spec {spec.text!r}: {spec.target} is a file, not a model directory; {way_out}")
+
+
+def _other_scheme(path: Path) -> str | None:
+    """The scheme of a folder that another program wrote, and that holds no weights as Hugging Face has them."""
+    names = LocalFolder(path).names()
+    if any((path / vocab / "key2row").is_file() for vocab in (".", "vocab")):
+        return "spacy"
+    if "model.bin" in names and any("vocabulary." in name for name in names):
+        return None if is_torch(read_head(path / "model.bin")) else "ctranslate2"
+    if any(name.endswith((SAFETENSORS, ".gguf", *PICKLED)) for name in names):
+        return None
+    return "onnx" if any((path / name).is_file() for name in ("model.onnx", "onnx/model.onnx")) else None
 
 
 def _holds_weights(path: Path) -> bool:

@@ -60,7 +60,7 @@ def choose(weights: Checkpoint, *, name: str | None, matrix: str = "input") -> t
         raise SourceError(f"{weights.origin}: tensor {stored} is not a matrix; choose another with tensor=NAME")
     if stored.dtype not in FLOATS:
         raise weights.quantized_error(stored)
-    if name is None or _is_table(stored.name) or is_head(stored.name):
+    if name is None or is_table(stored.name) or is_head(stored.name):
         _refuse_a_part(weights, stored, is_named=name is not None)
     return stored, notes
 
@@ -72,7 +72,7 @@ def compare_tied(weights: Checkpoint, stored: Stored) -> tuple[str, ...]:
     heads = [s for s in weights.stored(n for n in weights.file_of if is_head(n)) if len(s.shape) == 2]
     if len(heads) != 1:
         return ()
-    table, head = (stored, heads[0]) if _is_table(stored.name) else (_guess_input(weights)[0], stored)
+    table, head = (stored, heads[0]) if is_table(stored.name) else (_guess_input(weights)[0], stored)
     if head != heads[0] or table == head or head.dtype not in FLOATS or table.dtype not in FLOATS:
         return ()
     if not weights.is_local:
@@ -91,7 +91,7 @@ def tied_output(tensors: TensorStore, embedding: str) -> str | None:
     its config is silent, what transformers makes of it counts.
     """
     heads = [name for name in tensors.names if is_head(name) and len(tensors.shape(name)) == 2]
-    if not (_is_table(embedding) or embedding in heads):
+    if not (is_table(embedding) or embedding in heads):
         return None
     output, *more = [name for name in heads if name != embedding] or [embedding]
     is_headless = _HEADLESS.fullmatch(_class_of(tensors.config)) is not None
@@ -134,7 +134,7 @@ def _look_up(weights: Checkpoint, name: str) -> Stored:
 
 def _guess_input(weights: Checkpoint) -> tuple[Stored, tuple[str, ...]]:
     sizes = vocab_sizes(weights.config)
-    tables = [s for s in weights.stored(n for n in weights.file_of if _is_table(n)) if len(s.shape) == 2]
+    tables = [s for s in weights.stored(n for n in weights.file_of if is_table(n)) if len(s.shape) == 2]
     candidates = _narrow(tables, sizes)
     if len(candidates) == 1:
         return candidates[0], ()
@@ -168,7 +168,7 @@ def _guess_input(weights: Checkpoint) -> tuple[Stored, tuple[str, ...]]:
 
 def _refuse_empty(weights: Checkpoint) -> None:
     """Refuse what DeepSpeed saves of a model whose parameters are spread over processes: names without numbers."""
-    empty = [s for s in weights.stored(n for n in weights.file_of if _is_table(n) or is_head(n)) if 0 in s.shape]
+    empty = [s for s in weights.stored(n for n in weights.file_of if is_table(n) or is_head(n)) if 0 in s.shape]
     if empty:
         raise SourceError(
             f"{weights.origin}: tensor {empty[0]} is empty, as DeepSpeed's ZeRO-3 leaves it; "
@@ -192,7 +192,7 @@ def _as_large(weights: Checkpoint, stored: Stored, *, besides_tables: bool = Fal
         if other != stored
         and min(other.shape) > 1  # a bias for every token is no table
         and not any(part.isdigit() for part in other.name.split("."))
-        and not (besides_tables and _is_table(other.name))
+        and not (besides_tables and is_table(other.name))
         and any(_NEARLY * count <= side <= count / _NEARLY for side in other.shape)
         and (other.shape[0] == count or not OTHER_TABLES.search(other.name))
     ]
@@ -235,7 +235,7 @@ def _guess_output(weights: Checkpoint) -> tuple[Stored, tuple[str, ...]]:
         raise _missing_error(weights, "output matrix")
     if says_tied(weights.config) is not False:
         _refuse_headless(weights)
-        own = [n for n in weights.file_of if _is_table(n) and "decoder" in n.split(".")[:2]]
+        own = [n for n in weights.file_of if is_table(n) and "decoder" in n.split(".")[:2]]
         decoder = _narrow([s for s in weights.stored(own) if len(s.shape) == 2], sizes)
         stored, notes = (decoder[0], ()) if len(decoder) == 1 else _guess_input(weights)
         if rivals := _as_large(weights, stored, besides_tables=True):
@@ -293,12 +293,13 @@ def vocab_sizes(config: JsonObject, depth: int = 3) -> tuple[int, ...]:
     return tuple(dict.fromkeys(size for part in parts for size in vocab_sizes(part, depth - 1)))
 
 
-def _is_table(name: str) -> bool:
+def is_table(name: str) -> bool:
+    """Whether a tensor bears a name that models give their input embedding."""
     parts = name.split(".")
     return _leaf(name) in _LEAVES and not any(p.isdigit() or OTHER_TABLES.search(p) for p in parts)
 
 
-def _is_packed(name: str, is_whole: Callable[[str], bool] = _is_table) -> bool:
+def _is_packed(name: str, is_whole: Callable[[str], bool] = is_table) -> bool:
     """Whether this is one of several tensors that an input embedding, or an output layer, was packed into."""
     holder, _, part = name.rpartition(".")
     return part in _PACKED and is_whole(f"{holder}.weight")

@@ -71,7 +71,7 @@ def _read_rows(path: Path, start: int, stop: int, version: str) -> Tensor:
 def describe(spec: ModelSpec) -> Description:
     """What `read` would read, from the matrix's header."""
     path, vocab = _paths(spec)
-    matrix = _map(path)
+    matrix = map_matrix(path)
     return Description(
         shape=matrix.shape,
         dtype=matrix.dtype.name,
@@ -101,12 +101,12 @@ def _paths(spec: ModelSpec) -> tuple[Path, Path | None]:
 
 def open_matrix(path: Path) -> NDArray[Any]:
     """The matrix, mapped or read as `LocalBytes` does."""
-    matrix = _map(path)
+    matrix = map_matrix(path)
     stored = np.frombuffer(LocalBytes(path).read(matrix.offset, matrix.nbytes), matrix.dtype)
     return stored.reshape(matrix.shape, order="C" if matrix.flags.c_contiguous else "F")
 
 
-def _map(path: Path) -> np.memmap[Any, Any]:
+def map_matrix(path: Path) -> np.memmap[Any, Any]:
     """The matrix as NumPy finds it by its header; none of its numbers is read."""
     refuse_disguise(path)
     try:
