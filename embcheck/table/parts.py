@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections import OrderedDict
+import tempfile
 from concurrent.futures import BrokenExecutor, Future
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, cast
+from threading import Lock, local
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 import torch
 
 from embcheck.errors import EmbcheckError, SourceError
 from embcheck.progress import track
-from embcheck.settings import Settings, current, using
+from embcheck.settings import Settings, current, prepare_process, using
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 __all__ = ["Part", "Parts", "as_tensor"]
 
 _TRIES = 3  # for a part, where the process that works on it may die
-_HELD_BYTES = 256 * 2**20  # of parts that a process keeps for the next pass
 _GATHERED_BYTES = 64 * 2**20  # of single rows that are kept
 
 
@@ -174,7 +174,8 @@ class Parts:
         for number, (first, last) in enumerate(pairwise(self._starts.tolist())):
             low, high = max(start, first), min(stop, last)
             if low < high:
-                rows.append(_table(self.parts[number], first, "cpu").vectors[low - first : high - first])
+                table = _table(self.parts[number], first, "cpu", spools=self.pool is None)
+                rows.append(table.vectors[low - first : high - first])
         return torch.cat(rows) if len(rows) != 2 else rows[1]
 
     def _gather(self, ids: NDArray[np.int64]) -> Tensor:
@@ -231,17 +232,21 @@ class _Task:
 
 def _submit(executor: Executor, task: _Task) -> Future[Any]:
     try:
-        return executor.submit(_perform, task)
+        return executor.submit(_perform_there, task)
     except BrokenExecutor as error:
         lost: Future[Any] = Future()
         lost.set_exception(error)
         return lost
 
 
+def _perform_there(task: _Task) -> Any:
+    """The same in a process that is there for it."""
+    _set_up(task.threads)
+    return _perform(task)
+
+
 def _perform(task: _Task) -> Any:
     """What the work gives, on the host, or the `SourceError` of a part that can't be read."""
-    if task.threads is not None and task.threads != torch.get_num_threads():
-        torch.set_num_threads(task.threads)
     try:
         table = _table(task.part, task.start, task.device)
         if task.rows is not None:
@@ -252,33 +257,68 @@ def _perform(task: _Task) -> Any:
         return error
 
 
-_held: OrderedDict[str, EmbeddingTable] = OrderedDict()
-"""The parts that this process has in memory, the one that was used last at the end."""
+@cache
+def _set_up(threads: int | None) -> None:
+    """What a process that works on parts is set up to, once."""
+    prepare_process()
+    if threads is not None:
+        torch.set_num_threads(threads)
 
 
-def _table(part: Part, start: int, device: str) -> EmbeddingTable:
+class _Held(local):
+    """The part that a thread has in memory: one, since a worker may have little."""
+
+    def __init__(self) -> None:
+        self.tables: dict[str, EmbeddingTable] = {}
+
+
+_held = _Held()
+_spooled: dict[str, BinaryIO] = {}
+"""Rows of parts as they were read: files without names, which go when the process does."""
+_spool = Lock()
+
+
+def _table(part: Part, start: int, device: str, *, spools: bool = True) -> EmbeddingTable:
     """A part as a table of its own, whose rows have no words."""
     from embcheck.table.provenance import Provenance
     from embcheck.table.table import EmbeddingTable, dtype_name
     from embcheck.table.vocabulary import NamedRows, RowNumbers
 
     key = _digest((part, start, device))
-    if key in _held:
-        _held.move_to_end(key)
-        return _held[key]
-    matrix = part.read() if part.encode is None else part.encode(part.read())
+    if key not in _held.tables:
+        _held.tables.clear()  # before as much again is asked for
+        matrix = _read(part, spools=spools).to(device)
+        origin = Provenance(part.name, "part", part.shape, dtype_name(matrix))
+        _held.tables[key] = EmbeddingTable(matrix, NamedRows(RowNumbers(part.rows)), origin, "all", first=start)
+    return _held.tables[key]
+
+
+def _read(part: Part, *, spools: bool) -> Tensor:
+    """A part's rows. Decoding them takes far longer than reading what was decoded: passes after the first do that."""
+    key = _digest(replace(part, encode=None, shape=(0, 0)))
+    if key in _spooled:
+        with _spool:
+            _spooled[key].seek(0)
+            matrix: Tensor = torch.load(_spooled[key], weights_only=True)
+    else:
+        matrix = part.read()
+        with suppress(OSError):  # a full disk costs time, and nothing else
+            if spools:
+                file = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
+                torch.save(matrix, file)
+                _spooled[key] = file
+    matrix = matrix if part.encode is None else part.encode(matrix)
     if tuple(matrix.shape) != part.shape:
         raise SourceError(f"{part.name} holds {tuple(matrix.shape)} numbers, not {part.shape}; get it again")
-    matrix = matrix.to(device)
-    origin = Provenance(part.name, "part", part.shape, dtype_name(matrix))
-    _held[key] = EmbeddingTable(matrix, NamedRows(RowNumbers(part.rows)), origin, "all", first=start)
-    while len(_held) > 1 and sum(held.vectors.nbytes for held in _held.values()) > _HELD_BYTES:
-        _held.popitem(last=False)
-    return _held[key]
+    return matrix
 
 
 def _norms(part: EmbeddingTable) -> Tensor:
-    return part.norms
+    from embcheck.table.table import row_norms
+
+    norms = row_norms(part.vectors, part.accumulator)
+    part.__dict__["norms"] = norms  # not through the property: before Python 3.12 it makes threads wait for each other
+    return norms
 
 
 def _take(part: EmbeddingTable, rows: NDArray[np.int64]) -> Tensor:

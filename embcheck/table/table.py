@@ -43,7 +43,9 @@ if TYPE_CHECKING:
     from embcheck.table.layers import Layers
     from embcheck.table.vocabulary import Vocabulary
 
-__all__ = ["Coverage", "EmbeddingTable", "Provenance", "WordVectors", "dtype_name", "row_index", "weights_sha256"]
+__all__ = [
+    "Coverage", "EmbeddingTable", "Provenance", "WordVectors", "dtype_name", "row_index", "row_norms", "weights_sha256",
+]  # fmt: skip
 
 _State = TypeVar("_State")
 BLOCK_BYTES = 16 * 2**20  # of float32 rows handled at once: small beside any table, large enough for full speed
@@ -151,16 +153,7 @@ class EmbeddingTable(Nearby):
     @cached_property
     def norms(self) -> Tensor:
         """(V,) Euclidean length of every row, in the accumulator's dtype."""
-        if self.parts is not None:
-            return self.parts.norms
-        step = max(16, _NORM_CELLS // self.width) if self.vectors.device.type == "cpu" else BLOCK_BYTES // self.width
-        norms = torch.empty(len(self.vectors), dtype=self.accumulator, device=self.vectors.device)
-        wide = norms.new_empty((step, self.width))
-        for start in range(0, len(norms), step):  # in the same memory: freed and asked for again, it leaves holes
-            files.refuse_changed()
-            rows = self.vectors[start : start + step]
-            norms[start : start + step] = torch.linalg.vector_norm(wide[: len(rows)].copy_(rows), dim=1)
-        return norms
+        return self.parts.norms if self.parts is not None else row_norms(self.vectors, self.accumulator)
 
     def over(self, work: Callable[..., _State], *given: Any) -> list[_State]:
         """What ``work`` makes of each part of the table that has rows of the population, in order.
@@ -477,6 +470,19 @@ class EmbeddingTable(Nearby):
         if isinstance(self.tokens, RowNumbers):
             return hashlib.sha256(self.ordinary.tobytes()).hexdigest()
         return tokens_sha256(self.texts(self.ordinary))
+
+
+def row_norms(vectors: Tensor, dtype: torch.dtype) -> Tensor:
+    """(V,) Euclidean length of every row of a matrix, worked out in a wide float."""
+    (size, width), device = vectors.shape, vectors.device
+    step = max(16, _NORM_CELLS // width) if device.type == "cpu" else BLOCK_BYTES // width
+    norms = torch.empty(size, dtype=dtype, device=device)
+    wide = norms.new_empty((step, width))
+    for start in range(0, size, step):  # in the same memory: freed and asked for again, it leaves holes
+        files.refuse_changed()
+        rows = vectors[start : start + step]
+        norms[start : start + step] = torch.linalg.vector_norm(wide[: len(rows)].copy_(rows), dim=1)
+    return norms
 
 
 def row_index(rows: NDArray[np.int64] | Sequence[int] | slice, device: torch.device) -> Tensor | slice:

@@ -137,17 +137,24 @@ def against_all(table: EmbeddingTable, probes: Ints) -> Details:
 
 def _count_against(part: EmbeddingTable, probes: Probes, reach: float) -> Tensor:
     """Counts of probes' cosines with, and distances to, the population's rows, in bins; of cosines below thresholds."""
-    device = part.vectors.device
-    cosines, distances = (torch.zeros(_BINS, device=device, dtype=part.accumulator) for _ in range(2))
-    below = torch.zeros(len(THRESHOLDS), dtype=torch.int64, device=device)
-    length, own = blocks.lengths(part, part.population), probes.norms.float()[:, None].to(device)
+    device, own = part.vectors.device, probes.places(part)
+    counts = torch.zeros(2 * _BINS + len(THRESHOLDS), dtype=torch.int64, device=device)
+    length, lengths = blocks.lengths(part, part.population), probes.norms.float()[:, None].to(device)
     with blocks.full_precision():
-        for some, cosine in blocks.tiles(part, probes.units().to(device), probes.places(part)):  # NaN at itself: no bin
-            squared = own**2 + length[some] ** 2 - 2 * own * length[some] * cosine
-            distances += torch.histc(squared.clamp_(min=0).sqrt_(), _BINS, 0, reach)
-            cosines += torch.histc(cosine.clamp_(-1, 1), _BINS, -1, 1)
-            below += torch.stack([(cosine < threshold).sum() for threshold in THRESHOLDS])
-    return torch.cat([cosines.long(), distances.long(), below])
+        for some, cosine in blocks.tiles(part, probes.units().to(device), own, own=1.0):
+            squared = lengths**2 + length[some] ** 2 - 2 * lengths * length[some] * cosine
+            below = torch.stack([(cosine < threshold).sum() for threshold in THRESHOLDS])
+            distances = _binned(squared.clamp_(min=0).sqrt_().mul_(_BINS / reach))
+            counts += torch.cat([_binned(cosine.add_(1).mul_(_BINS / 2)), distances, below])
+    met = int((own >= 0).sum())  # themselves, at a cosine of 1 and no distance
+    counts[_BINS - 1] -= met
+    counts[_BINS] -= met
+    return counts
+
+
+def _binned(values: Tensor) -> Tensor:
+    """Counts of values from 0 to the number of bins."""
+    return torch.bincount(values.clamp_(0, _BINS - 1).int().flatten(), minlength=_BINS)
 
 
 def _read_off(counts: Ints, low: float, high: float) -> Details:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["equal_groups"]
 
+_HASHED = 2**18  # numbers hashed at once: 2 MB
 _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
@@ -45,7 +46,8 @@ def equal_groups(table: EmbeddingTable) -> list[Ints]:
 
 def _hashes(part: EmbeddingTable) -> NDArray[np.uint64]:
     factors = np.random.default_rng(0).integers(0, 2**64, part.width, dtype=np.uint64) | np.uint64(1)
-    some = (_bits(part, part.population[rows]).astype(np.uint64) for rows in part.slices(len(part.population)))
+    rows, step = part.population, max(1, _HASHED // part.width)
+    some = (_bits(part, rows[start : start + step]).astype(np.uint64) for start in range(0, len(rows), step))
     return np.concatenate([(bits * factors).sum(1, dtype=np.uint64) for bits in some])
 
 
