@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 import tempfile
 from concurrent.futures import BrokenExecutor, Future
 from contextlib import suppress
@@ -25,7 +26,7 @@ from embcheck.progress import track
 from embcheck.settings import Settings, current, prepare_process, using
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from concurrent.futures import Executor
 
     from numpy.typing import NDArray
@@ -34,8 +35,9 @@ if TYPE_CHECKING:
     from embcheck.table.pools import Pool
     from embcheck.table.table import EmbeddingTable
 
-__all__ = ["Part", "Parts", "as_tensor"]
+__all__ = ["PART_BYTES", "Part", "Parts", "as_tensor"]
 
+PART_BYTES = 16 * 2**20  # of rows that are worked on at once
 _TRIES = 3  # for a part, where the process that works on it may die
 _GATHERED_BYTES = 64 * 2**20  # of single rows that are kept
 
@@ -50,8 +52,13 @@ class Part:
     """Rows and columns."""
     version: str
     """Another one, where what is read may be other numbers: what has been made of them is of no more use."""
-    read: Callable[[], Tensor]
-    """(n, d) as they are stored; by any process. Raises `SourceError`."""
+    read: Callable[[], Iterable[Tensor]]
+    """Blocks (n, d) of rows as they are stored, by any process: those of the part, and of others that lie with it.
+
+    Raises `SourceError`.
+    """
+    skip: int = 0
+    """How many rows of what is read come before the part's."""
     encode: Callable[[Tensor], Tensor] | None = None
     """What is made of the rows before anybody sees them."""
 
@@ -273,8 +280,8 @@ class _Held(local):
 
 
 _held = _Held()
-_spooled: dict[str, BinaryIO] = {}
-"""Rows of parts as they were read: files without names, which go when the process does."""
+_spooled: dict[str, tuple[BinaryIO, torch.dtype, int]] = {}
+"""Rows as they were read, their type and width: files without names, which go when the process does."""
 _spool = Lock()
 
 
@@ -295,22 +302,46 @@ def _table(part: Part, start: int, device: str, *, spools: bool = True) -> Embed
 
 def _read(part: Part, *, spools: bool) -> Tensor:
     """A part's rows. Decoding them takes far longer than reading what was decoded: passes after the first do that."""
-    key = _digest(replace(part, encode=None, shape=(0, 0)))
-    if key in _spooled:
-        with _spool:
-            _spooled[key].seek(0)
-            matrix: Tensor = torch.load(_spooled[key], weights_only=True)
-    else:
-        matrix = part.read()
-        with suppress(OSError):  # a full disk costs time, and nothing else
-            if spools:
-                file = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
-                torch.save(matrix, file)
-                _spooled[key] = file
+    key = _digest((part.read, part.version))
+    with _spool:
+        if spools and key not in _spooled:
+            with suppress(OSError):  # a full disk costs time, and nothing else
+                _spooled[key] = _decoded(part)
+    matrix = _from_blocks(part) if key not in _spooled else _from_file(part, *_spooled[key])
     matrix = matrix if part.encode is None else part.encode(matrix)
     if tuple(matrix.shape) != part.shape:
         raise SourceError(f"{part.name} holds {tuple(matrix.shape)} numbers, not {part.shape}; get it again")
     return matrix
+
+
+def _decoded(part: Part) -> tuple[BinaryIO, torch.dtype, int]:
+    """A file of the rows that lie with a part, their type and width."""
+    file, about = tempfile.TemporaryFile(), (torch.float32, 0)  # noqa: SIM115 - as long as the process
+    try:
+        for block in part.read():
+            file.write(block.contiguous().view(torch.uint8).numpy().data)
+            about = block.dtype, block.shape[1]
+        file.flush()
+    except BaseException:
+        file.close()
+        raise
+    return file, *about
+
+
+def _from_file(part: Part, file: BinaryIO, dtype: torch.dtype, width: int) -> Tensor:
+    matrix = torch.empty((part.rows, width), dtype=dtype)
+    size = matrix.element_size() * width
+    if os.preadv(file.fileno(), [matrix.view(torch.uint8).numpy().data], part.skip * size) != part.rows * size:
+        raise SourceError(f"{part.name} has fewer rows than the {part.rows} it promises; get it again")
+    return matrix
+
+
+def _from_blocks(part: Part) -> Tensor:
+    rows, first = [], 0
+    for block in part.read():
+        rows.append(block[max(0, part.skip - first) : max(0, part.skip + part.rows - first)])
+        first += len(block)
+    return torch.cat(rows)
 
 
 def _norms(part: EmbeddingTable) -> Tensor:

@@ -58,6 +58,7 @@ class Watch(Thread):
         self.cluster, self.until, self.most, self.killed = cluster, time.monotonic() + after, 0, None
 
     def run(self):
+        """Until the cluster closes."""
         while not self.cluster.status.name.startswith("clos"):
             pids = [nanny.pid for nanny in self.cluster.workers.values() if nanny.pid]
             if self.killed is None and time.monotonic() > self.until:
@@ -78,9 +79,7 @@ def test_on_dask_with_a_worker_that_is_killed(store, whole):
     with cluster, distributed.Client(cluster) as client:
         watch = Watch(cluster, after=5)
         watch.start()
-        started = time.monotonic()
         run = embcheck.check(store, executor=client.get_executor(pure=False))
-        print(f"{time.monotonic() - started:.0f} s on Dask, at most {watch.most / 1e6:.0f} MB a worker")
     assert_equal(run, whole)
     assert watch.killed
     assert watch.most < MEMORY

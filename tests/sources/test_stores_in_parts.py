@@ -60,7 +60,7 @@ def test_whole_numbers_come_with_their_scale(tmp_path):
 @pytest.mark.parametrize("vocab", ["none", "w.txt"])
 def test_a_matrix_in_parts_is_the_matrix(tmp_path, monkeypatch, vocab):
     """With words and without."""
-    monkeypatch.setattr("embcheck.sources.words.npy._PART_BYTES", 7 * 4 * WIDTH)
+    monkeypatch.setattr("embcheck.sources.words.npy.PART_BYTES", 7 * 4 * WIDTH)
     monkeypatch.chdir(tmp_path)
     np.save("m.npy", NUMBERS[:100].astype(np.float32))
     (tmp_path / "w.txt").write_text("\n".join(f"word{i}" for i in range(100)))

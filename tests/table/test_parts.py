@@ -19,7 +19,7 @@ from embcheck.table.pools import pool_of
 
 
 def _rows(matrix, start, stop):
-    return matrix[start:stop]
+    return [matrix[start:stop]]
 
 
 def _dies_once(path, matrix):
@@ -27,7 +27,7 @@ def _dies_once(path, matrix):
     try:
         path.touch(exist_ok=False)
     except FileExistsError:
-        return matrix
+        return [matrix]
     return _dies(matrix)
 
 

@@ -154,8 +154,18 @@ def matrix_of(parts: Sequence[Part], columns: Columns, what: str, names: Names |
                 filling.add(batch.column(columns.vectors), place)
                 if names is not None:
                     names.add(batch, place)
-    pa.default_memory_pool().release_unused()  # which Arrow else keeps: as much again as a row group
+    pa.default_memory_pool().release_unused()
     return filling.finish(str(parts[0].path))
+
+
+def blocks_of(part: Part, columns: Columns, what: str) -> Iterator[NDArray[Any]]:
+    """(n, d) vectors of a part, some megabytes at a time."""
+    with readable(part.path, what):
+        step = max(1, BATCH_BYTES // ((part.width(columns.vectors) or 1) * columns.dtype.itemsize))
+        for place, batch in part.batches([columns.vectors], step):
+            rows = vectors_of(batch.column(columns.vectors), None, place)
+            yield rows.copy() if columns.scale is None else rows * np.float32(columns.scale)  # Arrow's are read-only
+    pa.default_memory_pool().release_unused()  # which Arrow else keeps: as much again as a row group
 
 
 def table_of(spec: ModelSpec, parts: Sequence[Part], columns: Columns, matrix: Tensor, names: Names) -> EmbeddingTable:

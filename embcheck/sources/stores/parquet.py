@@ -22,17 +22,17 @@ from embcheck.sources.stores.columns import (
     Names,
     Place,
     Request,
+    blocks_of,
     choose,
     describe_parts,
     kind_of,
     list_files,
-    matrix_of,
     read_parts,
     readable,
     table_of,
 )
 from embcheck.sources.words.lists import is_text
-from embcheck.table.parts import Part, Parts, as_tensor
+from embcheck.table.parts import PART_BYTES, Part, Parts, as_tensor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -77,7 +77,10 @@ def lay_out(spec: ModelSpec) -> EmbeddingTable:
             width = width or file.width(columns.vectors)
             for number, rows in enumerate(file.groups):
                 read = partial(_read_group, file.path, number, columns, file.version)
-                parts.append(Part(f"{file.path}, row group {number}", (rows, width or 1), file.version, read))
+                step = max(1, PART_BYTES // ((width or 1) * columns.dtype.itemsize))
+                for start in range(0, rows, step):
+                    shape = min(step, rows - start), width or 1
+                    parts.append(Part(f"{file.path}, row group {number}", shape, file.version, read, start))
             for place, batch in file.batches([columns.names], _NAMED) if columns.names is not None else ():
                 names.add(batch, place)
     if width is None:
@@ -85,11 +88,11 @@ def lay_out(spec: ModelSpec) -> EmbeddingTable:
     return table_of(spec, opened, columns, as_tensor(Parts(parts, columns.dtype.name, damaged)), names)
 
 
-def _read_group(path: Path, number: int, columns: Columns, version: str) -> Tensor:
+def _read_group(path: Path, number: int, columns: Columns, version: str) -> Iterator[Tensor]:
     file = _ParquetPart(path)
     if file.version != version:
         raise SourceError(files.CHANGED.format(path))
-    return torch.from_numpy(matrix_of([file.only(number)], columns, _WHAT))
+    yield from map(torch.from_numpy, blocks_of(file.only(number), columns, _WHAT))
 
 
 def _open(spec: ModelSpec) -> list[_ParquetPart]:

@@ -16,7 +16,7 @@ from embcheck.sources.assemble import Description, assemble
 from embcheck.sources.files import LocalBytes, local_file, one_line, refuse_disguise, refuse_unknown_options
 from embcheck.sources.words.lists import read_words, vocabulary_of
 from embcheck.spec import NO_VOCABULARY
-from embcheck.table.parts import Part, Parts, as_tensor
+from embcheck.table.parts import PART_BYTES, Part, Parts, as_tensor
 from embcheck.table.vocabulary import NamedRows, RowNumbers, WordVocabulary
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from embcheck.spec import ModelSpec
     from embcheck.table import EmbeddingTable
 
-_PART_BYTES = 64 * 2**20
 BAD_HEADERS = (
     OSError, ValueError, EOFError, OverflowError, TypeError, SyntaxError, MemoryError, RecursionError,
     tokenize.TokenError,
@@ -51,7 +50,7 @@ def lay_out(spec: ModelSpec) -> EmbeddingTable:
     matrix, about = open_matrix(path), path.stat()
     (size, width), kind = matrix.shape, matrix.dtype.newbyteorder("=").name
     vocabulary = NamedRows(RowNumbers(size)) if vocab is None else _words(spec, path, vocab, size)
-    version, step = f"{path.resolve()} {about.st_size} {about.st_mtime_ns}", max(1, _PART_BYTES // matrix[:1].nbytes)
+    version, step = f"{path.resolve()} {about.st_size} {about.st_mtime_ns}", max(1, PART_BYTES // matrix[:1].nbytes)
     parts = []
     for start in range(0, size, step):
         stop = min(start + step, size)
@@ -60,12 +59,12 @@ def lay_out(spec: ModelSpec) -> EmbeddingTable:
     return assemble(spec, as_tensor(Parts(parts, kind)), vocabulary, bytes_read=matrix.nbytes, notes=vocabulary.notes)
 
 
-def _read_rows(path: Path, start: int, stop: int, version: str) -> Tensor:
+def _read_rows(path: Path, start: int, stop: int, version: str) -> list[Tensor]:
     about = path.stat()
     if f"{path.resolve()} {about.st_size} {about.st_mtime_ns}" != version:
         raise SourceError(files.CHANGED.format(path))
     matrix = open_matrix(path)[start:stop]
-    return torch.from_numpy(np.require(matrix, dtype=matrix.dtype.newbyteorder("="), requirements="C"))
+    return [torch.from_numpy(np.require(matrix, dtype=matrix.dtype.newbyteorder("="), requirements="C"))]
 
 
 def describe(spec: ModelSpec) -> Description:
