@@ -56,6 +56,7 @@ class Config:
     tensor: str | None
     executor: str | None
     workers: int | None
+    states: Path | None
     property: tuple[str, ...]
     """Globs that select checks; none selects all."""
     properties: tuple[Path, ...]

@@ -58,14 +58,17 @@ def load(config: Config, spec: ModelSpec) -> EmbeddingTable:
     """A model's table, on the device and in the type that are configured for it."""
     own = config.of(spec.alias)
     device, dtype = own.device or config.device, own.dtype or config.dtype
-    return sources.load(spec, device=device, dtype=dtype, population=config.population, pool=pool(config))
+    return sources.load(
+        spec, device=device, dtype=dtype, population=config.population, pool=pool(config), states=config.states
+    )
 
 
 def pool(config: Config) -> Pool | None:
     """Where parts of tables are worked on, if the options say so."""
     if config.executor is None:
-        if config.workers is not None:
-            raise UsageError("--workers says how many parts an executor works on at once; add --executor")
+        for name in ("workers", "states"):
+            if getattr(config, name) is not None:
+                raise UsageError(f"--{name} is about the parts that an executor works on; add --executor")
         return None
     from embcheck.table.pools import pool_of
 

@@ -108,6 +108,13 @@ OPTIONS = (
         "dask://HOST:PORT, ray or ray://HOST:PORT; by default here, in one piece.",
         metavar="EXECUTOR",
     ),
+    Option(
+        "states",
+        "path",
+        None,
+        "With an executor, keep what each part gives in this folder: a store that grew is measured on its new parts.",
+        metavar="PATH",
+    ),
     Option("workers", "integer", None, "How many parts are worked on at once.", metavar="N"),
     Option(
         "control",

@@ -32,6 +32,7 @@ from embcheck.sources.hub.names import hub_name, route
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
     from types import ModuleType
 
     import torch
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from embcheck.sources.assemble import Description
     from embcheck.spec import ModelSpec
     from embcheck.table import EmbeddingTable
+    from embcheck.table.parts import Parts
     from embcheck.table.pools import Pool
 
 __all__ = ["announce", "check", "describe", "expand", "load", "resolve_device", "route", "schemes"]
@@ -123,8 +125,12 @@ def load(
     dtype: str | None = None,
     population: Literal["known", "all"] = "known",
     pool: Pool | None = None,
+    states: Path | None = None,
 ) -> EmbeddingTable:
-    """Read a table and put it on a device; with a pool, lay it out in parts that are read where they are worked on."""
+    """Read a table and put it on a device; with a pool, lay it out in parts that are read where they are worked on.
+
+    ``states`` is a folder that keeps what parts make of themselves.
+    """
     from dataclasses import replace
 
     import torch
@@ -141,10 +147,25 @@ def load(
     table: EmbeddingTable = _call(spec, "read_on", spec, where) if computes else _call(spec, way, spec)
     if table.parts is not None:
         table.parts.pool = pool
+        if states is not None:
+            table = _with_states(table, table.parts, states)
     if spec.scheme in _added():
         table = _stamped(spec, table)
     vectors = table.vectors.to(where, dtype=None if dtype is None else getattr(torch, dtype))
     return replace(table, vectors=vectors, kind=population, memo={})
+
+
+def _with_states(table: EmbeddingTable, parts: Parts, folder: Path) -> EmbeddingTable:
+    """The same, with a folder of states, and a note of what follows for the probe tokens."""
+    from dataclasses import replace
+
+    from embcheck.table.states import States
+
+    parts.states = States(folder, parts.parts)
+    if parts.states.rows == len(parts):
+        return table
+    note = f"probe tokens are drawn among the first {parts.states.rows} rows, with which {folder} was begun"
+    return replace(table, provenance=replace(table.provenance, notes=(*table.provenance.notes, note)), memo={})
 
 
 def describe(spec: ModelSpec) -> Description:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from embcheck.table.pools import Pool
+    from embcheck.table.states import States
     from embcheck.table.table import EmbeddingTable
 
 __all__ = ["PART_BYTES", "Part", "Parts", "as_tensor"]
@@ -87,6 +88,7 @@ class Parts:
         self.damaged = dict(damaged or {})
         self.tolerates = False
         self.pool: Pool | None = None
+        self.states: States | None = None
         self._executor: Executor | None = None
         self._starts = np.cumsum([0, *(part.rows for part in parts)])
         self._where = where
@@ -109,6 +111,7 @@ class Parts:
         parts = [replace(p, shape=(p.rows, row.shape[1]), encode=_Both(p.encode, encode)) for p in self.parts]
         other = Parts(parts, str(row.dtype).removeprefix("torch."), self.damaged, where or self._where)
         other.tolerates, other.pool, other._executor = self.tolerates, self.pool, self._executor
+        other.states = self.states
         return other
 
     # --- passes -------------------------------------------------------------------------------------------------
@@ -148,7 +151,20 @@ class Parts:
         return _Task(self.parts[number], start, rows, self._where, threads, current(), work, given)
 
     def _run(self, tasks: Sequence[_Task]) -> list[Any]:
-        """What the tasks give, or the `SourceError` of what can't be read; where a worker died, once more."""
+        """What the tasks give, or the `SourceError` of what can't be read, as far as states do not have it."""
+        if self.states is None:
+            return self._work(tasks)
+        keys = [task.key for task in tasks]
+        known = {key: answer for key in keys if (answer := self.states.get(key)) is not None}
+        missing = [n for n, key in enumerate(keys) if key not in known]
+        for number, answer in zip(missing, self._work([tasks[number] for number in missing]), strict=True):
+            known[keys[number]] = answer
+            if not isinstance(answer, SourceError):
+                self.states.put(keys[number], answer)
+        return [known[key] for key in keys]
+
+    def _work(self, tasks: Sequence[_Task]) -> list[Any]:
+        """What the tasks give; where a worker died, once more."""
         if self.pool is None:
             return [_perform(task) for task in track(tasks, "parts")]
         answers: dict[int, Any] = {}
@@ -235,6 +251,11 @@ class _Task:
     settings: Settings
     work: Callable[..., Any]
     given: tuple[Any, ...]
+
+    @property
+    def key(self) -> str:
+        """A name for what it gives, which is another one where anything is that this hangs on."""
+        return _digest((self.part, self.start, self.rows, self.device, self.settings, self.work, self.given))
 
 
 def _submit(executor: Executor, task: _Task) -> Future[Any]:

@@ -395,10 +395,12 @@ class EmbeddingTable(Nearby):
         count
             How many; by default what the settings say.
         among
-            Rows to draw from; by default the population.
+            Rows to draw from; by default the population. Of a store with `States`, the first of them alone are drawn.
         """
         settings = current()
         rows = self.population if among is None else among
+        if self.parts is not None and self.parts.states is not None:
+            rows = rows[rows < self.parts.states.rows]
         count = settings.probe_count(len(rows)) if count is None else min(count, len(rows))
         order = self._hashes(settings.seed)[rows]
         if count < len(order):  # sort no more than those

@@ -10,10 +10,14 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+import embcheck
 from embcheck import sources
 from embcheck.cli import main
 from embcheck.errors import SourceError, SpecError, UsageError
+from embcheck.measures.kernels.equal import equal_groups
+from embcheck.measures.kernels.probe_cosines import probe_statistics
 from embcheck.spec import parse
+from embcheck.table import parts
 from embcheck.table.pools import pool_of
 
 WIDTH = 8
@@ -114,3 +118,72 @@ def test_where_there_are_no_parts_an_executor_is_refused(tmp_path, monkeypatch):
         pool_of("threads", None)
     monkeypatch.chdir(tmp_path)
     assert main(["check", "random:30x4", "--workers", "2"]) == 4
+
+
+# --- states -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def worked_on(monkeypatch):
+    """The first rows of the parts that were worked on, in order."""
+    starts = []
+    perform = parts._perform
+
+    def counted(task):
+        starts.append(task.start)
+        return perform(task)
+
+    monkeypatch.setattr(parts, "_perform", counted)
+    return starts
+
+
+def with_states(spec, folder):
+    return sources.load(parse(spec), device="cpu", pool=pool_of("thread", 1), states=folder)
+
+
+def test_what_parts_gave_is_not_worked_out_again(tmp_path, worked_on):
+    """A second process finds everything in the folder, and the same report; a file that is damaged is made again."""
+    spec, folder = write(tmp_path / "s"), tmp_path / "states"
+    first = embcheck.check(with_states(spec, folder), properties=["isotropy", "positive_cosine_bias", "duplicate_rows"])
+    assert worked_on
+    worked_on.clear()
+    again = embcheck.check(with_states(spec, folder), properties=["isotropy", "positive_cosine_bias", "duplicate_rows"])
+    assert not worked_on
+    assert [r.record.estimate for r in again] == [r.record.estimate for r in first]
+    next(folder.glob("*.pt")).write_bytes(b"no state")
+    embcheck.check(with_states(spec, folder), properties=["isotropy", "positive_cosine_bias", "duplicate_rows"])
+    assert len(worked_on) == 1
+
+
+def test_a_store_that_grew_is_measured_on_its_new_parts(tmp_path, worked_on):
+    """Of the old ones nothing is worked out; the counts are those of the same probes in the grown store."""
+    spec, folder = write(tmp_path / "s"), tmp_path / "states"
+    before = with_states(spec, folder)
+    probes = before.probes(50)
+    probe_statistics(before, probes)
+    equal_groups(before)
+    more = np.random.default_rng(1).standard_normal((200, WIDTH))
+    write(tmp_path / "t", more, files=1)
+    (tmp_path / "t" / "0.parquet").rename(tmp_path / "s" / "9.parquet")
+    worked_on.clear()
+    grown = with_states(spec, folder)
+    assert grown.probes(50).tolist() == probes.tolist()
+    assert grown.provenance.notes == (
+        f"probe tokens are drawn among the first 900 rows, with which {folder} was begun",
+    )
+    ours = probe_statistics(grown, probes)
+    equal_groups(grown)
+    assert set(worked_on) == {900, 1_000}
+    theirs = probe_statistics(sources.load(parse(spec), device="cpu"), probes)
+    assert ours.non_negative.tolist() == theirs.non_negative.tolist()
+    np.testing.assert_allclose(ours.mean, theirs.mean, atol=1e-7)
+
+
+def test_states_of_another_store_are_refused(tmp_path, monkeypatch):
+    """Its first parts were others; and without an executor there are no parts to keep anything of."""
+    folder = tmp_path / "states"
+    with_states(write(tmp_path / "s"), folder)
+    with pytest.raises(UsageError, match="are of a store whose first parts were others; name another folder"):
+        with_states(write(tmp_path / "t"), folder)
+    monkeypatch.chdir(tmp_path)
+    assert main(["check", "parquet:s,vectors=v", "--states", "states"]) == 4
