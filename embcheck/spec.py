@@ -3,6 +3,8 @@
 =========================================  ==========================================================================
 ``./model``, ``/models/x``, ``~/x``        a Hugging Face directory on disk
 ``org/name``, ``org/name@revision``        a directory of that name if there is one, else a model on the hub
+``./m,tokenizer=DIR``                      weights without a tokenizer (``gguf:``, ``hf:`` too), and one from elsewhere
+``./adapter,base=SPEC``                    a PEFT adapter with its base, where it doesn't name a directory that is there
 ``hf:org/name``, ``hf:org/name@revision``  a model on the hub, whatever directories there are
 ``name``                                   a directory of that name, or a model of the hub without owner
 ``hf:org/name/file.gguf``                  one file of weights on the hub; ``@revision`` follows the name or the file
@@ -71,7 +73,7 @@ class ModelSpec:
     @property
     def paths(self) -> tuple[tuple[str, str], ...]:
         """Those options that name files, and the paths."""
-        keys = {"vocab", "prompts", "tokenizer"} | (set() if self.scheme in _COLUMNED else {"words"})
+        keys = {"vocab", "prompts", "tokenizer", "base"} | (set() if self.scheme in _COLUMNED else {"words"})
         return tuple((key, value) for key, value in self.options if key in keys and (key, value) != NO_VOCABULARY)
 
     def having(self, **options: str | None) -> ModelSpec:

@@ -96,6 +96,7 @@ def test_an_option_that_is_absent_is_none():
         ("npy:m.npy,vocab=none", []),
         ("st:m,words=w.txt,prefix=x", [("words", "w.txt")]),
         ("hidden:m@layer=1,prompts=p.txt", [("prompts", "p.txt")]),
+        ("./adapter,base=./model,tokenizer=./t", [("base", "./model"), ("tokenizer", "./t")]),
         ("parquet:m.parquet,vectors=v,words=w", []),
     ],
 )

@@ -8,6 +8,8 @@ A source module has two functions; `SCHEMES` names it, and docs/extend.md says w
     As ``read``, computing on that device.
 ``check(spec)``, ``expand(spec)``, ``announce(spec)``, only where a spec is more than a path
     What can be checked of it without reading; the specs that it stands for; what a user should know before it is read.
+``open_model(spec)``, only where weights lie as tensors with names
+    Its files and the headers of its weights, for specs that name another one.
 ``lay_out(spec) -> EmbeddingTable``, only where rows can be read a part at a time
     As ``read``, its vectors being ``embcheck.table.parts.Parts``, for an executor.
 ``describe(spec) -> Description``
@@ -39,12 +41,14 @@ if TYPE_CHECKING:
 
     from embcheck.extensions import Extension
     from embcheck.sources.assemble import Description
+    from embcheck.sources.files import Folder
+    from embcheck.sources.weights.checkpoint import Checkpoint
     from embcheck.spec import ModelSpec
     from embcheck.table import EmbeddingTable
     from embcheck.table.parts import Parts
     from embcheck.table.pools import Pool
 
-__all__ = ["announce", "check", "describe", "expand", "load", "resolve_device", "route", "schemes"]
+__all__ = ["announce", "check", "describe", "expand", "load", "open_model", "resolve_device", "route", "schemes"]
 
 SCHEMES = {
     "api": "encoders.api",
@@ -73,6 +77,7 @@ SCHEMES = {
 """For each kind of spec, the module that reads it: a new format is a module and a line here."""
 _PATHLESS = frozenset({"demo", "random", "hf"})
 _NESTED = frozenset({"hidden"})  # these name another spec
+_MAYBE_PATHS = frozenset({"prompts", "base"})  # what they name is looked at where it is read
 _NAME = re.compile("[a-z][a-z0-9_]+")
 DTYPES = ("float32", "float16", "bfloat16")
 
@@ -101,7 +106,7 @@ def check(spec: ModelSpec) -> None:
 
         endpoint(spec)
     target = () if spec.scheme == "api" else (spec.target,)
-    for path in (*target, *(path for key, path in spec.paths if key != "prompts")):
+    for path in (*target, *(path for key, path in spec.paths if key not in _MAYBE_PATHS)):
         local_path(spec, path)
 
 
@@ -178,6 +183,16 @@ def describe(spec: ModelSpec) -> Description:
         return Description(shape=(None, None), dtype="unknown", bytes=None, bytes_total=None)
     description: Description = _call(spec, "describe", spec)
     return description
+
+
+def open_model(spec: ModelSpec) -> tuple[Folder, Checkpoint]:
+    """The files of a model and the headers of its weights, for a source whose spec names a model that it needs."""
+    check(spec)
+    spec = route(spec)
+    if not hasattr(_module(spec), "open_model"):
+        raise SpecError(f"spec {spec.text!r} is no model of many tensors; give a directory or org/name")
+    opened: tuple[Folder, Checkpoint] = _module(spec).open_model(spec)
+    return opened
 
 
 def resolve_device(name: str) -> torch.device:

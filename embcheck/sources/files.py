@@ -33,6 +33,7 @@ _LARGEST_JSON = 512 * 2**20
 _MOST_DIGITS = 300  # no double holds more
 _PASSWORD = re.compile(r"//[^/\s]*@")
 _SMALL = 4 * 2**20
+_NESTED = ("*.safetensors", ".metadata", "*_model_states.pt", "model_rng.pt", "model_optim_rng.pt")
 _YOUNG_SECONDS = 3_600
 _WINDOW = 2**18  # that small reads are cut out of
 
@@ -275,7 +276,7 @@ class LocalFolder:
             own = [
                 p.name for p in self._path.iterdir() if not p.is_dir() or p.suffix == ".json"
             ]  # to be refused by name
-            nested = [f"{p.parent.name}/{p.name}" for p in self._path.glob("*/*.safetensors")]
+            nested = [f"{p.parent.name}/{p.name}" for pattern in _NESTED for p in self._path.glob(f"*/{pattern}")]
         except OSError as error:
             raise SourceError(f"cannot read directory {self._path}: {one_line(error)}") from None
         return tuple(sorted(own + nested))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 import struct
 import sys
 import time
+import warnings
+from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import reference
@@ -104,6 +108,7 @@ def write_all(folder: Path) -> dict[str, tuple[str, str]]:
     ):
         cases[kind] = (str(folder / name), f"{scheme}:{folder / name}")
     cases |= _stores(folder, vectors)
+    cases |= _trained(folder, torch.from_numpy(vectors), tokenizer)
     cases |= _others(folder, vectors)
     cases["baseline"] = (str(_baseline(folder)), "baseline:")
     cases["report"] = (str(_report(folder)), "report:")
@@ -131,6 +136,71 @@ def _stores(folder: Path, vectors: np.ndarray) -> dict[str, tuple[str, str]]:
     specs = {kind: spec.split(":") for kind, spec in names.items()}
     return {
         k: (str(folder / name), f"{scheme}:{folder / name},vectors=v,words=t") for k, (scheme, name) in specs.items()
+    }
+
+
+def _trained(folder: Path, table: torch.Tensor, tokenizer: Any) -> dict[str, tuple[str, str]]:
+    """Checkpoints of trainers and of those who quantize, read with a tokenizer that lies beside them."""
+    import torch.distributed.checkpoint as dcp
+    from safetensors.torch import save_file
+
+    beside = folder / "beside"
+    beside.mkdir()
+    tokenizer.save(str(beside / "tokenizer.json"))
+    name = "model.embed_tokens."
+    paths = {}
+    for kind, parts in _scaled(table).items():
+        paths[kind] = folder / kind.replace(" ", "_") / "model.safetensors"
+        paths[kind].parent.mkdir()
+        save_file({f"{name}{part}": tensor.contiguous() for part, tensor in parts.items()}, paths[kind])
+    for kind, file in (("sharded metadata", ".metadata"), ("sharded part", "__0_0.distcp")):
+        paths[kind] = folder / kind.replace(" ", "_") / file
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a run of one process
+            dcp.save({f"{name}weight": table}, checkpoint_id=str(paths[kind].parent), no_dist=True)
+    paths["checkpoint"] = folder / "last.ckpt"
+    torch.save({"state_dict": {f"{name}weight": table}, "args": Namespace(lr=0.1)}, paths["checkpoint"])
+    base = folder / "base"
+    base.mkdir()
+    save_file({f"{name}weight": table}, base / "model.safetensors")
+    paths["adapter"] = folder / "adapter" / "adapter_model.safetensors"
+    paths["adapter"].parent.mkdir()
+    (folder / "adapter" / "adapter_config.json").write_text('{"lora_alpha": 2}')
+    lora = {"A": torch.ones(1, len(table)), "B": table[:1].T.contiguous()}
+    adapted = {f"base_model.model.{name}lora_embedding_{part}": tensor for part, tensor in lora.items()}
+    save_file(adapted, paths["adapter"])
+    paths["tiktoken"] = folder / "own.tiktoken"
+    lines = (b"%s %d\n" % (base64.b64encode(word.encode()), row) for row, word in enumerate(WORDS))
+    paths["tiktoken"].write_bytes(b"".join(lines))
+    options = {"adapter": f",base={base}", "tiktoken": f",tokenizer={paths['tiktoken']}"}
+    targets = {"checkpoint": paths["checkpoint"], "tiktoken": base}
+    return {
+        kind: (
+            str(path),
+            f"{targets.get(kind, path.parent)}{options.get(kind, '')}"
+            + ("" if kind == "tiktoken" else f",tokenizer={beside}"),
+        )
+        for kind, path in paths.items()
+    }
+
+
+def _scaled(table: torch.Tensor) -> dict[str, dict[str, torch.Tensor]]:
+    """The parts of an embedding of few bits."""
+    state = {"quant_type": "nf4", "blocksize": 16, "dtype": "float32", "shape": list(table.shape)}
+    rng = np.random.default_rng(1)
+    return {
+        "fp8": {"weight": table.to(torch.float8_e4m3fn), "weight_scale_inv": torch.rand(len(table), 1)},
+        "packed": {
+            "weight_packed": torch.from_numpy(rng.integers(0, 2**31, (len(table), 4), dtype=np.int32)),
+            "weight_scale": torch.rand(len(table), 2),
+            "weight_shape": torch.tensor([len(table), 32]),
+        },
+        "nf4": {
+            "weight": torch.from_numpy(rng.integers(0, 256, (table.numel() // 2, 1), dtype=np.uint8)),
+            "weight.absmax": torch.rand(table.numel() // 16),
+            "weight.quant_map": torch.linspace(-1, 1, 16),
+            "weight.quant_state.bitsandbytes__nf4": torch.tensor(list(json.dumps(state).encode()), dtype=torch.uint8),
+        },
     }
 
 

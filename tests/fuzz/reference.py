@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import warnings
+from argparse import Namespace
+from pathlib import Path
 
 import numpy as np
+
+from embcheck.sources.tokenizers.surface import Notation
 
 
 def _safetensors(path, table):
@@ -88,6 +94,71 @@ def _npz(path, _):
         return arrays["v"].astype(np.float64), [str(word) for word in arrays["t"]]
 
 
+def _parts(path):
+    """The tensors of an embedding by what stands behind its name, as the library reads them."""
+    from safetensors.torch import load_file
+
+    return {name.removeprefix("model.embed_tokens."): tensor for name, tensor in load_file(path).items()}
+
+
+def _fp8(path, _):
+    parts = _parts(path)
+    scale = parts["weight_scale_inv"].float()
+    return (parts["weight"].float() * scale).double().numpy(), None
+
+
+def _packed(path, _):
+    parts = _parts(path)
+    words = parts["weight_packed"].numpy().astype(np.int64) & 0xFFFFFFFF
+    height, width = parts["weight_shape"].tolist()
+    numbers = np.stack([(words[:, at // 8] >> (4 * (at % 8))) & 0xF for at in range(width)], axis=1) - 8
+    scale = np.repeat(parts["weight_scale"].float().numpy(), width // parts["weight_scale"].shape[1], axis=1)
+    return (numbers.astype(np.float32)[:height] * scale).astype(np.float64), None
+
+
+def _nf4(path, _):
+    parts = _parts(path)
+    state = json.loads(bytes(parts["weight.quant_state.bitsandbytes__nf4"].tolist()))
+    octets = parts["weight"].numpy().reshape(-1)
+    places = np.stack([octets >> 4, octets & 0xF], axis=1).reshape(-1)
+    largest = parts["weight.absmax"].numpy()[np.arange(places.size) // state["blocksize"]]
+    return (parts["weight.quant_map"].numpy()[places] * largest).reshape(state["shape"]).astype(np.float64), None
+
+
+def _sharded_part(path, table):
+    import torch
+    import torch.distributed.checkpoint as dcp
+
+    state = {table.provenance.tensor: torch.zeros(table.vectors.shape)}
+    dcp.load(state, checkpoint_id=str(Path(path).parent), no_dist=True)
+    return state[table.provenance.tensor].double().numpy(), None
+
+
+def _checkpoint(path, table):
+    import torch
+
+    with torch.serialization.safe_globals([Namespace]):
+        state = torch.load(path, weights_only=True)["state_dict"]
+    return state[table.provenance.tensor.removeprefix("state_dict.")].double().numpy(), None
+
+
+def _adapter(path, _):
+    from safetensors.torch import load_file
+
+    base = load_file(Path(path).parents[1] / "base" / "model.safetensors")["model.embed_tokens.weight"]
+    parts = {name[-1]: tensor for name, tensor in load_file(path).items() if "embed_tokens.lora_embedding_" in name}
+    if not parts:
+        return base.double().numpy(), None
+    return (base + (parts["B"].float() @ parts["A"].float()).T * (2 / len(parts["A"]))).double().numpy(), None
+
+
+def _tiktoken(path, table):
+    lines = (line.split() for line in Path(path).read_bytes().splitlines() if line)  # as the library does
+    words = {int(rank): base64.b64decode(word) for word, rank in lines}
+    words = {rank: Notation().read_octets(word).form for rank, word in words.items()}
+    return table.vectors.double().numpy(), [words.get(row, "") for row in range(max(words) + 1)]
+
+
 def _spacy(path, _):
     from pathlib import Path
 
@@ -159,6 +230,13 @@ def _model2vec(path, _):
 
 
 READERS = {
+    "fp8": _fp8,
+    "packed": _packed,
+    "nf4": _nf4,
+    "sharded part": _sharded_part,
+    "checkpoint": _checkpoint,
+    "adapter": _adapter,
+    "tiktoken": _tiktoken,
     "ctranslate2": _ctranslate2,
     "model2vec": _model2vec,
     "spacy vectors": _spacy,

@@ -17,7 +17,8 @@ import pytest
 KINDS = (
     "safetensors", "torch zip", "torch legacy", "tokenizer.json", "config.json", "gguf", "npy", "word2vec binary",
     "word2vec text", "glove", "gensim", "parquet", "arrow", "arrow stream", "feather",
-    "jsonl", "npz", "spacy vectors", "spacy key2row", "spacy strings.json", "faiss", "faiss ids", "onnx", "ctranslate2",
+    "jsonl", "npz", "fp8", "packed", "nf4", "sharded metadata", "sharded part", "checkpoint", "adapter", "tiktoken",
+    "spacy vectors", "spacy key2row", "spacy strings.json", "faiss", "faiss ids", "onnx", "ctranslate2",
     "model2vec", "baseline", "report",
 )  # fmt: skip
 PROGRAM = Path(__file__).with_name("campaign.py")

@@ -28,6 +28,7 @@ class Named(Checkpoint):
         self.config = config
         self.file_of = dict.fromkeys(shapes, "model.safetensors")
         self._shapes = shapes
+        self._scaled = {}
 
     def stored(self, names):
         """As a checkpoint's."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from embcheck.errors import SourceError, SpecError
-from embcheck.sources.files import local_file, local_path
-from embcheck.sources.tokenizers.load import load_vocabulary
+from embcheck.sources.files import local_file
+from embcheck.sources.tokenizers.load import given_vocabulary, load_vocabulary
 from embcheck.sources.words.lists import read_words, vocabulary_of
 from embcheck.spec import NO_VOCABULARY
 from embcheck.table.vocabulary import NamedRows, RowNumbers
@@ -34,8 +34,8 @@ def find_vocabulary(spec: ModelSpec, folders: Iterable[Path], rows: int, lists: 
     tokenizer, vocab = spec.option("tokenizer"), spec.option("vocab")
     if tokenizer is not None and vocab is not None:
         raise SpecError(f"spec {spec.text!r}: rows are named by tokenizer= or by vocab=; give one of them")
-    if tokenizer is not None:
-        return load_vocabulary(local_path(spec, tokenizer), rows=rows)
+    if (given := given_vocabulary(spec, rows=rows)) is not None:
+        return given
     if vocab is not None:
         is_none = ("vocab", vocab) == NO_VOCABULARY
         return NamedRows(RowNumbers(rows)) if is_none else _read_list(local_file(spec, vocab), rows)

@@ -15,6 +15,7 @@ from embcheck.sources.gguf.tensors import TensorInfo, check_matrix, dtype_of, lo
 from embcheck.sources.gguf.vocabulary import read_vocabulary
 from embcheck.sources.naming.choose import wanted_matrix
 from embcheck.sources.naming.layers import NamedLayers
+from embcheck.sources.tokenizers.load import given_vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +50,8 @@ def read_from(spec: ModelSpec, access: RandomAccess, part: OpenPart) -> Embeddin
     """As `read`, from any place that bytes can be had from; ``part`` opens another part of a model that was split."""
     file = _read_parts(access, part)
     tensor, notes = _choose(spec, file)
-    vocabulary, more = read_vocabulary(file, rows=tensor.shape[0])
+    given = given_vocabulary(spec, rows=tensor.shape[0])
+    vocabulary, more = (given, given.notes) if given else read_vocabulary(file, rows=tensor.shape[0])
     dtype = dtype_of(tensor.kind)
     if tensor.kind.name not in {"F32", "F16", "BF16", "F64"}:
         notes = (*notes, f"stored as {tensor.kind.name}, dequantized to {dtype}")
@@ -111,7 +113,7 @@ def _read_parts(access: RandomAccess, part: OpenPart) -> GgufFile:
 
 
 def _choose(spec: ModelSpec, file: GgufFile) -> tuple[TensorInfo, tuple[str, ...]]:
-    refuse_unknown_options(spec, "tensor", "matrix")
+    refuse_unknown_options(spec, "tensor", "matrix", "tokenizer")
     name = spec.option("tensor")
     notes: tuple[str, ...] = ()
     if name is None:

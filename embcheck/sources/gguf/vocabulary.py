@@ -10,10 +10,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from embcheck.errors import SourceError
 from embcheck.sources.files import printable
+from embcheck.sources.tokenizers import byte_level
 from embcheck.sources.tokenizers.lookup import LookupVocabulary
 from embcheck.sources.tokenizers.surface import Notation
 from embcheck.sources.tokenizers.vocabulary import RustErrors, TokenizerVocabulary
@@ -33,17 +34,6 @@ _LONGEST_PIECE = 128  # characters: longer ones aren't cut into what they may be
 _SPACE = "▁"
 _RWKV = "rwkv"
 _ESCAPE, _ESCAPES = re.compile(rb"\\(x[0-9A-Fa-f]{2}|.)", re.DOTALL), {b"t": b"\t", b"n": b"\n", b"r": b"\r"}
-_LETTERS = r"[^\r\n\p{L}\p{N}]?\p{L}+"
-_MARKS = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-_CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
-_WHOLE_FIRST = (  # Llama 3 and others look a word up before they merge its parts
-    "llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2", "jina-v5-nano", "tekken",
-)  # fmt: skip
-_THREES = ("smaug-bpe", "dbrx", "gpt-4o", "glm4", "chatglm-bpe", "superbpe", "kimi-k2", "deepseek-v3", "minicpm5")
-_ONES = ("tekken", "qwen2", "qwen35", "deepseek-r1-qwen", "stablelm2", "megrez", "hunyuan")
-_DIGITS = dict.fromkeys((*_WHOLE_FIRST, *_THREES), "{1,3}") | dict.fromkeys(_ONES, "")
-_DIGITS_ALONE = frozenset({"starcoder", "refact", "command-r", "smollm", "codeshell", "exaone", "minerva-7b"})
-_AS_GPT2 = frozenset({"", "default", "gpt-2", "gpt2", "phi-2", "mpt", "olmo", "roberta-bpe", "jina-v2-code", "falcon"})
 
 
 class Pieces(NamedTuple):
@@ -111,26 +101,15 @@ def _byte_level(header: GgufFile, pieces: Pieces) -> tuple[Tokenizer, tuple[str,
     rule = header.string("tokenizer.ggml.pre")
     ids = _ids(pieces)
     held = [(a, b) for a, b in merges if a in ids and b in ids and a + b in ids]
-    tokenizer = Tokenizer(models.BPE(ids, held, ignore_merges=not held or rule in _WHOLE_FIRST))
-    tokenizer.pre_tokenizer = _cutter(rule)
+    tokenizer = Tokenizer(models.BPE(ids, held, ignore_merges=not held or rule in byte_level.WHOLE_FIRST))
+    tokenizer.pre_tokenizer = byte_level.cutter(rule)
     tokenizer.decoder = decoders.ByteLevel()
     notes = []
     if not held:
         notes.append("the file has no merges: words are looked up whole")
-    if rule not in _DIGITS and rule not in _DIGITS_ALONE and rule not in _AS_GPT2:
+    if not byte_level.is_known(rule):
         notes.append(f"text is cut into words as GPT-2 does: the file's own rule {rule!r} is not known")
     return tokenizer, tuple(notes)
-
-
-def _cutter(rule: str) -> pre_tokenizers.PreTokenizer:
-    if (digits := _DIGITS.get(rule)) is not None:
-        pattern = Regex(rf"{_CONTRACTIONS}|{_LETTERS}|\p{{N}}{digits}|{_MARKS}")
-        split = pre_tokenizers.Split(pattern, "isolated")
-        return pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
-    whole = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    if rule in _DIGITS_ALONE:
-        return pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), whole])
-    return whole
 
 
 def _llama(header: GgufFile, pieces: Pieces) -> tuple[Tokenizer, tuple[str, ...]]:
@@ -276,7 +255,9 @@ def read_vocabulary(header: GgufFile, *, rows: int) -> tuple[Vocabulary, tuple[s
     """Make the vocabulary, and notes for the provenance."""
     if not header.tokens:
         way_out = (
-            f"put {printable(header.missing[0])} beside it" if header.missing else "give a file with its vocabulary"
+            f"put {printable(header.missing[0])} beside it"
+            if header.missing
+            else "give one that does, or ,tokenizer=DIR"
         )
         raise SourceError(f"{header.origin} holds no tokens (tokenizer.ggml.tokens); {way_out}")
     pieces = read_pieces(header)

@@ -25,14 +25,16 @@ from embcheck.sources.hub.errors import (
 from embcheck.sources.hub.names import hub_name
 from embcheck.sources.models.directory import describe_model, read_model
 from embcheck.sources.tokenizers.load import tokenizer_files
+from embcheck.sources.weights.checkpoint import open_checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from embcheck.sources.assemble import Description
-    from embcheck.sources.files import RandomAccess
+    from embcheck.sources.files import Folder, RandomAccess
     from embcheck.sources.hub.ranges import Remote
+    from embcheck.sources.weights.checkpoint import Checkpoint
     from embcheck.spec import ModelSpec
     from embcheck.table import EmbeddingTable
 
@@ -70,6 +72,12 @@ def describe(spec: ModelSpec) -> Description:
         else:
             description = describe_model(spec, folder, file)
     return replace(description, revision=folder.commit)
+
+
+def open_model(spec: ModelSpec) -> tuple[Folder, Checkpoint]:
+    """The files and the weights of a model that another spec names."""
+    folder, file, _ = _find(spec)
+    return folder, open_checkpoint(folder, file)
 
 
 def _part_of(folder: HubFolder, file: str, _: RandomAccess, name: str) -> RandomAccess | None:
@@ -156,7 +164,7 @@ class HubFolder:
         """A directory with the files of the tokenizer."""
         names = tokenizer_files(self.names())
         if not names:
-            raise SourceError(f"{self.origin} holds no tokenizer (tokenizer.json); give a directory on disk that does")
+            raise SourceError(f"{self.origin} holds no tokenizer (tokenizer.json); say where one is: ,tokenizer=DIR")
         wanted = ["tokenizer.json"] if "tokenizer.json" in names else [*names, "config.json"]
         fetched = [self.fetch(name) for name in wanted if name in self._files]
         return fetched[0].parent

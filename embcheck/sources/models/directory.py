@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from embcheck.errors import SourceError, SpecError
 from embcheck.sources.assemble import Description, assemble
 from embcheck.sources.files import LocalFolder, local_path, read_head, refuse_unknown_options
+from embcheck.sources.models.adapter import describe_adapted, is_adapter, read_adapted
 from embcheck.sources.naming.choose import choose, compare_tied, wanted_matrix
 from embcheck.sources.naming.config_facts import embedding_scale
 from embcheck.sources.naming.layers import NamedLayers
-from embcheck.sources.tokenizers.load import load_vocabulary, tokenizer_files
+from embcheck.sources.tokenizers.load import tokenizer_files, vocabulary_of
 from embcheck.sources.weights.checkpoint import CONFIG, PICKLED, SAFETENSORS, open_checkpoint
 from embcheck.sources.weights.stored import FLOATS
 from embcheck.sources.weights.torch_file import is_torch
@@ -47,7 +48,8 @@ def read(spec: ModelSpec) -> EmbeddingTable:
     """Read the input embedding and the tokenizer of a model directory; nothing else of it is read.
 
     A file of weights stands for its directory, of whose weights it is then the one that is read.
-    The option ``tensor=NAME`` names the tensor where names and shapes don't tell.
+    The option ``tensor=NAME`` names the tensor where names and shapes don't tell, ``tokenizer=DIR`` a tokenizer that
+    lies elsewhere.
     """
     return read_model(spec, *_locate(spec))
 
@@ -68,15 +70,17 @@ def demo_folder() -> Path:
 
 def read_model(spec: ModelSpec, folder: Folder, file: str | None = None) -> EmbeddingTable:
     """Read the input embedding and the tokenizer of a model; nothing else of it is read before somebody asks for it."""
+    if is_adapter(folder, file):
+        return read_adapted(spec, folder)
     checkpoint, stored, notes = _choose_tensor(spec, folder, file)
     output = wanted_matrix(spec) == "output"
-    vocabulary = load_vocabulary(folder.fetch_tokenizer(), rows=stored.shape[0])  # first, for it is small
+    vocabulary = vocabulary_of(spec, folder, rows=stored.shape[0])  # first, for it is small
     matrix = checkpoint.load(stored)
     table = assemble(
         spec,
         matrix,
         vocabulary,
-        bytes_read=matrix.nbytes,
+        bytes_read=checkpoint.nbytes(stored),
         tensor=stored.name,
         scale=None if output else embedding_scale(checkpoint.config),
         notes=(*notes, *compare_tied(checkpoint, stored), *vocabulary.notes),
@@ -86,28 +90,36 @@ def read_model(spec: ModelSpec, folder: Folder, file: str | None = None) -> Embe
 
 def describe_model(spec: ModelSpec, folder: Folder, file: str | None = None) -> Description:
     """What `read_model` would read, from the headers of the files alone."""
+    if is_adapter(folder, file):
+        return describe_adapted(spec, folder)
     checkpoint, stored, _ = _choose_tensor(spec, folder, file)
-    sizes = [folder.size(name) for name in checkpoint.files if name not in checkpoint.missing]
+    sizes = [folder.size(name) for name in (*checkpoint.files, *checkpoint.beside) if name not in checkpoint.missing]
     names = folder.names()
     return Description(
         tensor=stored.name,
         shape=stored.shape,
         dtype=FLOATS[stored.dtype],
-        bytes=stored.nbytes,
+        bytes=checkpoint.nbytes(stored),
         bytes_total=None if None in sizes else sum(size for size in sizes if size),
-        files=(stored.file, *sorted({*tokenizer_files(names), CONFIG} & set(names))),
+        files=(stored.file, *checkpoint.beside, *sorted({*tokenizer_files(names), CONFIG} & set(names))),
     )
 
 
+def open_model(spec: ModelSpec) -> tuple[Folder, Checkpoint]:
+    """The files and the weights of a model that another spec names."""
+    folder, file = _locate(spec)
+    return folder, open_checkpoint(folder, file)
+
+
 def _choose_tensor(spec: ModelSpec, folder: Folder, file: str | None) -> tuple[Checkpoint, Stored, tuple[str, ...]]:
-    refuse_unknown_options(spec, "tensor", "matrix")
+    refuse_unknown_options(spec, "tensor", "matrix", "tokenizer")
     checkpoint = open_checkpoint(folder, file)
     if "embeddings" in checkpoint.names and (
         not {"mapping", "weights"}.isdisjoint(checkpoint.names) or checkpoint.stored(["embeddings"])[0].dtype == "I8"
     ):
         raise SourceError(f"{folder.origin} is a model2vec model, which makes its rows; write model2vec:{spec.target}")
     stored, notes = choose(checkpoint, name=spec.option("tensor"), matrix=wanted_matrix(spec))
-    return checkpoint, stored, (*checkpoint.notes, *notes)
+    return checkpoint, stored, (*checkpoint.notes, *notes, *checkpoint.how_stored(stored))
 
 
 def _locate(spec: ModelSpec) -> tuple[LocalFolder, str | None]:

@@ -138,7 +138,7 @@ def _guess_input(weights: Checkpoint) -> tuple[Stored, tuple[str, ...]]:
     candidates = _narrow(tables, sizes)
     if len(candidates) == 1:
         return candidates[0], ()
-    if packed := [n for n in weights.file_of if _is_packed(n)]:
+    if packed := _packed(weights, is_table):
         raise weights.quantized_error(weights.stored(packed[:1])[0])
     if (choice := _ask_code(weights, candidates)) is not None:
         return choice
@@ -220,7 +220,7 @@ def _ask_code(weights: Checkpoint, candidates: list[Stored]) -> tuple[Stored, tu
 
 def _guess_output(weights: Checkpoint) -> tuple[Stored, tuple[str, ...]]:
     sizes = vocab_sizes(weights.config)
-    if packed := [n for n in weights.file_of if _is_packed(n, is_head)]:
+    if packed := _packed(weights, is_head):
         raise weights.quantized_error(weights.stored(packed[:1])[0])
     heads = _heads(weights, sizes)
     if len(heads) == 1:
@@ -299,10 +299,18 @@ def is_table(name: str) -> bool:
     return _leaf(name) in _LEAVES and not any(p.isdigit() or OTHER_TABLES.search(p) for p in parts)
 
 
-def _is_packed(name: str, is_whole: Callable[[str], bool] = is_table) -> bool:
-    """Whether this is one of several tensors that an input embedding, or an output layer, was packed into."""
-    holder, _, part = name.rpartition(".")
-    return part in _PACKED and is_whole(f"{holder}.weight")
+def split_table(name: str) -> tuple[str, str]:
+    """The table of tokens that a tensor is a part of by its name, and which part; two empty texts where it is none."""
+    parts = name.split(".")
+    ends = [at for at, part in enumerate(parts, 1) if part in _LEAVES]
+    table = ".".join(parts[: ends[-1]]) if ends else ""
+    return (table, name[len(table) + 1 :]) if table and is_table(table) else ("", "")
+
+
+def _packed(weights: Checkpoint, is_whole: Callable[[str], bool]) -> list[str]:
+    """Tensors that an input embedding, or an output layer, was packed into and that don't make one that is read."""
+    held = [(n, f"{n.rpartition('.')[0]}.weight") for n in weights.file_of if n.rpartition(".")[2] in _PACKED]
+    return [n for n, whole in held if is_whole(whole) and (whole not in weights.file_of or n.endswith("qweight"))]
 
 
 def is_head(name: str) -> bool:

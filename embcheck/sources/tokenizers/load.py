@@ -17,15 +17,19 @@ from tokenizers import Tokenizer
 
 from embcheck import files
 from embcheck.errors import SourceError
-from embcheck.sources.files import drop_code, link, one_line, read_head, read_json, refuse_disguise
+from embcheck.sources.files import drop_code, link, local_path, one_line, read_head, read_json, refuse_disguise
+from embcheck.sources.tokenizers import byte_level
 from embcheck.sources.tokenizers.vocabulary import RustErrors, TokenizerVocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from embcheck.sources.files import Folder
+    from embcheck.spec import ModelSpec
+
 _NAMES = re.compile(
     r"tokenizer.*\.json|(special_tokens_map|added_tokens|vocab|tekken)\.json|(vocab|merges)\.txt|"
-    r"(spiece|tokenizer|sentencepiece\.bpe)\.model|[^/]*\.spm"
+    r"(spiece|tokenizer|sentencepiece\.bpe|tiktoken)\.model|[^/]*\.(spm|tiktoken)"
 )
 _LARGEST = 256 * 2**20
 _LONGEST_TEXT = 4 * 2**20  # maps of characters take 0.4
@@ -37,24 +41,77 @@ _BAD_FILES = (
     ArithmeticError, MemoryError,
 )  # fmt: skip
 _PIECES = (".model", ".spm")
+_RANKS = ".tiktoken"
 _TIKTOKEN = re.compile(rb"[A-Za-z0-9+/=]+ [0-9]+\r?\n")
 
 
+class NoTokenizerError(SourceError):
+    """A folder without a tokenizer."""
+
+
 def load_vocabulary(folder: Path, *, rows: int) -> TokenizerVocabulary:
-    """Read the tokenizer of a model directory."""
-    path = folder / "tokenizer.json"
+    """Read the tokenizer of a directory, or a tokenizer.json of any name."""
+    path = folder / "tokenizer.json" if folder.is_dir() else folder
     origin = str(path) if path.is_file() else f"the tokenizer in {folder}"
-    return TokenizerVocabulary(load_tokenizer(folder), rows=rows, origin=origin)
+    vocabulary = TokenizerVocabulary(load_tokenizer(folder), rows=rows, origin=origin)
+    ranks = _find_ranks(folder)
+    if ranks is not None and byte_level.rule_of(ranks) is None:
+        vocabulary.notes += (f"text is cut into words as OpenAI's cl100k does: {ranks.name} doesn't say how",)
+    return vocabulary
+
+
+def vocabulary_of(spec: ModelSpec, folder: Folder, *, rows: int) -> TokenizerVocabulary:
+    """The tokenizer that a spec names, else that of the model's folder."""
+    if (given := given_vocabulary(spec, rows=rows)) is not None:
+        return given
+    own = folder.fetch_tokenizer()
+    try:
+        return load_vocabulary(own, rows=rows)
+    except NoTokenizerError as error:
+        raise SourceError(f"{error}; or say where it is: ,tokenizer={_guess_folder(own) or 'DIR'}") from None
+
+
+def given_vocabulary(spec: ModelSpec, *, rows: int) -> TokenizerVocabulary | None:
+    """The tokenizer that a spec's option ``tokenizer`` names, if it has one."""
+    given = spec.option("tokenizer")
+    return None if given is None else load_vocabulary(local_path(spec, given), rows=rows)
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
-    """Read the tokenizer of a model directory, as it encodes texts."""
-    path = folder / "tokenizer.json"
+    """Read the tokenizer of a model directory, as it encodes texts; or a tokenizer.json of any name."""
+    path = folder / "tokenizer.json" if folder.is_dir() else folder
+    if (ranks := _find_ranks(folder)) is not None:
+        return byte_level.from_ranks(ranks)
     if path.is_file():
         return _from_json(path)
-    if not any((folder / name).is_file() for name in _OLDER_FILES):
-        raise SourceError(f"{folder} holds no tokenizer (tokenizer.json); save it there, or download the model again")
+    if byte_level.is_bytes(folder):
+        return byte_level.from_bytes(folder)
+    if not _has_older_files(folder):
+        raise NoTokenizerError(f"{folder} holds no tokenizer (tokenizer.json); save it there, or download it again")
     return _from_older_files(folder)
+
+
+def _find_ranks(path: Path) -> Path | None:
+    """The file of ranks, as tiktoken has them, that a path is or that is all there is in a folder."""
+    if path.is_file():
+        return path if path.suffix == _RANKS else None
+    if (path / "tokenizer.json").is_file() or not path.is_dir():
+        return None
+    ranks = [file for file in (*path.glob(f"*{_RANKS}"), path / "tiktoken.model") if file.is_file()]
+    return ranks[0] if len(ranks) == 1 else None
+
+
+def _has_older_files(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in _OLDER_FILES)
+
+
+def _guess_folder(folder: Path) -> Path | None:
+    """Where the tokenizer of a trainer's checkpoint or of diffusers' text_encoder_2 lies, if it is there."""
+    above = folder.parent
+    for path in (above / folder.name.replace("text_encoder", "tokenizer"), above, above / "tokenizer"):
+        if path != folder and ((path / "tokenizer.json").is_file() or _find_ranks(path) or _has_older_files(path)):
+            return path
+    return None
 
 
 def tokenizer_files(names: Iterable[str]) -> list[str]:

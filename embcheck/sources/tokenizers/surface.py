@@ -148,3 +148,9 @@ def _byte_alphabet() -> dict[str, int]:
 
 
 _BYTE_OF = _byte_alphabet()
+_CHARACTER_OF = {octet: character for character, octet in _BYTE_OF.items()}
+
+
+def write_octets(octets: bytes) -> str:
+    """Bytes as byte-level tokenizers write them in their token strings."""
+    return "".join(map(_CHARACTER_OF.__getitem__, octets))

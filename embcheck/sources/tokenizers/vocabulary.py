@@ -49,7 +49,9 @@ class TokenizerVocabulary:
         self._own, self._how = own, how
         self._added = {i: token for i, token in added.items() if i < rows}
         past = len(added) - len(self._added)
-        self.notes = (f"{past} added tokens have ids past the matrix's {rows} rows, and no vector",) if past else ()
+        self.notes: tuple[str, ...] = (
+            (f"{past} added tokens have ids past the matrix's {rows} rows, and no vector",) if past else ()
+        )
 
     # What the tokens are is worked out when it is first asked for: it takes longer than reading the matrix.
 

@@ -1,30 +1,25 @@
 """Pickles of Python objects, read without making any of them: what gensim saves, as plain data.
 
-The machine of `pickles` with steps for objects: each is kept as the name of its class, what it would be made
-of and its attributes. Nothing is imported or called.
+The machine of `pickles`, for classes of gensim and of what it is built on alone.
 """
 
 from __future__ import annotations
 
 import pickletools
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from embcheck.errors import SourceError
 from embcheck.sources.files import one_line, printable
-from embcheck.sources.weights.pickles import BAD_STEPS, Machine, Name, require
+from embcheck.sources.weights.pickles import BAD_STEPS, Machine, Made, Name, require
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
     from typing import BinaryIO
 
     from numpy.typing import NDArray
-
-    from embcheck.sources.files import JsonObject
 
 _MOST_STEPS = 2**27  # a word takes four
 _MOST_CONTAINERS = 2**21
@@ -36,20 +31,6 @@ _KNOWN = re.compile(
     re.ASCII,
 )
 _ARRAY_TYPE = re.compile(r"<?f[248]|float(16|32|64)")
-
-
-@dataclass(slots=True)
-class Made:
-    """An object as the pickle tells of it."""
-
-    name: str
-    arguments: tuple[Any, ...]
-    state: Any = None
-
-    @property
-    def attributes(self) -> JsonObject:
-        """Its attributes by name, none where its state is something else."""
-        return self.state if isinstance(self.state, dict) else {}
 
 
 class _Objects(Machine):
@@ -64,12 +45,9 @@ class _Objects(Machine):
             self._containers += 1
             if self._containers > _MOST_CONTAINERS:
                 raise SourceError(f"{self.origin} pickles more objects than any model has; get the file again")
-        if name in _STEPS:
-            _STEPS[name](self, argument)
-        elif name == "BINPERSID":
+        if name == "BINPERSID":
             raise ValueError("it refers to objects outside of it")
-        else:
-            super().step(name, argument)
+        super().step(name, argument)
 
     def push_name(self, module: str, name: str) -> None:
         text = f"{module}.{name}"
@@ -89,31 +67,6 @@ class _Objects(Machine):
             self.stack.append(Made(require(arguments[0], Name).text, ()))
         else:
             self.stack.append(Made(made, arguments))
-
-    def make_keyed(self, _: Any) -> None:
-        self.pop()  # keyword arguments: not needed
-        self.make(None)
-
-    def build(self, _: Any) -> None:
-        state = self.pop()
-        require(self.stack[-1], Made).state = state
-
-    def fill(self, values: list[Any]) -> None:
-        if isinstance(self.stack[-1], Made):  # a dictionary of a class of its own
-            return
-        super().fill(values)
-
-
-_STEPS: dict[str, Callable[[_Objects, Any], object]] = {
-    "REDUCE": _Objects.make,
-    "NEWOBJ": _Objects.make,
-    "NEWOBJ_EX": _Objects.make_keyed,
-    "BUILD": _Objects.build,
-    "EMPTY_SET": lambda machine, _: machine.stack.append(()),
-    "ADDITEMS": lambda machine, _: machine.pop_marked(),  # of a set: no set is needed
-    "FROZENSET": lambda machine, _: machine.stack.append(tuple(machine.pop_marked())),
-    "BINBYTES8": lambda machine, value: machine.stack.append(value),
-}
 
 
 class _Capped:

@@ -24,6 +24,8 @@ _MOST_DIMENSIONS = 16
 class SafetensorsFile:
     """The tensors of a file. Only its header is read here."""
 
+    notes: tuple[str, ...] = ()
+
     def __init__(self, access: RandomAccess, file: str) -> None:
         self._access = access
         header, self._start = self._read_header()

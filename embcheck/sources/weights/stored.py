@@ -25,6 +25,12 @@ BITS = {
     "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8,
 }  # fmt: skip
 
+_OTHER_NUMBERS = {  # those that make a matrix together with others; U32 is bits, which torch has few operations on
+    "U8": "uint8", "I8": "int8", "I32": "int32", "U32": "int32", "I64": "int64", "F8_E4M3": "float8_e4m3fn",
+    "F8_E5M2": "float8_e5m2", "F8_E4M3FNUZ": "float8_e4m3fnuz", "F8_E5M2FNUZ": "float8_e5m2fnuz",
+    "F8_E8M0": "float8_e8m0fnu",
+}  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Stored:
@@ -93,6 +99,11 @@ class TensorFile(Protocol):
     """A file of weights, of which only the header has been read."""
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of its tensors should know."""
+        ...
+
+    @property
     def tensors(self) -> Mapping[str, Stored]:
         """What it holds, by name."""
         ...
@@ -107,7 +118,7 @@ def as_tensor(view: memoryview, stored: Stored, strides: tuple[int, ...] | None 
 
     ``strides`` count numbers from one row, and one column, to the next; by default rows follow each other.
     """
-    dtype = getattr(torch, FLOATS[stored.dtype])
+    dtype = getattr(torch, FLOATS.get(stored.dtype) or _OTHER_NUMBERS[stored.dtype])
     octets = np.frombuffer(view, dtype=np.uint8)
     if octets.ctypes.data % dtype.itemsize or not octets.flags.writeable:
         octets = octets.copy()

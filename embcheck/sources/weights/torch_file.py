@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from embcheck.errors import SourceError
 from embcheck.sources.files import disguise, one_line, printable
-from embcheck.sources.weights.pickles import PickledTensor, PickleEndsError, Storage, unpickle
+from embcheck.sources.weights.pickles import Machine, PickledTensor, PickleEndsError, Storage, unpickle
 from embcheck.sources.weights.stored import BITS, Stored, as_tensor
 
 if TYPE_CHECKING:
@@ -36,13 +36,19 @@ _COUNT_BYTES = 8
 class TorchFile:
     """The tensors of a file. Only its pickle is read here, and nothing in it is run."""
 
-    def __init__(self, access: RandomAccess, file: str) -> None:
+    def __init__(self, access: RandomAccess, file: str, *, alone: bool = False) -> None:
+        """``alone`` is where one tensor was saved, without a name."""
         self._access = access
-        self._container = _open(access)
-        root = self._container.content
-        if not isinstance(root, dict):
+        machine = Machine(access.name)
+        self._container = _open(access, machine)
+        self.root = self._container.content
+        """What was saved: plain values, `PickledTensor` and `Made`."""
+        if alone and isinstance(self.root, PickledTensor):
+            self.root = {"": self.root}
+        self.notes = _note_objects(self.root, machine)
+        if not isinstance(self.root, dict):
             raise SourceError(f"{access.name} holds no dictionary of tensors; save the model's state_dict()")
-        self._pickled = _flatten(root)
+        self._pickled = _flatten(self.root)
         self.tensors = {name: Stored(name, file, t.shape, t.dtype) for name, t in self._pickled.items()}
 
     def load(self, stored: Stored) -> Tensor:
@@ -54,9 +60,11 @@ class TorchFile:
         return as_tensor(self._access.read(start, span * size), stored, pickled.strides)
 
     def _span(self, pickled: PickledTensor, stored: Stored) -> int:
-        """Numbers from the first of a matrix to its last, which must lie in the storage, each of them once."""
-        (rows, width), strides = pickled.shape, pickled.strides
-        along, across = strides if len(strides) == 2 else (0, 0)
+        """Numbers from the first of a matrix or a row to its last, which must lie in the storage, each of them once."""
+        shape, strides, sides = pickled.shape, pickled.strides, len(pickled.shape)
+        is_matrix = sides == len(strides) <= 2  # what has fewer sides is one row
+        rows, width = (1, 1, *shape)[-2:] if is_matrix else (0, 0)
+        along, across = ((width, 1)[: 2 - sides] + strides) if is_matrix else (0, 0)
         by_rows = (across == 1 or width == 1) and (along >= width or rows == 1)
         by_columns = (along == 1 or rows == 1) and (across >= rows or width == 1)
         span = (rows - 1) * along + (width - 1) * across + 1
@@ -73,12 +81,25 @@ def is_torch(head: bytes) -> bool:
     return head.startswith(_ZIP_MAGIC) or is_legacy(head)
 
 
-def _open(access: RandomAccess) -> ZipContainer | LegacyContainer:
+def _note_objects(root: Any, machine: Machine) -> tuple[str, ...]:
+    """A note on objects that a trainer saved beside the weights; among tensors themselves they are refused."""
+    if not machine.strangers:
+        return ()
+    named = ", ".join(map(printable, machine.strangers))
+    if isinstance(root, dict) and any(isinstance(held, dict) and _flatten(held) for held in root.values()):
+        return (f"objects beside the weights were not made ({named})",)
+    raise SourceError(
+        f"{machine.origin} holds {printable(machine.strangers[0])}, which is no tensor and could run code when read; "
+        "save only the model's state_dict(), best as safetensors"
+    )
+
+
+def _open(access: RandomAccess, machine: Machine) -> ZipContainer | LegacyContainer:
     head = bytes(access.read(0, min(access.size, _HEAD_BYTES)))
     if head.startswith(_ZIP_MAGIC):
-        return ZipContainer(access)
+        return ZipContainer(access, machine)
     if is_legacy(head):
-        return LegacyContainer(access)
+        return LegacyContainer(access, machine)
     it = disguise(head) or "not a file that torch.save wrote; save the model's state_dict(), best as safetensors"
     raise SourceError(f"{access.name} ({access.size} bytes) is {it}")
 
@@ -102,7 +123,7 @@ def _flatten(root: dict[object, object]) -> dict[str, PickledTensor]:
 class ZipContainer:
     """A zip file of storages."""
 
-    def __init__(self, access: RandomAccess) -> None:
+    def __init__(self, access: RandomAccess, machine: Machine) -> None:
         self._access = access
         self._entries, self._ends = self._read_directory()
         pickles = [name for name in self._entries if name.count("/") == 1 and name.endswith("/data.pkl")]
@@ -113,7 +134,7 @@ class ZipContainer:
         start, length = self._locate_entry(pickles[0])
         if length > _LARGEST_PICKLE:
             raise SourceError(f"{access.name} pickles {length} bytes, more than any model; save only its state_dict()")
-        self.content: Any = unpickle(io.BytesIO(access.read(start, length)), access.name)
+        self.content: Any = unpickle(io.BytesIO(access.read(start, length)), machine)
 
     def locate(self, storage: Storage) -> int:
         """Where the bytes of a storage begin."""
@@ -195,8 +216,9 @@ class _Seekable:
 class LegacyContainer:
     """A file of pickles and storages."""
 
-    def __init__(self, access: RandomAccess) -> None:
+    def __init__(self, access: RandomAccess, machine: Machine) -> None:
         self._access = access
+        self._machine = machine
         self.content, keys, start = self._read_pickles()
         self._starts = self._place(keys, start)
 
@@ -216,7 +238,7 @@ class LegacyContainer:
 
     def _place(self, keys: list[str], at: int) -> dict[str, int]:
         """Where each storage begins, up to one of unknown type; if there is none, the file must end with the last."""
-        storages, starts = _list_storages(self.content), {}
+        storages, starts = self._machine.storages, {}
         for key in keys:
             held = storages.get(key)
             starts[key] = at
@@ -237,7 +259,7 @@ class LegacyContainer:
             head = self._access.read(0, min(window, self._access.size))
             stream = io.BytesIO(head)
             try:
-                _, _, _, content, keys = [unpickle(stream, self._access.name) for _ in range(5)]
+                _, _, _, content, keys = [unpickle(stream, self._machine) for _ in range(5)]
             except PickleEndsError:
                 if window >= min(_LARGEST_WINDOW, self._access.size):
                     raise
@@ -251,17 +273,3 @@ class LegacyContainer:
 def is_legacy(head: bytes) -> bool:
     """Whether a file begins as this format does."""
     return head.startswith(b"\x80") and _LEGACY_MAGIC in head[:32]
-
-
-def _list_storages(content: Any) -> dict[str, Storage]:
-    """Every storage that is referred to, by key."""
-    storages: dict[str, Storage] = {}
-    waiting, seen = [content], set[int]()
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, PickledTensor):
-            storages[value.storage.key] = value.storage
-        elif isinstance(value, dict | list | tuple) and id(value) not in seen:
-            seen.add(id(value))
-            waiting.extend(value.values() if isinstance(value, dict) else value)
-    return storages

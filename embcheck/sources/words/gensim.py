@@ -15,7 +15,8 @@ import torch
 from embcheck.errors import SourceError
 from embcheck.sources.assemble import Description, assemble
 from embcheck.sources.files import LocalBytes, local_file, one_line, read_head, refuse_disguise, refuse_unknown_options
-from embcheck.sources.weights.pickled_objects import Made, as_array, read_objects
+from embcheck.sources.weights.pickled_objects import as_array, read_objects
+from embcheck.sources.weights.pickles import Made
 from embcheck.sources.words.fasttext_bin import LONGEST_GRAM, Grams, compose, read_fasttext, read_header
 from embcheck.sources.words.npy import open_matrix
 from embcheck.sources.words.text import FASTTEXT_MODEL

@@ -247,3 +247,52 @@ def test_one_layers_weights_move_little_more_than_themselves(hub, client, publis
     moved = hub.weights_moved()
     assert torch.equal(load("org/model").tensor("mlp_in", -1), up)
     assert hub.weights_moved() == moved
+
+
+def test_an_adapter_moves_its_own_part_and_the_bases_embedding(hub, client, publish, make, tmp_path):
+    """Of base and adapter on the hub the table and the adapter's share of it are moved, wherever the adapter lies."""
+    stored = publish(shards=12)
+    parts = {
+        "base_model.model.model.embed_tokens.lora_embedding_A": torch.randn(2, len(stored)),
+        "base_model.model.model.embed_tokens.lora_embedding_B": torch.randn(stored.shape[1], 2),
+    }
+    files = {
+        "adapter_model.safetensors": make.safetensors(parts),
+        "adapter_config.json": b'{"base_model_name_or_path": "org/model", "lora_alpha": 2, "peft_type": "LORA"}',
+    }
+    publish("org/lora", {"tokenizer.json": b"", **files})
+    del hub.repos["org/lora"].files["tokenizer.json"]
+    with pytest.raises(SourceError, match="give its base too, as ,base=DIR or ,base=org/name"):
+        load("org/lora")
+    expected = stored + (parts[min(parts)].T @ parts[max(parts)].T).to(torch.bfloat16)
+    assert torch.equal(load("org/lora,base=org/model").vectors, expected)
+    size = stored.nbytes + sum(part.nbytes for part in parts.values())
+    assert hub.weights_moved() <= size + 256 * KB
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    assert torch.equal(load(f"{tmp_path},base=hf:org/model").vectors, expected)
+    assert hub.weights_moved() <= size + 256 * KB
+
+
+def test_a_model_on_the_hub_takes_a_tokenizer_from_disk(hub, client, publish, tmp_path):
+    """Where the repository has none, its name leads to the option, and a folder's is read with the hub's weights."""
+    stored = publish()
+    (tmp_path / "tokenizer.json").write_bytes(hub.repos["org/model"].files.pop("tokenizer.json"))
+    with pytest.raises(SourceError, match=r"holds no tokenizer .*; say where one is: ,tokenizer=DIR"):
+        load("org/model")
+    table = load(f"org/model,tokenizer={tmp_path}")
+    assert (table.tokens[0], torch.equal(table.vectors, stored)) == ("word0", True)
+
+
+def test_tokenizers_of_bytes_are_read_from_the_hub(hub, client, publish):
+    """A repository with a file of ranks, or with the settings of ByT5's tokenizer, needs no tokenizer.json."""
+    publish()
+    files = hub.repos["org/model"].files
+    files.pop("tokenizer.json")
+    files["tokenizer_config.json"] = b'{"tokenizer_class": "ByT5Tokenizer"}'
+    assert load("org/model").tokens[100] == "a"
+    publish("org/ranks")
+    files = hub.repos["org/ranks"].files
+    files.pop("tokenizer.json")
+    files["qwen.tiktoken"] = b"YQ== 0\nYg== 1\nYWI= 2\n"
+    assert load("org/ranks").tokens[:3] == ["a", "b", "ab"]
