@@ -23,7 +23,7 @@ import torch
 
 from embcheck.errors import EmbcheckError, SourceError
 from embcheck.progress import track
-from embcheck.settings import Settings, current, prepare_process, using
+from embcheck.settings import Settings, current, give_back_memory, prepare_process, using
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -270,7 +270,10 @@ def _submit(executor: Executor, task: _Task) -> Future[Any]:
 def _perform_there(task: _Task) -> Any:
     """The same in a process that is there for it."""
     _set_up(task.threads)
-    return _perform(task)
+    try:
+        return _perform(task)
+    finally:
+        give_back_memory()
 
 
 def _perform(task: _Task) -> Any:

@@ -30,7 +30,7 @@ _PROBE_CHUNK = 1_024
 _COUNTED = 2**21  # cosines that wait to be counted
 BINS = 2_000  # of the histogram of all probes' cosines
 _STEPS = 32_767  # of a cosine between 0 and 1, for medians and histograms
-_SAMPLED, _ERRORS = 4_096, 5  # rows that say where to look for a median, and how many standard errors around
+_SAMPLED, _ERRORS = 16_384, 5  # rows that say where to look for a median, and how many standard errors around
 _MISSED = 64  # probes whose cosines are all counted one by one at once
 _NONE = np.zeros(0, dtype=np.int64)
 
