@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 __all__ = [
-    "DEFAULT_PROBES", "EXACT_UP_TO", "Settings", "current", "give_back_memory", "in_ci", "in_force", "is_decided", "prepare_process",
-    "using", "using_rule",
+    "DEFAULT_PROBES", "EXACT_UP_TO", "Settings", "current", "give_back_memory", "in_ci", "in_force", "is_decided",
+    "prepare_process", "using", "using_rule",
 ]  # fmt: skip
 
 DEFAULT_PROBES = 1_000
