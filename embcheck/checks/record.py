@@ -219,6 +219,10 @@ class ModelRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
         str | None, Meta(description="Rows that the baseline knew and that are zero or not finite now; mostly absent.")
     ] = None
     unused_fails: Annotated[bool, Meta(description="True where entries that no check uses fail the run.")] = False
+    damaged: Annotated[
+        dict[str, str],
+        Meta(description="Parts of a store that could not be read, and why: their rows are left out, the run fails."),
+    ] = field(default_factory=dict)
 
     @property
     def unused_text(self) -> str:
@@ -234,7 +238,9 @@ class ModelRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def shortfalls(self) -> tuple[str, ...]:
         """What fails the run beside its checks, in words."""
-        return (self.unused_text,) if self.unused and self.unused_fails else ()
+        lost, n = "; ".join(list(self.damaged.values())[:_NAMED]), len(self.damaged)
+        parts = f"{n} part{'' if n == 1 else 's'} of the table could not be read: {lost}" if n else ""
+        return tuple(filter(None, (parts, self.unused_text if self.unused_fails else "")))
 
 
 class RunRecord(Struct, frozen=True, omit_defaults=True):

@@ -108,7 +108,7 @@ def _finished(config: Config, run: Run, changes_to: Path | None, *, streamed: bo
         if config.update and model.shape is not None and not is_partial:
             for message in write_baseline(config, model.alias, run.entries[model.alias]):
                 notice(message)
-        if model.unused and not model.shortfalls:  # which the report says
+        if model.unused and not model.unused_fails:  # which the report says
             notice(f"{model.alias}: {model.unused_text}")
     outputs.annotate(run.report)
     show_report(config, run.report, changes_to, streamed=streamed)

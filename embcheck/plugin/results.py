@@ -214,7 +214,7 @@ class Results:
         yield from self._updated
         yield from filter(None, map(what_next, written.models if self._config.update else ()))
         for model in written.models:
-            if model.unused and not model.shortfalls:  # which the report says
+            if model.unused and not model.unused_fails:  # which the report says
                 yield f"{model.alias}: {safe(model.unused_text, 10 * WIDTH)}"
         seeds = (gate_of(self._config).on_seeds(model.alias, self._config.settings.seed) for model in written.models)
         yield from filter(None, seeds)

@@ -98,7 +98,7 @@ def _causes(report: Report | Comparison) -> Iterator[tuple[str, str]]:
 
 def _failing(report: Report) -> list[tuple[str, str]]:
     """Title and text of what fails: what is no check, then each check, the worst first."""
-    apart = [(f"baseline of {model.alias}", f"fails: {said}") for model in report.models for said in model.shortfalls]
+    apart = [(model.alias, f"fails: {said}") for model in report.models for said in model.shortfalls]
     failing = [(model.alias, result) for model in report.models for result in model.results if not result.passes]
     failing.sort(key=lambda pair: urgency(pair[1]))
     return apart + [

@@ -104,7 +104,7 @@ def test_unused_entries_fail_wherever_a_verdict_is(unused, command, alone, monke
     """Headline, annotation, page, JUnit and the report that is shown again say that unused entries fail the run."""
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     _, printed = command("check", "--summary", "s.md", "--html", "s.html", "--json", "s.json")
-    assert f"::error title=baseline of m::{UNUSED}" in printed
+    assert f"::error title=m::{UNUSED}" in printed
     page, summary = (" ".join((project.path / f"s.{kind}").read_text().split()) for kind in ("html", "md"))
     assert summary.replace("`", "").startswith(f"### embcheck: {UNUSED} ")
     assert f"Fails: {UNUSED.removeprefix('fails: ')}." in page
