@@ -166,6 +166,27 @@ def test_one_row_is_said_in_the_singular(value, says):
     assert of_tables(table_of(vectors, words), table_of(damaged, words)).causes[-1].sentence == says
 
 
+@pytest.mark.parametrize(
+    ("to", "source", "said"),
+    [
+        (slice(500, 900), slice(501, 901), {"by": -1, "from": 500, "to": 899}),
+        (slice(501, 901), slice(500, 900), {"by": 1, "from": 501, "to": 900}),
+        (slice(500, 900), slice(503, 903), {"by": -3, "from": 500, "to": 899}),
+        (slice(0, 400), slice(1, 401), {"by": -1, "from": 0, "to": 399}),
+        (slice(500, ROWS - 1), slice(501, ROWS), {"by": -1, "from": 500}),
+        (slice(500, 900), slice(1500, 1900), {"kind": "copies", "rows": 400}),
+        (slice(500, 503), slice(1500, 1503), {"kind": "copies", "rows": 3}),
+    ],
+)
+def test_rows_copied_within_a_table_are_shifted_where_they_are(reference, to, source, said):
+    """A run of rows that stand beside their places ends where it ends; one from far away is copied."""
+    damaged = _vectors()
+    damaged[to] = _vectors()[source]
+    (cause,) = of_tables(reference, table_of(damaged, [f"word{row}" for row in range(ROWS)])).causes
+    assert dict(cause.parameters) == said
+    assert cause.cause == ("rows_overwritten" if "kind" in said else "rows_shifted")
+
+
 # --- the parts, against references ------------------------------------------------------------------------------------
 
 
