@@ -216,7 +216,7 @@ class _Search:
             is_better = other.score(cells, rounding.error) < best.score(cells, rounding.error)
             if is_better and other.left < MARGIN * best.left:
                 best = other
-        others = [t for t in trials if t is not best and best.maps[: len(t.maps)] != t.maps and t.maps]
+        others = [t for t in trials if t.name != best.name and best.maps[: len(t.maps)] != t.maps and t.maps]
         if others and best.maps:
             second = min(others, key=lambda t: t.left)
             self.runner_up = f"{second.name}, which leaves {second.left:.2g} of the rows' spread, not {best.left:.2g}"
