@@ -55,8 +55,8 @@ class Run:
 
     @property
     def passed(self) -> bool:
-        """Whether something ran and every check passed."""
-        return bool(self.results) and not self.failed
+        """Whether something ran and every check passed, on whole tables."""
+        return bool(self.results) and not self.failed and not any(model.damaged for model in self.report.models)
 
     @property
     def failed(self) -> tuple[Result, ...]:
@@ -119,10 +119,13 @@ class Run:
         Raises
         ------
         ChecksFailed
-            Some check does not pass, or none ran. The message names the checks.
+            Some check does not pass, none ran, or a part of a table could not be read. The message names them.
         """
         if not self.results:
             raise ChecksFailed("no checks ran")
+        for model in self.report.models:
+            if model.damaged:
+                raise ChecksFailed(f"{model.alias}: {next(iter(model.damaged.values()))}")
         if self.failed:
             raise ChecksFailed(f"{wording.share_failing(self.report.results)}: {_names(self.failed, verdicts=True)}")
 
