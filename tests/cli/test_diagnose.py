@@ -132,7 +132,7 @@ def test_a_regression_names_the_cause(command, tables, tmp_path, monkeypatch):
     got = command("check", f"m={off}", *start, "--gate", "regressions", *outputs)
     assert got.code == 1
     (likely,) = [model["likely"] for model in json.loads((tmp_path / "r.json").read_text())["models"]]
-    assert likely.startswith("looks like this: one vector"), likely
+    assert likely.startswith("looks like this: 3 is added to every value"), likely
     assert likely.endswith(f"See: embcheck diagnose {good} {off}"), likely
     top, _, problems = " ".join(got.out.split()).partition("what needs looking at:")
     assert likely in top
@@ -169,7 +169,11 @@ def test_an_undecided_change_names_the_cause(command, tables, tmp_path):
     off = tables["good"].replace("good.npy", "off.npy")
     got = command("check", f"m={off}", "--property", "open", "--gate", "regressions", *folder)
     printed = " ".join(got.out.split())
-    assert (got.code, "UNDECIDED open" in printed, "looks like this: one vector" in printed) == (1, True, True)
+    assert (got.code, "UNDECIDED open" in printed, "looks like this: 3 is added to every value" in printed) == (
+        1,
+        True,
+        True,
+    )
     line = "undecided: its interval reaches beyond the margin; margin = 0.69 in [tool.embcheck.model.m.claims] would"
     assert line in printed
     config = f"[tool.embcheck.model.m.claims]\nopen = {{ margin = 0.69 }}\n[tool.embcheck]\nmodels = ['m={off}']\n"
@@ -206,7 +210,7 @@ def test_under_pytest_a_regression_names_the_cause(command, tables, tmp_path, mo
     done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stdout
     (likely,) = [model["likely"] for model in json.loads((tmp_path / "r.json").read_text())["models"]]
-    assert likely.startswith("looks like this: one vector"), likely
+    assert likely.startswith("looks like this: 3 is added to every value"), likely
     assert likely in " ".join(done.stdout.partition("= embcheck =")[2].split())
     suite = ET.parse(tmp_path / "x.xml").find("testsuite")  # noqa: S314 - our own file
     assert {p.get("name"): p.get("value") for p in suite.find("properties")} == {"embcheck m": likely}
