@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from msgspec import structs
 
 from embcheck.checks.check import plain_params
 from embcheck.checks.record import builtins
+from embcheck.claims import UNMEASURED
 from embcheck.errors import ChecksFailed, UsageError
 from embcheck.estimate import by_reports
 from embcheck.reports import html, json_file, wording
@@ -20,6 +21,7 @@ from embcheck.text import inert_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from typing import SupportsIndex
 
     import pandas as pd
 
@@ -55,8 +57,13 @@ class Run:
 
     @property
     def passed(self) -> bool:
-        """Whether something ran and every check passed."""
-        return bool(self.results) and not self.failed
+        """Whether something was measured and every check passes."""
+        return not self.is_unmeasured and not self.failed
+
+    @property
+    def is_unmeasured(self) -> bool:
+        """Whether no check was measured, each being skipped or not applicable, and no baseline misses one."""
+        return all(r.verdict in UNMEASURED and (r.change is None or r.passed) for r in self.results)
 
     @property
     def failed(self) -> tuple[Result, ...]:
@@ -75,9 +82,15 @@ class Run:
         """Whether a check, by its property's id or its label, was run; or whether a result is the run's."""
         return check in self.results or any(_is_called(result, check) for result in self.results)
 
-    def __getitem__(self, check: str | int) -> Result:
+    @overload
+    def __getitem__(self, check: str | SupportsIndex) -> Result: ...
+
+    @overload
+    def __getitem__(self, check: slice) -> tuple[Result, ...]: ...
+
+    def __getitem__(self, check: str | SupportsIndex | slice) -> Result | tuple[Result, ...]:
         """The result at a place, or the only one of a property or label: ``run["analogy_rank[king]"]``; see ``get``."""
-        return self.results[check] if isinstance(check, int) else self.get(check)
+        return self.get(check) if isinstance(check, str) else self.results[check]
 
     def get(self, check: str, /, *, model: str | None = None, **params: Any) -> Result:
         """The one result of a check.
@@ -119,10 +132,13 @@ class Run:
         Raises
         ------
         ChecksFailed
-            Some check does not pass, or none ran. The message names the checks.
+            Some check does not pass, or none was measured. The message names the checks.
         """
         if not self.results:
             raise ChecksFailed("no checks ran")
+        if self.is_unmeasured:
+            names, first = _names(self.results, verdicts=True), self.results[0]
+            raise ChecksFailed(f"nothing was measured: {names}; {first.check.label}: {first.reason}")
         if self.failed:
             raise ChecksFailed(f"{wording.share_failing(self.report.results)}: {_names(self.failed, verdicts=True)}")
 

@@ -63,6 +63,7 @@ def two(claims):
 def test_a_run_is_a_sequence_of_its_results(run):
     """Length, iteration and places are those of ``results``; an id, a label or a result is in it or not."""
     assert (len(run), list(run), run[0], run[-1]) == (4, list(run.results), run.results[0], run.results[-1])
+    assert (run[:2], run[np.int64(1)]) == (run.results[:2], run.results[1])
     assert all(name in run for name in ("toys", "toys[large]", "absent", run[2]))
     assert "toys[huge]" not in run
 
@@ -113,14 +114,37 @@ def test_a_model_is_known_by_the_spec_that_was_given(claims):
 
 
 def test_a_failed_run_can_be_raised(run, table, claims):
-    """The exception names what failed and is an assertion; a run that passes raises nothing, an empty one does."""
+    """The exception names what failed and is an assertion; a run that passes raises nothing."""
     with pytest.raises(
         ChecksFailed, match=r"^2 of 4 checks fail: toys\[small\] of memory \(refuted\), counted of"
     ) as error:
         run.raise_if_failed()
     assert isinstance(error.value, AssertionError)
     assert run.failed == (run.get("toys", size="small"), run["counted"])
-    embcheck.check(table, properties=claims[1]).raise_if_failed()
+
+
+@pytest.mark.parametrize("is_in_ci", [False, True])
+@pytest.mark.parametrize("word", ["skipped", "n/a"])
+def test_a_run_that_measured_nothing_does_not_pass(table, claims, monkeypatch, is_in_ci, word):
+    """Whether skipped or not applicable, and wherever it runs: it says that nothing was measured, and why."""
+    if is_in_ci:
+        monkeypatch.setenv("CI", "true")
+    unmeasured = embcheck.check(table, properties=claims[1] if word == "skipped" else "matrix_alignment")
+    assert not unmeasured.passed
+    said = rf"nothing was measured: \w+ of memory \({word}\); \w+: (no toys|.*output matrix)"
+    with pytest.raises(ChecksFailed, match=said):
+        unmeasured.raise_if_failed()
+
+
+def test_what_was_not_measured_does_not_fail_the_rest(table, claims):
+    """Beside a check that holds, outside continuous integration, one that was skipped fails nothing."""
+
+    @claim(above(0))
+    def positive(table):
+        """One is positive."""
+        return Estimate.exact(1.0)
+
+    embcheck.check(table, properties=[claims[1], positive]).raise_if_failed()
 
 
 def test_reprs_are_short():
