@@ -114,7 +114,8 @@ def check(  # noqa: PLR0913 - the options of the command line, all by keyword
         A model spec, an ``EmbeddingTable``, a ``torch.nn.Module``, a (V, d) array or tensor, or a list of these.
         Properties of two models run on each pair of them.
     properties
-        Globs over property ids, or functions declared with ``@claim``; by default every property that is found.
+        Globs over property ids, or functions declared with ``@claim``, each of a name of its own; by default every
+        property that is found.
     tokenizer
         A live model's tokenizer, or a list of its tokens.
     tokens
@@ -285,11 +286,15 @@ def select(
 ) -> list[Check]:
     """The checks of globs and of functions declared with ``@claim``; all that can be found where neither is given."""
     given = [properties] if isinstance(properties, str) or callable(properties) else list(properties or ())
+    if properties is not None and not given:
+        raise UsageError("properties is empty, so that there is nothing to check; leave it out for all of them")
     globs = [each for each in given if isinstance(each, str)]
     functions = [each for each in given if not isinstance(each, str)]
     for function in functions:
         if not hasattr(function, "__embcheck__"):
             raise UsageError(f"{function!r} is not a property; declare it with @claim")
-    checks = checks_of(functions, others)
-    collect.refuse_pytest_only(checks)
-    return [*(collect.collect(globs=globs, others=others, models=models) if globs or not functions else []), *checks]
+    found = collect.collect(globs=globs, others=others, models=models) if globs or not functions else []
+    collect.distinct([*collect.shipped(), *(check.function for check in found), *functions])
+    own = checks_of(functions, others)
+    collect.refuse_pytest_only(own)
+    return list({check.key: check for check in (*found, *own)}.values())

@@ -11,6 +11,7 @@ from tokenizers import Tokenizer, models
 
 import embcheck
 from embcheck import EmbeddingTable, Estimate, NotMeasurable, above, below, claim
+from embcheck.checks import collect
 from embcheck.checks.evaluate import judge
 from embcheck.claims import Verdict
 from embcheck.errors import DeviceError, SourceError, SpecError, UsageError
@@ -84,6 +85,33 @@ def test_globs_select_shipped_properties():
     """Strings are globs over everything that is found."""
     run = embcheck.check("random:300x16", properties="positive_*", probes="all")
     assert [result.check.label for result in run.results] == ["positive_cosine_bias"]
+
+
+def test_properties_of_one_name_are_refused(table):
+    """Results of two properties of one name would replace each other, as would those of a shipped one."""
+
+    def declared(bound, name):
+        def positive(table):
+            """One is positive."""
+            return Estimate.exact(1.0)
+
+        positive.__name__ = name
+        return claim(above(bound))(positive)
+
+    two = [declared(0, "mine"), declared(99, "mine")]
+    line = two[0].__code__.co_firstlineno
+    with pytest.raises(UsageError, match=rf"two .* 'mine': .*test_api.py:{line} and .*test_api.py:{line}; rename one"):
+        embcheck.check(table, properties=two)
+    for own in (declared(0, "isotropy"), [declared(0, "isotropy"), "hubness"]):
+        with pytest.raises(UsageError, match=rf"two .* 'isotropy': .*isotropy.py:\d+ and .*test_api.py:{line}"):
+            embcheck.check(table, properties=own)
+
+
+def test_a_property_given_twice_runs_once(table, holds):
+    """The same function, or a glob beside the function that it selects, is one check."""
+    (shipped,) = (check.function for check in collect.collect(globs=["isotropy"]))
+    run = embcheck.check(table, properties=[holds, "isotropy", holds, shipped])
+    assert [result.check.declaration.id for result in run] == ["isotropy", "toy_holds"]
 
 
 def test_population_dtype_and_device_of_a_table(table, holds):
@@ -296,6 +324,7 @@ def test_wrong_dtype_of_a_table(table):
     [
         ({"properties": print}, "is not a property; declare it with @claim"),
         ({"properties": "nosuch"}, "no property matches 'nosuch'"),
+        ({"properties": []}, "properties is empty"),
         ({"seed": -1}, "seed must not be negative"),
         ({"probes": 1}, "at least 2 probes"),
         ({"confidence_level": 1.0}, "confidence level"),
