@@ -142,8 +142,9 @@ def check(  # noqa: PLR0913 - the options of the command line, all by keyword
         Permutation tests hold only where their p-values do among all those of the model (Holm 1979).
     max_seconds
         How long the checks of each model may take, reading it included. Where that is too short, estimates are over
-        fewer probes, with the wider intervals that go with it, and checks that don't fit are skipped. What is left out
-        depends on the machine.
+        fewer probes, with the wider intervals that go with it, and checks that don't fit are skipped. A check that has
+        begun is not interrupted, so that a slow one of your own takes as long as it takes. What is left out depends on
+        the machine.
 
     Raises
     ------
@@ -152,7 +153,8 @@ def check(  # noqa: PLR0913 - the options of the command line, all by keyword
     SourceError
         The only model can't be read. One of several gives results with the verdict ``error`` instead.
     KeyboardInterrupt
-        The user interrupted; its ``run`` is what was measured until then.
+        The user interrupted; the message names the check that it was in, and its ``run`` is what was measured until
+        then.
     """
     settings = Settings(seed=seed, confidence_level=confidence_level, probes=probes, family_wise=family_wise)
     given = [single for each in (model if isinstance(model, list | tuple) else [model]) for single in _expanded(each)]
