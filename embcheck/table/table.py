@@ -270,9 +270,10 @@ class EmbeddingTable(Nearby):
     def _encode(self, words: Sequence[str]) -> list[tuple[int, ...]]:
         """Rows of each word, as its vocabulary finds them or as quotes name them."""
         refuse_text(words, "words")
+        surfaces = [exact_token(word) for word in words]
         encoded = self.vocabulary.encode(words)
-        for at, word in enumerate(words):
-            if (surface := exact_token(word)) is not None:
+        for at, surface in enumerate(surfaces):
+            if surface is not None:
                 encoded[at] = tuple(self.written(surface)[:1])
         return encoded
 

@@ -338,6 +338,8 @@ def _script_of_character(character: str) -> str:
 
 def exact_token(text: str) -> str | None:
     """The token that a text in double quotes names, written exactly so; ``None`` for a text that is a word."""
+    if not isinstance(text, str):
+        raise UsageError(f"a word is a text, got {type(text).__name__} {text!r}")
     match = _EXACT.fullmatch(text)
     return match[1] if match else None
 

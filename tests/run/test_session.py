@@ -140,7 +140,7 @@ def test_an_interruption_names_the_check_that_it_was_in(properties):
         """It takes for ever."""
         raise KeyboardInterrupt
 
-    with pytest.raises(Interrupted, match="^interrupted in slow of one; its .run") as caught:
+    with pytest.raises(Interrupted, match=r"^interrupted in slow of one; its \.run") as caught:
         Sources("one", "two").session.run(checks_of([properties["fine"], slow]))
     assert [result.verdict for result in caught.value.run] == ["holds"]
 
