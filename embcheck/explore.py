@@ -267,7 +267,7 @@ def parse_analogy(question: str) -> list[str]:
         case [a, "-", b, "+", c, "=", target] | [a, "+", c, "-", b, "=", target]:
             return [a, b, c, target]
     raise UsageError(
-        f"analogy {question!r}: write it as one text, king - man + woman or king - man + woman = queen, with the spaces"
+        f"analogy {question!r}: write it as king - man + woman, or king - man + woman = queen, in one text, with spaces"
     )
 
 

@@ -121,6 +121,7 @@ def analogy(spec: str, terms: tuple[str, ...], count: int, **given: Any) -> int:
     With --questions instead: the share of a file's questions that SPEC answers rightly, section by section.
     """
     from embcheck import explore
+    from embcheck.table.vocabulary import refuse_blank
 
     file: Path | None = given.pop("questions")
     rules = {name: given.pop(name) for name in ("restrict", "keep_case", "keep_sources")}
@@ -129,6 +130,8 @@ def analogy(spec: str, terms: tuple[str, ...], count: int, **given: Any) -> int:
     if not file:
         if chosen := [name.replace("_", "-") for name, value in rules.items() if value]:
             raise UsageError(f"--{chosen[0]} is a rule for --questions FILE")
+        for term in terms:
+            refuse_blank(term)
         question = " ".join(terms)
         explore.parse_analogy(question)  # before the model is read
         config, model = _prepared(spec, given)
