@@ -148,9 +148,11 @@ class Run:
         Columns: model, property, parameters (as the label has them), other (the second model), estimate (what was
         measured), value, low, high, confidence_level, exact, claim (the bounds in words), verdict, passed, expected
         (False for a known exception, which passes by not holding), kind (claim or description), n, unit, method,
-        p_value (the largest against a null to be beaten), effect (the measure's size of effect), change (its state
-        against the baseline), reason (why it does not hold, fails, or was not measured), seconds.
-        Cells hold names as they are, which is data here: escape them where they are shown as HTML.
+        p_value (the largest against a null to be beaten), effect (the measure's size of effect), rests_on (the ladder's
+        rung that suffices, ``more`` where none does), control (on how many of the 20 random tables it holds), change
+        (its state against the baseline), reason (why it does not hold, fails, or was not measured), seconds.
+        Rows stand in the order of ``results``; ``dropna(subset="value")`` leaves out what was not measured. Cells hold
+        names as they are, which is data here: escape them where they are shown as HTML.
 
         Raises
         ------

@@ -172,6 +172,18 @@ def test_a_repr_says_value_and_verdict(run):
     assert repr(run["absent"]) == "<absent of memory: skipped, no toys>"
 
 
+def test_a_repr_says_that_a_description_fails_nothing(table):
+    """A description that is not so is no failure, and does not look like one."""
+
+    @claim(above(7), kind="description")
+    def many(table):
+        """There are many rows."""
+        return Estimate.exact(4.0, unit="rows")
+
+    shown = repr(embcheck.check(table, properties=many)[0])
+    assert shown == "<many of memory: refuted (describes), 4 (exact), n = 1 row; claimed above 7>"
+
+
 def test_a_row_holds_what_was_measured(two, run):
     """A row of the frame has the numbers of the result, and names as they are."""
     row = frame.row(run.get("toys", size="large"))
@@ -188,6 +200,30 @@ def test_a_row_holds_what_was_measured(two, run):
     assert [frame.row(result)["reason"] for result in run] == [result.reason for result in run]
     assert counted["reason"] == "refuted: 4 (exact), claimed beats gaussian at p <= 0.01 (p = 1)"
     assert frame.row(two["neighbor_overlap"])["other"] == "b"
+
+
+def test_a_row_says_what_a_claim_rests_on_and_how_it_does_on_noise():
+    """The ladder's rung, ``more`` where none suffices, and the number of random tables; nothing where not asked."""
+    vectors = np.random.default_rng(0).standard_normal((300, 16))
+
+    @claim(below(1), ladder=("mean",))
+    def small(table):
+        """The mean's length is small, which one of the mean is too."""
+        return Estimate.exact(float(table.units(table.population).mean(0).norm()))
+
+    @claim(above(0.99))
+    def ordered(table):
+        """The first row points along the first axis, as on no random table."""
+        return Estimate.exact(abs(float(table.units(table.population[:1])[0, 0])))
+
+    vectors[0] = np.eye(16)[0]
+    run = embcheck.check(
+        vectors, tokens=[*map(str, range(300))], properties=[small, ordered], explain=True, control=True
+    )
+    rows = [frame.row(result) for result in run]
+    assert [(row["rests_on"], row["control"]) for row in rows] == [("mean", 20), ("more", 0)]
+    plain = frame.row(embcheck.check("random:30x4", properties="isotropy")[0])
+    assert (plain["rests_on"], plain["control"]) == (None, None)
 
 
 def test_a_frame_has_a_row_a_result(run, claims):
