@@ -213,6 +213,8 @@ def diagnose(reference: Any, candidate: Any, *, parents: Sequence[Any] = (), mat
 
 def _expanded(model: Any) -> tuple[Any, ...]:
     """A model as it is; a spec as those that it stands for."""
+    if isinstance(model, list | tuple | float):
+        raise _no_model(model)
     if isinstance(model, str | Path):
         model = spec.parse(str(model))
     return sources.expand(model) if isinstance(model, ModelSpec) else (model,)
@@ -268,7 +270,13 @@ def _in_memory(model: Any, tokenizer: Any, tokens: Sequence[str] | None, matrix:
         return EmbeddingTable.from_arrays(model, tokens)
     if _is_matrix(model):
         raise UsageError(f"a matrix ({type(model).__name__}) needs tokens=, one a row")
-    raise UsageError(f"a model is a spec, an EmbeddingTable, a torch.nn.Module or a matrix, got {type(model).__name__}")
+    raise _no_model(model)
+
+
+def _no_model(given: Any) -> UsageError:
+    way_out = "; make lists of numbers a matrix with numpy.asarray" if isinstance(given, list | tuple | float) else ""
+    kinds = "a spec, an EmbeddingTable, a torch.nn.Module or a matrix"
+    return UsageError(f"a model is {kinds}, got {type(given).__name__}{way_out}")
 
 
 def _placed(table: EmbeddingTable, device: str, dtype: str | None) -> EmbeddingTable:

@@ -24,6 +24,7 @@ from embcheck.measures.resolve import forms_of, listed
 from embcheck.settings import current
 from embcheck.spec import parse
 from embcheck.table.vocabulary import RowStatus, TokenKind, exact_token, refuse_blank, refuse_text
+from embcheck.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -150,7 +151,7 @@ def probe_random(table: EmbeddingTable, count: int) -> dict[str, Any]:
     """
     rows = table.probes(count)
     if len(table.population) < 2:
-        raise NotMeasurable(f"{len(table.population)} rows: there is nothing to compare a token with")
+        raise NotMeasurable(f"{counted(len(table.population), 'rows')}: there is nothing to compare a token with")
     statistics = probe_cosines.probe_statistics(table, rows, levels=(0.5,))
     columns = {
         "min": statistics.minimum,
@@ -285,7 +286,7 @@ def _random_pairs(table: EmbeddingTable) -> dict[str, NDArray[np.float64]]:
     """Cosine, dot product and distance of pairs of two different rows of the population, drawn by the seed."""
     rows = table.population
     if len(rows) < 2:
-        raise NotMeasurable(f"{len(rows)} rows: there are no pairs to compare with")
+        raise NotMeasurable(f"{counted(len(rows), 'rows')}: there are no pairs to compare with")
     rng = np.random.default_rng(current().seed)
     first = rng.integers(0, len(rows), _PAIRS)
     second = (first + rng.integers(1, len(rows), _PAIRS)) % len(rows)

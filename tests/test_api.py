@@ -329,13 +329,20 @@ def test_wrong_dtype_of_a_table(table):
         ({"probes": 1}, "at least 2 probes"),
         ({"confidence_level": 1.0}, "confidence level"),
         ({"tokens": WORDS}, "an EmbeddingTable has its own"),
+        (
+            {"model": MATRIX.tolist(), "tokens": WORDS},
+            "or a matrix, got list; make lists of numbers a matrix with numpy",
+        ),
+        ({"model": MATRIX.tolist()}, "or a matrix, got list; make lists of numbers a matrix with numpy.asarray"),
+        ({"model": [[0.5, 1.0]]}, "got list; make lists"),
+        ({"model": [0.5, 1.0]}, "got float; make lists"),
         ({"device": "tpu", "properties": "random_baseline"}, "unknown device 'tpu'"),
     ],
 )
 def test_wrong_arguments_of_check(table, options, says):
     """``check`` says which argument is wrong before it measures anything."""
     with pytest.raises(UsageError, match=says):
-        embcheck.check(table, **options)
+        embcheck.check(**{"model": table} | options)
 
 
 @pytest.mark.parametrize("kind", ["path", "spec", "table"])

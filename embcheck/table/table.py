@@ -314,12 +314,13 @@ class EmbeddingTable(Nearby):
         Raises
         ------
         NotMeasurable
-            A word is not a single token of the population.
+            A word is not a single token of the population, or the rows have no words at all.
         """
         rows = self.rows(words)
         missing = [word for word, row in zip(words, rows, strict=True) if row is None]
         if missing:
-            raise NotMeasurable(f"not a single token of this vocabulary: {', '.join(missing)}")
+            why = f"not a single token of this vocabulary: {', '.join(missing)}"
+            raise NotMeasurable(why if self.vocabulary.has_words else "its rows have no words")
         return self.units(np.array(rows, dtype=np.int64))
 
     @cached_property
