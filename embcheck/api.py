@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from embcheck.checks.check import Check
+    from embcheck.reports.comparison import Comparison
     from embcheck.reports.diagnosis import Diagnosis
 
-__all__ = ["Run", "check", "diagnose", "load", "select"]
+__all__ = ["Run", "check", "compare", "diagnose", "load", "select"]
 
 Matrix = Literal["input", "output"]
 _NOT_ALIAS = re.compile(r"[^A-Za-z0-9._-]+")
@@ -172,6 +173,62 @@ def check(  # noqa: PLR0913 - the options of the command line, all by keyword
         sources.resolve_device(device)
     budget = None if max_seconds is None else Budget(max_seconds)
     return Session(models, settings, control=control, explain=explain).run(checks, budget=budget)
+
+
+def compare(  # noqa: PLR0913 - the options of the command line, all by keyword
+    first: Any,
+    second: Any,
+    *,
+    properties: str | Callable[..., Any] | Sequence[str | Callable[..., Any]] | None = None,
+    matrix: Matrix = "input",
+    seed: int = 0,
+    confidence_level: float = 0.95,
+    probes: int | Literal["all", "auto"] | None = None,
+    max_moved: float | None = None,
+    min_overlap: float | None = None,
+) -> Comparison:
+    """The second model against the first: how far each property moved, and how far each row that both have did.
+
+    Parameters
+    ----------
+    first, second
+        Model specs, or ``EmbeddingTable`` as ``load`` gives them.
+    properties
+        As in ``check``; those without a ``margin`` are left out.
+    matrix
+        As in ``load``, of specs.
+    seed, confidence_level, probes
+        As in ``check``.
+    max_moved
+        Fail where a row moved farther than so much of its own length, or became zero or not finite.
+    min_overlap
+        Fail where the ten nearest rows overlap less than this (mean Jaccard, 0 to 1).
+
+    Returns
+    -------
+    Comparison
+        ``passes`` says whether no check and no limit fails, ``changes`` holds each check's and ``drift`` that of rows;
+        ``to_dataframe()`` has a row a check.
+
+    Raises
+    ------
+    UsageError
+        An argument is wrong.
+    SourceError
+        A model can't be read.
+    """
+    from embcheck.run.comparison import of_checks
+
+    for name, limit, most in (("max_moved", max_moved, 1e6), ("min_overlap", min_overlap, 1.0)):
+        if limit is not None and not 0 <= limit <= most:
+            raise UsageError(f"{name} must be a number from 0 to {most:g}, got {limit}")
+    settings = Settings(seed=seed, confidence_level=confidence_level, probes=probes)
+    given = (spec.parse(str(m)) if isinstance(m, str | Path) else m for m in (first, second))
+    about: dict[str, Any] = {"population": None, "matrix": matrix, "device": "auto", "dtype": None}
+    old, new = (_model(model, None, **about) for model in given)
+    names = [place if m.spec.text == "memory" else m.spec.text for m, place in ((old, "first"), (new, "second"))]
+    checks = select(properties)
+    return of_checks((old, new), (names[0], names[1]), checks, settings, max_moved=max_moved, min_overlap=min_overlap)
 
 
 def diagnose(reference: Any, candidate: Any, *, parents: Sequence[Any] = (), matrix: Matrix = "input") -> Diagnosis:

@@ -14,7 +14,10 @@ from embcheck import EmbeddingTable, Estimate, NotMeasurable, above, below, clai
 from embcheck.checks import collect
 from embcheck.checks.evaluate import judge
 from embcheck.claims import Verdict
+from embcheck.cli import main
 from embcheck.errors import DeviceError, SourceError, SpecError, UsageError
+from embcheck.reports import json_file
+from embcheck.reports.comparison import COLUMNS
 from embcheck.settings import current
 from embcheck.spec import parse
 
@@ -388,3 +391,66 @@ def test_what_passes(monkeypatch, verdict, expected, vacuous, ci, passes):
     """Only HOLDS passes; a known exception the other way round; skipped outside CI; errors and the vacuous never."""
     monkeypatch.setenv("CI", "1" if ci else "")
     assert judge(verdict, expected=expected, vacuous=vacuous) == passes
+
+
+@pytest.fixture
+def pair(tmp_path):
+    """Two checkpoints as specs, one row of the second being turned round and another zero."""
+    vectors = np.random.default_rng(0).standard_normal((300, 16)).astype(np.float32)
+    (tmp_path / "words.txt").write_text("\n".join(f"w{i}" for i in range(300)))
+    np.save(tmp_path / "old.npy", vectors)
+    vectors[7] *= -1
+    vectors[9] = 0
+    np.save(tmp_path / "new.npy", vectors)
+    return "old=npy:old.npy,vocab=words.txt", "new=npy:new.npy,vocab=words.txt"
+
+
+def test_models_are_compared_as_on_the_command_line(pair, tmp_path):
+    """Two specs give what ``embcheck compare --json`` writes, but for their aliases in front."""
+    compared = embcheck.compare(*pair, properties=["isotropy", "intact_rows"], max_moved=0.5, min_overlap=0.1)
+    options = ["--property", "isotropy", "--property", "intact_rows", "--max-moved", "0.5", "--min-overlap", "0.1"]
+    assert main(["compare", *pair, *options, "--json", "out.json"]) == 1
+    written = json_file.read_any(tmp_path / "out.json")
+    assert (compared.changes, compared.drift, compared.limits) == (written.changes, written.drift, written.limits)
+    assert (compared.passes, compared.models) == (False, ("npy:old.npy,vocab=words.txt", "npy:new.npy,vocab=words.txt"))
+
+
+def test_tables_are_compared(pair):
+    """Tables in memory are called first and second; the repr is a line, and a row of the frame has the change."""
+    old, new = (embcheck.load(spec) for spec in pair)
+    old, new = (EmbeddingTable.from_arrays(t.vectors, t.tokens) for t in (old, new))
+    compared = embcheck.compare(old, new, properties=["isotropy", "intact_rows"])
+    assert repr(compared).startswith("<Comparison of second against first: fails: 1 regressed, 1 undecided")
+    first, second = (row.row for row in compared.by_urgency)
+    assert (first["check"], first["state"], first["passes"], first["before"], first["after"]) == (
+        "intact_rows",
+        "regressed",
+        False,
+        0,
+        1,
+    )
+    assert (second["check"], second["change"]) == ("isotropy", pytest.approx(second["after"] - second["before"]))
+    assert set(first) == set(COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"max_moved": -1}, r"max_moved must be a number from 0 to 1e\+06, got -1"),
+        ({"min_overlap": 2}, "min_overlap must be a number from 0 to 1, got 2"),
+        ({"properties": []}, "properties is empty"),
+        ({"properties": "nosuch"}, "no property matches 'nosuch'"),
+    ],
+)
+def test_wrong_arguments_of_compare(table, options, says):
+    """``compare`` says which argument is wrong before it measures anything."""
+    with pytest.raises(UsageError, match=says):
+        embcheck.compare(table, table, **options)
+
+
+def test_a_comparison_as_a_frame(pair):
+    """With pandas, a row a check, of the types that are documented."""
+    pytest.importorskip("pandas")
+    shown = embcheck.compare(*pair, properties=["isotropy", "intact_rows"]).to_dataframe()
+    assert {name: str(kind) for name, kind in shown.dtypes.items()} == COLUMNS
+    assert shown["check"].tolist() == ["intact_rows", "isotropy"]

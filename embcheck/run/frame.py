@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from embcheck.checks.record import parameters_of
-from embcheck.errors import UsageError
+from embcheck.reports.frame import frame
 from embcheck.reports.wording import bound_text
 from embcheck.run.rows import row_of
 
@@ -49,13 +49,7 @@ COLUMNS = {
 
 def dataframe(results: Iterable[Result]) -> pd.DataFrame:
     """The results in their order; raises `UsageError` where pandas is not installed."""
-    try:
-        import pandas as pd
-    except ImportError:
-        raise UsageError(
-            "to_dataframe needs pandas: pip install 'embcheck[pandas]'; run.document has the same, as plain types"
-        ) from None
-    return pd.DataFrame([row(result) for result in results], columns=list(COLUMNS)).astype(COLUMNS)
+    return frame(map(row, results), COLUMNS, "run.document has the same, as plain types")
 
 
 def row(result: Result) -> Row:
