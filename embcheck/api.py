@@ -21,10 +21,12 @@ from embcheck.table import EmbeddingTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from concurrent.futures import Executor
 
     from embcheck.checks.check import Check
     from embcheck.reports.comparison import Comparison
     from embcheck.reports.diagnosis import Diagnosis
+    from embcheck.table.pools import Pool
 
 __all__ = ["Run", "check", "compare", "diagnose", "load", "select"]
 
@@ -32,7 +34,7 @@ Matrix = Literal["input", "output"]
 _NOT_ALIAS = re.compile(r"[^A-Za-z0-9._-]+")
 
 
-def load(
+def load(  # noqa: PLR0913 - how a table is read, all by keyword
     model: Any,
     tokenizer: Any = None,
     *,
@@ -41,6 +43,7 @@ def load(
     device: str = "auto",
     dtype: str | None = None,
     population: Population = "known",
+    executor: str | Executor | None = None,
 ) -> EmbeddingTable:
     """An embedding table from a model spec, a live model, or a matrix with its tokens.
 
@@ -60,6 +63,9 @@ def load(
         Convert the vectors to ``float32``, ``float16`` or ``bfloat16``.
     population
         Rows that claims are about: ``known`` leaves out padding, special, unused and unreachable ones.
+    executor
+        Where the rows of a ``parquet:`` or ``npy:`` store are read and measured, part by part: a name as ``--executor``
+        takes, or any `concurrent.futures.Executor`. By default here, in one piece.
 
     Raises
     ------
@@ -83,7 +89,9 @@ def load(
         _refuse_tokens(model, tokens)
         parsed = model if isinstance(model, ModelSpec) else spec.parse(str(model))
         parsed = parsed.having(matrix="output" if matrix == "output" else None)
-        return sources.load(parsed, device=device, dtype=dtype, population=population)
+        return sources.load(parsed, device=device, dtype=dtype, population=population, pool=_pool(executor))
+    if executor is not None:
+        raise UsageError(f"executor= is for stores that are named by a spec, and {_named(model)} is in memory")
     table = _in_memory(model, tokenizer, tokens, matrix)
     placed = _placed(table, device, dtype)
     return placed if placed.kind == population else placed.with_population(population)
@@ -106,6 +114,7 @@ def check(  # noqa: PLR0913 - the options of the command line, all by keyword
     explain: bool = False,
     family_wise: bool = False,
     max_seconds: float | None = None,
+    executor: str | Executor | None = None,
 ) -> Run:
     """Check properties on a model. Reads no configuration: what is not given has its default.
 
@@ -146,6 +155,8 @@ def check(  # noqa: PLR0913 - the options of the command line, all by keyword
         fewer probes, with the wider intervals that go with it, and checks that don't fit are skipped. A check that has
         begun is not interrupted, so that a slow one of your own takes as long as it takes. What is left out depends on
         the machine.
+    executor
+        As in ``load``.
 
     Raises
     ------
@@ -166,6 +177,7 @@ def check(  # noqa: PLR0913 - the options of the command line, all by keyword
     own = [isinstance(single, ModelSpec | EmbeddingTable) for single in given]
     tokenizers = [None if has_tokens and not all(own) else tokenizer for has_tokens in own]  # at least one is used
     about: dict[str, Any] = {"device": device, "dtype": dtype, "population": population, "matrix": matrix}
+    about |= {} if executor is None else {"executor": executor}
     models = tuple(_model(single, t, **about) for single, t in zip(given, tokenizers, strict=True))
     refuse_equal_aliases([model.spec for model in models])
     checks = select(properties, [later.spec.alias for later in models[1:]], [model.spec for model in models])
@@ -334,6 +346,14 @@ def _no_model(given: Any) -> UsageError:
     way_out = "; make lists of numbers a matrix with numpy.asarray" if isinstance(given, list | tuple | float) else ""
     kinds = "a spec, an EmbeddingTable, a torch.nn.Module or a matrix"
     return UsageError(f"a model is {kinds}, got {type(given).__name__}{way_out}")
+
+
+def _pool(executor: str | Executor | None) -> Pool | None:
+    if executor is None:
+        return None
+    from embcheck.table.pools import pool_of
+
+    return pool_of(executor, None)
 
 
 def _placed(table: EmbeddingTable, device: str, dtype: str | None) -> EmbeddingTable:

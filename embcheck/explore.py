@@ -152,12 +152,12 @@ def probe_random(table: EmbeddingTable, count: int) -> dict[str, Any]:
     rows = table.probes(count)
     if len(table.population) < 2:
         raise NotMeasurable(f"{counted(len(table.population), 'rows')}: there is nothing to compare a token with")
-    statistics = probe_cosines.probe_statistics(table, rows, levels=(0.5,))
+    statistics = probe_cosines.probe_statistics(table, rows, median=True)
     columns = {
         "min": statistics.minimum,
         "max": statistics.maximum,
         "mean": statistics.mean,
-        "median": statistics.quantiles[:, 0],
+        "median": statistics.median,
         "non_negative": statistics.non_negative,
         "negative": statistics.others - statistics.non_negative,
         "share": statistics.share,

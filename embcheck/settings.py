@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeVar
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 __all__ = [
-    "DEFAULT_PROBES", "EXACT_UP_TO", "Settings", "current", "in_ci", "in_force", "is_decided", "prepare_process",
-    "using", "using_rule",
+    "DEFAULT_PROBES", "EXACT_UP_TO", "Settings", "current", "give_back_memory", "in_ci", "in_force", "is_decided",
+    "prepare_process", "using", "using_rule",
 ]  # fmt: skip
 
 DEFAULT_PROBES = 1_000
@@ -123,6 +123,14 @@ def prepare_process() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if not any(name.startswith("MALLOC_") for name in os.environ):
         _return_memory()
+
+
+def give_back_memory() -> None:
+    """Have glibc give what it holds between blocks in use back to the system: a worker's memory is counted."""
+    import ctypes
+
+    with suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _return_memory() -> None:

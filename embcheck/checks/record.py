@@ -217,6 +217,10 @@ class ModelRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     lost: Annotated[
         str | None, Meta(description="Rows that the baseline knew and that are zero or not finite now; mostly absent.")
     ] = None
+    damaged: Annotated[
+        dict[str, str],
+        Meta(description="Parts of a store that could not be read, and why: their rows are left out, the run fails."),
+    ] = field(default_factory=dict)
 
 
 class RunRecord(Struct, frozen=True, omit_defaults=True):

@@ -61,7 +61,7 @@ def sweep(specs: tuple[str, ...], **given: Any) -> int:
     """
     from embcheck.sweep import checkpoints
     from embcheck.sweep import sweep as run
-    from embcheck.sweep.pools import UnfinishedError
+    from embcheck.table.pools import UnfinishedError
 
     own = {name: given.pop(name) for name in ("globs", "out", "executor", "workers", "group", "memory", "shard")}
     config = resolve(given, root=Path.cwd())

@@ -54,6 +54,9 @@ class Config:
     population: Literal["known", "all"]
     matrix: Literal["input", "output"]
     tensor: str | None
+    executor: str | None
+    workers: int | None
+    states: Path | None
     property: tuple[str, ...]
     """Globs that select checks; none selects all."""
     properties: tuple[Path, ...]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from embcheck.config.config import Config
     from embcheck.spec import ModelSpec
     from embcheck.table import EmbeddingTable
+    from embcheck.table.pools import Pool
 
 
 def needed(config: Config) -> tuple[ModelSpec, ...]:
@@ -57,4 +58,18 @@ def load(config: Config, spec: ModelSpec) -> EmbeddingTable:
     """A model's table, on the device and in the type that are configured for it."""
     own = config.of(spec.alias)
     device, dtype = own.device or config.device, own.dtype or config.dtype
-    return sources.load(spec, device=device, dtype=dtype, population=config.population)
+    return sources.load(
+        spec, device=device, dtype=dtype, population=config.population, pool=pool(config), states=config.states
+    )
+
+
+def pool(config: Config) -> Pool | None:
+    """Where parts of tables are worked on, if the options say so."""
+    if config.executor is None:
+        for name in ("workers", "states"):
+            if getattr(config, name) is not None:
+                raise UsageError(f"--{name} is about the parts that an executor works on; add --executor")
+        return None
+    from embcheck.table.pools import pool_of
+
+    return pool_of(config.executor, config.workers)

@@ -101,6 +101,22 @@ OPTIONS = (
     ),
     Option("tensor", "text", None, "Name of the tensor to read, where names and shapes don't tell.", metavar="NAME"),
     Option(
+        "executor",
+        "text",
+        None,
+        "Where rows of a parquet: or npy: store are read and measured, part by part: process, thread, "
+        "dask://HOST:PORT, ray or ray://HOST:PORT; by default here, in one piece.",
+        metavar="EXECUTOR",
+    ),
+    Option(
+        "states",
+        "path",
+        None,
+        "With an executor, keep what each part gives in this folder: a store that grew is measured on its new parts.",
+        metavar="PATH",
+    ),
+    Option("workers", "integer", None, "How many parts are worked on at once.", metavar="N"),
+    Option(
         "control",
         "flag",
         default=False,

@@ -72,6 +72,7 @@ def model_record(
         population=None if table is None else population_of(table),
         results=settled(results, family_wise),
         package=added.package if (added := installed("sources").get(spec.scheme)) else None,
+        damaged={} if table is None or table.parts is None else table.parts.damaged,
     )
 
 

@@ -57,8 +57,8 @@ class Run:
 
     @property
     def passed(self) -> bool:
-        """Whether something was measured and every check passes."""
-        return not self.is_unmeasured and not self.failed
+        """Whether something was measured and every check passes, on whole tables."""
+        return not self.is_unmeasured and not self.failed and not any(model.damaged for model in self.report.models)
 
     @property
     def is_unmeasured(self) -> bool:
@@ -132,10 +132,13 @@ class Run:
         Raises
         ------
         ChecksFailed
-            Some check does not pass, or none was measured. The message names the checks.
+            Some check does not pass, none was measured, or a part of a table could not be read. The message names them.
         """
         if not self.results:
             raise ChecksFailed("no checks ran")
+        for model in self.report.models:
+            if model.damaged:
+                raise ChecksFailed(f"{model.alias}: {next(iter(model.damaged.values()))}")
         if self.is_unmeasured:
             names, first = _names(self.results, verdicts=True), self.results[0]
             raise ChecksFailed(f"nothing was measured: {names}; {first.check.label}: {first.reason}")

@@ -255,16 +255,19 @@ class Session:
         adapted = [own for check in about if (own := self.policy.adapt(alias, check)) is not None]
         try:
             (loaded,) = self.loaded(model)
+            if loaded.table.parts is not None:
+                loaded.table.parts.tolerates = True  # the run reports what is left, and fails
+            record = self.record(loaded)
         except EmbcheckError as error:
             failed = [error_result(c, str(error), expected=self.policy.expected(alias, c)) for c in adapted]
             results = {result.check.key: result for result in failed}
             runs.append(ModelRun(model_record(model.spec, None), results=results, error=error))
             return
         run = ModelRun(
-            self.record(loaded),
+            record,
             timing=loaded.timing,
             device=str(loaded.table.vectors.device),
-            notes=(*filter(None, [loaded.note]), *loaded.table.provenance.notes),
+            notes=(*filter(None, [loaded.note]), *record.damaged.values(), *loaded.table.provenance.notes),
         )
         runs.append(run)
         watch(run.record, None)

@@ -10,6 +10,8 @@ A source module has two functions; `SCHEMES` names it, and docs/extend.md says w
     What can be checked of it without reading; the specs that it stands for; what a user should know before it is read.
 ``open_model(spec)``, only where weights lie as tensors with names
     Its files and the headers of its weights, for specs that name another one.
+``lay_out(spec) -> EmbeddingTable``, only where rows can be read a part at a time
+    As ``read``, its vectors being ``embcheck.table.parts.Parts``, for an executor.
 ``describe(spec) -> Description``
     What ``read`` would read (tensor, shape, dtype, bytes), found without reading it.
 
@@ -32,6 +34,7 @@ from embcheck.sources.hub.names import hub_name, route
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
     from types import ModuleType
 
     import torch
@@ -42,6 +45,8 @@ if TYPE_CHECKING:
     from embcheck.sources.weights.checkpoint import Checkpoint
     from embcheck.spec import ModelSpec
     from embcheck.table import EmbeddingTable
+    from embcheck.table.parts import Parts
+    from embcheck.table.pools import Pool
 
 __all__ = ["announce", "check", "describe", "expand", "load", "open_model", "resolve_device", "route", "schemes"]
 
@@ -124,8 +129,13 @@ def load(
     device: str = "auto",
     dtype: str | None = None,
     population: Literal["known", "all"] = "known",
+    pool: Pool | None = None,
+    states: Path | None = None,
 ) -> EmbeddingTable:
-    """Read a table and put it on a device."""
+    """Read a table and put it on a device; with a pool, lay it out in parts that are read where they are worked on.
+
+    ``states`` is a folder that keeps what parts make of themselves.
+    """
     from dataclasses import replace
 
     import torch
@@ -135,12 +145,32 @@ def load(
     if dtype is not None and dtype not in DTYPES:
         raise DeviceError(f"unknown dtype {dtype!r}; choose one of {', '.join(DTYPES)}")
     spec = route(spec)
+    if pool is not None and not hasattr(_module(spec), "lay_out"):
+        raise SpecError(f"spec {spec.text!r} is read in one piece; an executor is for parquet: and npy:")
+    way = "read" if pool is None else "lay_out"
     computes = hasattr(_module(spec), "read_on")
-    table: EmbeddingTable = _call(spec, "read_on", spec, where) if computes else _call(spec, "read", spec)
+    table: EmbeddingTable = _call(spec, "read_on", spec, where) if computes else _call(spec, way, spec)
+    if table.parts is not None:
+        table.parts.pool = pool
+        if states is not None:
+            table = _with_states(table, table.parts, states)
     if spec.scheme in _added():
         table = _stamped(spec, table)
     vectors = table.vectors.to(where, dtype=None if dtype is None else getattr(torch, dtype))
     return replace(table, vectors=vectors, kind=population, memo={})
+
+
+def _with_states(table: EmbeddingTable, parts: Parts, folder: Path) -> EmbeddingTable:
+    """The same, with a folder of states, and a note of what follows for the probe tokens."""
+    from dataclasses import replace
+
+    from embcheck.table.states import States
+
+    parts.states = States(folder, parts.parts)
+    if parts.states.rows == len(parts):
+        return table
+    note = f"probe tokens are drawn among the first {parts.states.rows} rows, with which {folder} was begun"
+    return replace(table, provenance=replace(table.provenance, notes=(*table.provenance.notes, note)), memo={})
 
 
 def describe(spec: ModelSpec) -> Description:

@@ -18,10 +18,10 @@ from embcheck.progress import track
 from embcheck.run.rows import note_of_broken
 from embcheck.settings import Settings
 from embcheck.sweep.plan import Checkpoint, bundles, checkpoints
-from embcheck.sweep.pools import Pool, UnfinishedError, pool_of
 from embcheck.sweep.state import ATTEMPTS, Job, Sweep
 from embcheck.sweep.store import Store
 from embcheck.sweep.worker import Answer, How, Task, measure
+from embcheck.table.pools import Pool, UnfinishedError, pool_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -6,7 +6,7 @@ import hashlib
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -16,9 +16,11 @@ from embcheck.errors import NotMeasurable, UsageError
 from embcheck.settings import current
 from embcheck.table.layers import GivenLayers, SomeRows, read
 from embcheck.table.nearby import Nearby
+from embcheck.table.parts import Parts, as_tensor
 from embcheck.table.provenance import Provenance, dtype_name, weights_sha256
 from embcheck.table.vocabulary import (
     Coverage,
+    RowNumbers,
     RowStatus,
     SubsetVocabulary,
     TokenKind,
@@ -33,7 +35,7 @@ from embcheck.table.vocabulary import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -41,8 +43,11 @@ if TYPE_CHECKING:
     from embcheck.table.layers import Layers
     from embcheck.table.vocabulary import Vocabulary
 
-__all__ = ["Coverage", "EmbeddingTable", "Provenance", "WordVectors", "dtype_name", "row_index", "weights_sha256"]
+__all__ = [
+    "Coverage", "EmbeddingTable", "Provenance", "WordVectors", "dtype_name", "row_index", "row_norms", "weights_sha256",
+]  # fmt: skip
 
+_State = TypeVar("_State")
 BLOCK_BYTES = 16 * 2**20  # of float32 rows handled at once: small beside any table, large enough for full speed
 _SHOWN_ENTRIES = 100
 _TEXTS = 2**16  # row numbers held at once as objects of Python's
@@ -76,6 +81,8 @@ class EmbeddingTable(Nearby):
     """Where it is set, the population has none but these rows."""
     layers: Layers | None = field(default=None, repr=False)
     """The other weights of the model that the table belongs to; none where it belongs to none."""
+    first: int | None = None
+    """Where it is a part of a table: the number of its first row there."""
 
     def __repr__(self) -> str:
         """One line: what it is, or how to make it again where it is small and of no source."""
@@ -132,6 +139,12 @@ class EmbeddingTable(Nearby):
         """d, the number of columns."""
         return int(self.vectors.shape[1])
 
+    @property
+    def parts(self) -> Parts | None:
+        """What the vectors are, where they lie in parts and in no one place."""
+        vectors: object = self.vectors
+        return vectors if isinstance(vectors, Parts) else None
+
     @cached_property
     def accumulator(self) -> torch.dtype:
         """The widest float the device has: sums run in it."""
@@ -140,14 +153,16 @@ class EmbeddingTable(Nearby):
     @cached_property
     def norms(self) -> Tensor:
         """(V,) Euclidean length of every row, in the accumulator's dtype."""
-        step = max(16, _NORM_CELLS // self.width) if self.vectors.device.type == "cpu" else BLOCK_BYTES // self.width
-        norms = torch.empty(len(self.vectors), dtype=self.accumulator, device=self.vectors.device)
-        wide = norms.new_empty((step, self.width))
-        for start in range(0, len(norms), step):  # in the same memory: freed and asked for again, it leaves holes
-            files.refuse_changed()
-            rows = self.vectors[start : start + step]
-            norms[start : start + step] = torch.linalg.vector_norm(wide[: len(rows)].copy_(rows), dim=1)
-        return norms
+        return self.parts.norms if self.parts is not None else row_norms(self.vectors, self.accumulator)
+
+    def over(self, work: Callable[..., _State], *given: Any) -> list[_State]:
+        """What ``work`` makes of each part of the table that has rows of the population, in order.
+
+        In memory a table is one part: itself. Where it lies in parts, ``work`` is called with a part and what is given
+        where that part is read, maybe by another process: it is a function of a module, and arguments and results are
+        numbers, arrays, tensors and tuples of them.
+        """
+        return [work(self, *given)] if self.parts is None else self.parts.over(self.population, work, given)
 
     @cached_property
     def status(self) -> NDArray[np.uint8]:
@@ -178,7 +193,7 @@ class EmbeddingTable(Nearby):
             Fewer than two rows are left.
         """
         rows: NDArray[np.int64] = np.flatnonzero(self._usable)
-        if len(rows) < 2:
+        if len(rows) < 2 and self.first is None:
             raise NotMeasurable(f"the population has {len(rows)} of {len(self.vectors)} rows; {self.excluded()}")
         return rows
 
@@ -382,17 +397,25 @@ class EmbeddingTable(Nearby):
         count
             How many; by default what the settings say.
         among
-            Rows to draw from; by default the population.
+            Rows to draw from; by default the population. Of a store with `States`, the first of them alone are drawn.
         """
         settings = current()
         rows = self.population if among is None else among
+        if self.parts is not None and self.parts.states is not None:
+            rows = rows[rows < self.parts.states.rows]
         count = settings.probe_count(len(rows)) if count is None else min(count, len(rows))
         order = self._hashes(settings.seed)[rows]
+        if count < len(order):  # sort no more than those
+            early = np.flatnonzero(order <= np.partition(order, count)[count])
+            rows, order = rows[early], order[early]
         return rows[np.argsort(order, kind="stable")[:count]]
 
     def _hashes(self, seed: int) -> NDArray[np.uint64]:
         memo = ("hashes", seed)
         if memo not in self.memo:
+            if isinstance(self.tokens, RowNumbers) and len(self.tokens) == len(self.vectors):
+                self.memo[memo] = self.tokens.hashes(seed)
+                return self._hashes(seed)
             keyed = hashlib.blake2b(digest_size=8, key=seed.to_bytes(8, "little"))
             texts = list(self.texts(np.arange(len(self.vectors))))
             again, copies, raw = frozenset(repeated(texts).tolist()), Counter[str](), bytearray()
@@ -414,12 +437,20 @@ class EmbeddingTable(Nearby):
         return replace(self, kind=kind, memo={})
 
     def among(self, rows: NDArray[np.int64]) -> EmbeddingTable:
-        """The same table, not copied, with no other rows in its population."""
-        return replace(self, only=rows, memo={})
+        """The same table, neither copied nor measured again, with no other rows in its population."""
+        other = replace(self, only=rows, memo={})
+        other.__dict__["norms"] = self.norms
+        return other
 
     def with_vectors(self, vectors: Tensor) -> EmbeddingTable:
         """Other vectors under the same tokens, as whole-table nulls need."""
         return replace(self, vectors=vectors, memo={})
+
+    def mapped(self, encode: Callable[[Tensor], Tensor]) -> EmbeddingTable:
+        """Other vectors under the same tokens: ``encode`` makes (n, k) rows of (n, d) stored ones, some at a time."""
+        if self.parts is not None:
+            return self.with_vectors(as_tensor(self.parts.mapped(encode)))
+        return self.with_vectors(torch.cat([encode(self.stored(part)) for part in self.slices(len(self.vectors))]))
 
     def with_tensors(self, tensors: Mapping[tuple[str, int], Tensor]) -> EmbeddingTable:
         """The same rows with other weights of layers: (n, d) by role and layer; those not given stay as they are."""
@@ -440,7 +471,22 @@ class EmbeddingTable(Nearby):
     @cached_property
     def tokens_sha256(self) -> str:
         """Hash over the surface forms of the rows of ordinary tokens in row order, whatever their numbers are."""
+        if isinstance(self.tokens, RowNumbers):
+            return hashlib.sha256(self.ordinary.tobytes()).hexdigest()
         return tokens_sha256(self.texts(self.ordinary))
+
+
+def row_norms(vectors: Tensor, dtype: torch.dtype) -> Tensor:
+    """(V,) Euclidean length of every row of a matrix, worked out in a wide float."""
+    (size, width), device = vectors.shape, vectors.device
+    step = max(16, _NORM_CELLS // width) if device.type == "cpu" else BLOCK_BYTES // width
+    norms = torch.empty(size, dtype=dtype, device=device)
+    wide = norms.new_empty((step, width))
+    for start in range(0, size, step):  # in the same memory: freed and asked for again, it leaves holes
+        files.refuse_changed()
+        rows = vectors[start : start + step]
+        norms[start : start + step] = torch.linalg.vector_norm(wide[: len(rows)].copy_(rows), dim=1)
+    return norms
 
 
 def row_index(rows: NDArray[np.int64] | Sequence[int] | slice, device: torch.device) -> Tensor | slice:

@@ -220,6 +220,14 @@ class RowNumbers(Sequence[str]):
         """The name of a row, or of several."""
         return [f"#{each}" for each in self._rows[row]] if isinstance(row, slice) else f"#{self._rows[row]}"
 
+    def hashes(self, seed: int) -> NDArray[np.uint64]:
+        """A hash of (seed, number) for each: SplitMix64 (Steele, Lea and Flood 2014) of the seed's stream."""
+        start = int.from_bytes(hashlib.blake2b(seed.to_bytes(8, "little"), digest_size=8).digest(), "little")
+        state = np.uint64(start) + np.arange(1, len(self) + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+            state = (state ^ (state >> np.uint64(shift))) * np.uint64(factor)
+        return state ^ (state >> np.uint64(31))
+
 
 class NamedRows:
     """Rows that are no words, each with a name of its own: a document's text or id, or `RowNumbers`.

@@ -13,6 +13,7 @@ from embcheck.estimate import Details, Estimate, measure
 from embcheck.measures import histograms
 from embcheck.measures.cosines.non_negative_share import rayleigh
 from embcheck.measures.kernels import blocks
+from embcheck.measures.kernels.probes import Probes
 from embcheck.settings import current
 
 if TYPE_CHECKING:
@@ -80,11 +81,17 @@ def background_cosine(table: EmbeddingTable) -> Estimate:
 
 def _mean_square(table: EmbeddingTable) -> float:
     """Mean squared cosine over all pairs of two rows: each row's own, 1, is left out."""
-    size, gram = len(table.population), torch.zeros((), dtype=table.accumulator, device=table.vectors.device)
-    with blocks.full_precision():
-        for _, unit in blocks.blocks(table):
-            gram = gram + (unit.T @ unit).to(table.accumulator)
+    size, gram = len(table.population), blocks.total(table, _gram)
     return max(0.0, float((gram**2).sum()) - size) / (size * (size - 1))
+
+
+def _gram(part: EmbeddingTable) -> Tensor:
+    """(d, d) products of the columns of the population's unit rows."""
+    gram = torch.zeros((), dtype=part.accumulator, device=part.vectors.device)
+    with blocks.full_precision():
+        for _, unit in blocks.blocks(part):
+            gram = gram + (unit.T @ unit).to(part.accumulator)
+    return gram
 
 
 def _of_pairs(table: EmbeddingTable, pairs: Ints) -> tuple[Floats, Floats]:
@@ -115,17 +122,10 @@ def against_all(table: EmbeddingTable, probes: Ints) -> Details:
 
     Quantiles are read off histograms of 4,000 bins, interpolated inside a bin.
     """
-    device = table.vectors.device
-    cosines, distances = (torch.zeros(_BINS, device=device, dtype=table.accumulator) for _ in range(2))
-    below = torch.zeros(len(THRESHOLDS), dtype=torch.int64, device=device)
-    with blocks.full_precision():
-        length, own = blocks.lengths(table, table.population), blocks.lengths(table, probes)[:, None]
-        reach = float(own.max() + length.max())
-        for part, cosine in blocks.tiles(table, probes):  # NaN where a probe meets itself, in no bin
-            squared = own**2 + length[part] ** 2 - 2 * own * length[part] * cosine
-            distances += torch.histc(squared.clamp_(min=0).sqrt_(), _BINS, 0, reach)
-            cosines += torch.histc(cosine.clamp_(-1, 1), _BINS, -1, 1)
-            below += torch.stack([(cosine < threshold).sum() for threshold in THRESHOLDS])
+    longest = (blocks.lengths(table, rows).max() for rows in (probes, table.population))
+    reach = float(sum(longest))
+    counts = blocks.total(table, _count_against, Probes.of(table, probes), reach).cpu().numpy()
+    cosines, distances, below = counts[:_BINS], counts[_BINS : 2 * _BINS], counts[2 * _BINS :]
     total = len(probes) * (len(table.population) - 1)
     return {
         "probes": len(probes),
@@ -135,9 +135,30 @@ def against_all(table: EmbeddingTable, probes: Ints) -> Details:
     }
 
 
-def _read_off(histogram: Tensor, low: float, high: float) -> Details:
+def _count_against(part: EmbeddingTable, probes: Probes, reach: float) -> Tensor:
+    """Counts of probes' cosines with, and distances to, the population's rows, in bins; of cosines below thresholds."""
+    device, own = part.vectors.device, probes.places(part)
+    counts = torch.zeros(2 * _BINS + len(THRESHOLDS), dtype=torch.int64, device=device)
+    length, lengths = blocks.lengths(part, part.population), probes.norms.float()[:, None].to(device)
+    with blocks.full_precision():
+        for some, cosine in blocks.tiles(part, probes.units().to(device), own, own=1.0):
+            squared = lengths**2 + length[some] ** 2 - 2 * lengths * length[some] * cosine
+            below = torch.stack([(cosine < threshold).sum() for threshold in THRESHOLDS])
+            distances = _binned(squared.clamp_(min=0).sqrt_().mul_(_BINS / reach))
+            counts += torch.cat([_binned(cosine.add_(1).mul_(_BINS / 2)), distances, below])
+    met = int((own >= 0).sum())  # themselves, at a cosine of 1 and no distance
+    counts[_BINS - 1] -= met
+    counts[_BINS] -= met
+    return counts
+
+
+def _binned(values: Tensor) -> Tensor:
+    """Counts of values from 0 to the number of bins."""
+    return torch.bincount(values.clamp_(0, _BINS - 1).int().flatten(), minlength=_BINS)
+
+
+def _read_off(counts: Ints, low: float, high: float) -> Details:
     """Quantiles of a histogram over [low, high]."""
-    counts = histogram.cpu().double().numpy()
     edges = np.linspace(low, high, _BINS + 1)
     cumulative = np.concatenate([[0.0], np.cumsum(counts)]) / counts.sum()
     return {"quantiles": np.interp(LEVELS, cumulative, edges).tolist()}

@@ -16,6 +16,7 @@ from embcheck.progress import track
 from embcheck.settings import current
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from embcheck.stats import Floats
@@ -52,9 +53,8 @@ def mean_cosine(table: EmbeddingTable, *, rng: np.random.Generator) -> Estimate:
     value = _mean_over_pairs(total, size)
     centred = _mean_over_pairs(blocks.unit_sum(table, blocks.mean_vector(table)), size)
     moments = spectrum.spectrum_of(table)
-    with blocks.full_precision():
-        of_rows = torch.cat([(unit @ total.float() - 1) / (size - 1) for _, unit in blocks.blocks(table)])
-    row_means = of_rows.cpu().double().numpy()
+    row_means = blocks.per_row(table, _products, total.float()).astype(np.float64)
+    row_means = (row_means - 1) / (size - 1)
     return Estimate.exact(
         value,
         n=size,
@@ -75,6 +75,13 @@ def mean_cosine(table: EmbeddingTable, *, rng: np.random.Generator) -> Estimate:
         },
         counterexamples=lowest(table, table.population, row_means),
     )
+
+
+def _products(part: EmbeddingTable, vector: Tensor) -> NDArray[np.float32]:
+    """(N,) products of the population's unit rows with a vector."""
+    with blocks.full_precision():
+        vector = vector.to(part.vectors.device)
+        return np.asarray(torch.cat([unit @ vector for _, unit in blocks.blocks(part)]).cpu().numpy())
 
 
 def _mean_over_pairs(total: Tensor, size: int) -> float:
@@ -113,11 +120,17 @@ def partition_isotropy(table: EmbeddingTable) -> float:
     and Viswanath 2018, section 2.2). 1 is isotropic. Summed on a logarithmic scale: long rows overflow nothing.
     """
     axes = spectrum.spectrum_of(table).axes.to(table.accumulator).to(table.vectors.device).float()
-    rows = table.population
-    partition = torch.full((2, table.width), -math.inf, dtype=table.accumulator, device=axes.device)
-    with blocks.full_precision():
-        for part in track(list(table.slices(len(rows))), "partition function"):
-            along = table.gather(rows[part]) @ axes
-            both = torch.stack([torch.logsumexp(along, 0), torch.logsumexp(-along, 0)])
-            partition = torch.logaddexp(partition, both.to(table.accumulator))
+    partition = torch.stack(table.over(_partition, axes)).logsumexp(0)
     return math.exp(float(partition.min() - partition.max()))
+
+
+def _partition(part: EmbeddingTable, axes: Tensor) -> Tensor:
+    """(2, d) logarithms of sums over rows of exp of their products with axes, and with their opposites."""
+    rows, axes = part.population, axes.to(part.vectors.device)
+    logarithms = torch.full((2, part.width), -math.inf, dtype=part.accumulator, device=axes.device)
+    with blocks.full_precision():
+        for some in track(list(part.slices(len(rows))), "partition function"):
+            along = part.gather(rows[some]) @ axes
+            both = torch.stack([torch.logsumexp(along, 0), torch.logsumexp(-along, 0)])
+            logarithms = torch.logaddexp(logarithms, both.to(part.accumulator))
+    return logarithms

@@ -43,7 +43,7 @@ def non_negative_share(table: EmbeddingTable) -> Estimate:
     population = table.population
     probes, shares, interval = _draw(table)
     sample = probes[: _detailed(len(probes))]
-    statistics = probe_cosines.probe_statistics(table, sample, levels=(0.5,), histogram=True)
+    statistics = probe_cosines.probe_statistics(table, sample, median=True, histogram=True)
     if shares is None:
         shares = statistics.share
     centred = float(probe_cosines.probe_statistics(table, sample, center=blocks.mean_vector(table)).share.mean())
@@ -146,7 +146,7 @@ def _columns(statistics: ProbeStatistics) -> Details:
         "min": lowest,
         "max": highest,
         "mean": float(statistics.mean.mean()),
-        "median": float(statistics.quantiles[:, 0].mean()),
+        "median": float(statistics.median.mean()),
         "non_negative": float(statistics.non_negative.mean()),
         "negative": float(statistics.others - statistics.non_negative.mean()),
         "largest_positive_exceeds_largest_negative": bool(highest > -lowest),

@@ -23,7 +23,7 @@ def equal_rows(table: EmbeddingTable) -> Estimate:
     one text may be equal. Numbers are equal bit for bit as they are stored, but that 0.0 and -0.0 are; zero and
     non-finite rows are in no population (`broken_rows` counts them). Every row is looked at: exact.
     """
-    groups = [group for group in equal_groups(table, table.population) if len({table.token(int(r)) for r in group}) > 1]
+    groups = [group for group in equal_groups(table) if len({table.token(int(r)) for r in group}) > 1]
     groups.sort(key=len, reverse=True)
     count = sum(map(len, groups))
     return Estimate.exact(

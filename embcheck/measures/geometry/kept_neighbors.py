@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -91,21 +92,22 @@ def _kept(table: EmbeddingTable, probes: Ints, before: Ints, by: str, rng: np.ra
 
 def compress(table: EmbeddingTable, by: str, rng: np.random.Generator) -> EmbeddingTable:
     """The table with its rows compressed: whole numbers as bytes, columns as they are stored."""
-    rows, width = table.vectors, table.width
+    width = table.width
     if by in {"prefix", "random columns"}:
         count = width // _SHARE
         if not count:
             raise NotMeasurable(f"the table has {width} columns; at least {_SHARE} are needed")
-        if by == "prefix":
-            return table.with_vectors(rows[:, :count])
-        drawn = np.sort(rng.permutation(width)[:count])
-        return table.with_vectors(rows[:, torch.from_numpy(drawn).to(rows.device)])
-    encode = _to_int8 if by == "int8" else _to_signs
-    parts = [encode(table.gather(part)) for part in table.slices(len(rows))]
-    return table.with_vectors(torch.cat(parts))
+        drawn = np.arange(count) if by == "prefix" else np.sort(rng.permutation(width)[:count])
+        return table.mapped(partial(_to_columns, torch.from_numpy(drawn)))
+    return table.mapped(_to_int8 if by == "int8" else _to_signs)
+
+
+def _to_columns(columns: Tensor, rows: Tensor) -> Tensor:
+    return rows[:, columns.to(rows.device)]
 
 
 def _to_int8(rows: Tensor) -> Tensor:
+    rows = rows.float()
     largest = rows.abs().amax(1, keepdim=True)
     scaled = rows / torch.where(largest > 0, largest, 1.0) * _LARGEST
     return scaled.nan_to_num_(0.0, 0.0, 0.0).round_().to(torch.int8)

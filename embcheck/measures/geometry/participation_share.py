@@ -17,6 +17,8 @@ from embcheck.measures.resolve import listed
 from embcheck.settings import current
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from embcheck.measures.kernels.spectrum import Spectrum
     from embcheck.stats import Floats
     from embcheck.table import EmbeddingTable
@@ -50,7 +52,7 @@ def participation_share(table: EmbeddingTable, *, rng: np.random.Generator) -> E
         raise NotMeasurable("the rows spread in no direction" if width > 1 else "one column has one dimension")
     ratio = spectrum.participation_ratio(moments.centred)
     center = torch.from_numpy(moments.mean).float().to(table.vectors.device)
-    apart = blocks.distances(table, table.population, center)
+    apart = blocks.per_row(table, _distances, center)
     return Estimate.exact(
         ratio / width,
         n=size,
@@ -72,6 +74,17 @@ def participation_share(table: EmbeddingTable, *, rng: np.random.Generator) -> E
         },
         counterexamples=_spreading(table, moments),
     )
+
+
+def _distances(part: EmbeddingTable, center: Tensor) -> Floats:
+    return blocks.distances(part, part.population, center.to(part.vectors.device))
+
+
+def _along(part: EmbeddingTable, axis: Tensor) -> Floats:
+    """(N,) products of the population's rows with an axis."""
+    rows, axis = part.population, axis.to(part.vectors.device)
+    products = [part.gather(rows[some]) @ axis for some in part.slices(len(rows))]
+    return np.asarray(torch.cat(products).cpu().double().numpy())
 
 
 def isotropic_participation(lengths: Floats, width: int, count: int, rng: np.random.Generator) -> Floats:
@@ -123,8 +136,7 @@ def _dimensions(eigenvalues: Floats) -> Details:
 
 def _poles(table: EmbeddingTable, moments: Spectrum) -> dict[str, list[Details]]:
     """Tokens at either end of the leading component, in standard deviations; which end is which is arbitrary."""
-    rows, axis = table.population, moments.leading.float().to(table.vectors.device)
-    scores = torch.cat([table.gather(rows[part]) @ axis for part in table.slices(len(rows))]).cpu().double().numpy()
+    rows, scores = table.population, blocks.per_row(table, _along, moments.leading.float())
     scores = (scores - moments.mean @ moments.leading.numpy()) / math.sqrt(moments.centred[0])
     order = np.argsort(scores, kind="stable")
     ends = {"low": order[:LEADING], "high": order[::-1][:LEADING]}

@@ -14,12 +14,15 @@ from embcheck.estimate import Details, Estimate, measure
 from embcheck.measures.kernels import blocks
 from embcheck.measures.kernels.equal import equal_groups
 from embcheck.measures.kernels.nearest import nearest
+from embcheck.measures.kernels.probes import Probes
 from embcheck.measures.resolve import listed, tokens_part
 from embcheck.settings import is_decided
 from embcheck.table.vocabulary import RowStatus, TokenKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from numpy.typing import NDArray
 
     from embcheck.stats import Ints
     from embcheck.table import EmbeddingTable
@@ -228,7 +231,7 @@ def _nearer_kind(table: EmbeddingTable, reference: Ints) -> Ints:
 
 def _equal(table: EmbeddingTable) -> Fingerprint:
     """Rows that equal another row of the population, number for number."""
-    groups = equal_groups(table, table.population)
+    groups = equal_groups(table)
     rows = np.sort(np.concatenate([np.zeros(0, dtype=np.int64), *groups]))
     return Fingerprint("equal", rows, {"groups": len(groups)})
 
@@ -247,10 +250,18 @@ def _near_another(table: EmbeddingTable) -> Fingerprint:
     near = np.zeros(len(population), dtype=np.bool_)
     if len(centres):
         chosen = centres[:NEAR_CENTRES]
+        near = blocks.per_row(table, _is_near, Probes.of(table, chosen))
         near[np.searchsorted(population, chosen)] = True
-        with blocks.full_precision():
-            length, own = blocks.lengths(table, population), blocks.lengths(table, chosen)[:, None]
-            for part, cosine in blocks.tiles(table, chosen, own=-1.0):
-                ratio = length[part] / own
-                near[part] |= (1 + ratio**2 - 2 * ratio * cosine <= NEAR**2).any(0).cpu().numpy()
     return Fingerprint(name, population[near], {"searched_around": len(probes), "sampled_with_neighbor": len(centres)})
+
+
+def _is_near(part: EmbeddingTable, centres: Probes) -> NDArray[np.bool_]:
+    """Whether each row of the population is within a tenth of the length of one of some rows from it."""
+    near = np.zeros(len(part.population), dtype=np.bool_)
+    with blocks.full_precision():
+        length, own = blocks.lengths(part, part.population), centres.norms.float()[:, None].to(part.vectors.device)
+        query = centres.units().to(length.device)
+        for some, cosine in blocks.tiles(part, query, centres.places(part), own=-1.0):
+            ratio = length[some] / own
+            near[some] |= (1 + ratio**2 - 2 * ratio * cosine <= NEAR**2).any(0).cpu().numpy()
+    return near

@@ -22,6 +22,7 @@ import torch
 
 from embcheck.measures.kernels import signs
 from embcheck.measures.kernels.blocks import Memory, full_precision, moderate, on_host, on_threads
+from embcheck.measures.kernels.probes import side
 from embcheck.table.table import row_index
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ def all_pairs_counts(table: EmbeddingTable) -> Ints:
     that this machine is faster at it, and float32 ones in three bfloat16 products where those are; float16 ones
     natively on CUDA; all others in float32.
     """
+    if table.parts is not None:  # of a table that is too large for memory nobody takes all pairs
+        table = table.with_vectors(table.vectors[:])
     size, device = len(table.population), table.vectors.device
     counts = np.zeros(size, dtype=np.int64)
     with full_precision():
@@ -63,9 +66,7 @@ def all_pairs_counts(table: EmbeddingTable) -> Ints:
 class _Tiles:
     """Tiles of the population's rows, as they are multiplied."""
 
-    table: EmbeddingTable
-    ids: Tensor
-    """(N,) row ids of the population."""
+    side: signs.Side
     factors: _Factors
     near: Tensor
     """(N,) how near to zero the product of a row with one of length 1 is not trusted."""
@@ -75,13 +76,12 @@ class _Tiles:
     @classmethod
     def of(cls, table: EmbeddingTable) -> _Tiles:
         device, factors = table.vectors.device, _factors(table)
-        ids, near = torch.from_numpy(table.population).to(device), factors.error * factors.lengths
         size = TILE if device.type == "cpu" else DEVICE_TILE
-        return cls(table, ids, factors, near, Memory(factors.kind, device), size)
+        return cls(side(table), factors, factors.error * factors.lengths, Memory(factors.kind, device), size)
 
     def stored(self, first: slice, second: slice) -> tuple[Tensor, Tensor]:
         """Rows of two slices of the population, as they are stored."""
-        return signs.stored(self.table, self.ids[first]), signs.stored(self.table, self.ids[second])
+        return self.side.rows(first), self.side.rows(second)
 
 
 def _strip(tiles: _Tiles, start: int) -> Ints:
@@ -89,7 +89,7 @@ def _strip(tiles: _Tiles, start: int) -> Ints:
 
     Cells near zero are settled all together at the end.
     """
-    factors, lengths, size = tiles.factors, tiles.factors.lengths, len(tiles.ids)
+    factors, lengths, size = tiles.factors, tiles.factors.lengths, len(tiles.side.ids)
     counts = np.zeros(size - start, dtype=np.int64)
     first = slice(start, min(start + tiles.size, size))
     rows, doubts = factors.first(first), []
@@ -107,7 +107,7 @@ def _strip(tiles: _Tiles, start: int) -> Ints:
         if other != start:
             counts[other - start : second.stop - start] += on_host(tally.columns)
     cells = signs.together(doubts)
-    i, j = signs.settle(tiles.table, cells, (tiles.ids, tiles.ids), tiles.near[cells[0]] * lengths[cells[1]])
+    i, j = signs.settle((tiles.side, tiles.side), cells, tiles.near[cells[0]] * lengths[cells[1]])
     counts += np.bincount(i - start, minlength=len(counts))
     return counts + np.bincount(j[j >= first.stop] - start, minlength=len(counts))
 

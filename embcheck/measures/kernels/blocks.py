@@ -2,6 +2,11 @@
 
 Products run in float32 (never TF32), whatever dtype the rows are stored in, save where only signs are wanted and those
 in doubt are worked out again; sums of unit vectors run in the widest float that the device has. Counts are integers.
+
+A table may lie in parts, and a pass is what each part makes of itself, merged; in memory a table is one part. What
+``EmbeddingTable.over`` is given is a function of a module; its arguments, and what it returns, are arrays, tensors and
+tuples of them, so that it may run elsewhere. Integers come out the same whatever the parts; a sum in float64 of n
+numbers differs by at most :math:`n 2^{-53}` of the sum of their sizes, float32 products by their own rounding.
 """
 
 from __future__ import annotations
@@ -32,7 +37,7 @@ Tile = tuple[slice, "Tensor"]
 
 __all__ = [
     "Memory", "Raw", "Tile", "blocks", "cosines", "distances", "full_precision", "lengths", "mean_vector", "moderate",
-    "on_host", "on_threads", "tiles", "unit_sum",
+    "on_host", "on_threads", "per_row", "tiles", "total", "unit_sum",
 ]  # fmt: skip
 
 _Piece = TypeVar("_Piece")
@@ -130,17 +135,37 @@ def _stored(table: EmbeddingTable, rows: Ints, memory: Memory) -> Tensor:
 
 def cosines(table: EmbeddingTable, query: Tensor, what: str | None = None) -> Tensor:
     """(q, N) float32 cosines of (q, d) unit queries with every row of the population, on the table's device."""
+    return torch.cat([part.to(query.device) for part in table.over(_cosines, query, what)], dim=1)
+
+
+def _cosines(part: EmbeddingTable, query: Tensor, what: str | None) -> Tensor:
     with full_precision():
-        return torch.cat([query @ unit.T for _, unit in blocks(table, what=what)], dim=1)
+        return torch.cat([query @ unit.T for _, unit in blocks(part, what=what)], dim=1)
 
 
 def mean_vector(table: EmbeddingTable, rows: Ints | None = None) -> Tensor:
     """(d,) mean of the population's raw rows, or of others, float32."""
-    total = torch.zeros(table.width, dtype=table.accumulator, device=table.vectors.device)
-    rows = table.population if rows is None else rows
-    for part in table.slices(len(rows)):
-        total += table.gather(rows[part]).sum(0, dtype=table.accumulator)
-    return (total / len(rows)).float()
+    if rows is not None:
+        return (_row_sum(table, rows) / len(rows)).float()
+    return (total(table, _row_sum) / len(table.population)).float()
+
+
+def _row_sum(part: EmbeddingTable, rows: Ints | None = None) -> Tensor:
+    rows = part.population if rows is None else rows
+    summed = torch.zeros(part.width, dtype=part.accumulator, device=part.vectors.device)
+    for some in part.slices(len(rows)):
+        summed += part.gather(rows[some]).sum(0, dtype=part.accumulator)
+    return summed
+
+
+def total(table: EmbeddingTable, work: Callable[..., Tensor], *given: Any) -> Tensor:
+    """Sum of the tensors that ``work`` makes of the table's parts, on the table's device."""
+    return torch.stack([part.to(table.vectors.device) for part in table.over(work, *given)]).sum(0)
+
+
+def per_row(table: EmbeddingTable, work: Callable[..., NDArray[Any]], *given: Any) -> NDArray[Any]:
+    """What ``work`` makes of the rows of the population, part by part, as one array."""
+    return np.concatenate(table.over(work, *given))
 
 
 def distances(table: EmbeddingTable, rows: Ints, center: Tensor) -> Floats:
@@ -151,10 +176,14 @@ def distances(table: EmbeddingTable, rows: Ints, center: Tensor) -> Floats:
 
 def unit_sum(table: EmbeddingTable, center: Tensor | None = None) -> Tensor:
     """(d,) sum of the population's unit rows, in the accumulator's dtype."""
-    total = torch.zeros(table.width, dtype=table.accumulator, device=table.vectors.device)
-    for _, unit in blocks(table, center):
-        total += unit.sum(0, dtype=table.accumulator)
-    return total
+    return total(table, _unit_sum, center)
+
+
+def _unit_sum(part: EmbeddingTable, center: Tensor | None) -> Tensor:
+    summed = torch.zeros(part.width, dtype=part.accumulator, device=part.vectors.device)
+    for _, unit in blocks(part, center):
+        summed += unit.sum(0, dtype=part.accumulator)
+    return summed
 
 
 class Raw:
@@ -213,14 +242,14 @@ def on_host(array: Any) -> NDArray[Any]:
     return array.cpu().numpy() if isinstance(array, torch.Tensor) else np.asarray(array)
 
 
-def tiles(table: EmbeddingTable, rows: Ints, *, own: float = math.nan) -> Iterator[Tile]:
-    """Cosines of rows (ids in the population) with every population row, as slices of the population and (m, n) tiles.
+def tiles(table: EmbeddingTable, query: Tensor, position: Ints, *, own: float = math.nan) -> Iterator[Tile]:
+    """Cosines of (m, d) unit rows with every population row, as slices of the population and (m, n) tiles.
 
-    Where a row meets itself the tile holds ``own``. Go through it inside ``full_precision``.
+    Where a row meets itself, at its position in the population, the tile holds ``own``. Go through it inside
+    ``full_precision``.
     """
-    device, position = table.vectors.device, np.searchsorted(table.population, rows)
-    query = table.units(rows)
-    step = max(256, _TILE_CELLS // max(1, len(rows)))
+    device = table.vectors.device
+    step = max(256, _TILE_CELLS // max(1, len(query)))
     for part, unit in blocks(table):
         for first in range(0, len(unit), step):
             cosine = query @ unit[first : first + step].T

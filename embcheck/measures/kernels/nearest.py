@@ -14,9 +14,10 @@ import torch
 
 from embcheck.measures.kernels import signs
 from embcheck.measures.kernels.blocks import Memory, Raw, blocks, full_precision, on_threads
+from embcheck.measures.kernels.probes import Probes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -29,6 +30,7 @@ __all__ = ["nearest", "top_k"]
 SPARE = 16  # candidates beyond the k that are asked for: float32 may misplace near ties
 QUERIES = 2_048
 _CELLS, _DEVICE_CELLS = 2**21, 2**25  # of a product: 8 MB on the CPU, 128 MB elsewhere
+_HELD = 2**14  # rows held against all others at once
 _REFINED = 2**20  # numbers gathered at once for candidates: 8 MB
 _DIGITS = 12
 _FEW = 32  # cells to one hit from which sorting all of them costs more
@@ -42,15 +44,8 @@ _Hits = tuple["Ints", "Ints", "NDArray[np.float32]"]
 
 def top_k(table: EmbeddingTable, queries: Tensor, k: int) -> tuple[Ints, Floats]:
     """Row ids and cosines, both (q, k), of the k population rows nearest to each of (q, d) queries, nearest first."""
-    queries = queries.to(table.accumulator)
-
-    def search(part: slice) -> tuple[Ints, Floats]:
-        return _search(table, queries[part], k, None, "cosine")
-
-    with full_precision():
-        answers = list(on_threads(search, _parts(len(queries), queries.device), queries.device, "nearest rows"))
-    where, cosines = (np.concatenate(parts) for parts in zip(*answers, strict=True))
-    return table.population[where], cosines
+    rows, cosines = _best_of(table.over(_of_vectors, queries, k), k, "cosine")
+    return rows, cosines
 
 
 def nearest(table: EmbeddingTable, rows: Ints, k: int, by: By = "cosine") -> Ints:
@@ -58,14 +53,56 @@ def nearest(table: EmbeddingTable, rows: Ints, k: int, by: By = "cosine") -> Int
 
     Nearest is what has the largest cosine, or the smallest Euclidean distance.
     """
-    device, position = table.vectors.device, np.searchsorted(table.population, rows)
+    k = min(k, len(table.population) - 1)
+    lists = [np.zeros((0, k), dtype=np.int64)]
+    for start in range(0, len(rows), _HELD):
+        probes = Probes.of(table, rows[start : start + _HELD])
+        lists.append(_best_of(table.over(_of_rows, probes, k, by), k, by)[0])
+    return np.searchsorted(table.population, np.concatenate(lists))
 
-    def search(part: slice) -> Ints:
-        return _search(table, table.gather(rows[part]).to(table.accumulator), k, position[part], by)[0]
 
+def _of_vectors(part: EmbeddingTable, queries: Tensor, k: int) -> tuple[Ints, Floats]:
+    """(q, k) ids and cosines of a part's rows, as many as it has."""
+    queries = queries.to(part.vectors.device, part.accumulator)
+
+    def search(some: slice) -> tuple[Ints, Floats]:
+        return _search(part, queries[some], k, None, "cosine")
+
+    return _searched(part, len(queries), search)
+
+
+def _of_rows(part: EmbeddingTable, probes: Probes, k: int, by: By) -> tuple[Ints, Floats]:
+    """(m, k) ids of a part's rows and cosines or distances; a probe itself comes last."""
+    own, stored = probes.places(part), probes.stored.to(part.vectors.device)
+
+    def search(some: slice) -> tuple[Ints, Floats]:
+        return _search(part, stored[some].float().to(part.accumulator), k, own[some], by)
+
+    return _searched(part, len(stored), search)
+
+
+def _searched(
+    part: EmbeddingTable, queries: int, search: Callable[[slice], tuple[Ints, Floats]]
+) -> tuple[Ints, Floats]:
+    device = part.vectors.device
     with full_precision():
-        lists = list(on_threads(search, _parts(len(rows), device), device, "nearest rows"))
-    return np.concatenate([np.zeros((0, min(k, len(table.population) - 1)), dtype=np.int64), *lists])
+        answers = list(on_threads(search, _parts(queries, device), device, "nearest rows"))
+    where, exact = (np.concatenate(parts) for parts in zip(*answers, strict=True))
+    return part.population[where] + (part.first or 0), exact
+
+
+def _best_of(answers: Sequence[tuple[Ints, Floats]], k: int, by: By) -> tuple[Ints, Floats]:
+    """The k best of what the parts of a table have, in the order of `_refine`."""
+    if len(answers) == 1:
+        return answers[0]
+    rows, exact = (np.concatenate(parts, axis=1) for parts in zip(*answers, strict=True))
+    order = _order(rows, exact, by)[:, :k]
+    return np.take_along_axis(rows, order, 1), np.take_along_axis(exact, order, 1)
+
+
+def _order(where: Ints, exact: Floats, by: By) -> Ints:
+    """(q, c) the order of candidates: nearest first, and the lower id of equally near ones."""
+    return np.lexsort((where, np.round(exact if by == "distance" else -exact, _DIGITS)), axis=1)
 
 
 def _parts(queries: int, device: torch.device) -> list[slice]:
@@ -78,9 +115,12 @@ def _parts(queries: int, device: torch.device) -> list[slice]:
 
 def _search(table: EmbeddingTable, queries: Tensor, k: int, own: Ints | None, by: By) -> tuple[Ints, Floats]:
     """Positions and cosines, or distances, of the k nearest rows; ``own`` are the queries' places, to leave out."""
-    k = min(k, len(table.population) - (own is not None))
-    query = torch.nn.functional.normalize(queries, dim=1, eps=1e-300).float()
-    lengths = torch.linalg.vector_norm(queries, dim=1).float()[:, None]
+    k = min(k, len(table.population))
+    lengths = torch.linalg.vector_norm(queries, dim=1, keepdim=True)
+    if table.vectors.dtype.is_floating_point:
+        query, lengths = torch.nn.functional.normalize(queries, dim=1, eps=1e-300).float(), lengths.float()
+    else:  # products of whole numbers are exact: those that are equal tie
+        query, lengths = queries.float(), torch.ones_like(lengths, dtype=torch.float32)
     best = _Best(len(queries), min(k + SPARE, len(table.population)), query.device)
     for part, cosine in _tiles(table, query):
         score = cosine
@@ -102,7 +142,7 @@ def _tiles(table: EmbeddingTable, query: Tensor) -> Iterator[tuple[slice, Tensor
     cells = _CELLS if query.device.type == "cpu" else _DEVICE_CELLS
     step = max(256, cells // len(query) // 64 * 64)  # hits are sought 64 cells at a time
     memory = torch.empty(len(query) * step, device=query.device)
-    narrow = table.width < len(query)
+    narrow = table.width < len(query) and table.vectors.dtype.is_floating_point
     rows_of = ((part, unit, None) for part, unit in blocks(table)) if narrow else Raw(table).blocks()
     for part, rows, scale in rows_of:
         for first in range(0, len(rows), step):
@@ -134,8 +174,7 @@ class _Best:
                 if sum(len(values) for _, _, values in self._waiting) > _WAITING * len(score):
                     self._take_in()
                 return
-        best, columns = score.topk(min(self._k, score.shape[1]), dim=1)
-        self._merge(best, columns + start)
+        self._merge(*_top(score, torch.arange(start, start + score.shape[1]), self._k))
 
     def where(self) -> Ints:
         """(queries, k) positions of the rows with the largest scores, in no particular order."""
@@ -166,8 +205,23 @@ class _Best:
 
     def _merge(self, values: Tensor, where: Tensor) -> None:
         together, places = torch.cat([self._values, values], 1), torch.cat([self._where, where], 1)
-        self._values, order = together.topk(min(self._k, together.shape[1]), dim=1)
-        self._where = places.gather(1, order)
+        self._values, self._where = _top(together, places, self._k)
+
+
+def _top(scores: Tensor, places: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """(q, k) the largest scores and where they are; of equal ones, as compressed rows have many, the first places.
+
+    ``places`` are (q, n), or (n,) for all queries alike.
+    """
+    places = places.to(scores.device).expand_as(scores)
+    best, columns = scores.topk(min(k, scores.shape[1]), dim=1)
+    where = places.gather(1, columns)
+    tied = torch.nonzero((scores >= best[:, -1:]).sum(1) > best.shape[1])[:, 0]
+    if len(tied):
+        order = np.lexsort((places[tied].cpu().numpy(), -scores[tied].cpu().numpy()), axis=1)[:, : best.shape[1]]
+        first = torch.from_numpy(np.ascontiguousarray(order)).to(scores.device)
+        best[tied], where[tied] = scores[tied].gather(1, first), places[tied].gather(1, first)
+    return best, where
 
 
 def _refine(
@@ -185,8 +239,7 @@ def _refine(
             exact[chosen] = ((rows * query).sum(2) / lengths).cpu().double().numpy()
         else:
             exact[chosen] = torch.linalg.vector_norm(rows - query, dim=2).cpu().double().numpy()
-    key = np.round(exact if by == "distance" else -exact, _DIGITS)
-    if own is not None:
-        key[where == own[:, None]] = math.inf
-    order = np.lexsort((where, key), axis=1)[:, :k]
+    if own is not None:  # the last there is
+        exact[where == own[:, None]] = math.inf if by == "distance" else -math.inf
+    order = _order(where, exact, by)[:, :k]
     return np.take_along_axis(where, order, 1), np.take_along_axis(exact, order, 1)

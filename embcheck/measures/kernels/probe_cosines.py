@@ -1,4 +1,4 @@
-"""Cosines of some rows, the probes, with all others: counts of signs, extremes, means, quantiles, in one pass."""
+"""Cosines of some rows, the probes, with all others: counts of signs, extremes, means, medians, in one pass."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import numpy as np
 import torch
 
 from embcheck.measures.kernels import signs
-from embcheck.measures.kernels.blocks import Memory, Raw, full_precision, on_host, on_threads
+from embcheck.measures.kernels.blocks import Memory, Raw, full_precision, on_host, on_threads, per_row
+from embcheck.measures.kernels.probes import Probes, side
+from embcheck.measures.kernels.signs import row_totals
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,31 +23,32 @@ if TYPE_CHECKING:
 
 __all__ = ["ProbeStatistics", "probe_statistics", "row_counts"]
 
-KEPT_COSINES = 64 * 2**20  # bytes of 16-bit cosines kept at once for quantiles
 PRODUCT_BYTES = 4 * 2**20  # of a product with probes: near the cache of a CPU core
 _DEVICE_PRODUCT_BYTES = 64 * 2**20  # and elsewhere, where a product has to be large to be fast
 ROW_BYTES, COPIED_BYTES = 32 * 2**20, 8 * 2**20  # of the rows in such a product, as float32
 _PROBE_CHUNK = 1_024
-_COUNTED = 2**21  # cosines counted at once for a histogram
+_COUNTED = 2**21  # cosines that wait to be counted
 BINS = 2_000  # of the histogram of all probes' cosines
-_STEPS = 32_767  # of a cosine between 0 and 1, where it is kept in 16 bits
-_OWN = -_STEPS - 1  # what is kept for a probe's cosine with itself: less than any other
+_STEPS = 32_767  # of a cosine between 0 and 1, for medians and histograms
+_SAMPLED, _ERRORS = 16_384, 5  # rows that say where to look for a median, and how many standard errors around
+_MISSED = 64  # probes whose cosines are all counted one by one at once
+_NONE = np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeStatistics:
     """Per probe, over all other rows of the population: counts and statistics of the cosine.
 
-    All but ``histogram`` are NumPy arrays of shape (probes,), ``quantiles`` of shape (probes, len(levels)).
+    All but ``others`` and ``histogram`` are NumPy arrays of shape (probes,).
     """
 
     non_negative: Ints
-    others: int
     minimum: Floats
     maximum: Floats
     mean: Floats
-    quantiles: Floats
-    levels: tuple[float, ...]
+    median: Floats
+    """NaN where it was not asked for."""
+    others: int
     histogram: Ints
     """(2000,) counts of all probes' cosines in bins over [-1, 1]; empty where it was not asked for."""
 
@@ -59,31 +62,132 @@ def probe_statistics(
     table: EmbeddingTable,
     probes: Ints,
     *,
-    levels: tuple[float, ...] = (),
+    median: bool = False,
     histogram: bool = False,
     center: Tensor | None = None,
 ) -> ProbeStatistics:
     """Cosines of each probe, less ``center`` where it is given, with every other row, in one pass over the matrix.
 
-    ``levels`` are quantiles to find: those of the cosines rounded to multiples of 1/32,767, without interpolation;
-    ``histogram`` counts the rounded cosines of all probes in bins. Counts are exact (`signs`); the other figures are
-    those of float32 products, right to about 1e-7. Work is O(m N d) for m probes. Memory beyond the table is a block of
-    rows and one of products for each thread, and with levels or a histogram 2 m N bytes, at most 64 MB but for 50
-    probes.
+    ``median`` and ``histogram`` are of the cosines rounded to multiples of 1/32,767, the median without interpolation.
+    Counts are exact (`signs`); the other figures are those of float32 products, right to about 1e-7. Work is O(m N d)
+    for m probes. Memory beyond the table is a block of rows and one of products for each thread.
+
+    A probe's median needs no more of its N cosines than how many are below those around it, and the counts of these: a
+    sample of the rows says where to look. Where it misleads, as one time in a million, those probes have a second pass.
     """
-    size, keep = len(table.population), histogram or bool(levels)
-    step = min(_PROBE_CHUNK, max(50, KEPT_COSINES // (2 * size))) if keep else _PROBE_CHUNK
-    chunks = []
-    counts = np.zeros(BINS if histogram else 0, dtype=np.int64)
-    for start in range(0, len(probes), step):
-        chunk = _Chunk.of(table, probes[start : start + step], center, keep=keep)
-        figures = chunk.figures()
-        chunks.append((*figures, _quantiles(chunk.kept, len(figures[0]), levels)))
-        if histogram and chunk.kept is not None:
-            counts += _histogram(chunk.kept)
-        del chunk  # before the next one asks for as much
-    non_negative, minimum, maximum, mean, quantiles = (np.concatenate(parts) for parts in zip(*chunks, strict=True))
-    return ProbeStatistics(non_negative, size - 1, minimum, maximum, mean, quantiles, levels, counts)
+    bins, counts, chunks = BINS if histogram else 0, np.zeros(BINS if histogram else 0, dtype=np.int64), []
+    for start in range(0, len(probes), _PROBE_CHUNK):
+        chosen = Probes.of(table, probes[start : start + _PROBE_CHUNK])
+        around = _around_medians(table, chosen, center) if median else None
+        non_negative, low, high, total, below, near, cells = _over(table, chosen, center, around, bins)
+        mean, medians = total / (len(table.population) - 1), np.full(len(total), np.nan)
+        if around is not None:
+            medians = _medians(table, chosen, center, around, below, near)
+        chunks.append((non_negative, low, high, mean, medians))
+        counts += cells
+    non_negative, low, high, mean, medians = (np.concatenate(parts) for parts in zip(*chunks, strict=True))
+    return ProbeStatistics(non_negative, low, high, mean, medians, len(table.population) - 1, counts)
+
+
+def _over(table: EmbeddingTable, probes: Probes, center: Tensor | None, around: Around | None, bins: int = 0) -> _State:
+    """What `_pass` makes of all parts of a table."""
+    non_negative, low, high, *sums = zip(*table.over(_pass, probes, center, around, bins), strict=True)
+    total, below, near, cells = (sum(of_parts) for of_parts in sums)
+    return sum(non_negative), np.min(low, axis=0), np.max(high, axis=0), total, below, near, cells
+
+
+Around = tuple["Ints", int]
+"""(m,) the first of the rounded cosines that are counted one by one, and how many numbers they may take."""
+_State = tuple["Ints", "Floats", "Floats", "Floats", "Ints", "Ints", "Ints"]
+
+
+def _around_medians(table: EmbeddingTable, probes: Probes, center: Tensor | None) -> Around:
+    """Where each probe's median may be: between order statistics of its cosines with some rows, five errors away."""
+    if "rows around medians" not in table.memo:
+        table.memo["rows around medians"] = Probes.of(table, table.probes(_SAMPLED))
+    some: Probes = table.memo["rows around medians"]
+    with full_precision():
+        cosine = probes.units(center) @ some.units(center).T
+        cells, last = cosine.mul_(_STEPS).round_().cpu().numpy(), cosine.shape[1] - 1
+    reach = math.ceil(_ERRORS * 0.5 * math.sqrt(len(some.rows))) + 1
+    ranks = max(0, last // 2 - reach), min(last, last // 2 + 1 + reach)
+    cells.partition(ranks, axis=1)
+    low, high = cells[:, ranks[0]].astype(np.int64) - 1, cells[:, ranks[1]].astype(np.int64) + 1
+    return low, int((high - low).max()) + 1
+
+
+def _medians(
+    table: EmbeddingTable, probes: Probes, center: Tensor | None, around: Around, below: Ints, near: Ints
+) -> Floats:
+    """(m,) medians; those that are not around where they were looked for are looked for everywhere."""
+    others = len(table.population) - 1
+    medians = _read_off(around, below, near, others)
+    missed = np.flatnonzero(np.isnan(medians))
+    for start in range(0, len(missed), _MISSED):
+        some = missed[start : start + _MISSED]
+        everywhere = np.full(len(some), -_STEPS), 2 * _STEPS + 1
+        *_, below, near, _ = _over(table, probes.some(some), center, everywhere)
+        medians[some] = _read_off(everywhere, below, near, others)
+    return medians
+
+
+def _read_off(around: Around, below: Ints, near: Ints, others: int) -> Floats:
+    """(m,) order statistics from counts of what is below those cells, (m,), and in each, (m, cells); NaN for others."""
+    rank = max(1, math.ceil(others / 2))
+    reached = below[:, None] + np.cumsum(near, axis=1)
+    cell = (reached < rank).sum(1)
+    is_there = (below < rank) & (cell < near.shape[1])
+    return np.where(is_there, (around[0] + cell) / _STEPS, np.nan)
+
+
+def _pass(part: EmbeddingTable, probes: Probes, center: Tensor | None, around: Around | None, bins: int = 0) -> _State:
+    """Of each probe: non-negative cosines, the smallest, largest and sum; below and in the cells around its median.
+
+    The last is a histogram of all probes' cosines, in so many bins.
+    """
+    chunk = _Chunk.of(part, probes, center, around, histogram=bins > 0)
+    raw, count = chunk.raw, len(probes.rows)
+    counts, total = np.zeros(count, dtype=np.int64), np.zeros(count)
+    low, high = np.full(count, np.inf), np.full(count, -np.inf)
+    below, near = np.zeros(count, dtype=np.int64), _Counts(count * (0 if around is None else around[1]))
+    cells, doubts = np.zeros(bins, dtype=np.int64), []
+    with full_precision():
+        pieces = _pieces(part, raw, count)
+        for piece in on_threads(chunk.piece, pieces, part.vectors.device, "cosines of probes"):
+            counts += piece.counts
+            total += piece.total
+            low, high = np.minimum(low, piece.low), np.maximum(high, piece.high)
+            doubts.append(piece.doubts)
+            if around is not None:
+                below += piece.below
+                near.add(piece.near)
+            cells += piece.histogram
+        first, _ = signs.settle((chunk.probes.side, chunk.side), signs.together(doubts), chunk.limit, center)
+    return counts + np.bincount(first, minlength=count), low, high, total, below, near.counts.reshape(count, -1), cells
+
+
+class _Counts:
+    """How often each number was there, of numbers that come a few at a time."""
+
+    def __init__(self, size: int) -> None:
+        self._counts, self._waiting, self._many = np.zeros(size, dtype=np.int64), [np.zeros(0, dtype=np.int64)], 0
+
+    def add(self, numbers: Ints) -> None:
+        """Some more numbers."""
+        self._waiting.append(numbers)
+        self._many += len(numbers)
+        if self._many > max(_COUNTED, len(self._counts)):
+            self._count()
+
+    @property
+    def counts(self) -> Ints:
+        """Of each number up to the size."""
+        self._count()
+        return self._counts
+
+    def _count(self) -> None:
+        self._counts += np.bincount(np.concatenate(self._waiting), minlength=len(self._counts))
+        self._waiting, self._many = self._waiting[:1], 0
 
 
 class _Piece(NamedTuple):
@@ -94,51 +198,42 @@ class _Piece(NamedTuple):
     high: Floats
     total: Floats
     doubts: signs.Cells
+    below: Ints
+    near: Ints
+    histogram: Ints
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Chunk:
-    """Some of the probes, and what their products with the population need."""
+    """Some probes, and what their products with the population need."""
 
     table: EmbeddingTable
-    ids: tuple[Tensor, Tensor]
-    """(m,) rows of the probes, and (N,) of the population."""
+    probes: Probes
+    side: signs.Side
     position: Ints
-    """(m,) and where in the population they stand."""
+    """(m,) where in the population the probes stand, -1 for elsewhere."""
     query: Tensor
     """(m, d) float32 of length 1."""
     center: Tensor | None
     raw: Raw
     memory: Memory
-    kept: Tensor | None
-    """(m, N) rounded cosines."""
+    limit: float
+    around: Around | None
+    histogram: bool
 
     @classmethod
-    def of(cls, table: EmbeddingTable, probes: Ints, center: Tensor | None, *, keep: bool) -> _Chunk:
-        device, population = table.vectors.device, table.population
+    def of(
+        cls, table: EmbeddingTable, probes: Probes, center: Tensor | None, around: Around | None, *, histogram: bool
+    ) -> _Chunk:
+        device = table.vectors.device
         with torch.inference_mode():
-            if center is None:
-                query = table.units(probes)
-            else:
-                query = torch.nn.functional.normalize(table.gather(probes) - center, dim=1, eps=1e-30)
-            shape = len(probes), len(population)
-            kept = torch.empty(shape, dtype=torch.int16, device=device) if keep else None
-        position, raw, memory = np.searchsorted(population, probes), Raw(table, center), Memory(torch.float32, device)
-        return cls(table, _ids(table, probes), position, query, center, raw, memory, kept)
+            probes, center = probes.on(device), None if center is None else center.to(device)
+            query, raw, memory = probes.units(center), Raw(table, center), Memory(torch.float32, device)
+        limit, own = signs.tolerance(table.width, device), probes.places(table)
+        return cls(table, probes, side(table), own, query, center, raw, memory, limit, around, histogram)
 
-    def figures(self) -> tuple[Ints, Floats, Floats, Floats]:
-        """(m,) counts of cosines at zero or more, smallest and largest cosines, and means."""
-        with full_precision():
-            parts = _pieces(self.table, self.raw, len(self.query))
-            pieces = list(on_threads(self._piece, parts, self.query.device, "cosines of probes"))
-            counts, low, high, total, doubts = zip(*pieces, strict=True)
-            first, _ = signs.settle(self.table, signs.together(doubts), self.ids, self._limit, self.center)
-        others = len(self.table.population) - 1
-        non_negative = np.sum(counts, axis=0) + np.bincount(first, minlength=len(self.query))
-        return non_negative, np.min(low, axis=0), np.max(high, axis=0), np.sum(total, axis=0) / others
-
-    def _piece(self, part: slice) -> _Piece:
-        """The same, with sums in place of means, over a slice of the population."""
+    def piece(self, part: slice) -> _Piece:
+        """Figures over a slice of the population."""
         rows, scale = self.raw(part)
         cosine = torch.mm(self.query, rows.T, out=self.memory(len(self.query), len(rows))).mul_(scale)
         own = self._own_cells(part)
@@ -146,17 +241,23 @@ class _Chunk:
         low = cosine.amin(1)
         cosine[own] = -torch.inf
         high = cosine.amax(1)
-        ids = self.ids[0], self.ids[1][part]
-        tally = signs.count(cosine, self._limit, partial(_stored, self.table, ids, self.center), columns=False)
-        cells = tally.cells(cosine, 0, part.start)
+        tally = signs.count(cosine, self.limit, partial(self._stored, part), columns=False)
+        doubts = tally.cells(cosine, 0, part.start)
         cosine[own] = 0.0
-        total = cosine.sum(1)
-        if self.kept is not None:
-            piece = self.kept[:, part]
-            piece.copy_(cosine.mul_(_STEPS).round_())
-            piece[own] = _OWN
+        total, below, near, histogram = cosine.sum(1), _NONE, _NONE, _NONE
+        if self.around is not None or self.histogram:
+            cosine.mul_(_STEPS).round_()
+        if self.histogram:
+            histogram = _histogram(cosine, len(own[0]))
+        if self.around is not None:
+            cosine[own] = torch.nan
+            below, near = _near(cosine, self.around)
         ends = on_host(low).astype(np.float64), on_host(high).astype(np.float64)
-        return _Piece(on_host(tally.rows), *ends, on_host(total).astype(np.float64), cells)
+        summed = on_host(total).astype(np.float64)
+        return _Piece(on_host(tally.rows), *ends, summed, doubts, below, near, histogram)
+
+    def _stored(self, part: slice) -> tuple[Tensor, Tensor]:
+        return self.probes.side.rows(slice(None), self.center), self.side.rows(part, self.center)
 
     def _own_cells(self, part: slice) -> tuple[Tensor, Tensor]:
         """Where probes meet themselves in a product: (probe, column) indices."""
@@ -164,29 +265,29 @@ class _Chunk:
         columns = self.position[inside] - part.start
         return torch.from_numpy(inside).to(self.query.device), torch.from_numpy(columns).to(self.query.device)
 
-    @property
-    def _limit(self) -> float:
-        return signs.tolerance(self.table.width, self.query.device)
-
 
 def row_counts(table: EmbeddingTable, anchors: Ints) -> Ints:
     """For every population row, with how many of the anchors (row ids) it has a negative cosine. Exact."""
-    device, raw = table.vectors.device, Raw(table)
-    ids, memory, limit = _ids(table, anchors), Memory(torch.float32, device), signs.tolerance(table.width, device)
+    return per_row(table, _row_counts, Probes.of(table, anchors))
+
+
+def _row_counts(part: EmbeddingTable, anchors: Probes) -> Ints:
+    device, raw = part.vectors.device, Raw(part)
+    anchors, own = anchors.on(device), side(part)
+    count, memory, limit = len(anchors.rows), Memory(torch.float32, device), signs.tolerance(part.width, device)
     with full_precision():
-        query = table.units(anchors)
+        query = anchors.units()
 
-        def piece(part: slice) -> tuple[Ints, signs.Cells]:
-            rows, scale = raw(part)
-            cosine = torch.mm(query, rows.T, out=memory(len(query), len(rows))).mul_(scale)
-            stored = partial(_stored, table, (ids[0], ids[1][part]), None)
-            tally = signs.count(cosine, limit, stored)
-            return on_host(tally.columns), tally.cells(cosine, 0, part.start)
+        def piece(some: slice) -> tuple[Ints, signs.Cells]:
+            rows, scale = raw(some)
+            cosine = torch.mm(query, rows.T, out=memory(count, len(rows))).mul_(scale)
+            tally = signs.count(cosine, limit, lambda: (anchors.stored, own.rows(some)))
+            return on_host(tally.columns), tally.cells(cosine, 0, some.start)
 
-        pieces = on_threads(piece, _pieces(table, raw, len(anchors)), device, "negative cosines")
+        pieces = on_threads(piece, _pieces(part, raw, count), device, "negative cosines")
         counts, doubts = zip(*pieces, strict=True)
-        _, second = signs.settle(table, signs.together(doubts), ids, limit)
-    negative: Ints = len(anchors) - np.concatenate(counts)
+        _, second = signs.settle((anchors.side, own), signs.together(doubts), limit)
+    negative: Ints = count - np.concatenate(counts)
     return negative - np.bincount(second, minlength=len(negative))
 
 
@@ -198,39 +299,19 @@ def _pieces(table: EmbeddingTable, raw: Raw, probes: int) -> list[slice]:
     return [slice(start, min(start + step, size)) for start in range(0, size, step)]
 
 
-def _ids(table: EmbeddingTable, probes: Ints) -> tuple[Tensor, Tensor]:
-    """(m,) and (N,) row ids of the probes and of the population, on the device."""
-    device = table.vectors.device
-    return torch.from_numpy(probes.astype(np.int64)).to(device), torch.from_numpy(table.population).to(device)
+def _histogram(cosines: Tensor, own: int) -> Ints:
+    """Counts of rounded cosines, all probes together, in equal bins over [-1, 1]; so many zeros are in none."""
+    counts = torch.bincount(cosines.flatten().int().add_(_STEPS), minlength=2 * _STEPS + 1).cpu().numpy()
+    counts[_STEPS] -= own
+    bins = np.minimum((np.arange(2 * _STEPS + 1) * BINS) // (2 * _STEPS), BINS - 1)
+    return np.bincount(bins, weights=counts, minlength=BINS).astype(np.int64)
 
 
-def _stored(table: EmbeddingTable, ids: tuple[Tensor, Tensor], center: Tensor | None) -> tuple[Tensor, Tensor]:
-    return signs.stored(table, ids[0], center), signs.stored(table, ids[1], center)
-
-
-def _histogram(kept: Tensor) -> Ints:
-    """Counts of rounded cosines, all probes together, in equal bins over [-1, 1]; a probe's own is in none."""
-
-    def count(cosines: Tensor) -> Ints:
-        counts = torch.bincount(cosines.flatten().int().sub_(_OWN), minlength=_STEPS - _OWN + 1)
-        return np.asarray(counts.cpu().numpy())
-
-    rows = torch.split(kept, max(1, _COUNTED // kept.shape[1]))
-    counts = np.sum(list(on_threads(count, rows, kept.device, "histogram of cosines")), axis=0)
-    bins = np.minimum((np.arange(2 * _STEPS + 1) * BINS) // (2 * _STEPS), BINS - 1)  # the first count is the own ones
-    return np.bincount(bins, weights=counts[1:], minlength=BINS).astype(np.int64)
-
-
-def _quantiles(kept: Tensor | None, probes: int, levels: tuple[float, ...]) -> Floats:
-    """Order statistics of (m, N) rounded cosines; a probe's own is the smallest, and none of them."""
-    if kept is None or not levels:
-        return np.full((probes, 0), np.nan)
-    others = kept.shape[1] - 1
-    ranks = [max(1, math.ceil(level * others)) for level in levels]
-    if kept.device.type == "cpu":
-        cells = kept.numpy()
-        cells.partition(sorted(set(ranks)), axis=1)
-        statistics = cells[:, ranks]
-    else:
-        statistics = kept.sort(dim=1).values[:, ranks].cpu().numpy()
-    return np.asarray(statistics / _STEPS, dtype=np.float64)
+def _near(cosines: Tensor, around: Around) -> tuple[Ints, Ints]:
+    """(m,) how many rounded cosines are below those around a probe's median, and (k,) which cells others are in."""
+    first, count = torch.from_numpy(around[0]).to(cosines.device, torch.float32)[:, None], around[1]
+    is_below = cosines < first
+    below = row_totals(is_below.numpy() if cosines.device.type == "cpu" else is_below)
+    at = torch.nonzero((cosines < first + count).logical_xor_(is_below), as_tuple=True)
+    cells = at[0] * count + (cosines[at] - first[at[0], 0]).long()
+    return on_host(below), on_host(cells)

@@ -13,7 +13,7 @@ blocks, nor on threads, nor on the type or device of the fast product.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -27,9 +27,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from embcheck.stats import Bools, Ints
-    from embcheck.table import EmbeddingTable
 
-__all__ = ["Cells", "Tally", "count", "of_pairs", "row_totals", "set_bits", "settle", "stored", "together", "tolerance"]
+__all__ = ["Cells", "Side", "Tally", "count", "of_pairs", "row_totals", "set_bits", "settle", "together", "tolerance"]
 
 DENSE = 0.02  # share of unsure cells from which a whole product is computed in float64
 _MANY = 0.002  # share of cells near zero from which their own bounds are looked at before they are kept
@@ -42,6 +41,22 @@ _MASKS = Memory(torch.bool, torch.device("cpu"))
 
 Cells = tuple["Tensor", "Tensor", "Tensor"]
 """Single cells: (k,) places of the first row, (k,) of the second, and (k,) values of their fast product."""
+
+
+class Side(NamedTuple):
+    """The rows on one side of a product, whose places are 0, 1 and so on."""
+
+    matrix: Tensor
+    """(V, d) as stored."""
+    norms: Tensor
+    """(V,) in the widest float."""
+    ids: Tensor
+    """Which row of the matrix is at each place."""
+
+    def rows(self, places: slice, center: Tensor | None = None) -> Tensor:
+        """(n, d) rows as they are stored, or float32 ones less a vector."""
+        stored = self.matrix[self.ids[places]]
+        return stored if center is None else stored.float() - center
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -159,43 +174,36 @@ def together(parts: Sequence[Cells]) -> Cells:
 
 
 def settle(
-    table: EmbeddingTable,
-    cells: Cells,
-    ids: tuple[Tensor, Tensor],
-    bounds: Tensor | float,
-    center: Tensor | None = None,
+    sides: tuple[Side, Side], cells: Cells, bounds: Tensor | float, center: Tensor | None = None
 ) -> tuple[Ints, Ints]:
     """Places of those cells in doubt that are zero or more: (k,) of the first rows, and (k,) of the second.
 
-    ``ids`` say which row of the table is at each place, of the first rows and of the second; ``bounds`` how near to
-    zero a cell has to be for its sign not to be trusted, one number for all or (k,).
+    ``bounds`` say how near to zero a cell has to be for its sign not to be trusted, one number for all or (k,).
     """
     first, second, values = cells
     holds = values >= 0
     unsure = _in_doubt(values, bounds)
-    holds[unsure] = of_pairs(table, ids[0][first[unsure]], ids[1][second[unsure]], center)
+    holds[unsure] = of_pairs(sides, first[unsure], second[unsure], center)
     return first[holds].cpu().numpy(), second[holds].cpu().numpy()
 
 
-def of_pairs(table: EmbeddingTable, first: Tensor, second: Tensor, center: Tensor | None = None) -> Tensor:
-    """(k,) whether cosines of single pairs of rows, given by their ids, are zero or more: exact."""
-    device, wide = first.device, _wide(first.device)
-    holds, step = torch.empty(len(first), dtype=torch.bool, device=device), max(1, _CELLS // table.width)
-    sides = [(Memory(table.vectors.dtype, device), Memory(wide, device)) for _ in range(2)]
+def of_pairs(sides: tuple[Side, Side], first: Tensor, second: Tensor, center: Tensor | None = None) -> Tensor:
+    """(k,) whether cosines of single pairs of rows, given by their places, are zero or more: exact."""
+    width, device, wide = sides[0].matrix.shape[1], first.device, _wide(first.device)
+    holds, step = torch.empty(len(first), dtype=torch.bool, device=device), max(1, _CELLS // width)
+    kept = [(Memory(side.matrix.dtype, device), Memory(wide, device)) for side in sides]
     for start in range(0, len(first), step):
-        i, j = first[start : start + step], second[start : start + step]
-        shape, rows = (len(i), table.width), []
-        for ids, (narrow, memory) in zip((i, j), sides, strict=True):
-            picked = torch.index_select(table.vectors, 0, ids, out=narrow(*shape))
+        ids = [s.ids[p[start : start + step]] for s, p in zip(sides, (first, second), strict=True)]
+        shape, rows = (len(ids[0]), width), []
+        for side, own, (narrow, memory) in zip(sides, ids, kept, strict=True):
+            picked = torch.index_select(side.matrix, 0, own, out=narrow(*shape))
             rows.append(memory(*shape).copy_(picked if center is None else picked.float() - center))
-        lengths = table.norms[i] * table.norms[j] if center is None else rows[0].norm(dim=1) * rows[1].norm(dim=1)
-        holds[start : start + step] = _sign(torch.linalg.vecdot(*rows), lengths.to(wide), table.width)
+        if center is None:
+            lengths = sides[0].norms[ids[0]] * sides[1].norms[ids[1]]
+        else:
+            lengths = rows[0].norm(dim=1) * rows[1].norm(dim=1)
+        holds[start : start + step] = _sign(torch.linalg.vecdot(*rows), lengths.to(wide), width)
     return holds
-
-
-def stored(table: EmbeddingTable, ids: Tensor, center: Tensor | None = None) -> Tensor:
-    """(n, d) rows of a table as they are stored, or float32 ones less a vector."""
-    return table.vectors[ids] if center is None else table.vectors[ids].float() - center
 
 
 def _dense(first: Tensor, second: Tensor) -> Tensor:

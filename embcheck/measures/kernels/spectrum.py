@@ -60,17 +60,23 @@ def spectrum_of(table: EmbeddingTable) -> Spectrum:
 
 def _moments(table: EmbeddingTable) -> tuple[Tensor, Tensor]:
     """Mean and covariance, float64. Products are float32, of rows near zero mean; sums are in the accumulator."""
-    center, population = blocks.mean_vector(table), table.population
-    scatter = torch.zeros((table.width, table.width), dtype=table.accumulator, device=center.device)
-    rest = torch.zeros(table.width, dtype=table.accumulator, device=center.device)
-    with blocks.full_precision():
-        for part in track(list(table.slices(len(population))), "covariance"):
-            rows = table.gather(population[part]) - center
-            scatter += (rows.T @ rows).to(table.accumulator)
-            rest += rows.sum(0, dtype=table.accumulator)
-    rest = rest.cpu().double() / len(population)  # what rounding left of the mean
-    covariance = scatter.cpu().double() / len(population) - torch.outer(rest, rest)
+    center, size = blocks.mean_vector(table), len(table.population)
+    moments = blocks.total(table, _scatter, center).cpu().double() / size
+    rest, scatter = moments[0], moments[1:]  # what rounding left of the mean
+    covariance = scatter - torch.outer(rest, rest)
     return center.cpu().double() + rest, (covariance + covariance.T) / 2
+
+
+def _scatter(part: EmbeddingTable, center: Tensor) -> Tensor:
+    """(1 + d, d): sum of the rows less a vector, and of their outer products."""
+    population, width, center = part.population, part.width, center.to(part.vectors.device)
+    sums = torch.zeros((1 + width, width), dtype=part.accumulator, device=center.device)
+    with blocks.full_precision():
+        for some in track(list(part.slices(len(population))), "covariance"):
+            rows = part.gather(population[some]) - center
+            sums[0] += rows.sum(0, dtype=part.accumulator)
+            sums[1:] += (rows.T @ rows).to(part.accumulator)
+    return sums
 
 
 def participation_ratio(eigenvalues: Floats) -> float:

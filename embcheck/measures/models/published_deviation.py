@@ -123,13 +123,13 @@ def _probe_means(table: EmbeddingTable, entry: Entry, rng: np.random.Generator) 
     The documents' own code would have printed NaN had a row been zero; rows without a direction are left out here.
     """
     probes = table.probes(PROBES)
-    seen = probe_cosines.probe_statistics(table, probes, levels=(0.5,))
+    seen = probe_cosines.probe_statistics(table, probes, median=True)
     others = (entry.rows or len(table.vectors)) - 1
     values = {
         "min": seen.minimum,
         "max": seen.maximum,
         "mean": seen.mean,
-        "median": seen.quantiles[:, 0],
+        "median": seen.median,
         "share": seen.share,
         "non_negative": seen.share * others,
         "negative": (1 - seen.share) * others,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, overload
 
 import numpy as np
 import pyarrow as pa
@@ -20,17 +21,18 @@ from embcheck.sources.words.lists import is_text, pick_column, vocabulary_of
 from embcheck.table.vocabulary import NamedRows, RowNumbers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from embcheck.sources.tokenizers.lookup import LookupVocabulary
     from embcheck.spec import ModelSpec
     from embcheck.table import EmbeddingTable
     from embcheck.table.vocabulary import WordVocabulary
 
-BATCH_BYTES = 16 * 2**20  # of vectors handled at once
+BATCH_BYTES = 2 * 2**20  # of vectors handled at once: with 16 MB, Arrow held 100 MB more, and took longer
 _MOST_ROWS = 2**31
 _MOST_NAME_BYTES = 2 * 2**30
 _DENSEST = 256  # bytes of vectors that a byte of a file may stand for: more is no compression that vectors have
@@ -116,11 +118,6 @@ class Columns:
         """Of the matrix: int8 with its scale is float32."""
         return np.dtype("float32" if self.scale is not None else self.kind)
 
-    @property
-    def wanted(self) -> list[str]:
-        """Names of the columns."""
-        return [self.vectors] if self.names is None else [self.vectors, self.names]
-
 
 @contextmanager
 def readable(path: Path, what: str) -> Iterator[None]:
@@ -139,26 +136,45 @@ def read_parts(spec: ModelSpec, parts: Sequence[Part], what: str) -> EmbeddingTa
     SourceError
         A file is damaged, or lies about what it holds; vectors are missing or of several widths.
     """
-    columns = _choose(Request.of(spec), parts)
+    columns = choose(Request.of(spec), parts)
+    names = Names(columns)
+    matrix = matrix_of(parts, columns, what, names)
+    return table_of(spec, parts, columns, torch.from_numpy(matrix), names)
+
+
+def matrix_of(parts: Sequence[Part], columns: Columns, what: str, names: Names | None = None) -> NDArray[Any]:
+    """(V, d) vectors of all parts' rows, and their names collected on the way, where somebody collects them."""
     filling = _Matrix(columns, _rows(parts, columns) or 0, sum(part.path.stat().st_size for part in parts))
-    names = _Names()
+    wanted = [columns.vectors] if names is None or columns.names is None else [columns.vectors, columns.names]
     for part in parts:
         with readable(part.path, what):
             width = part.width(columns.vectors) or 1
             step = max(1, BATCH_BYTES // (width * columns.dtype.itemsize))
-            for place, batch in part.batches(columns.wanted, step):
+            for place, batch in part.batches(wanted, step):
                 filling.add(batch.column(columns.vectors), place)
-                if columns.names is not None:
-                    names.add(batch.column(columns.names), place)
-    matrix = filling.finish(str(parts[0].path))
-    if columns.are_words:
-        vocabulary: WordVocabulary | LookupVocabulary | NamedRows = vocabulary_of(names.texts)
-    else:
-        vocabulary = NamedRows(RowNumbers(len(matrix)) if columns.names is None else names.texts)
+                if names is not None:
+                    names.add(batch, place)
+    pa.default_memory_pool().release_unused()
+    return filling.finish(str(parts[0].path))
+
+
+def blocks_of(part: Part, columns: Columns, what: str) -> Iterator[NDArray[Any]]:
+    """(n, d) vectors of a part, some megabytes at a time."""
+    with readable(part.path, what):
+        step = max(1, BATCH_BYTES // ((part.width(columns.vectors) or 1) * columns.dtype.itemsize))
+        for place, batch in part.batches([columns.vectors], step):
+            rows = vectors_of(batch.column(columns.vectors), None, place)
+            yield rows.copy() if columns.scale is None else rows * np.float32(columns.scale)  # Arrow's are read-only
+    pa.default_memory_pool().release_unused()  # which Arrow else keeps: as much again as a row group
+
+
+def table_of(spec: ModelSpec, parts: Sequence[Part], columns: Columns, matrix: Tensor, names: Names) -> EmbeddingTable:
+    """The table of a matrix and what its rows are called."""
+    vocabulary = names.vocabulary(len(matrix))
     scaled = () if columns.scale is None else (f"int8, multiplied by {columns.scale:g}",)
     return assemble(
         spec,
-        torch.from_numpy(matrix),
+        matrix,
         vocabulary,
         bytes_read=sum(part.path.stat().st_size for part in parts),
         tensor=columns.vectors,
@@ -168,7 +184,7 @@ def read_parts(spec: ModelSpec, parts: Sequence[Part], what: str) -> EmbeddingTa
 
 def describe_parts(spec: ModelSpec, parts: Sequence[Part], what: str) -> Description:
     """What `read_parts` would read, from what the files say of themselves."""
-    columns = _choose(Request.of(spec), parts)
+    columns = choose(Request.of(spec), parts)
     with readable(parts[0].path, what):
         widths = (part.width(columns.vectors) for part in parts)
         width = next((width for width in widths if width is not None), None)
@@ -216,7 +232,7 @@ def list_files(spec: ModelSpec, *endings: str) -> list[Path]:
 # --- which columns ----------------------------------------------------------------------------------------------------
 
 
-def _choose(request: Request, parts: Sequence[Part]) -> Columns:
+def choose(request: Request, parts: Sequence[Part]) -> Columns:
     """The columns, which all parts must have with numbers of one kind."""
     vectors, kind, is_id = request.vectors, "", False
     for part in parts:
@@ -325,15 +341,48 @@ def vectors_of(column: pa.Array, width: int | None, place: Place) -> NDArray[Any
     return values.reshape(len(column), wanted)
 
 
-class _Names:
-    """What rows are called, as texts, collected batch by batch."""
+class Texts(Sequence[str]):
+    """Texts, or whole numbers as texts, in Arrow's memory: a Python object only of those that are asked for."""
 
-    def __init__(self) -> None:
-        self.texts: list[str] = []
+    def __init__(self, column: pa.ChunkedArray) -> None:
+        self._column = column
+
+    def __len__(self) -> int:
+        return len(self._column)
+
+    @overload
+    def __getitem__(self, row: int) -> str: ...
+    @overload
+    def __getitem__(self, row: slice) -> list[str]: ...
+    def __getitem__(self, row: int | slice) -> str | list[str]:
+        """The text of a row, or of several."""
+        return str(self._column[row].as_py()) if isinstance(row, int) else [*map(str, self._column[row].to_pylist())]
+
+    def __iter__(self) -> Iterator[str]:
+        for chunk in self._column.iterchunks():
+            yield from map(str, chunk.to_pylist())
+
+
+class Names:
+    """What rows are called, collected batch by batch."""
+
+    def __init__(self, columns: Columns) -> None:
+        self._columns = columns
+        self._chunks: list[pa.Array] = []
         self._bytes = 0
 
-    def add(self, column: pa.Array, place: Place) -> None:
-        """The texts of a batch, or whole numbers as text."""
+    def vocabulary(self, rows: int) -> WordVocabulary | LookupVocabulary | NamedRows:
+        """Of so many rows, numbered where nothing names them."""
+        if self._columns.names is None:
+            return NamedRows(RowNumbers(rows))
+        texts = Texts(pa.chunked_array(self._chunks))
+        return vocabulary_of(list(texts)) if self._columns.are_words else NamedRows(texts)
+
+    def add(self, batch: pa.RecordBatch, place: Place) -> None:
+        """The texts of a batch, or whole numbers."""
+        if self._columns.names is None:
+            return
+        column = batch.column(self._columns.names)
         column.validate(full=True)
         if types.is_dictionary(column.type):
             if is_text(column.type):
@@ -343,7 +392,7 @@ class _Names:
             self._count(pc.binary_length(column), place)
         if column.null_count:
             raise SourceError(f"{place.row(_first(column.is_null()))} has no word; give every row one")
-        self.texts += map(str, column.to_pylist())
+        self._chunks.append(column.cast(pa.large_string()) if is_text(column.type) else column)
 
     def _count(self, lengths: pa.Array, place: Place) -> None:
         self._bytes += pc.sum(lengths).as_py() or 0

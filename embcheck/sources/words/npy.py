@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import tokenize
 import warnings
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from embcheck import files
 from embcheck.errors import SourceError, SpecError
 from embcheck.sources.assemble import Description, assemble
 from embcheck.sources.files import LocalBytes, local_file, one_line, refuse_disguise, refuse_unknown_options
 from embcheck.sources.words.lists import read_words, vocabulary_of
 from embcheck.spec import NO_VOCABULARY
+from embcheck.table.parts import PART_BYTES, Part, Parts, as_tensor
 from embcheck.table.vocabulary import NamedRows, RowNumbers, WordVocabulary
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from embcheck.sources.tokenizers.lookup import LookupVocabulary
     from embcheck.spec import ModelSpec
@@ -38,6 +42,29 @@ def read(spec: ModelSpec) -> EmbeddingTable:
     vocabulary = NamedRows(RowNumbers(len(matrix))) if vocab is None else _words(spec, path, vocab, len(matrix))
     tensor = torch.from_numpy(np.require(matrix, dtype=matrix.dtype.newbyteorder("="), requirements="C"))
     return assemble(spec, tensor, vocabulary, bytes_read=tensor.nbytes, notes=vocabulary.notes)
+
+
+def lay_out(spec: ModelSpec) -> EmbeddingTable:
+    """The same table in parts of some megabytes."""
+    path, vocab = _paths(spec)
+    matrix, about = open_matrix(path), path.stat()
+    (size, width), kind = matrix.shape, matrix.dtype.newbyteorder("=").name
+    vocabulary = NamedRows(RowNumbers(size)) if vocab is None else _words(spec, path, vocab, size)
+    version, step = f"{path.resolve()} {about.st_size} {about.st_mtime_ns}", max(1, PART_BYTES // matrix[:1].nbytes)
+    parts = []
+    for start in range(0, size, step):
+        stop = min(start + step, size)
+        read = partial(_read_rows, path, start, stop, version)
+        parts.append(Part(f"{path}, rows {start} to {stop - 1}", (stop - start, width), version, read))
+    return assemble(spec, as_tensor(Parts(parts, kind)), vocabulary, bytes_read=matrix.nbytes, notes=vocabulary.notes)
+
+
+def _read_rows(path: Path, start: int, stop: int, version: str) -> list[Tensor]:
+    about = path.stat()
+    if f"{path.resolve()} {about.st_size} {about.st_mtime_ns}" != version:
+        raise SourceError(files.CHANGED.format(path))
+    matrix = open_matrix(path)[start:stop]
+    return [torch.from_numpy(np.require(matrix, dtype=matrix.dtype.newbyteorder("="), requirements="C"))]
 
 
 def describe(spec: ModelSpec) -> Description:

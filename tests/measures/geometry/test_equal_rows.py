@@ -4,7 +4,7 @@ import struct
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import embcheck
@@ -20,16 +20,18 @@ VALUES = st.sampled_from([0.0, -0.0, 1.0, -1.0, 1.0 + 2**-23, float("nan"), floa
 
 @given(rows=st.lists(st.lists(VALUES, min_size=3, max_size=3), min_size=2, max_size=25))
 def test_groups_are_those_of_a_look_at_every_pair(words, rows):
-    """Number by number: the same bits, but that the two zeros are one; every group once, whole and in order."""
+    """Of rows with a direction: the same bits, but that the two zeros are one; every group once, whole and in order."""
     table = EmbeddingTable.from_arrays(np.array(rows, dtype=np.float32), words(len(rows)))
 
     def key(row):
         return tuple(struct.pack("<f", 0.0 if x == 0 else x) for x in row)
 
+    directed = [i for i, row in enumerate(rows) if np.isfinite(row).all() and any(row)]
+    assume(len(directed) > 1)
     expected = {}
-    for i, row in enumerate(rows):
-        expected.setdefault(key(row), []).append(i)
-    found = [group.tolist() for group in equal.equal_groups(table, np.arange(len(rows)))]
+    for i in directed:
+        expected.setdefault(key(rows[i]), []).append(i)
+    found = [group.tolist() for group in equal.equal_groups(table)]
     assert found == [group for group in expected.values() if len(group) > 1]
 
 

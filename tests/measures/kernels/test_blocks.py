@@ -43,18 +43,29 @@ def test_probes_may_come_in_any_order_and_number(table, cosines):
     np.testing.assert_allclose(found.maximum, np.nanmax(expected, axis=1), atol=2e-6)
 
 
-def test_quantiles_are_right_to_half_a_step(table, cosines):
-    """Quantiles lie within half a step of those of the sorted cosines."""
-    levels = (0.05, 0.25, 0.5, 0.95)
-    found = probe_cosines.probe_statistics(table, table.population, levels=levels)
-    expected = [np.quantile(row, levels, method="inverted_cdf") for row in others(cosines(table))]
-    assert found.levels == levels
-    np.testing.assert_allclose(found.quantiles, expected, atol=1 / 65_534 + 1e-6)
+@pytest.mark.parametrize("errors", [5, 0], ids=["found where they are looked for", "looked for everywhere"])
+@pytest.mark.parametrize("sampled", [4_096, 30])
+def test_medians_are_right_to_half_a_step(table, cosines, monkeypatch, sampled, errors):
+    """Medians lie within half a step of those of the sorted cosines, wherever the sample says that they are."""
+    monkeypatch.setattr(probe_cosines, "_SAMPLED", sampled)
+    monkeypatch.setattr(probe_cosines, "_ERRORS", errors)
+    monkeypatch.setattr(probe_cosines, "_MISSED", 3)
+    found = probe_cosines.probe_statistics(table, table.population, median=True)
+    expected = [np.quantile(row, 0.5, method="inverted_cdf") for row in others(cosines(table))]
+    np.testing.assert_allclose(found.median, expected, atol=1 / 65_534 + 1e-6)
 
 
-def test_quantiles_are_not_made_up_where_not_asked_for(table):
-    """Without levels there are no quantiles."""
-    assert probe_cosines.probe_statistics(table, table.population).quantiles.shape == (len(table.population), 0)
+def test_medians_are_not_made_up_where_not_asked_for(table):
+    """They are no numbers then."""
+    assert np.isnan(probe_cosines.probe_statistics(table, table.population).median).all()
+
+
+def test_the_histogram_counts_every_cosine_once(table, cosines):
+    """Bin by bin that of the float64 cosines, but for those on an edge; no probe's cosine with itself is in it."""
+    found = probe_cosines.probe_statistics(table, table.population, histogram=True).histogram
+    expected = np.histogram(np.concatenate(others(cosines(table))), probe_cosines.BINS, (-1, 1))[0]
+    assert found.sum() == expected.sum()
+    assert np.abs(np.cumsum(found) - np.cumsum(expected)).max() <= 0.002 * expected.sum()
 
 
 def test_center_is_subtracted_before_rows_are_scaled(table, cosines):
@@ -84,17 +95,17 @@ def test_all_pairs_counts_do_not_depend_on_tiles(monkeypatch, table, cosines, ti
 
 
 def test_statistics_do_not_depend_on_blocks(monkeypatch, gaussian_table):
-    """One block or several, one chunk of probes or many: the same counts, and the same quantiles."""
+    """One block or several, one chunk of probes or many: the same counts, and the same medians."""
     table = gaussian_table(900, 8, gaps=True)
     probes = table.probes(70)
-    whole = probe_cosines.probe_statistics(table, probes, levels=(0.5,))
+    whole = probe_cosines.probe_statistics(table, probes, median=True)
     negative = probe_cosines.row_counts(table, probes)
     monkeypatch.setattr("embcheck.table.table.BLOCK_BYTES", 1)
     monkeypatch.setattr(probe_cosines, "_PROBE_CHUNK", 9)
     assert len(list(table.slices(len(table.population)))) == 4
-    cut = probe_cosines.probe_statistics(table, probes, levels=(0.5,))
+    cut = probe_cosines.probe_statistics(table, probes, median=True)
     assert cut.non_negative.tolist() == whole.non_negative.tolist()
-    np.testing.assert_allclose(cut.quantiles, whole.quantiles, atol=1e-3)
+    np.testing.assert_allclose(cut.median, whole.median, atol=1 / 32_767)
     np.testing.assert_allclose(cut.mean, whole.mean, atol=1e-6)
     np.testing.assert_allclose([cut.minimum, cut.maximum], [whole.minimum, whole.maximum], atol=1e-6)
     assert probe_cosines.row_counts(table, probes).tolist() == negative.tolist()

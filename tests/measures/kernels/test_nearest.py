@@ -4,6 +4,7 @@ import torch
 
 from embcheck.measures.kernels import nearest as module
 from embcheck.measures.kernels.nearest import nearest, top_k
+from embcheck.table import EmbeddingTable
 
 
 @pytest.fixture
@@ -48,6 +49,18 @@ def test_rows_that_tie_come_in_the_order_of_their_ids(gaussian_table, small_tile
     tied = table.with_vectors(vectors)
     assert nearest(tied, np.array([0]), 6).tolist() == [list(range(100, 106))]
     assert top_k(tied, tied.vectors[:1], 4)[0].tolist() == [[0, 100, 101, 102]]
+
+
+def test_of_many_equal_cosines_those_of_the_first_ids_are_taken(rng):
+    """Rows of signs in few columns tie by the hundred: the lists are those of sorting all by (cosine, id)."""
+    signs = rng.choice([-1, 1], (3_000, 8)).astype(np.int8)
+    table = EmbeddingTable.from_arrays(torch.zeros(3_000, 8), [f"w{i}" for i in range(3_000)])
+    table = table.with_vectors(torch.from_numpy(signs))
+    rows = np.arange(0, 3_000, 100)
+    products = signs[rows].astype(int) @ signs.T.astype(int)
+    products[np.arange(len(rows)), rows] = -9
+    expected = np.argsort(-products, axis=1, kind="stable")[:, :10]
+    assert nearest(table, rows, 10).tolist() == expected.tolist()
 
 
 @pytest.mark.parametrize("by", ["cosine", "distance"])

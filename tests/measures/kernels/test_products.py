@@ -20,7 +20,8 @@ def test_tiles_hold_every_cosine_once(table, cosines, small_tiles):
     """Put together, the tiles are the rows of the matrix of cosines, with the given value on its diagonal."""
     rows = table.probes(40)
     with blocks.full_precision():
-        parts = list(blocks.tiles(table, rows, own=7.0))
+        places = np.searchsorted(table.population, rows)
+        parts = list(blocks.tiles(table, table.units(rows), places, own=7.0))
     assert len(parts) > 3
     assert [p.start for p, _ in parts][1:] == [p.stop for p, _ in parts][:-1]
     found = np.concatenate([tile.numpy() for _, tile in parts], axis=1)

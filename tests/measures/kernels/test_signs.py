@@ -140,11 +140,12 @@ def test_only_cells_that_their_own_limits_leave_in_doubt_are_asked_for(words, mo
     cells = signs.count(product.repeat(1, 30), 2e-3, lambda: (rows[:1], rows.repeat(30, 1))).cells(product, 0, 0)
     assert len(cells[0]) == 0  # so many in doubt that all were worked out
     tally = signs.Tally(None, None, torch.tensor([1, 2]))
-    cells, ids = tally.cells(product, 0, 0), (torch.tensor([0]), torch.arange(3))
-    assert [places.tolist() for places in signs.settle(table, cells, ids, torch.tensor([2e-3, 2e-3]))] == [[0], [1]]
-    monkeypatch.setattr(signs, "of_pairs", lambda _table, first, _second, _center: torch.zeros(len(first)).bool())
-    assert [places.tolist() for places in signs.settle(table, cells, ids, torch.tensor([1e-4, 2e-3]))] == [[0], [1]]
-    assert [places.tolist() for places in signs.settle(table, cells, ids, 2e-3)] == [[], []]
+    cells = tally.cells(product, 0, 0)
+    sides = tuple(signs.Side(table.vectors, table.norms, ids) for ids in (torch.tensor([0]), torch.arange(3)))
+    assert [places.tolist() for places in signs.settle(sides, cells, torch.tensor([2e-3, 2e-3]))] == [[0], [1]]
+    monkeypatch.setattr(signs, "of_pairs", lambda _sides, first, _second, _center: torch.zeros(len(first)).bool())
+    assert [places.tolist() for places in signs.settle(sides, cells, torch.tensor([1e-4, 2e-3]))] == [[0], [1]]
+    assert [places.tolist() for places in signs.settle(sides, cells, 2e-3)] == [[], []]
 
 
 def test_dense_products_leave_out_what_is_left_out():

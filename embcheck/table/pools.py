@@ -1,11 +1,12 @@
-"""Where tasks run: processes, threads, a Dask cluster, or any `concurrent.futures.Executor` that is handed in."""
+"""Where tasks run: processes, threads, Dask, Ray, or any `concurrent.futures.Executor` that is handed in."""
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import os
 import threading
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ __all__ = ["Pool", "UnfinishedError", "pool_of"]
 
 
 class UnfinishedError(EmbcheckError):
-    """Where tasks ran is gone: what is finished is kept, and the same sweep goes on from there."""
+    """Where a sweep's tasks ran is gone: what is finished is kept, and the same sweep goes on from there."""
 
     def __init__(self, why: str) -> None:
         super().__init__(f"{why}; what is finished is kept, and the same sweep goes on from there")
@@ -38,6 +39,11 @@ class Pool:
     is_gone: Callable[[], bool] = lambda: False
     """Whether there is nothing left that tasks could be tried again on."""
 
+    @property
+    def threads(self) -> int | None:
+        """How many of its own a task may have where all share this machine's cores; elsewhere others say."""
+        return max(1, (os.cpu_count() or 1) // self.slots) if self.here and self.owned else None
+
 
 def pool_of(executor: str | Executor, workers: int | None) -> Pool:
     """The pool that a name or an executor stands for."""
@@ -54,7 +60,9 @@ def pool_of(executor: str | Executor, workers: int | None) -> Pool:
         return Pool(lambda: ThreadPoolExecutor(count), count)
     if executor.startswith("dask://"):
         return _dask(executor.removeprefix("dask://"), workers)
-    raise UsageError(f"unknown executor {executor!r}; choose process, thread or dask://HOST:PORT")
+    if executor == "ray" or executor.startswith("ray://"):
+        return _ray(None if executor == "ray" else executor, workers)
+    raise UsageError(f"unknown executor {executor!r}; choose process, thread, dask://HOST:PORT, ray or ray://HOST:PORT")
 
 
 def _leave_with_parent() -> None:
@@ -93,3 +101,35 @@ def _dask(address: str, workers: int | None) -> Pool:
         here=False,
         is_gone=lambda: client.status != "running",
     )
+
+
+def _ray(address: str | None, workers: int | None) -> Pool:
+    """Ray, started on this machine where no address is given; it does work again whose process died."""
+    try:
+        ray: Any = importlib.import_module("ray")
+    except ImportError:
+        raise EmbcheckError("executor ray needs the package ray: pip install 'embcheck[ray]'") from None
+    try:
+        ray.init(address, num_cpus=None if address else workers, ignore_reinit_error=True, log_to_driver=False)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise EmbcheckError(
+            f"no Ray cluster answers at {address or 'this machine'!r} ({type(error).__name__}); start one, and name it"
+        ) from error
+    slots = workers or int(ray.cluster_resources().get("CPU", 1))
+    return Pool(lambda: _RayExecutor(ray), slots, close=ray.shutdown, here=address is None)
+
+
+class _RayExecutor(Executor):
+    """Ray's tasks as an executor's."""
+
+    def __init__(self, ray: Any) -> None:
+        self._call = ray.remote(_call)
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """As every executor does."""
+        future: Future[Any] = self._call.remote(fn, args, kwargs).future()
+        return future
+
+
+def _call(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return function(*args, **kwargs)

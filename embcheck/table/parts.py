@@ -1,0 +1,436 @@
+"""A matrix that lies in parts, each read where it is worked on: in this process, in others, on a cluster.
+
+What a pass over the table needs is sent to the parts, and what each makes of it comes back (``EmbeddingTable.over``).
+A part whose worker died is done again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import tempfile
+from concurrent.futures import BrokenExecutor, Future
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from itertools import pairwise
+from threading import Lock, local
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+import numpy as np
+import torch
+
+from embcheck.errors import EmbcheckError, SourceError
+from embcheck.progress import track
+from embcheck.settings import Settings, current, give_back_memory, prepare_process, using
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from concurrent.futures import Executor
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from embcheck.table.pools import Pool
+    from embcheck.table.states import States
+    from embcheck.table.table import EmbeddingTable
+
+__all__ = ["PART_BYTES", "Part", "Parts", "as_tensor"]
+
+PART_BYTES = 16 * 2**20  # of rows that are worked on at once
+_TRIES = 3  # for a part, where the process that works on it may die
+_GATHERED_BYTES = 64 * 2**20  # of single rows that are kept
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some rows of a matrix that follow each other, and how to read them."""
+
+    name: str
+    """Where they lie, as a user would say it."""
+    shape: tuple[int, int]
+    """Rows and columns."""
+    version: str
+    """Another one, where what is read may be other numbers: what has been made of them is of no more use."""
+    read: Callable[[], Iterable[Tensor]]
+    """Blocks (n, d) of rows as they are stored, by any process: those of the part, and of others that lie with it.
+
+    Raises `SourceError`.
+    """
+    skip: int = 0
+    """How many rows of what is read come before the part's."""
+    encode: Callable[[Tensor], Tensor] | None = None
+    """What is made of the rows before anybody sees them."""
+
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+        return self.shape[0]
+
+
+class Parts:
+    """A (V, d) matrix in parts, which is indexed like a tensor and never held whole.
+
+    ``damaged`` has the reason for each part, or file of parts, that can't be read. Where they are tolerated, its rows
+    count as rows without finite numbers.
+    """
+
+    device = torch.device("cpu")
+    """Where rows come to; where parts are worked on is another matter."""
+
+    def __init__(
+        self, parts: Sequence[Part], dtype: str, damaged: Mapping[str, str] | None = None, where: str = "cpu"
+    ) -> None:
+        self.parts = tuple(parts)
+        self.shape = (sum(part.rows for part in parts), parts[0].shape[1])
+        self.dtype: torch.dtype = getattr(torch, dtype)
+        self.damaged = dict(damaged or {})
+        self.tolerates = False
+        self.pool: Pool | None = None
+        self.states: States | None = None
+        self._executor: Executor | None = None
+        self._starts = np.cumsum([0, *(part.rows for part in parts)])
+        self._where = where
+        self._gathered: tuple[NDArray[np.int64], Tensor] | None = None
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def element_size(self) -> int:
+        """Bytes of a number."""
+        return torch.empty(0, dtype=self.dtype).element_size()
+
+    def to(self, device: torch.device, dtype: torch.dtype | None = None) -> Parts:
+        """The same, in another dtype, and worked on on a device of that kind wherever it is."""
+        return self.mapped(_Cast(self.dtype if dtype is None else dtype), str(device))
+
+    def mapped(self, encode: Callable[[Tensor], Tensor], where: str | None = None) -> Parts:
+        """Other rows in place of each: ``encode`` makes (n, k) of (n, d), by any process."""
+        row = encode(torch.zeros((1, self.shape[1]), dtype=self.dtype))
+        parts = [replace(p, shape=(p.rows, row.shape[1]), encode=_Both(p.encode, encode)) for p in self.parts]
+        other = Parts(parts, str(row.dtype).removeprefix("torch."), self.damaged, where or self._where)
+        other.tolerates, other.pool, other._executor = self.tolerates, self.pool, self._executor
+        other.states = self.states
+        return other
+
+    # --- passes -------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def norms(self) -> Tensor:
+        """(V,) Euclidean lengths; of a part that can't be read they are no numbers."""
+        answers = self._run([self._task(number, None, _norms, ()) for number in range(len(self.parts))])
+        norms = torch.full((len(self),), torch.nan, dtype=torch.float64)
+        for start, part, answer in zip(self._starts, self.parts, answers, strict=False):
+            if isinstance(answer, SourceError):
+                self.damaged[part.name] = str(answer)
+            else:
+                norms[start : start + part.rows] = answer.double()
+        if self.damaged and not (self.tolerates and bool(torch.isfinite(norms).any())):
+            raise SourceError(next(iter(self.damaged.values())))
+        return norms
+
+    def over(self, population: NDArray[np.int64], work: Callable[..., Any], given: tuple[Any, ...]) -> list[Any]:
+        """What ``work`` makes of each part with rows of a population, in the order of the parts."""
+        tasks = []
+        for number, (low, high) in enumerate(pairwise(np.searchsorted(population, self._starts).tolist())):
+            if low < high:
+                whole = high - low == self.parts[number].rows
+                rows = None if whole else population[low:high] - self._starts[number]
+                tasks.append(self._task(number, rows, work, given))
+        answers = self._run(tasks)
+        for answer in answers:
+            if isinstance(answer, SourceError):
+                raise answer
+        return answers
+
+    def _task(
+        self, number: int, rows: NDArray[np.int64] | None, work: Callable[..., Any], given: tuple[Any, ...]
+    ) -> _Task:
+        start, threads = int(self._starts[number]), None if self.pool is None else self.pool.threads
+        return _Task(self.parts[number], start, rows, self._where, threads, current(), work, given)
+
+    def _run(self, tasks: Sequence[_Task]) -> list[Any]:
+        """What the tasks give, or the `SourceError` of what can't be read, as far as states do not have it."""
+        if self.states is None:
+            return self._work(tasks)
+        keys = [task.key for task in tasks]
+        known = {key: answer for key in keys if (answer := self.states.get(key)) is not None}
+        missing = [n for n, key in enumerate(keys) if key not in known]
+        for number, answer in zip(missing, self._work([tasks[number] for number in missing]), strict=True):
+            known[keys[number]] = answer
+            if not isinstance(answer, SourceError):
+                self.states.put(keys[number], answer)
+        return [known[key] for key in keys]
+
+    def _work(self, tasks: Sequence[_Task]) -> list[Any]:
+        """What the tasks give; where a worker died, once more."""
+        if self.pool is None:
+            return [_perform(task) for task in track(tasks, "parts")]
+        answers: dict[int, Any] = {}
+        for _ in range(_TRIES):
+            executor = self._executor = self._executor or self.pool.make()
+            waiting = {n: _submit(executor, task) for n, task in enumerate(tasks) if n not in answers}
+            for number, future in track(waiting.items(), "parts", total=len(waiting)):
+                with suppress(BrokenExecutor):
+                    answers[number] = future.result()
+            if len(answers) == len(tasks):
+                return [answers[number] for number in range(len(tasks))]
+            self._executor = None
+            if not self.pool.owned:
+                raise EmbcheckError("the executor that was handed in is broken")
+        name = next(task.part.name for number, task in enumerate(tasks) if number not in answers)
+        raise EmbcheckError(f"{name}: {_TRIES} times a worker died over it; has it the memory for a part?")
+
+    # --- rows ---------------------------------------------------------------------------------------------------
+
+    def __getitem__(self, index: Any) -> Tensor:
+        """Rows, copied here: a slice of them, or those with ids."""
+        if isinstance(index, slice):
+            return self._between(*index.indices(len(self))[:2])
+        ids = np.asarray(index, dtype=np.int64)
+        return self._gather(ids.ravel()).view(*ids.shape, self.shape[1])
+
+    def _between(self, start: int, stop: int) -> Tensor:
+        """Consecutive rows, read by this process, part after part."""
+        rows = [torch.empty((0, self.shape[1]), dtype=self.dtype)]
+        for number, (first, last) in enumerate(pairwise(self._starts.tolist())):
+            low, high = max(start, first), min(stop, last)
+            if low < high:
+                table = _table(self.parts[number], first, "cpu", spools=self.pool is None)
+                rows.append(table.vectors[low - first : high - first])
+        return torch.cat(rows) if len(rows) != 2 else rows[1]
+
+    def _gather(self, ids: NDArray[np.int64]) -> Tensor:
+        """Rows by their ids. Those asked for before are there: the same probes serve many passes."""
+        wanted = np.unique(ids)
+        known = self._gathered[0] if self._gathered is not None else wanted[:0]
+        missing = np.setdiff1d(wanted, known, assume_unique=True)
+        if len(missing) or self._gathered is None:
+            rows = self._read(missing)
+            if self._gathered is not None:
+                rows, missing = torch.cat([self._gathered[1], rows]), np.concatenate([known, missing])
+                order = np.argsort(missing)
+                missing, rows = missing[order], rows[torch.from_numpy(order)]
+            known, held = missing, rows
+            if rows.numel() * rows.element_size() <= _GATHERED_BYTES:
+                self._gathered = known, held
+        else:
+            held = self._gathered[1]
+        return held[torch.from_numpy(np.searchsorted(known, ids))]
+
+    def _read(self, ids: NDArray[np.int64]) -> Tensor:
+        """Rows by their ids, ascending, from the parts that have them."""
+        cuts, tasks = np.searchsorted(ids, self._starts).tolist(), []
+        for number, (low, high) in enumerate(pairwise(cuts)):
+            if low < high:
+                tasks.append(self._task(number, None, _take, (ids[low:high] - self._starts[number],)))
+        rows = [torch.empty((0, self.shape[1]), dtype=self.dtype), *self._run(tasks)]
+        for answer in rows:
+            if isinstance(answer, SourceError):
+                raise answer
+        return torch.cat(rows)
+
+
+def as_tensor(parts: Parts) -> Tensor:
+    """Parts where a tensor is expected; ``EmbeddingTable.parts`` tells them apart."""
+    return cast("Tensor", parts)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Task:
+    """Work on a part."""
+
+    part: Part
+    start: int
+    rows: NDArray[np.int64] | None
+    """Those that count, by their places in the part; ``None`` for all."""
+    device: str
+    threads: int | None
+    """Of PyTorch, where it is ours to say."""
+    settings: Settings
+    work: Callable[..., Any]
+    given: tuple[Any, ...]
+
+    @property
+    def key(self) -> str:
+        """A name for what it gives, which is another one where anything is that this hangs on."""
+        return _digest((self.part, self.start, self.rows, self.device, self.settings, self.work, self.given))
+
+
+def _submit(executor: Executor, task: _Task) -> Future[Any]:
+    try:
+        return executor.submit(_perform_there, task)
+    except BrokenExecutor as error:
+        lost: Future[Any] = Future()
+        lost.set_exception(error)
+        return lost
+
+
+def _perform_there(task: _Task) -> Any:
+    """The same in a process that is there for it."""
+    _set_up(task.threads)
+    try:
+        return _perform(task)
+    finally:
+        give_back_memory()
+
+
+def _perform(task: _Task) -> Any:
+    """What the work gives, on the host, or the `SourceError` of a part that can't be read."""
+    try:
+        table = _table(task.part, task.start, task.device)
+        if task.rows is not None:
+            table = table.among(task.rows)
+        with using(task.settings):
+            return _on_host(task.work(table, *task.given))
+    except SourceError as error:
+        return error
+
+
+@cache
+def _set_up(threads: int | None) -> None:
+    """What a process that works on parts is set up to, once."""
+    prepare_process()
+    if threads is not None:
+        torch.set_num_threads(threads)
+
+
+class _Held(local):
+    """The part that a thread has in memory: one, since a worker may have little."""
+
+    def __init__(self) -> None:
+        self.tables: dict[str, EmbeddingTable] = {}
+
+
+_held = _Held()
+_spooled: dict[str, tuple[BinaryIO, torch.dtype, int]] = {}
+"""Rows as they were read, their type and width: files without names, which go when the process does."""
+_spool = Lock()
+
+
+def _table(part: Part, start: int, device: str, *, spools: bool = True) -> EmbeddingTable:
+    """A part as a table of its own, whose rows have no words."""
+    from embcheck.table.provenance import Provenance
+    from embcheck.table.table import EmbeddingTable, dtype_name
+    from embcheck.table.vocabulary import NamedRows, RowNumbers
+
+    key = _digest((part, start, device))
+    if key not in _held.tables:
+        _held.tables.clear()  # before as much again is asked for
+        matrix = _read(part, spools=spools).to(device)
+        origin = Provenance(part.name, "part", part.shape, dtype_name(matrix))
+        _held.tables[key] = EmbeddingTable(matrix, NamedRows(RowNumbers(part.rows)), origin, "all", first=start)
+    return _held.tables[key]
+
+
+def _read(part: Part, *, spools: bool) -> Tensor:
+    """A part's rows. Decoding them takes far longer than reading what was decoded: passes after the first do that."""
+    key = _digest((part.read, part.version))
+    with _spool:
+        if spools and key not in _spooled:
+            with suppress(OSError):  # a full disk costs time, and nothing else
+                _spooled[key] = _decoded(part)
+    matrix = _from_blocks(part) if key not in _spooled else _from_file(part, *_spooled[key])
+    matrix = matrix if part.encode is None else part.encode(matrix)
+    if tuple(matrix.shape) != part.shape:
+        raise SourceError(f"{part.name} holds {tuple(matrix.shape)} numbers, not {part.shape}; get it again")
+    return matrix
+
+
+def _decoded(part: Part) -> tuple[BinaryIO, torch.dtype, int]:
+    """A file of the rows that lie with a part, their type and width."""
+    file, about = tempfile.TemporaryFile(), (torch.float32, 0)  # noqa: SIM115 - as long as the process
+    try:
+        for block in part.read():
+            file.write(block.contiguous().view(torch.uint8).numpy().data)
+            about = block.dtype, block.shape[1]
+        file.flush()
+    except BaseException:
+        file.close()
+        raise
+    return file, *about
+
+
+def _from_file(part: Part, file: BinaryIO, dtype: torch.dtype, width: int) -> Tensor:
+    matrix = torch.empty((part.rows, width), dtype=dtype)
+    size = matrix.element_size() * width
+    if os.preadv(file.fileno(), [matrix.view(torch.uint8).numpy().data], part.skip * size) != part.rows * size:
+        raise SourceError(f"{part.name} has fewer rows than the {part.rows} it promises; get it again")
+    return matrix
+
+
+def _from_blocks(part: Part) -> Tensor:
+    rows, first = [], 0
+    for block in part.read():
+        rows.append(block[max(0, part.skip - first) : max(0, part.skip + part.rows - first)])
+        first += len(block)
+    return torch.cat(rows)
+
+
+def _norms(part: EmbeddingTable) -> Tensor:
+    from embcheck.table.table import row_norms
+
+    norms = row_norms(part.vectors, part.accumulator)
+    part.__dict__["norms"] = norms  # not through the property: before Python 3.12 it makes threads wait for each other
+    return norms
+
+
+def _take(part: EmbeddingTable, rows: NDArray[np.int64]) -> Tensor:
+    return part.vectors[torch.from_numpy(rows).to(part.vectors.device)]
+
+
+def _on_host(answer: Any) -> Any:
+    if isinstance(answer, tuple):
+        return tuple(map(_on_host, answer))
+    return answer.cpu() if isinstance(answer, torch.Tensor) else answer
+
+
+@dataclass(frozen=True, slots=True)
+class _Both:
+    """One thing after the other."""
+
+    first: Callable[[Tensor], Tensor] | None
+    second: Callable[[Tensor], Tensor]
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        return self.second(rows if self.first is None else self.first(rows))
+
+
+@dataclass(frozen=True, slots=True)
+class _Cast:
+    dtype: torch.dtype
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        return rows.to(self.dtype)
+
+
+def _digest(given: Any) -> str:
+    """A hash of numbers, texts, arrays, functions and what is made of them: equal for equal ones, in any process."""
+    digest = hashlib.sha256()
+    _feed(digest, given)
+    return digest.hexdigest()
+
+
+def _feed(digest: Any, given: Any) -> None:
+    if isinstance(given, torch.Tensor):
+        given = given.detach().cpu().contiguous()
+        digest.update(f"{given.dtype}{tuple(given.shape)}".encode())
+        digest.update(given.flatten().view(torch.uint8).numpy().data)
+    elif isinstance(given, np.ndarray):
+        digest.update(f"{given.dtype}{given.shape}".encode())
+        digest.update(np.ascontiguousarray(given).view(np.uint8).data)
+    elif isinstance(given, (tuple, list)):
+        digest.update(f"({len(given)}".encode())
+        for each in given:
+            _feed(digest, each)
+    elif dataclasses.is_dataclass(given) and not isinstance(given, type):
+        digest.update(type(given).__qualname__.encode())
+        for field in dataclasses.fields(given):
+            _feed(digest, getattr(given, field.name))
+    elif hasattr(given, "func"):  # a functools.partial
+        _feed(digest, (given.func, given.args, tuple(sorted(given.keywords.items()))))
+    elif callable(given):
+        digest.update(f"{getattr(given, '__module__', None)}.{getattr(given, '__qualname__', given)}".encode())
+    else:
+        digest.update(f"{type(given).__name__}:{given!r}".encode())

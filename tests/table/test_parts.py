@@ -1,0 +1,172 @@
+"""A table in parts: the same numbers whatever the parts, wherever and in whatever order they are worked on."""
+
+import os
+import signal
+from concurrent.futures import Executor, Future
+from dataclasses import replace
+from functools import partial
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+import embcheck
+from embcheck.errors import ChecksFailed, EmbcheckError, SourceError
+from embcheck.measures.kernels import blocks, equal, nearest, probe_cosines, spectrum
+from embcheck.table.parts import Part, Parts, as_tensor
+from embcheck.table.pools import pool_of
+
+
+def _rows(matrix, start, stop):
+    return [matrix[start:stop]]
+
+
+def _dies_once(path, matrix):
+    """Ends its process the first time."""
+    try:
+        path.touch(exist_ok=False)
+    except FileExistsError:
+        return [matrix]
+    return _dies(matrix)
+
+
+def _dies(matrix):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _is_damaged():
+    raise SourceError("part 1 is damaged; get it again")
+
+
+def in_parts(table, count, reading=None, executor=None):
+    """The table cut into so many parts; ``reading`` has other ways to read some of them."""
+    cuts = np.linspace(0, len(table.vectors), count + 1).astype(int).tolist()
+    parts = []
+    for number, (start, stop) in enumerate(pairwise(cuts)):
+        read = (reading or {}).get(number, partial(_rows, table.vectors, start, stop))
+        shape = (stop - start, table.width)
+        parts.append(Part(f"part {number}", shape, f"{id(table)} {number}", read))
+    laid_out = Parts(parts, str(table.vectors.dtype).removeprefix("torch."))
+    if executor is not None:
+        laid_out.pool = pool_of(executor, None)
+    return replace(table, vectors=as_tensor(laid_out), memo={})
+
+
+class Backwards(Executor):
+    """Does what it is given when it is asked for, the last of all first."""
+
+    def __init__(self):
+        self.waiting = []
+
+    def submit(self, fn, /, *args, **kwargs):
+        """As every executor does."""
+        future = Future()
+        future.result = partial(self._result, future, Future.result)
+        self.waiting.append((future, fn, args, kwargs))
+        return future
+
+    def _result(self, future, result, timeout=None):
+        while self.waiting:
+            done, fn, args, kwargs = self.waiting.pop()
+            done.set_result(fn(*args, **kwargs))
+        return result(future, timeout)
+
+
+@pytest.fixture(scope="module", params=[torch.float32, torch.float16], ids=str)
+def table(request, gaussian_table):
+    made = gaussian_table(1_300, 24, shift=0.2, gaps=True, dtype=request.param)
+    vectors = made.vectors.clone()
+    vectors[900], vectors[1_200] = vectors[30], vectors[30]
+    return made.with_vectors(vectors)
+
+
+@pytest.mark.parametrize("executor", [None, Backwards], ids=["in order", "backwards"])
+@pytest.mark.parametrize("count", [1, 7, 64])
+def test_integers_are_the_same_and_sums_nearly(table, count, executor):
+    """Counts, lists and copies equal those of the table in memory, sums to 1e-12 of what is summed."""
+    cut = in_parts(table, count, executor=executor and executor())
+    probes = table.probes(70)
+    ours, theirs = (probe_cosines.probe_statistics(t, probes, median=True) for t in (cut, table))
+    np.testing.assert_array_equal(cut.norms, table.norms)
+    assert cut.probes(70).tolist() == probes.tolist()
+    assert ours.non_negative.tolist() == theirs.non_negative.tolist()
+    assert probe_cosines.row_counts(cut, probes).tolist() == probe_cosines.row_counts(table, probes).tolist()
+    for by in ("cosine", "distance"):
+        assert nearest.nearest(cut, probes, 9, by).tolist() == nearest.nearest(table, probes, 9, by).tolist()
+    assert (
+        nearest.top_k(cut, table.units(probes), 9)[0].tolist()
+        == nearest.top_k(table, table.units(probes), 9)[0].tolist()
+    )
+    assert [g.tolist() for g in equal.equal_groups(cut)] == [g.tolist() for g in equal.equal_groups(table)] != []
+    for sum_of in (blocks.unit_sum, blocks.mean_vector):
+        np.testing.assert_allclose(sum_of(cut), sum_of(table), rtol=0, atol=1e-12 * len(table.population))
+    np.testing.assert_allclose(
+        [ours.minimum, ours.maximum, ours.mean], [theirs.minimum, theirs.maximum, theirs.mean], atol=2e-7
+    )
+    np.testing.assert_allclose(ours.median, theirs.median, atol=1 / 32_767)
+    ours, theirs = spectrum.spectrum_of(cut), spectrum.spectrum_of(table)
+    np.testing.assert_allclose(ours.centred, theirs.centred, rtol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [1, 7, 64])
+def test_every_default_check_says_the_same(lexicon_table, count):
+    """Verdicts, exact values and units are those of the table in memory."""
+    table = lexicon_table()
+    table = table.with_vectors(table.vectors.float() + 0.2)
+    whole, cut = embcheck.check(table), embcheck.check(in_parts(table, count))
+    assert [(r.check.label, r.verdict) for r in cut] == [(r.check.label, r.verdict) for r in whole]
+    for ours, theirs in zip(cut, whole, strict=True):
+        if theirs.estimate is not None:
+            assert ours.estimate.value == pytest.approx(theirs.estimate.value, rel=1e-6, abs=1e-7), ours.check.label
+
+
+def test_rows_are_those_of_the_matrix(table):
+    """By slices and by ids, in any order and repeated, also where some were asked for before."""
+    cut = in_parts(table, 7)
+    assert torch.equal(cut.vectors[100:900].nan_to_num(), table.vectors[100:900].nan_to_num())
+    for ids in ([5, 1_299, 5, 0], [3, 2, 1], [5, 1_000, 4, 3]):
+        assert torch.equal(cut.stored(np.array(ids)), table.vectors[torch.tensor(ids)])
+    assert cut.provenance.weights_sha256 == table.provenance.weights_sha256
+
+
+def test_the_work_of_a_process_that_died_is_done_again(gaussian_table, tmp_path):
+    """Another process reads the part; nothing is lost or counted twice."""
+    table = gaussian_table(400, 8)
+    once = partial(_dies_once, tmp_path / "died", table.vectors[100:200].clone())
+    cut = in_parts(table, 4, {1: once}, executor="process")
+    assert cut.norms.tolist() == table.norms.tolist()
+    assert (tmp_path / "died").exists()
+
+
+@pytest.mark.slow
+def test_a_part_that_kills_every_process_is_named(gaussian_table):
+    """After some tries the run ends with the part's name."""
+    table = gaussian_table(40, 8)
+    cut = in_parts(table, 2, {1: partial(_dies, table.vectors)}, executor="process")
+    with pytest.raises(EmbcheckError, match="part 1: 3 times a worker died"):
+        _ = cut.norms
+
+
+def test_a_damaged_part_is_named_and_the_others_are_measured(gaussian_table):
+    """The run fails, with results of the rows that can be read; a table outside a run refuses."""
+    table = gaussian_table(400, 8, shift=1.0)
+    with pytest.raises(SourceError, match="part 1 is damaged"):
+        _ = in_parts(table, 4, {1: _is_damaged}).population
+    run = embcheck.check(in_parts(table, 4, {1: _is_damaged}), properties="isotropy")
+    (model,) = run.report.models
+    assert model.damaged == {"part 1": "part 1 is damaged; get it again"}
+    assert model.population.rows == run[0].estimate.n == 300
+    assert run[0].passed
+    assert not run.passed
+    with pytest.raises(ChecksFailed, match="part 1 is damaged"):
+        run.raise_if_failed()
+
+
+def test_other_types_and_maps_reach_every_part(gaussian_table):
+    """A cast, and what is made of rows, are those of the whole matrix."""
+    table = gaussian_table(60, 8)
+    cut = in_parts(table, 3)
+    assert torch.equal(cut.vectors.to(torch.device("cpu"), torch.float16)[:], table.vectors.half())
+    assert torch.equal(cut.mapped(torch.Tensor.neg).vectors[:], -table.vectors)
