@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from embcheck.stats import Ints
+    from embcheck.stats import Bools, Ints
     from embcheck.table import EmbeddingTable
 
 __all__ = ["Account", "search"]
@@ -41,6 +41,7 @@ __all__ = ["Account", "search"]
 MARGIN = 0.8  # of the distance left by an account with fewer numbers: one that leaves more than that adds nothing
 FINE = 2e-6  # the least rounding
 GRID = 1.6  # times the rounding of an even grid: what quantizers that search for their scales may leave
+FARTHEST = 2.0  # times the rounding of an even grid: half a step in every value comes to 1.73
 COUNTERPART, TURNED = 0.5, 0.3  # cosine of rows with their prediction, and what a fitted rotation may leave of them
 FOREIGN = 0.3  # cosine below which a row is not its old self where all rows drifted
 FAR = 5.0  # and how many times farther than the median it lies from where it was
@@ -215,7 +216,7 @@ class _Search:
             is_better = other.score(cells, rounding.error) < best.score(cells, rounding.error)
             if is_better and other.left < MARGIN * best.left:
                 best = other
-        others = [t for t in trials if t is not best and best.maps[: len(t.maps)] != t.maps and t.maps]
+        others = [t for t in trials if t.name != best.name and best.maps[: len(t.maps)] != t.maps and t.maps]
         if others and best.maps:
             second = min(others, key=lambda t: t.left)
             self.runner_up = f"{second.name}, which leaves {second.left:.2g} of the rows' spread, not {best.left:.2g}"
@@ -257,8 +258,10 @@ class _Search:
         far = 0.0 if is_settled else max(COUNTERPART, FAR * float(np.median(compared.distance[plain])))
         is_foreign = plain & (compared.cosine < foreign) & (compared.distance > far)
         is_off = plain & (compared.distance > floor) & ~is_foreign if is_settled else np.zeros_like(plain)
-        farther = np.flatnonzero(is_off)
-        is_off[farther] = compared.distance[farther] > ROUGH * rounding.errors(view.actual(farther)).numpy()
+        is_off &= ~_is_reached(view, rounding, is_off, ROUGH)
+        if isinstance(rounding.cause, Grid):
+            is_rounded = _is_reached(view, rounding, is_zero | is_foreign, FARTHEST)
+            is_zero, is_foreign = is_zero & ~is_rounded, is_foreign & ~is_rounded
         if (
             is_foreign.sum() > (1 - MOSTLY) * is_off.sum()
             and is_off.sum()
@@ -334,6 +337,13 @@ def _alike(view: View, rows: Ints) -> float:
     a, b = view.predicted(known), view.actual(known)
     near = torch.linalg.vector_norm(b - a, dim=1) < COUNTERPART * torch.linalg.vector_norm(b, dim=1)
     return float(near.double().sum()) / len(rows)
+
+
+def _is_reached(view: View, rounding: _Rounding, is_asked: Bools, times: float) -> Bools:
+    """(V,) which of some rows are no farther from their prediction than so many times what rounding takes from each."""
+    rows, is_reached = np.flatnonzero(is_asked), np.zeros_like(is_asked)
+    is_reached[rows] = view.compared().distance[rows] <= times * rounding.errors(view.actual(rows)).numpy()
+    return is_reached
 
 
 def _identical(view: View) -> Explanation:

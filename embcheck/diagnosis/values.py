@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from embcheck.diagnosis.causes.centred import ComponentsRemoved, MeanRemoved, Offset, RowsCentred
+from embcheck.diagnosis.causes.centred import ComponentsRemoved, Constant, MeanRemoved, Offset, RowsCentred
 from embcheck.diagnosis.causes.rotated import Rotated, Whitened
 from embcheck.diagnosis.causes.scaled import ColumnsScaled, Normalised, Scaled
 from embcheck.diagnosis.view import Moments, moments_of
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ROUGH", "Trial", "laid_out", "trial", "tried"]
 
-CHEAP = (Scaled, ColumnsScaled, MeanRemoved, RowsCentred, Offset, Normalised, ComponentsRemoved)
+CHEAP = (Scaled, ColumnsScaled, MeanRemoved, RowsCentred, Constant, Offset, Normalised, ComponentsRemoved)
 DEAR = (Whitened, Rotated)
-SECOND = (Scaled, ColumnsScaled, Offset, Normalised)
+SECOND = (Scaled, ColumnsScaled, Constant, Offset, Normalised)
 TURNABLE = (MeanRemoved, RowsCentred, ComponentsRemoved, Normalised)
 ROUGH = 4.0  # times the rounding: what is below is explained
 

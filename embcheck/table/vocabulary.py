@@ -34,6 +34,7 @@ __all__ = [
     "WordVocabulary",
     "classify",
     "classify_words",
+    "is_uncased",
     "is_unused",
     "repeated",
     "script_of",
@@ -44,6 +45,8 @@ _UNUSED = re.compile(
     r"[\[<(|]+(?:unused|reserved|extra_id|dummy|placeholder|empty|pad_token|ununsed)[\w-]*[|)>\]]+", re.IGNORECASE
 )
 CONTINUATION = "##"
+_BRACKETS = frozenset("[<({|")
+_FEW_CAPITALS = 0.01
 _EXACT = re.compile(r'"(.+)"', re.DOTALL)
 
 
@@ -142,8 +145,8 @@ class WordVectors:
 class WordVocabulary:
     """A vocabulary of whole words, one a row, as word vectors have it.
 
-    A vocabulary without any capital letter is uncased: words are looked up in lower case too. Of rows with the same
-    word only the first is that word; nothing leads to the others, which are left out unless rows ``may_repeat`` a word,
+    In an uncased vocabulary (`is_uncased`) words are looked up in lower case too. Of rows with the same word only the
+    first is that word; nothing leads to the others, which are left out unless rows ``may_repeat`` a word,
     as those of one word in several contexts do.
     """
 
@@ -190,7 +193,7 @@ class WordVocabulary:
 
     @cached_property
     def _uncased(self) -> bool:
-        return not any(word != word.lower() for word in self.tokens)
+        return is_uncased(self.tokens)
 
     def encode(self, words: Sequence[str]) -> list[tuple[int, ...]]:
         """The row of each word; empty where there is none. Words are never split."""
@@ -300,6 +303,16 @@ def repeated(texts: Sequence[str]) -> NDArray[np.int64]:
 def is_unused(token: str) -> bool:
     """Whether a token is reserved by its name, such as ``[unused7]`` or ``<|reserved_special_token_3|>``."""
     return bool(token) and token[0] in "[<(|" and _UNUSED.fullmatch(token) is not None
+
+
+def is_uncased(words: Iterable[str]) -> bool:
+    """Whether a list is of words in lower case: of those whose letters have a case, hardly any (1%) has a capital.
+
+    Special tokens, such as ``[CLS]`` or ``<PAD>``, are no words. Lists of cased text have ten times as many capitals.
+    """
+    words = [word for word in words if word.lstrip()[:1] not in _BRACKETS]
+    capitals = sum(word != word.lower() for word in words)
+    return not capitals or capitals < _FEW_CAPITALS * sum(word.lower() != word.upper() for word in words)
 
 
 def classify(surface: str, *, starts_word: bool | None = None) -> TokenKind:

@@ -86,6 +86,54 @@ def test_quantizing_rows_of_very_different_lengths_is_no_training(kind, made):
     assert [(cause.cause, cause.parameters["type"]) for cause in found.causes] == [("quantized", kind)]
 
 
+def _by_one_scale(levels: int, *, zero: bool) -> tuple[np.ndarray, float, float]:
+    """Values in equal steps from the least to the greatest, less a zero point or not; the step and the zero point."""
+    vectors = _vectors().astype(np.float64) + 0.05
+    step = (vectors.max() - vectors.min()) / levels
+    zero_point = np.round(-vectors.min() / step)
+    codes = np.clip(np.round(vectors / step) + zero_point, 0, levels)
+    return ((codes - zero_point * zero) * step).astype(np.float32), step, zero_point * step
+
+
+@pytest.mark.parametrize(("levels", "kind"), [(255, "int8 per tensor"), (15, "int4 per tensor")])
+def test_one_scale_for_a_whole_table_is_no_grid_of_blocks(levels, kind):
+    """Values that lie in equal steps all over a table, with a zero point or not, have one scale of the tensor."""
+    tokens, (made, step, _) = [f"word{row}" for row in range(ROWS)], _by_one_scale(levels, zero=True)
+    (cause,) = of_tables(table_of(_vectors() + np.float32(0.05), tokens), table_of(made, tokens)).causes
+    assert (cause.cause, cause.parameters["type"]) == ("quantized", kind)
+    assert cause.parameters["step"] == pytest.approx(step, rel=1e-5)
+
+
+@pytest.mark.parametrize(("levels", "kind"), [(255, "int8 per tensor"), (15, "int4 per tensor")])
+def test_a_zero_point_that_was_not_taken_off_is_the_constant_that_is_added(levels, kind):
+    """Integers times their scale, with the zero point still in them: the grid is named, and zero point times scale."""
+    tokens, (made, _, constant) = [f"word{row}" for row in range(ROWS)], _by_one_scale(levels, zero=False)
+    added, quantized = of_tables(table_of(_vectors() + np.float32(0.05), tokens), table_of(made, tokens)).causes
+    assert (added.cause, quantized.cause, quantized.parameters["type"]) == ("mean_added", "quantized", kind)
+    assert added.parameters["constant"] == pytest.approx(constant, rel=0.01)
+    assert added.parameters["length"] == pytest.approx(constant * WIDTH**0.5, rel=0.01)
+
+
+def test_a_vector_that_is_added_is_no_constant(reference):
+    """A vector of different numbers, however near to one, is said as a vector."""
+    vector = 0.5 + 0.01 * np.random.default_rng(0).standard_normal(WIDTH)
+    added = (_vectors() + vector).astype(np.float32)
+    (cause,) = of_tables(reference, table_of(added, [f"word{row}" for row in range(ROWS)])).causes
+    assert (cause.cause, cause.parameters.keys()) == ("mean_added", {"length"})
+
+
+@pytest.mark.parametrize("kept", [48, 32])
+def test_rows_cut_after_they_were_quantized_keep_their_grid(kept):
+    """Where a row's largest value is cut away, its steps are read off those that are left."""
+    tokens, large_last = [f"word{row}" for row in range(ROWS)], _uneven()[:, ::-1].copy()
+    made = _by_step(WIDTH, 127, 127)[:, ::-1][:, :kept].copy()
+    sliced, quantized = of_tables(table_of(large_last, tokens), table_of(made, tokens)).causes
+    assert (sliced.cause, sliced.parameters["kept"]) == ("columns_sliced", kept)
+    assert (quantized.cause, quantized.parameters["type"]) == ("quantized", "int8 per row")
+    steps = np.delete(np.abs(_uneven()).max(1) / 127, slice(400, 430))  # of those far out hardly any is looked at
+    assert quantized.parameters["step"] == pytest.approx(np.sqrt((steps**2).mean()), rel=0.2)
+
+
 @pytest.mark.parametrize("strength", STRENGTHS)
 @pytest.mark.parametrize("name", UNKNOWN)
 def test_what_is_in_no_list_is_called_nothing(reference, name, strength):
@@ -164,6 +212,27 @@ def test_one_row_is_said_in_the_singular(value, says):
     damaged[40] = value
     words = [f"word{row}" for row in range(len(vectors))]
     assert of_tables(table_of(vectors, words), table_of(damaged, words)).causes[-1].sentence == says
+
+
+@pytest.mark.parametrize(
+    ("to", "source", "said"),
+    [
+        (slice(500, 900), slice(501, 901), {"by": -1, "from": 500, "to": 899}),
+        (slice(501, 901), slice(500, 900), {"by": 1, "from": 501, "to": 900}),
+        (slice(500, 900), slice(503, 903), {"by": -3, "from": 500, "to": 899}),
+        (slice(0, 400), slice(1, 401), {"by": -1, "from": 0, "to": 399}),
+        (slice(500, ROWS - 1), slice(501, ROWS), {"by": -1, "from": 500}),
+        (slice(500, 900), slice(1500, 1900), {"kind": "copies", "rows": 400}),
+        (slice(500, 503), slice(1500, 1503), {"kind": "copies", "rows": 3}),
+    ],
+)
+def test_rows_copied_within_a_table_are_shifted_where_they_are(reference, to, source, said):
+    """A run of rows that stand beside their places ends where it ends; one from far away is copied."""
+    damaged = _vectors()
+    damaged[to] = _vectors()[source]
+    (cause,) = of_tables(reference, table_of(damaged, [f"word{row}" for row in range(ROWS)])).causes
+    assert dict(cause.parameters) == said
+    assert cause.cause == ("rows_overwritten" if "kind" in said else "rows_shifted")
 
 
 # --- the parts, against references ------------------------------------------------------------------------------------

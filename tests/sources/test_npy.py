@@ -101,7 +101,8 @@ def test_words_that_do_not_fit_are_refused(write, name, content, options, messag
         (np.ones(3), "has shape"),
         (np.ones((3, 0)), "has shape"),
         (np.ones((1, 2, 3)), "has shape"),
-        (np.ones((3, 2), dtype=np.int64), "holds int64; save it as"),
+        (np.ones((3, 2), dtype=np.int8), r"holds int8; .*take off the zero point.* multiply by the scale .*float32$"),
+        (np.ones((3, 2), dtype=np.int64), "holds int64; .* multiply by the scale"),
         (np.ones((3, 2), dtype=complex), "holds complex128; save it as"),
     ],
 )

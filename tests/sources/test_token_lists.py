@@ -50,6 +50,14 @@ def test_marked_tokens_are_words(table, names, surface, inside):
     assert any("words are looked up whole" in note for note in made.provenance.notes)
 
 
+@pytest.mark.parametrize("odd", [["<s>", "[CLS]"], ["Ġ[MASK]"]])
+def test_tokens_in_lower_case_are_found_for_words_with_capitals(table, odd):
+    """A word is looked up in lower case too where all tokens are, as their tokenizer would, and only there."""
+    names = [*odd, "Ġmay", "Ġjune", "ing"]
+    assert table(names).rows(["May", "may", "JUNE", "Ing"]) == [len(odd), len(odd), len(odd) + 1, len(odd) + 2]
+    assert table([*names, "ĠParis"]).rows(["May", "may", "Paris"]) == [None, len(odd), len(names)]
+
+
 def test_a_list_of_words_stays_one(table):
     """A few words that begin with a letter that tokenizers use as a mark do not make a list of tokens."""
     made = table([*(f"word{i}" for i in range(99)), "Ġorġ"])

@@ -94,6 +94,25 @@ def test_an_uncased_vocabulary_is_asked_in_lower_case():
     assert WordVocabulary(["paris", "rome"]).encode(["Paris", "ROME", "rome"]) == [(0,), (1,), (1,)]
 
 
+@pytest.mark.parametrize("odd", [["[CLS]"], ["<PAD>", "<|IM|>"], ["(S)", "[unused1]", "[UNK]"]])
+def test_special_tokens_do_not_decide_on_case(odd):
+    """A list of lower-case words is uncased whatever special tokens stand in it."""
+    assert WordVocabulary(["paris", *odd]).encode(["Paris", odd[0]]) == [(0,), (1,)]
+
+
+@pytest.mark.parametrize(("words", "is_folded"), [(9_999, True), (150, True), (20, False)])
+def test_one_odd_capital_does_not_decide_on_case(words, is_folded):
+    """One word with a capital among thousands leaves a list uncased; one in twenty is what cased text has."""
+    vocabulary = WordVocabulary(["may", "UNK", *(f"word{row}" for row in range(words))])
+    assert vocabulary.encode(["May", "UNK"]) == [(0,) if is_folded else (), (1,)]
+
+
+def test_letters_without_case_do_not_decide_on_case():
+    """A list of Chinese characters with a few cased words is cased: May is not may."""
+    characters = [chr(0x4E00 + row) for row in range(5_000)]
+    assert WordVocabulary([*characters, "may", "Paris", "London", "rome"]).encode(["May", "Paris"]) == [(), (5_001,)]
+
+
 def test_a_subset_renumbers_rows():
     """Words keep their texts and classes in the new numbering; those whose rows are gone are missing."""
     whole = WordVocabulary(["<unk>", "cat", "dog", "a"])

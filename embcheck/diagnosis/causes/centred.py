@@ -1,4 +1,4 @@
-"""Something taken away or added: the mean row, each row's own mean, a constant vector, the mean and top components."""
+"""Taken away or added: the mean row, each row's own mean, one number or vector, the mean and top components."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from embcheck.diagnosis.view import Moments
 
-__all__ = ["ComponentsRemoved", "MeanRemoved", "Offset", "RowsCentred"]
+__all__ = ["ComponentsRemoved", "Constant", "MeanRemoved", "Offset", "RowsCentred"]
 
 REMOVED = 0.01  # of a component's variance may be left: rows are rounded
 _SOME = 1e-3  # of the distance of rows from their mean: less is no mean
@@ -104,6 +104,32 @@ class Offset:
             sentence=f"one vector, {self.share:.2g} of the typical distance from the mean, is added to every row",
             remedy="subtract it: cosines of all pairs move with it; look for a bias or a position or type embedding "
             "that was folded in, or for a reference that is centred",
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Constant:
+    r""":math:`b = a + c 1`, with the median over rows of the mean of :math:`b - a`, which rounding leaves alone."""
+
+    number: float
+    count: int = 1
+
+    @classmethod
+    def fit(cls, a: Tensor, b: Tensor, _moments: Moments) -> Constant:
+        """The number."""
+        return cls(float((b - a).mean(1).median()))
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """Rows plus the number."""
+        return rows + self.number
+
+    def explain(self, width: int) -> Explanation:
+        """The number, and how long the vector of it is."""
+        return Explanation(
+            "mean_added",
+            {"length": abs(self.number) * width**0.5, "constant": self.number},
+            sentence=f"{self.number:.4g} is added to every value",
+            remedy="subtract it; where values are quantized, a zero point was not taken off before the scale",
         )
 
 

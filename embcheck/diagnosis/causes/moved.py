@@ -22,6 +22,7 @@ EQUAL = 1e-5  # less a cosine than 1: rows that are equal, as are those that are
 QUERIES = 256
 ONE_OFFSET = 0.9  # of the rows that are recognised
 MOST_SHARDS = 16
+CLEARLY = 0.1  # of a cosine: rows that fit better where they are than elsewhere, on average
 SAME = 1e-4  # of a cosine: rows nearer than that are one
 BLOCK = 4_096
 ACCOUNTED = -2  # for a row without a source that a cause speaks of already
@@ -81,34 +82,56 @@ def matched(view: View, queries: Ints, table: EmbeddingTable) -> tuple[Ints, Boo
 
 
 def _shifted(view: View, offset: int) -> tuple[View, Explanation | None]:
-    """Rows from one on stand under the reference row so far before or behind: the one where that fits best."""
+    """Rows from one on, to the end or to another, stand under the reference row so far before or behind."""
     size = len(view.source)
     ids = np.arange(size)
     moved = ids + offset
     moved[(moved < 0) | (moved >= len(view.reference.vectors))] = -1
     other = view.with_(source=np.where(view.source >= 0, moved, -1))
     here, there = (_filled(v.compared().cosine) for v in (view, other))
-    gain = np.concatenate([[0.0], np.cumsum(here - there)])  # of keeping rows before r where they are
-    start = int(gain.argmax())
+    start, end = _best_run(there - here)
+    if end + abs(offset) >= size or float((here - there)[end:].mean()) < CLEARLY:
+        end = size
+    if end < size and end - start <= abs(offset):
+        return view, None  # so few of rows that stand in their own place as well: copies
     for _ in range(-offset):  # rows that were put in fit neither here nor there: the first of them is where it began
         start -= int(start > 0 and here[start - 1] < ALIGNED)
-    source = np.where(ids < start, view.source, np.where(moved < 0, ACCOUNTED, moved))
+    is_moved = (ids >= start) & (ids < end)
+    source = np.where(is_moved, np.where(moved < 0, ACCOUNTED, moved), view.source)
     filled = view.with_(source=source)
     seam = np.arange(max(0, start - abs(offset)), min(size, start + abs(offset)))  # the rows that were put in
     source[seam] = np.where(filled.compared().cosine[seam] >= ALIGNED, source[seam], ACCOUNTED)
-    filled = view.with_(source=source)
-    by = "later" if offset < 0 else "earlier"
-    token = view.candidate.token(start)
-    return filled, Explanation(
+    return view.with_(source=source), _explain_shift(view, offset, start, end)
+
+
+def _explain_shift(view: View, offset: int, start: int, end: int) -> Explanation:
+    apart, last = f"{abs(offset)} {'later' if offset < 0 else 'earlier'} than their tokens do", end - 1
+    first = f"#{start} ({view.candidate.token(start)!r})"
+    parameters, rows = {"by": -offset, "from": start}, tuple(range(start, end))
+    if end < len(view.source):
+        return Explanation(
+            "rows_shifted",
+            {**parameters, "to": last},
+            rows=rows,
+            sentence=f"rows {first} to #{last} ({view.candidate.token(last)!r}) stand {apart}, the others do not",
+            remedy=f"rows were copied within the table, {abs(offset)} off: write these again from the reference",
+        )
+    return Explanation(
         "rows_shifted",
-        {"by": -offset, "from": start},
-        rows=tuple(range(start, size)),
-        sentence=f"rows from #{start} ({token!r}) on stand {abs(offset)} {by} than their tokens do"
-        if start
-        else f"all rows stand {abs(offset)} {by} than their tokens do",
+        parameters,
+        rows=rows,
+        sentence=f"rows from {first} on stand {apart}" if start else f"all rows stand {apart}",
         remedy="a row was inserted or lost where the vocabulary was resized or converted: take that row out (or put it "
         f"back) at #{start} and save again",
     )
+
+
+def _best_run(gain: Floats) -> tuple[int, int]:
+    """The first row and the one past the last of the run whose gains add up to most."""
+    total = np.concatenate([[0.0], np.cumsum(gain)])
+    least = np.minimum.accumulate(total)
+    end = int((total - least).argmax())
+    return int(total[: end + 1].argmin()), end
 
 
 def _filled(cosine: Floats) -> Floats:

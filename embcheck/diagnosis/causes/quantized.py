@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -20,7 +21,10 @@ __all__ = ["Grid", "grid_of"]
 _ROWS = 64
 SHARE = 0.97  # of blocks that lie on the grid
 _NF4 = (-1.0, -0.6962, -0.5251, -0.3949, -0.2844, -0.1848, -0.0911, 0.0, 0.0796, 0.1609, 0.2461, 0.3379, 0.4407, 0.5626)
+_BYTE = 255  # steps
+_OFF = 0.05  # of a step that a lattice may miss zero by
 _Steps = tuple["Tensor", "Tensor"]  # (blocks,) step, and whether the block lies on a grid of that step
+_Type = tuple[str, float, int, "Callable[[Tensor], _Steps]"]  # name, bits a value, values in a block, and a test
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +34,7 @@ class Grid:
     kind: str
     bits: float
     step: float
-    """Root mean square step of a block."""
+    """Root mean square of the blocks' steps; where one holds for the whole table, that one."""
     size: int
     """Values in a block."""
     test: Callable[[Tensor], _Steps]
@@ -46,10 +50,12 @@ class Grid:
 
     def explain(self, _width: int) -> Explanation:
         """The type."""
+        each = "" if "per tensor" in self.kind else " in the root mean square"
         return Explanation(
             "quantized",
             {"type": self.kind, "bits": self.bits, "step": self.step},
-            sentence=f"values lie on the grid of {self.kind}, about {self.bits:g} bits a value",
+            sentence=f"values lie on the grid of {self.kind}, about {self.bits:g} bits a value, in steps of "
+            f"{self.step:.3g}{each}",
             remedy="what is lost is lost; if a claim fails by it, keep the embedding at more bits (quantizers can "
             "leave that one tensor out) or take an importance matrix",
         )
@@ -60,10 +66,12 @@ def grid_of(rows: Tensor, largest: float, ulp: float) -> Grid | None:
 
     ``largest`` is the largest magnitude of the whole tensor, ``ulp`` the relative error of the float they are kept in.
     """
+    if rows.shape[1] < 8:
+        return None
     rows = rows[:: max(1, len(rows) // _ROWS)]  # of all ids: the first ones may be names that nothing was trained on
-    for kind, bits, size, test in _types(largest, ulp):
+    for kind, bits, size, test in (*_whole_types(rows, largest, ulp), *_types(ulp)):
         width = rows.shape[1] if size == 0 else size
-        if rows.shape[1] % width or rows.shape[1] < 8:
+        if rows.shape[1] % width:
             continue
         blocks = rows.reshape(-1, width)
         blocks = blocks[(blocks != blocks[:, :1]).any(1)]
@@ -75,16 +83,28 @@ def grid_of(rows: Tensor, largest: float, ulp: float) -> Grid | None:
     return None
 
 
-def _types(largest: float, ulp: float) -> Iterator[tuple[str, float, int, Callable[[Tensor], _Steps]]]:
-    """Types from large blocks to small, in each from few bits to many; 0 for a block of a row."""
+def _whole_types(rows: Tensor, largest: float, ulp: float) -> Iterator[_Type]:
+    """Types with one step for all values: the one that is read off most rows, or that of the largest."""
+    steps, is_on = _spaced(rows, levels=_BYTE, ulp=ulp)
+    if is_on.any():
+        step, values = float(steps[is_on].median()), rows[is_on]
+        base = float(_nearest_zero(values.reshape(1, -1)))
+        bits = 4 if max(largest, float(values.max() - values.min())) < 16 * step else 8
+        off = ", asymmetric" if abs(base / step - round(base / step)) > _OFF else ""
+        yield f"int{bits} per tensor{off}", bits, 0, partial(_fixed, step=step, base=base, ulp=ulp, levels=_BYTE)
     for levels in (127, 128):
         yield "int8 per tensor", 8, 0, partial(_fixed, step=largest / levels, ulp=ulp, levels=levels)
+
+
+def _types(ulp: float) -> Iterator[_Type]:
+    """Types of blocks, from large blocks to small, in each from few bits to many; 0 for a block of a row."""
     for size, where in ((0, "per row"), (128, "in groups of 128"), (64, "in groups of 64")):
         yield f"int4 {where}", 4, size, partial(_any, test=_ends, levels=range(1, 16), ulp=ulp)
         yield f"int4 {where}", 4, size, partial(_peak, levels=7, ulp=ulp)
         if size == 0:
             yield "int8 per row", 8, size, partial(_any, test=_peak, levels=(127, 128), ulp=ulp)
-            yield "int8 per row, asymmetric", 8, size, partial(_ends, levels=255, ulp=ulp)
+            yield "int8 per row, asymmetric", 8, size, partial(_ends, levels=_BYTE, ulp=ulp)
+            yield "int8 per row", 8, size, partial(_spaced, levels=_BYTE, ulp=ulp)
         else:
             yield f"int8 {where}", 8, size, partial(_peak, levels=127, ulp=ulp)
     yield "int4 in groups of 32", 4, 32, partial(_peak, levels=7, ulp=ulp)
@@ -107,11 +127,28 @@ def _on(quotients: Tensor, magnitude: Tensor, ulp: float) -> Tensor:
     return ((quotients - quotients.round()).abs() <= tolerance).all(1)
 
 
-def _fixed(blocks: Tensor, *, step: float, ulp: float, levels: int) -> _Steps:
-    quotients = blocks / step
+def _fixed(blocks: Tensor, *, step: float, ulp: float, levels: int, base: float = 0.0) -> _Steps:
+    quotients = (blocks - base) / step
     used = quotients.round().abs().amax(1)
     steps = blocks.new_full((len(blocks),), step)
-    return steps, _on(quotients, used, ulp) & (used <= levels) & (used >= 1)
+    return steps, _on(quotients, used, ulp) & (used <= levels)
+
+
+def _spaced(blocks: Tensor, *, levels: int, ulp: float) -> _Steps:
+    """Equal steps, at most so many, as wide as neighboring values are apart: whatever they were made of may be gone."""
+    gaps = blocks.sort(1).values.diff(dim=1)
+    least = torch.where(gaps > 0, gaps, math.inf).amin(1, keepdim=True)
+    is_one = (gaps > 0) & (gaps < 1.5 * least)
+    step = torch.where(is_one, gaps, 0.0).sum(1, keepdim=True) / is_one.sum(1, keepdim=True)
+    count = (gaps / step).round().sum(1, keepdim=True)
+    step = (blocks.amax(1, keepdim=True) - blocks.amin(1, keepdim=True)) / count
+    used = (blocks.abs().amax(1, keepdim=True) / step)[:, 0]
+    return step[:, 0], _on((blocks - _nearest_zero(blocks)) / step, used, ulp) & (count[:, 0] <= levels)
+
+
+def _nearest_zero(blocks: Tensor) -> Tensor:
+    """(blocks, 1) the value of least magnitude, which floats keep best."""
+    return blocks.gather(1, blocks.abs().argmin(1, keepdim=True))
 
 
 def _peak(blocks: Tensor, *, levels: int, ulp: float) -> _Steps:

@@ -18,7 +18,7 @@ from embcheck.sources.tokenizers import byte_level
 from embcheck.sources.tokenizers.lookup import LookupVocabulary
 from embcheck.sources.tokenizers.surface import Notation
 from embcheck.sources.tokenizers.vocabulary import RustErrors, TokenizerVocabulary
-from embcheck.table.vocabulary import RowStatus
+from embcheck.table.vocabulary import RowStatus, is_uncased
 from embcheck.text import counted
 
 if TYPE_CHECKING:
@@ -151,8 +151,7 @@ def _unigram(header: GgufFile, pieces: Pieces) -> tuple[Tokenizer, tuple[str, ..
 
 
 def _wordpiece(header: GgufFile, pieces: Pieces) -> tuple[Tokenizer, tuple[str, ...]]:
-    words = (pieces.names[row] for row in pieces.of(NORMAL))
-    uncased = not any(name != name.lower() for name in words if not name.startswith("["))
+    uncased = is_uncased(pieces.names[row] for row in pieces.of(NORMAL))
     unknown = _unknown(header, pieces)
     token = "[UNK]" if unknown is None else pieces.names[unknown]
     tokenizer = Tokenizer(models.WordPiece(_ids(pieces), unk_token=token))

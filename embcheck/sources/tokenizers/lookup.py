@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from functools import cached_property
 from operator import methodcaller
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from embcheck.sources.tokenizers.surface import Notation, Surface
-from embcheck.table.vocabulary import RowStatus, TokenKind, is_unused
+from embcheck.table.vocabulary import RowStatus, TokenKind, is_uncased, is_unused
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -20,7 +21,10 @@ _ENOUGH = 0.05  # of all names; words of no language begin with these so often
 
 
 class LookupVocabulary:
-    """Tokens whose tokenizer is not known: a word is found where one token is written like it, and never split."""
+    """Tokens whose tokenizer is not known: a word is found where one token is written like it, and never split.
+
+    Where the tokens are in lower case (`is_uncased`), so may the word be.
+    """
 
     has_words = True
     notes: tuple[str, ...] = ()
@@ -42,8 +46,16 @@ class LookupVocabulary:
 
     def encode(self, words: Sequence[str]) -> list[tuple[int, ...]]:
         """The row of each word, the form with a leading space first; empty where there is none."""
-        rows = (self._rows.get(f" {word}", self._rows.get(word)) for word in words)
+        rows = map(self._row, words)
         return [() if row is None else (row,) for row in rows]
+
+    def _row(self, word: str) -> int | None:
+        row = self._rows.get(f" {word}", self._rows.get(word))
+        return self._row(word.lower()) if row is None and self._uncased and word != word.lower() else row
+
+    @cached_property
+    def _uncased(self) -> bool:
+        return is_uncased(self._rows)
 
 
 def token_marks(names: Sequence[str]) -> Notation | None:

@@ -124,5 +124,11 @@ def map_matrix(path: Path) -> np.memmap[Any, Any]:
     if matrix.ndim != 2 or min(matrix.shape) < 1:
         raise SourceError(f"{path} has shape {matrix.shape}; a matrix of rows x width is needed")
     if matrix.dtype.kind != "f" or matrix.dtype.itemsize not in {2, 4, 8}:
-        raise SourceError(f"{path} holds {matrix.dtype.name}; save it as float16, float32 or float64")
+        way_out = "save it as float16, float32 or float64"
+        if matrix.dtype.kind in "iu":
+            way_out = (
+                "without their scale whole numbers are another matrix: take off the zero point, if there is one, "
+                "multiply by the scale (by one a row: codes * scale[:, None]), and save that as float32"
+            )
+        raise SourceError(f"{path} holds {matrix.dtype.name}; {way_out}")
     return matrix

@@ -19,7 +19,7 @@ from embcheck.errors import SourceError
 from embcheck.sources.assemble import Description, assemble
 from embcheck.sources.files import local_path, one_line, printable, read_json, refuse_unknown_options
 from embcheck.sources.words.npy import map_matrix, open_matrix
-from embcheck.table.vocabulary import RowStatus, WordVocabulary
+from embcheck.table.vocabulary import RowStatus, WordVocabulary, is_uncased
 from embcheck.text import counted
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class SharedRows(WordVocabulary):
 
     @cached_property
     def _uncased(self) -> bool:
-        return not any(word != word.lower() for word in self._row_of)
+        return is_uncased(self._row_of)
 
 
 def _find(spec: ModelSpec) -> Path:

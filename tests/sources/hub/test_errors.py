@@ -54,6 +54,28 @@ def test_wrong_file(hub, client, publish):
     assert "org/model has no file q4.gguf; it has README.md, config.json" in message("hf:org/model/q4.gguf")
 
 
+@pytest.mark.parametrize(
+    ("names", "scheme"),
+    [
+        (["onnx/model.onnx", "tokenizer.json"], "onnx"),
+        (["model.onnx"], "onnx"),
+        (["model.bin", "shared_vocabulary.json"], "ctranslate2"),
+    ],
+)
+def test_an_export_alone(hub, client, publish, names, scheme):
+    """A repository with nothing but an export names the scheme that reads it once it is on disk; none is moved."""
+    publish(files=dict.fromkeys(["config.json", *names], b"{}"))
+    assert message("org/model").endswith(f"hf download org/model --local-dir DIR, then {scheme}:DIR")
+    assert not hub.weights_moved()
+
+
+def test_an_export_beside_weights_is_left_alone(hub, client, publish):
+    """An export changes nothing where there are weights too."""
+    publish()
+    hub.repos["org/model"].files["onnx/model.onnx"] = b"{}"
+    assert len(sources.load(parse("org/model"), device="cpu").vectors)
+
+
 def test_offline_and_not_kept(hub, client, publish, monkeypatch):
     """With HF_HUB_OFFLINE a model that was never read says which variable to unset, without a request."""
     publish()
