@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from embcheck import explore, lexicons, measures, needs, nulls, published, strategies
-    from embcheck.api import Run, check, diagnose, load
+    from embcheck.api import Run, check, compare, diagnose, load
     from embcheck.checks.check import Result
     from embcheck.claims import Verdict, above, agrees, beats, below, claim, within
     from embcheck.errors import EmbcheckError, NotMeasurable
@@ -35,6 +35,7 @@ __all__ = [
     "below",
     "check",
     "claim",
+    "compare",
     "diagnose",
     "explore",
     "lexicons",
@@ -61,6 +62,7 @@ _HOME = {
     "below": "claims",
     "check": "api",
     "claim": "claims",
+    "compare": "api",
     "diagnose": "api",
     "load": "api",
     "within": "claims",

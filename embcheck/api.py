@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from embcheck.checks.check import Check
+    from embcheck.reports.comparison import Comparison
     from embcheck.reports.diagnosis import Diagnosis
     from embcheck.table.pools import Pool
 
-__all__ = ["Run", "check", "diagnose", "load", "select"]
+__all__ = ["Run", "check", "compare", "diagnose", "load", "select"]
 
 Matrix = Literal["input", "output"]
 _NOT_ALIAS = re.compile(r"[^A-Za-z0-9._-]+")
@@ -123,7 +124,8 @@ def check(  # noqa: PLR0913 - the options of the command line, all by keyword
         A model spec, an ``EmbeddingTable``, a ``torch.nn.Module``, a (V, d) array or tensor, or a list of these.
         Properties of two models run on each pair of them.
     properties
-        Globs over property ids, or functions declared with ``@claim``; by default every property that is found.
+        Globs over property ids, or functions declared with ``@claim``, each of a name of its own; by default every
+        property that is found.
     tokenizer
         A live model's tokenizer, or a list of its tokens.
     tokens
@@ -150,8 +152,9 @@ def check(  # noqa: PLR0913 - the options of the command line, all by keyword
         Permutation tests hold only where their p-values do among all those of the model (Holm 1979).
     max_seconds
         How long the checks of each model may take, reading it included. Where that is too short, estimates are over
-        fewer probes, with the wider intervals that go with it, and checks that don't fit are skipped. What is left out
-        depends on the machine.
+        fewer probes, with the wider intervals that go with it, and checks that don't fit are skipped. A check that has
+        begun is not interrupted, so that a slow one of your own takes as long as it takes. What is left out depends on
+        the machine.
     executor
         As in ``load``.
 
@@ -162,7 +165,8 @@ def check(  # noqa: PLR0913 - the options of the command line, all by keyword
     SourceError
         The only model can't be read. One of several gives results with the verdict ``error`` instead.
     KeyboardInterrupt
-        The user interrupted; its ``run`` is what was measured until then.
+        The user interrupted; the message names the check that it was in, and its ``run`` is what was measured until
+        then.
     """
     settings = Settings(seed=seed, confidence_level=confidence_level, probes=probes, family_wise=family_wise)
     given = [single for each in (model if isinstance(model, list | tuple) else [model]) for single in _expanded(each)]
@@ -181,6 +185,62 @@ def check(  # noqa: PLR0913 - the options of the command line, all by keyword
         sources.resolve_device(device)
     budget = None if max_seconds is None else Budget(max_seconds)
     return Session(models, settings, control=control, explain=explain).run(checks, budget=budget)
+
+
+def compare(  # noqa: PLR0913 - the options of the command line, all by keyword
+    first: Any,
+    second: Any,
+    *,
+    properties: str | Callable[..., Any] | Sequence[str | Callable[..., Any]] | None = None,
+    matrix: Matrix = "input",
+    seed: int = 0,
+    confidence_level: float = 0.95,
+    probes: int | Literal["all", "auto"] | None = None,
+    max_moved: float | None = None,
+    min_overlap: float | None = None,
+) -> Comparison:
+    """The second model against the first: how far each property moved, and how far each row that both have did.
+
+    Parameters
+    ----------
+    first, second
+        Model specs, or ``EmbeddingTable`` as ``load`` gives them.
+    properties
+        As in ``check``; those without a ``margin`` are left out.
+    matrix
+        As in ``load``, of specs.
+    seed, confidence_level, probes
+        As in ``check``.
+    max_moved
+        Fail where a row moved farther than so much of its own length, or became zero or not finite.
+    min_overlap
+        Fail where the ten nearest rows overlap less than this (mean Jaccard, 0 to 1).
+
+    Returns
+    -------
+    Comparison
+        ``passes`` says whether no check and no limit fails, ``changes`` holds each check's and ``drift`` that of rows;
+        ``to_dataframe()`` has a row a check.
+
+    Raises
+    ------
+    UsageError
+        An argument is wrong.
+    SourceError
+        A model can't be read.
+    """
+    from embcheck.run.comparison import of_checks
+
+    for name, limit, most in (("max_moved", max_moved, 1e6), ("min_overlap", min_overlap, 1.0)):
+        if limit is not None and not 0 <= limit <= most:
+            raise UsageError(f"{name} must be a number from 0 to {most:g}, got {limit}")
+    settings = Settings(seed=seed, confidence_level=confidence_level, probes=probes)
+    given = (spec.parse(str(m)) if isinstance(m, str | Path) else m for m in (first, second))
+    about: dict[str, Any] = {"population": None, "matrix": matrix, "device": "auto", "dtype": None}
+    old, new = (_model(model, None, **about) for model in given)
+    names = [place if m.spec.text == "memory" else m.spec.text for m, place in ((old, "first"), (new, "second"))]
+    checks = select(properties)
+    return of_checks((old, new), (names[0], names[1]), checks, settings, max_moved=max_moved, min_overlap=min_overlap)
 
 
 def diagnose(reference: Any, candidate: Any, *, parents: Sequence[Any] = (), matrix: Matrix = "input") -> Diagnosis:
@@ -222,6 +282,8 @@ def diagnose(reference: Any, candidate: Any, *, parents: Sequence[Any] = (), mat
 
 def _expanded(model: Any) -> tuple[Any, ...]:
     """A model as it is; a spec as those that it stands for."""
+    if isinstance(model, list | tuple | float):
+        raise _no_model(model)
     if isinstance(model, str | Path):
         model = spec.parse(str(model))
     return sources.expand(model) if isinstance(model, ModelSpec) else (model,)
@@ -277,7 +339,13 @@ def _in_memory(model: Any, tokenizer: Any, tokens: Sequence[str] | None, matrix:
         return EmbeddingTable.from_arrays(model, tokens)
     if _is_matrix(model):
         raise UsageError(f"a matrix ({type(model).__name__}) needs tokens=, one a row")
-    raise UsageError(f"a model is a spec, an EmbeddingTable, a torch.nn.Module or a matrix, got {type(model).__name__}")
+    raise _no_model(model)
+
+
+def _no_model(given: Any) -> UsageError:
+    way_out = "; make lists of numbers a matrix with numpy.asarray" if isinstance(given, list | tuple | float) else ""
+    kinds = "a spec, an EmbeddingTable, a torch.nn.Module or a matrix"
+    return UsageError(f"a model is {kinds}, got {type(given).__name__}{way_out}")
 
 
 def _pool(executor: str | Executor | None) -> Pool | None:
@@ -305,11 +373,15 @@ def select(
 ) -> list[Check]:
     """The checks of globs and of functions declared with ``@claim``; all that can be found where neither is given."""
     given = [properties] if isinstance(properties, str) or callable(properties) else list(properties or ())
+    if properties is not None and not given:
+        raise UsageError("properties is empty, so that there is nothing to check; leave it out for all of them")
     globs = [each for each in given if isinstance(each, str)]
     functions = [each for each in given if not isinstance(each, str)]
     for function in functions:
         if not hasattr(function, "__embcheck__"):
             raise UsageError(f"{function!r} is not a property; declare it with @claim")
-    checks = checks_of(functions, others)
-    collect.refuse_pytest_only(checks)
-    return [*(collect.collect(globs=globs, others=others, models=models) if globs or not functions else []), *checks]
+    found = collect.collect(globs=globs, others=others, models=models) if globs or not functions else []
+    collect.distinct([*collect.shipped(), *(check.function for check in found), *functions])
+    own = checks_of(functions, others)
+    collect.refuse_pytest_only(own)
+    return list({check.key: check for check in (*found, *own)}.values())

@@ -6,6 +6,7 @@ Each function gives a document of JSON types, which the command of its name prin
 
 from __future__ import annotations
 
+import operator
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -14,16 +15,20 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import torch
 
+from embcheck import sources
 from embcheck.checks.record import plain
 from embcheck.errors import NotMeasurable, UsageError
 from embcheck.measures import analogy_accuracy
 from embcheck.measures.kernels import blocks, probe_cosines
 from embcheck.measures.resolve import forms_of, listed
 from embcheck.settings import current
-from embcheck.table.vocabulary import RowStatus, TokenKind, exact_token, refuse_blank
+from embcheck.spec import parse
+from embcheck.table.vocabulary import RowStatus, TokenKind, exact_token, refuse_blank, refuse_text
+from embcheck.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import SupportsIndex
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -63,11 +68,20 @@ class _Word:
     """Its token as written, whichever way it was asked for; of several tokens the text."""
 
 
-def inspect(spec: ModelSpec, source: Mapping[str, Any], table: EmbeddingTable) -> dict[str, Any]:
-    """What a spec holds: what is read of it (as its source describes it), row classes, norms and token kinds."""
+def inspect(
+    table: EmbeddingTable, *, spec: ModelSpec | None = None, source: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """What a table holds: what is read of its spec, row classes, norms and token kinds.
+
+    ``spec`` and ``source``, which is what its source says of the spec, are those that the table was read from; of a
+    table in memory ``source`` is empty.
+    """
     norms = table.norms.cpu().double().numpy()[table.population]
     kinds = Counter(TokenKind(int(kind)) for kind in table.vocabulary.kinds[: len(table.vectors)])
     origin = table.provenance
+    spec = spec or parse(origin.spec)
+    if source is None:
+        source = {} if origin.spec == "memory" else sources.describe(spec).record()
     return _plain(
         {
             "alias": spec.alias,
@@ -86,8 +100,8 @@ def inspect(spec: ModelSpec, source: Mapping[str, Any], table: EmbeddingTable) -
     )
 
 
-def probe(table: EmbeddingTable, text: str) -> dict[str, Any]:
-    """Cosines of one token (a word, a token in double quotes or ``#ID``) with every other row of the population."""
+def probe(table: EmbeddingTable, text: str | SupportsIndex) -> dict[str, Any]:
+    """Cosines of one token (a word, a token in double quotes, ``#ID`` or ID) with every other row of the population."""
     row, rows, cosine = cosines_of(table, text)
     negative = np.flatnonzero(cosine < 0)
     breaks = np.flatnonzero(np.diff(rows[negative]) != 1) + 1
@@ -111,7 +125,7 @@ def probe(table: EmbeddingTable, text: str) -> dict[str, Any]:
     )
 
 
-def cosines_of(table: EmbeddingTable, text: str) -> tuple[int, NDArray[np.int64], NDArray[np.float64]]:
+def cosines_of(table: EmbeddingTable, text: str | SupportsIndex) -> tuple[int, NDArray[np.int64], NDArray[np.float64]]:
     """The row of one token, the other rows of the population, ascending, and its cosine with each."""
     require_single(table, [text])
     word = _find(table, text)
@@ -121,9 +135,9 @@ def cosines_of(table: EmbeddingTable, text: str) -> tuple[int, NDArray[np.int64]
     return row, rows, cosine
 
 
-def require_single(table: EmbeddingTable, words: Sequence[str]) -> None:
+def require_single(table: EmbeddingTable, words: Sequence[str | SupportsIndex]) -> None:
     """Refuse a word of several tokens: their mean is no row of the matrix, and resembles other means."""
-    for text in words:
+    for text in map(_asked, words):
         rows = _rows(table, text)
         if len(rows) > 1:
             parts = ", ".join(f"{table.token(row)!r} (#{row})" for row in rows)
@@ -137,7 +151,7 @@ def probe_random(table: EmbeddingTable, count: int) -> dict[str, Any]:
     """
     rows = table.probes(count)
     if len(table.population) < 2:
-        raise NotMeasurable(f"{len(table.population)} rows: there is nothing to compare a token with")
+        raise NotMeasurable(f"{counted(len(table.population), 'rows')}: there is nothing to compare a token with")
     statistics = probe_cosines.probe_statistics(table, rows, median=True)
     columns = {
         "min": statistics.minimum,
@@ -163,10 +177,11 @@ def tokens(table: EmbeddingTable, words: Sequence[str]) -> dict[str, Any]:
 
     A claim is about words that are one token of the population; for any other ``row`` is none, and ``why`` tells.
     """
+    refuse_text(words, "words")
     return _plain({"words": [_split(table, word) for word in words]})
 
 
-def similarity(table: EmbeddingTable, first: str, second: str) -> dict[str, Any]:
+def similarity(table: EmbeddingTable, first: str | SupportsIndex, second: str | SupportsIndex) -> dict[str, Any]:
     """Cosine, dot product and distance of two words, and how many of 10,000 random pairs of rows are less similar.
 
     ``ranks`` says which neighbour by cosine each is of the other, among all other rows of the population.
@@ -194,8 +209,8 @@ def similarity(table: EmbeddingTable, first: str, second: str) -> dict[str, Any]
     )
 
 
-def neighbors(table: EmbeddingTable, text: str, k: int, *, merge: bool = False) -> dict[str, Any]:
-    """The k rows nearest to a word (or ``#ID``; several tokens: their mean) by cosine, its own tokens left out.
+def neighbors(table: EmbeddingTable, text: str | SupportsIndex, k: int = 10, *, merge: bool = False) -> dict[str, Any]:
+    """The k rows nearest to a word (``#ID`` or ID; several tokens: their mean) by cosine, its own tokens left out.
 
     With ``merge`` the case and space variants of a word count once, and those of the word itself are left out.
     """
@@ -214,8 +229,12 @@ def neighbors(table: EmbeddingTable, text: str, k: int, *, merge: bool = False) 
     )
 
 
-def analogy(table: EmbeddingTable, words: Sequence[str], k: int) -> dict[str, Any]:
-    """3CosAdd: the k rows nearest to a - b + c, from unit vectors, and each word's rank; variants of one count once."""
+def analogy(table: EmbeddingTable, question: str, k: int = 10) -> dict[str, Any]:
+    """3CosAdd: the k rows nearest to ``a - b + c``, of unit vectors, and each word's rank; variants of one count once.
+
+    The question is read as `parse_analogy` does, and a word of several tokens is their mean.
+    """
+    words = parse_analogy(question)
     terms = [_find(table, text) for text in words]
     a, b, c = terms[:3]
     query = _unit(a.vector - b.vector + c.vector, f"{words[0]} - {words[1]} + {words[2]}")
@@ -241,17 +260,15 @@ def answers(
     )
 
 
-def parse_analogy(terms: Sequence[str]) -> list[str]:
+def parse_analogy(question: str) -> list[str]:
     """The words a, b, c and, if it is given, the target of ``a - b + c = target``; `UsageError` where it is not one."""
-    for term in terms:
-        refuse_blank(term)
-    match _TERM.findall(" ".join(terms)):
+    match _TERM.findall(question) if isinstance(question, str) else ():
         case [a, "-", b, "+", c] | [a, "+", c, "-", b]:
             return [a, b, c]
         case [a, "-", b, "+", c, "=", target] | [a, "+", c, "-", b, "=", target]:
             return [a, b, c, target]
     raise UsageError(
-        f"analogy {' '.join(terms)!r}: write it as king - man + woman, or king - man + woman = queen, with the spaces"
+        f"analogy {question!r}: write it as king - man + woman, or king - man + woman = queen, in one text, with spaces"
     )
 
 
@@ -269,7 +286,7 @@ def _random_pairs(table: EmbeddingTable) -> dict[str, NDArray[np.float64]]:
     """Cosine, dot product and distance of pairs of two different rows of the population, drawn by the seed."""
     rows = table.population
     if len(rows) < 2:
-        raise NotMeasurable(f"{len(rows)} rows: there are no pairs to compare with")
+        raise NotMeasurable(f"{counted(len(rows), 'rows')}: there are no pairs to compare with")
     rng = np.random.default_rng(current().seed)
     first = rng.integers(0, len(rows), _PAIRS)
     second = (first + rng.integers(1, len(rows), _PAIRS)) % len(rows)
@@ -298,7 +315,18 @@ def _rank_among(table: EmbeddingTable, scores: NDArray[np.float64], word: _Word,
 # --- words ------------------------------------------------------------------------------------------------------
 
 
-def _find(table: EmbeddingTable, text: str) -> _Word:
+def _asked(word: str | SupportsIndex) -> str:
+    """A word as a text; the number of a row, as ``Neighbor.id`` is, as ``#ID``."""
+    if isinstance(word, str):
+        return word
+    try:
+        return f"#{operator.index(word)}"
+    except TypeError:
+        raise UsageError(f"a word is a text or the number of a row, got {type(word).__name__} {word!r}") from None
+
+
+def _find(table: EmbeddingTable, word: str | SupportsIndex) -> _Word:
+    text = _asked(word)
     rows = _rows(table, text)
     vector = table.gather(np.array(rows)).to(table.accumulator).mean(0)
     surface = table.token(rows[0]) if len(rows) == 1 else text
@@ -347,8 +375,8 @@ def _described(table: EmbeddingTable, word: _Word) -> dict[str, Any]:
 
 def _split(table: EmbeddingTable, word: str) -> dict[str, Any]:
     """The tokens of a word, the row that a claim would use or why there is none, and tokens of other spellings."""
-    refuse_blank(word)
     written = exact_token(word)
+    refuse_blank(word)
     rows = table.vocabulary.encode([word])[0] if written is None else tuple(table.written(written)[:1])
     (row,) = table.rows([word])
     bare = (word if written is None else written).strip()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from embcheck import lexicons
+from embcheck.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -95,7 +96,7 @@ class token_class(_OfWords):  # noqa: N801
         name = str(parameters[self.of])
         kinds = [kind for kind in TokenKind if kind.name.lower() == name]  # what is no kind is the measure's to refuse
         count = len(table.of_kind(kinds[0])) if kinds else self.at_least
-        return f"{count} {name} tokens" if count < self.at_least else None
+        return counted(count, f"{name} tokens") if count < self.at_least else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,7 @@ class groups(_OfWords):  # noqa: N801
         name = parameters[self.only]
         own, others = counts.get(name, self.at_least), sum(n for group, n in counts.items() if group != name)
         if own < self.at_least:
-            return f"{own} {name} words"
+            return counted(own, f"{name} words")
         return f"{others} other words" if others <= 10 else None
 
 
@@ -171,7 +172,7 @@ class stems(_OfWords):  # noqa: N801
         from embcheck.table.spelling import stems
 
         count = len(stems(table))
-        return f"{count} words of different stems" if count < self.at_least else None
+        return counted(count, "words of different stems") if count < self.at_least else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +198,7 @@ class scripts(_OfWords):  # noqa: N801
 
     def _lacking(self, table: EmbeddingTable, parameters: Mapping[str, Any]) -> str | None:  # noqa: ARG002 - a need's
         enough = sum(len(rows) >= self.at_least for rows in table.scripts.values())
-        return f"{enough} scripts of {self.at_least} tokens" if enough < self.count else None
+        return counted(enough, f"scripts of {self.at_least} tokens") if enough < self.count else None
 
 
 @dataclass(frozen=True, slots=True)

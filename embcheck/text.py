@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["escaped", "inert_line", "noun"]
+__all__ = ["counted", "escaped", "inert_line", "noun"]
 
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
@@ -22,6 +22,11 @@ def escaped(character: str) -> str:
     """A character by its code, as Python writes it."""
     code = ord(character)
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def counted(n: int, plural: str, singular: str | None = None) -> str:
+    """A number with what it counts, whose singular is to be given where that is not only another `noun`."""
+    return f"{n} {singular if n == 1 and singular else noun(n, plural)}"
 
 
 def noun(n: int, plural: str) -> str:

@@ -11,9 +11,13 @@ from tokenizers import Tokenizer, models
 
 import embcheck
 from embcheck import EmbeddingTable, Estimate, NotMeasurable, above, below, claim
+from embcheck.checks import collect
 from embcheck.checks.evaluate import judge
 from embcheck.claims import Verdict
+from embcheck.cli import main
 from embcheck.errors import DeviceError, SourceError, SpecError, UsageError
+from embcheck.reports import json_file
+from embcheck.reports.comparison import COLUMNS
 from embcheck.settings import current
 from embcheck.spec import parse
 
@@ -84,6 +88,33 @@ def test_globs_select_shipped_properties():
     """Strings are globs over everything that is found."""
     run = embcheck.check("random:300x16", properties="positive_*", probes="all")
     assert [result.check.label for result in run.results] == ["positive_cosine_bias"]
+
+
+def test_properties_of_one_name_are_refused(table):
+    """Results of two properties of one name would replace each other, as would those of a shipped one."""
+
+    def declared(bound, name):
+        def positive(table):
+            """One is positive."""
+            return Estimate.exact(1.0)
+
+        positive.__name__ = name
+        return claim(above(bound))(positive)
+
+    two = [declared(0, "mine"), declared(99, "mine")]
+    line = two[0].__code__.co_firstlineno
+    with pytest.raises(UsageError, match=rf"two .* 'mine': .*test_api.py:{line} and .*test_api.py:{line}; rename one"):
+        embcheck.check(table, properties=two)
+    for own in (declared(0, "isotropy"), [declared(0, "isotropy"), "hubness"]):
+        with pytest.raises(UsageError, match=rf"two .* 'isotropy': .*isotropy.py:\d+ and .*test_api.py:{line}"):
+            embcheck.check(table, properties=own)
+
+
+def test_a_property_given_twice_runs_once(table, holds):
+    """The same function, or a glob beside the function that it selects, is one check."""
+    (shipped,) = (check.function for check in collect.collect(globs=["isotropy"]))
+    run = embcheck.check(table, properties=[holds, "isotropy", holds, shipped])
+    assert [result.check.declaration.id for result in run] == ["isotropy", "toy_holds"]
 
 
 def test_population_dtype_and_device_of_a_table(table, holds):
@@ -296,17 +327,25 @@ def test_wrong_dtype_of_a_table(table):
     [
         ({"properties": print}, "is not a property; declare it with @claim"),
         ({"properties": "nosuch"}, "no property matches 'nosuch'"),
+        ({"properties": []}, "properties is empty"),
         ({"seed": -1}, "seed must not be negative"),
         ({"probes": 1}, "at least 2 probes"),
         ({"confidence_level": 1.0}, "confidence level"),
         ({"tokens": WORDS}, "an EmbeddingTable has its own"),
+        (
+            {"model": MATRIX.tolist(), "tokens": WORDS},
+            "or a matrix, got list; make lists of numbers a matrix with numpy",
+        ),
+        ({"model": MATRIX.tolist()}, "or a matrix, got list; make lists of numbers a matrix with numpy.asarray"),
+        ({"model": [[0.5, 1.0]]}, "got list; make lists"),
+        ({"model": [0.5, 1.0]}, "got float; make lists"),
         ({"device": "tpu", "properties": "random_baseline"}, "unknown device 'tpu'"),
     ],
 )
 def test_wrong_arguments_of_check(table, options, says):
     """``check`` says which argument is wrong before it measures anything."""
     with pytest.raises(UsageError, match=says):
-        embcheck.check(table, **options)
+        embcheck.check(**{"model": table} | options)
 
 
 @pytest.mark.parametrize("kind", ["path", "spec", "table"])
@@ -352,3 +391,66 @@ def test_what_passes(monkeypatch, verdict, expected, vacuous, ci, passes):
     """Only HOLDS passes; a known exception the other way round; skipped outside CI; errors and the vacuous never."""
     monkeypatch.setenv("CI", "1" if ci else "")
     assert judge(verdict, expected=expected, vacuous=vacuous) == passes
+
+
+@pytest.fixture
+def pair(tmp_path):
+    """Two checkpoints as specs, one row of the second being turned round and another zero."""
+    vectors = np.random.default_rng(0).standard_normal((300, 16)).astype(np.float32)
+    (tmp_path / "words.txt").write_text("\n".join(f"w{i}" for i in range(300)))
+    np.save(tmp_path / "old.npy", vectors)
+    vectors[7] *= -1
+    vectors[9] = 0
+    np.save(tmp_path / "new.npy", vectors)
+    return "old=npy:old.npy,vocab=words.txt", "new=npy:new.npy,vocab=words.txt"
+
+
+def test_models_are_compared_as_on_the_command_line(pair, tmp_path):
+    """Two specs give what ``embcheck compare --json`` writes, but for their aliases in front."""
+    compared = embcheck.compare(*pair, properties=["isotropy", "intact_rows"], max_moved=0.5, min_overlap=0.1)
+    options = ["--property", "isotropy", "--property", "intact_rows", "--max-moved", "0.5", "--min-overlap", "0.1"]
+    assert main(["compare", *pair, *options, "--json", "out.json"]) == 1
+    written = json_file.read_any(tmp_path / "out.json")
+    assert (compared.changes, compared.drift, compared.limits) == (written.changes, written.drift, written.limits)
+    assert (compared.passes, compared.models) == (False, ("npy:old.npy,vocab=words.txt", "npy:new.npy,vocab=words.txt"))
+
+
+def test_tables_are_compared(pair):
+    """Tables in memory are called first and second; the repr is a line, and a row of the frame has the change."""
+    old, new = (embcheck.load(spec) for spec in pair)
+    old, new = (EmbeddingTable.from_arrays(t.vectors, t.tokens) for t in (old, new))
+    compared = embcheck.compare(old, new, properties=["isotropy", "intact_rows"])
+    assert repr(compared).startswith("<Comparison of second against first: fails: 1 regressed, 1 undecided")
+    first, second = (row.row for row in compared.by_urgency)
+    assert (first["check"], first["state"], first["passes"], first["before"], first["after"]) == (
+        "intact_rows",
+        "regressed",
+        False,
+        0,
+        1,
+    )
+    assert (second["check"], second["change"]) == ("isotropy", pytest.approx(second["after"] - second["before"]))
+    assert set(first) == set(COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"max_moved": -1}, r"max_moved must be a number from 0 to 1e\+06, got -1"),
+        ({"min_overlap": 2}, "min_overlap must be a number from 0 to 1, got 2"),
+        ({"properties": []}, "properties is empty"),
+        ({"properties": "nosuch"}, "no property matches 'nosuch'"),
+    ],
+)
+def test_wrong_arguments_of_compare(table, options, says):
+    """``compare`` says which argument is wrong before it measures anything."""
+    with pytest.raises(UsageError, match=says):
+        embcheck.compare(table, table, **options)
+
+
+def test_a_comparison_as_a_frame(pair):
+    """With pandas, a row a check, of the types that are documented."""
+    pytest.importorskip("pandas")
+    shown = embcheck.compare(*pair, properties=["isotropy", "intact_rows"]).to_dataframe()
+    assert {name: str(kind) for name, kind in shown.dtypes.items()} == COLUMNS
+    assert shown["check"].tolist() == ["intact_rows", "isotropy"]

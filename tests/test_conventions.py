@@ -23,6 +23,7 @@ PUBLIC = {
     "below",
     "check",
     "claim",
+    "compare",
     "diagnose",
     "explore",
     "lexicons",

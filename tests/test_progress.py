@@ -1,10 +1,11 @@
 from __future__ import annotations
 
-import importlib.util
 import io
 import sys
 import time
 from types import SimpleNamespace
+
+import pytest
 
 from embcheck import progress
 
@@ -42,26 +43,44 @@ def test_long_work_shows_a_bar_and_removes_it(monkeypatch):
     assert shown.endswith("\r")
 
 
-def test_a_notebook_shows_a_bar(monkeypatch):
-    """In a notebook's kernel, whose stderr is no terminal, long work shows a bar as well, and nothing warns."""
+def test_a_notebook_shows_a_bar_and_keeps_nothing_of_it(monkeypatch):
+    """In a kernel, whose stderr is no terminal, long work shows a bar in one output, which is empty at the end."""
+    shown = []
+    handle = SimpleNamespace(update=lambda data, raw: shown.append((data, raw)))
+
+    def display(data, *, raw, display_id):
+        assert (shown, raw, display_id) == ([], True, True)
+        shown.append((data, raw))
+        return handle
+
     shell = SimpleNamespace(kernel=object(), config={})
     monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    monkeypatch.setitem(sys.modules, "IPython.display", SimpleNamespace(display=display))
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     monkeypatch.setattr(progress, "_DELAY", 1e-9)
-    for _ in progress.track(range(3), "work"):
+    for _ in progress.track(range(3), "work", naming=lambda piece: f"piece {piece}"):
         time.sleep(0.12)
-    assert "work" in sys.stderr.getvalue()
-    assert "Warning" not in sys.stderr.getvalue()
+    texts = [data["text/plain"] for data, _ in shown]
+    assert any("work" in text and "1/3" in text and "piece 1" in text for text in texts)
+    assert (texts[-1], {raw for _, raw in shown}, sys.stderr.getvalue()) == ("", {True}, "")
 
 
-def test_a_notebook_without_widgets_has_one_line(monkeypatch):
-    """Without ipywidgets the bar is the terminal's, drawn over itself, with no line for each step."""
+def test_a_notebook_keeps_nothing_of_work_that_failed(monkeypatch):
+    """An exception, or an interruption, in the midst of the work removes the bar as its end does."""
+    shown = []
+    handle = SimpleNamespace(update=lambda data, raw: shown.append(data["text/plain"]))
     shell = SimpleNamespace(kernel=object(), config={})
     monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
-    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    monkeypatch.setitem(sys.modules, "IPython.display", SimpleNamespace(display=lambda *_, **__: handle))
     monkeypatch.setattr(progress, "_DELAY", 1e-9)
-    for _ in progress.track(range(3), "work"):
-        time.sleep(0.12)
-    assert "work" in sys.stderr.getvalue()
-    assert "\n" not in sys.stderr.getvalue()
+
+    def work():
+        for piece in progress.track(range(3), "work", naming=str):
+            time.sleep(0.12)
+            if piece:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert shown
+    assert shown[-1] == ""

@@ -9,6 +9,7 @@ lost units the change is that of the others, and the lost ones are named: whoeve
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     Tail = Callable[[float, Literal["down", "up"]], float]
 
 MOVED = 10
+_SAMPLE = re.compile(r"(?<= more) \([0-9a-f]{8}\)$")  # tells samples of rows apart, and says nothing to a reader
 MIN_SHARED = 20
 MOST_GONE = 0.2  # of a list's units: the rest is compared by a first-order expansion, off by the square of this
 MOST_ROWS_GONE = 0.01  # of a population, of which units are a sample
@@ -306,7 +308,7 @@ def _at_level(snapshot: Snapshot, level: float) -> tuple[float, float]:
 def _moved(pairs: Sequence[_Pair]) -> tuple[list[Json], int]:
     """The units that moved most, those that moved at all; and how many more moved as far as the last of these."""
     moved: list[Json] = [
-        {"token": label, "value": float(value)}
+        {"token": _SAMPLE.sub("", label), "value": float(value)}
         for pair in pairs
         for label, value in zip(pair.labels, pair.differences, strict=True)
         if value != 0

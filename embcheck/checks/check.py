@@ -106,7 +106,8 @@ class Result:
         level = f"{100 * measured.confidence_level:.4g}%"
         ends = "exact" if measured.is_exact else f"{level}: {measured.low:.4g} to {measured.high:.4g}"
         numbers = f"{measured.value:.4g} ({ends}), n = {measured.n} {noun(measured.n, measured.unit)}"
-        said = "; ".join([f"{self.verdict}, {numbers}", *by_reports("wording.beside", self.record)])
+        kind = " (describes)" if by_reports("wording.is_description", self.record) else ""
+        said = "; ".join([f"{self.verdict}{kind}, {numbers}", *by_reports("wording.beside", self.record)])
         return inert_line(f"<{self.check.label}{of_model}: {said}>", 600)
 
     def pictures(self) -> list[Picture]:

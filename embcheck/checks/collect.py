@@ -46,17 +46,27 @@ def collect(
 
 def functions(paths: Sequence[Path] = (), models: Sequence[ModelSpec] = ()) -> list[Callable[..., Any]]:
     """Every declared property function, in order of file name and line; none that came with one of the models."""
+    came = shipped()
+    files = _other_files(paths, [Path(_file(function)) for function in came], models)
+    known = distinct([*came, *(function for file in files for function in declared(_load(file)))])
+    return sorted(known, key=lambda f: (Path(_file(f)).name, f.__code__.co_firstlineno))
+
+
+def shipped() -> list[Callable[..., Any]]:
+    """The property functions that came with embcheck or with an installed package."""
+    packs = (module for pack in installed("properties").values() for module in pack.modules())
+    return [function for module in (*_shipped_modules(), *packs) for function in declared(module)]
+
+
+def distinct(functions: Iterable[Callable[..., Any]]) -> list[Callable[..., Any]]:
+    """Each property function once; `UsageError` where two share a name, whose results would replace each other."""
     by_name: dict[str, Callable[..., Any]] = {}
-    given = [*_shipped_modules(), *(module for pack in installed("properties").values() for module in pack.modules())]
-    files = _other_files(paths, [Path(module.__file__) for module in given if module.__file__], models)
-    for module in (*given, *map(_load, files)):
-        for function in declared(module):
-            first = by_name.setdefault(function.__name__, function)
-            if first is not function:
-                raise UsageError(
-                    f"two properties are called {function.__name__!r}: {_file(first)} and {_file(function)}; rename one"
-                )
-    return sorted(by_name.values(), key=lambda f: (Path(_file(f)).name, f.__code__.co_firstlineno))
+    for function in functions:
+        first, name = by_name.setdefault(function.__name__, function), function.__name__
+        if first is not function:
+            both = " and ".join(f"{_file(f)}:{f.__code__.co_firstlineno}" for f in (first, function))
+            raise UsageError(f"two properties are called {name!r}: {both}; rename one")
+    return list(by_name.values())
 
 
 def declared(module: ModuleType) -> list[Callable[..., Any]]:

@@ -11,7 +11,7 @@ from embcheck import files
 from embcheck.checks import collect
 from embcheck.checks.check import checks_of
 from embcheck.checks.record import version
-from embcheck.claims import UNMEASURED, Verdict
+from embcheck.claims import Verdict
 from embcheck.cli.common import (
     FAILED,
     INTERRUPTED,
@@ -153,7 +153,7 @@ def show_report(config: Config, report: Report, *written: Path | None, streamed:
 def _exit_code(run: Run) -> int:
     if run.load_errors:
         return USAGE
-    if all(r.verdict in UNMEASURED and (r.change is None or r.passed) for r in run.results):
+    if run.is_unmeasured:
         return NOTHING_RAN
     return OK if run.passed else FAILED
 

@@ -37,7 +37,7 @@ def inspect(spec: str, **given: Any) -> int:
     config, model = _prepared(spec, given)
     source = sources.describe(model).record()
     show_lines(lambda encoding: views.described(model.alias, source, encoding=encoding), *config.outputs())
-    return _shown(explore.inspect(model, source, load(config, model)), views.inspect, config)
+    return _shown(explore.inspect(load(config, model), spec=model, source=source), views.inspect, config)
 
 
 @click.command(short_help="Compare one token, or some drawn at random, with all others.")
@@ -121,6 +121,7 @@ def analogy(spec: str, terms: tuple[str, ...], count: int, **given: Any) -> int:
     With --questions instead: the share of a file's questions that SPEC answers rightly, section by section.
     """
     from embcheck import explore
+    from embcheck.table.vocabulary import refuse_blank
 
     file: Path | None = given.pop("questions")
     rules = {name: given.pop(name) for name in ("restrict", "keep_case", "keep_sources")}
@@ -129,9 +130,12 @@ def analogy(spec: str, terms: tuple[str, ...], count: int, **given: Any) -> int:
     if not file:
         if chosen := [name.replace("_", "-") for name, value in rules.items() if value]:
             raise UsageError(f"--{chosen[0]} is a rule for --questions FILE")
-        words = explore.parse_analogy(terms)
+        for term in terms:
+            refuse_blank(term)
+        question = " ".join(terms)
+        explore.parse_analogy(question)  # before the model is read
         config, model = _prepared(spec, given)
-        return _shown(explore.analogy(load(config, model), words, count), views.analogy, config)
+        return _shown(explore.analogy(load(config, model), question, count), views.analogy, config)
     questions = lexicons.questions(file)
     config, model = _prepared(spec, given)
     return _shown(explore.answers(load(config, model), questions, **rules), views.answers, config)

@@ -18,6 +18,7 @@ from embcheck.files import STDOUT
 from embcheck.reports.text import number, safe
 from embcheck.reports.wording import Line
 from embcheck.run.session import all_checks, check_names, checks_for
+from embcheck.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -111,7 +112,9 @@ def _swept(swept: Swept, encoding: str) -> Iterator[Line]:
     from embcheck.reports import series
 
     total = len(swept.own)
-    yield Line(f"{total} results, {swept.computed} computed now: {safe(str(swept.path), 200, encoding=encoding)}")
+    yield Line(
+        f"{counted(total, 'results')}, {swept.computed} computed now: {safe(str(swept.path), 200, encoding=encoding)}"
+    )
     yield from (Line(safe(note, 300, encoding=encoding), "warn") for note in swept.notes)
     yield from series.lines(swept.own, encoding=encoding)
 
@@ -139,7 +142,7 @@ def bisect(good: str, bad: str, pattern: str | None, **given: Any) -> int:
     found = between(ends[0].text, ends[1].text, pattern)
     own = next((config.of(end.alias) for end in ends if end.alias in config.per_model), PerModel())
     check = per_model.adapt(own, checks[0]) or checks[0]
-    notice(f"{len(found)} checkpoints; {check.label}")
+    notice(f"{counted(len(found), 'checkpoints')}; {check.label}")
     broken = run(
         found,
         check,
@@ -175,7 +178,7 @@ def _broken(broken: Broken, encoding: str) -> Iterator[Line]:
     for word, checkpoint in (("last good", broken.last_good), ("first bad", broken.first_bad)):
         where = safe(checkpoint.spec.text, 200, encoding=encoding)
         yield Line(f"{word}  {where}  {_says(found[checkpoint.step])}", "pass" if word == "last good" else "fail")
-    yield Line(f"{len(broken.evaluated)} checkpoints evaluated", "dim")
+    yield Line(f"{counted(len(broken.evaluated), 'checkpoints')} evaluated", "dim")
 
 
 COMMANDS: Sequence[click.Command] = (sweep, bisect)

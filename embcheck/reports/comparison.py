@@ -6,20 +6,40 @@ Drift comes from `embcheck.baseline.drift`, changes from `embcheck.baseline.gate
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 from msgspec.structs import force_setattr
 
 from embcheck.checks.record import Change, Count, Name, Number
+from embcheck.reports.frame import frame
 from embcheck.reports.text import number
 from embcheck.reports.wording import change_text
+from embcheck.text import inert_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import pandas as pd
+
 SCHEMA: Literal["embcheck-comparison/1"] = "embcheck-comparison/1"
 _STATES = ("error", "regressed", "undecided", "stale", "not compared", "new", "improved", "match")
+COLUMNS = {
+    "check": "object",
+    "state": "object",
+    "passes": "bool",
+    "before": "float64",
+    "after": "float64",
+    "change": "float64",
+    "low": "float64",
+    "high": "float64",
+    "margin": "float64",
+    "comparison": "object",
+    "n": "Int64",
+    "unit": "object",
+    "reason": "object",
+}
+"""By name, the pandas type of a column of a comparison as a frame."""
 ORDER = "those that need a look first; then by how much of their margin they used"
 """How the checks are listed, in words."""
 
@@ -125,6 +145,19 @@ class Compared(Struct, frozen=True):
         return not self.has_failed and (self.change is None or self.change.passes)
 
     @property
+    def row(self) -> dict[str, Any]:
+        """By the names of `COLUMNS`."""
+        change = self.change
+        same = {name: getattr(change, name, None) for name in ("before", "after", "low", "high", "margin", "n")}
+        about = {"change": getattr(change, "value", None), "comparison": getattr(change, "comparison", None)}
+        reason = self.reason if change is None else change.reason
+        return (
+            same
+            | about
+            | {"check": self.check, "state": self.state, "passes": self.passes, "unit": self.unit, "reason": reason}
+        )
+
+    @property
     def state(self) -> str:
         """That of the change, or why there is none."""
         return self.change.state if self.change else "error" if self.has_failed else "not compared"
@@ -147,6 +180,23 @@ class Comparison(Struct, frozen=True, kw_only=True):
         """Work out whether it passes, whatever a file says."""
         passes = all(row.passes for row in self.changes) and all(limit.passes for limit in self.limits)
         force_setattr(self, "passes", passes)
+
+    def __repr__(self) -> str:
+        """One line: the models, whether it passes, and how many checks are in each state."""
+        return inert_line(f"<Comparison of {self.models[1]} against {self.models[0]}: {self.counts}>", 600)
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """The checks as a pandas ``DataFrame``, those that need a look first.
+
+        Columns: check, state, passes, before and after (on the scale that is compared), change, low, high (its
+        interval), margin, comparison (``exact``, ``paired`` or ``unpaired``), n, unit, reason.
+
+        Raises
+        ------
+        UsageError
+            pandas is not installed; the extra ``pandas`` brings it.
+        """
+        return frame((row.row for row in self.by_urgency), COLUMNS, "comparison.changes has the same, as values")
 
     @property
     def by_urgency(self) -> list[Compared]:

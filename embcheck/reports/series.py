@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from embcheck.claims import UNMEASURED
 from embcheck.reports.text import number, safe, wrap
 from embcheck.reports.wording import WIDTH, Line
+from embcheck.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -146,10 +147,11 @@ def _outcome(line: Series, failed: Failure | None) -> str:
     n = len(line.points)
     if failed is None:
         span = f"steps {line.points[0].step}-{line.points[-1].step}"
-        return f"{n} checkpoints, {span}: last {_estimate(line.points[-1])}"
+        return f"{counted(n, 'checkpoints')}, {span}: last {_estimate(line.points[-1])}"
     since = "from the first checkpoint" if failed.before is None else f"after step {failed.before}"
     failing = sum(not point.passed for point in line.points)
-    return f"fails at step {failed.point.step}, {since}: {_estimate(failed.point)}; {failing} of {n} checkpoints fail"
+    share = f"{failing} of {counted(n, 'checkpoints')} {'fails' if failing == 1 else 'fail'}"
+    return f"fails at step {failed.point.step}, {since}: {_estimate(failed.point)}; {share}"
 
 
 def _estimate(point: Point) -> str:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from embcheck.checks.check import Check, Result
     from embcheck.checks.record import ResultRecord
     from embcheck.config.config import Config
+    from embcheck.settings import Settings
     from embcheck.spec import ModelSpec
     from embcheck.table import EmbeddingTable
 
@@ -37,7 +38,27 @@ if TYPE_CHECKING:
 def of_models(
     config: Config, first: str, second: str, *, max_moved: float | None = None, min_overlap: float | None = None
 ) -> Comparison:
-    """The second model against the first, whose configured bounds and margins count, or else the second's.
+    """The second model against the first, whose configured bounds and margins count, or else the second's."""
+    specs = named(config, first), named(config, second)
+    for spec in specs:
+        sources.check(spec)
+    own = next((config.of(spec.alias) for spec in specs if spec.alias in config.per_model), None)
+    checks = checks_for(config, ())
+    adapted = checks if own is None else [c for check in checks if (c := per_model.adapt(own, check)) is not None]
+    models, names = [model_of(config, spec) for spec in specs], (first, second)
+    return of_checks(models, names, adapted, config.settings, max_moved=max_moved, min_overlap=min_overlap)
+
+
+def of_checks(
+    models: Sequence[Model],
+    names: tuple[str, str],
+    checks: Iterable[Check],
+    settings: Settings,
+    *,
+    max_moved: float | None = None,
+    min_overlap: float | None = None,
+) -> Comparison:
+    """The second model against the first, on those of the checks that have a margin.
 
     Drift fails where a row is farther from itself than ``max_moved`` of its lengths, or was lost, and where the mean
     overlap of nearest rows lies below ``min_overlap``.
@@ -46,39 +67,36 @@ def of_models(
     from embcheck.baseline.pairing import shared_population
     from embcheck.diagnosis.diagnose import likely
 
-    specs = named(config, first), named(config, second)
-    for spec in specs:
-        sources.check(spec)
-    own = next((config.of(spec.alias) for spec in specs if spec.alias in config.per_model), None)
-    checks = [check for check in checks_for(config, ()) if check.declaration.margin is not None]
-    adapted = checks if own is None else [c for check in checks if (c := per_model.adapt(own, check)) is not None]
-    old, new = (model_of(config, spec).load() for spec in specs)
-    shared = shared_population(old, new, {word for check in adapted for word in _words(check)})
-    rows = _measured(config, adapted, specs, shared)
+    compared = [check for check in checks if check.declaration.margin is not None]
+    old, new = (model.load() for model in models)
+    shared = shared_population(old, new, {word for check in compared for word in _words(check)})
+    rows = _measured(settings, compared, [model.spec for model in models], shared)
     moved = msgspec.convert(plain(drift(old, new, max_moved=max_moved)), Drift)
     limits = [] if max_moved is None else [_moved_at_most(max_moved, moved)]
     limits += [] if min_overlap is None else [_overlapping(min_overlap, moved)]
-    compared = Comparison(
-        models=(first, second),
+    comparison = Comparison(
+        models=names,
         populations=shared.said,
         same_tokens=old.tokens_sha256 == new.tokens_sha256,
         drift=moved,
         changes=_settled(rows),
         limits=tuple(limits),
     )
-    return compared if compared.passes else structs.replace(compared, likely=likely(old, new, (first, second)))
+    return comparison if comparison.passes else structs.replace(comparison, likely=likely(old, new, names))
 
 
-def _measured(config: Config, checks: Sequence[Check], specs: Sequence[ModelSpec], shared: Shared) -> list[Compared]:
+def _measured(
+    settings: Settings, checks: Sequence[Check], specs: Sequence[ModelSpec], shared: Shared
+) -> list[Compared]:
     """Each check that applies to one of the models, on the rows that both have; of its words, on those of the first."""
     first, with_words = _holding(specs[0], shared.old), _holding(specs[0], shared.with_words)
     second = _holding(specs[1], shared.new)
-    session = Session((first, with_words, second), config.settings, keeps_all=True)
+    session = Session((first, with_words, second), settings, keeps_all=True)
     rows = []
     for check in checks:
         both = [session.measure(check, model) for model in (with_words if _words(check) else first, second)]
         if any(result.verdict is not Verdict.NOT_APPLICABLE for result in both):
-            rows.append(_compared(config, check, *both))
+            rows.append(_compared(settings, check, *both))
     return rows
 
 
@@ -116,7 +134,7 @@ def _overlapping(bound: float, drift: Drift) -> Limit:
     return Limit("min-overlap", bound, value, value >= bound, said)
 
 
-def _compared(config: Config, check: Check, *results: Result) -> Compared:
+def _compared(settings: Settings, check: Check, *results: Result) -> Compared:
     errors = [result.undecided for result in results if result.verdict is Verdict.ERROR]
     if errors:
         return Compared(check.label, None, f"error: {errors[0]}", has_failed=True)
@@ -125,7 +143,7 @@ def _compared(config: Config, check: Check, *results: Result) -> Compared:
         lost = results[0].is_decided and results[1].verdict is Verdict.NOT_APPLICABLE
         reason = next(result.undecided for result in results if result.undecided)
         return Compared(check.label, None, reason, has_failed=lost and results[1].undecided not in NO_WEIGHTS)
-    change = compare(old.snapshot(), new.snapshot(), check.declaration, config.settings)
+    change = compare(old.snapshot(), new.snapshot(), check.declaration, settings)
     return Compared(check.label, change, scale=scale_of(new), unit=new.unit)
 
 

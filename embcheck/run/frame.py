@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from embcheck.checks.record import parameters_of
-from embcheck.errors import UsageError
+from embcheck.reports.frame import frame
 from embcheck.reports.wording import bound_text
 from embcheck.run.rows import row_of
 
@@ -38,6 +38,8 @@ COLUMNS = {
     "method": "object",
     "p_value": "float64",
     "effect": "float64",
+    "rests_on": "object",
+    "control": "Int64",
     "change": "object",
     "reason": "object",
     "seconds": "float64",
@@ -47,13 +49,7 @@ COLUMNS = {
 
 def dataframe(results: Iterable[Result]) -> pd.DataFrame:
     """The results in their order; raises `UsageError` where pandas is not installed."""
-    try:
-        import pandas as pd
-    except ImportError:
-        raise UsageError(
-            "to_dataframe needs pandas: pip install 'embcheck[pandas]'; run.document has the same, as plain types"
-        ) from None
-    return pd.DataFrame([row(result) for result in results], columns=list(COLUMNS)).astype(COLUMNS)
+    return frame(map(row, results), COLUMNS, "run.document has the same, as plain types")
 
 
 def row(result: Result) -> Row:
@@ -72,6 +68,8 @@ def row(result: Result) -> Row:
         "claim": "; ".join(map(bound_text, record.claims)),
         "kind": record.kind,
         "p_value": max(p_values, default=None),
+        "rests_on": None if result.ladder is None else result.ladder.suffices or "more",
+        "control": None if result.control is None else result.control.holds,
         "effect": None if result.estimate is None or not result.estimate.effect else result.estimate.effect["value"],
         "change": None if result.change is None else str(result.change.state),
         "reason": result.reason,

@@ -10,6 +10,7 @@ from embcheck.checks.check import claim_outcomes
 from embcheck.checks.record import builtins
 from embcheck.claims import Verdict, above, beats, below, combine, within
 from embcheck.estimate import Estimate
+from embcheck.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,14 +63,16 @@ def population_of(model: ModelRecord) -> Row:
 
 
 def note_of_broken(rows: int, excluded: Mapping[Any, int]) -> str | None:
-    """What to say first of a table with rows that no claim is about for being broken; zero ones, if they are not few.
+    """What to say first of a table with rows that no claim is about for being broken.
 
-    A few zero rows are padding's; those of ordinary tokens are counted by the property ``intact_rows``.
+    A few zero rows alone are padding's; those of ordinary tokens are counted by the property ``intact_rows``.
     """
     not_finite, zero = excluded.get("non_finite", 0), excluded.get("zero", 0)
-    broken = [f"{not_finite} {'row is' if not_finite == 1 else 'rows are'} not finite"] if not_finite else []
-    broken += [f"{zero} rows are zero"] if zero > _FEW * (rows + zero) else []
-    return ", ".join([*broken, f"{rows} are measured"]) if broken else None
+    if not not_finite and zero <= _FEW * (rows + zero):
+        return None
+    kinds = {"not finite": not_finite, "zero": zero}
+    broken = [counted(n, f"rows are {kind}", f"row is {kind}") for kind, n in kinds.items() if n]
+    return ", ".join([*broken, f"{rows} {'is' if rows == 1 else 'are'} measured"])
 
 
 def has_value(row: Row) -> bool:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from msgspec import structs
 
 from embcheck.checks.check import plain_params
 from embcheck.checks.record import builtins
+from embcheck.claims import UNMEASURED
 from embcheck.errors import ChecksFailed, UsageError
 from embcheck.estimate import by_reports
 from embcheck.reports import html, json_file, wording
@@ -20,6 +21,7 @@ from embcheck.text import inert_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from typing import SupportsIndex
 
     import pandas as pd
 
@@ -55,8 +57,13 @@ class Run:
 
     @property
     def passed(self) -> bool:
-        """Whether something ran, every check passed, and nothing else fails it, such as unused baseline entries."""
-        return bool(self.results) and self.report.passes
+        """Whether something was measured, every check passes, and nothing else fails it, as unused baseline entries do."""
+        return not self.is_unmeasured and self.report.passes
+
+    @property
+    def is_unmeasured(self) -> bool:
+        """Whether no check was measured, each being skipped or not applicable, and no baseline misses one."""
+        return all(r.verdict in UNMEASURED and (r.change is None or r.passed) for r in self.results)
 
     @property
     def failed(self) -> tuple[Result, ...]:
@@ -75,9 +82,15 @@ class Run:
         """Whether a check, by its property's id or its label, was run; or whether a result is the run's."""
         return check in self.results or any(_is_called(result, check) for result in self.results)
 
-    def __getitem__(self, check: str | int) -> Result:
+    @overload
+    def __getitem__(self, check: str | SupportsIndex) -> Result: ...
+
+    @overload
+    def __getitem__(self, check: slice) -> tuple[Result, ...]: ...
+
+    def __getitem__(self, check: str | SupportsIndex | slice) -> Result | tuple[Result, ...]:
         """The result at a place, or the only one of a property or label: ``run["analogy_rank[king]"]``; see ``get``."""
-        return self.results[check] if isinstance(check, int) else self.get(check)
+        return self.get(check) if isinstance(check, str) else self.results[check]
 
     def get(self, check: str, /, *, model: str | None = None, **params: Any) -> Result:
         """The one result of a check.
@@ -119,10 +132,13 @@ class Run:
         Raises
         ------
         ChecksFailed
-            Some check does not pass, none ran, or something else fails the run. The message names it.
+            Some check does not pass, none was measured, or something else fails the run. The message names it.
         """
         if not self.results:
             raise ChecksFailed("no checks ran")
+        if self.is_unmeasured:
+            names, first = _names(self.results, verdicts=True), self.results[0]
+            raise ChecksFailed(f"nothing was measured: {names}; {first.check.label}: {first.reason}")
         if not self.passed:
             names = f": {_names(self.failed, verdicts=True)}" if self.failed else ""
             raise ChecksFailed(wording.headline_of(self.report.models) + names)
@@ -133,9 +149,11 @@ class Run:
         Columns: model, property, parameters (as the label has them), other (the second model), estimate (what was
         measured), value, low, high, confidence_level, exact, claim (the bounds in words), verdict, passed, expected
         (False for a known exception, which passes by not holding), kind (claim or description), n, unit, method,
-        p_value (the largest against a null to be beaten), effect (the measure's size of effect), change (its state
-        against the baseline), reason (why it does not hold, fails, or was not measured), seconds.
-        Cells hold names as they are, which is data here: escape them where they are shown as HTML.
+        p_value (the largest against a null to be beaten), effect (the measure's size of effect), rests_on (the ladder's
+        rung that suffices, ``more`` where none does), control (on how many of the 20 random tables it holds), change
+        (its state against the baseline), reason (why it does not hold, fails, or was not measured), seconds.
+        Rows stand in the order of ``results``; ``dropna(subset="value")`` leaves out what was not measured. Cells hold
+        names as they are, which is data here: escape them where they are shown as HTML.
 
         Raises
         ------

@@ -57,8 +57,8 @@ def _ignore(_model: ModelRecord, _result: ResultRecord | None) -> None:
 class Interrupted(KeyboardInterrupt):
     """The user interrupted a run; ``run`` is what was measured until then, and says that it is partial."""
 
-    def __init__(self, run: Run) -> None:
-        super().__init__("interrupted")
+    def __init__(self, run: Run, during: str = "") -> None:
+        super().__init__(f"interrupted{during}; its .run is what was measured until then")
         self.run = run
 
 
@@ -139,6 +139,7 @@ class Session:
         self._keeps_all = keeps_all
         self._tables: dict[Model, Loaded] = {}
         self._failed: dict[Model, EmbcheckError] = {}
+        self._during = ""  # what it is at, for who interrupts it
 
     @property
     def _family_wise(self) -> GateMode | None:
@@ -155,6 +156,7 @@ class Session:
             self._tables = {model: loaded for model, loaded in self._tables.items() if model in models}
         for model in models:
             if model not in self._tables:
+                self._during = f" while {model.spec.alias} was read"
                 started = time.perf_counter()
                 try:
                     table = model.load()
@@ -185,6 +187,7 @@ class Session:
         expected = self.policy.expected(alias, check)
         try:
             tables = tuple(loaded.table for loaded in self.loaded(*models))
+            self._during = f" in {check.label} of {alias}"
             files.refuse_changed()
             subject = tables if check.declaration.of_pairs else tables[0]
             result = evaluate(check, subject, settings, control=self._control, expected=expected)
@@ -234,7 +237,7 @@ class Session:
                 raise runs[0].error
             return self._made(runs, device)
         except KeyboardInterrupt:
-            raise Interrupted(self._made(runs, device, partial=True)) from None
+            raise Interrupted(self._made(runs, device, partial=True), self._during) from None
 
     def _made(self, runs: Sequence[ModelRun], device: str | None, *, partial: bool = False) -> Run:
         return run_of(runs, self.settings, device=device, family_wise=self._family_wise, partial=partial)

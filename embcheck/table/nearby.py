@@ -12,6 +12,7 @@ from embcheck.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import SupportsIndex
 
     from numpy.typing import NDArray
 
@@ -75,12 +76,12 @@ class Nearby:
     """What an ``EmbeddingTable`` says of single words.
 
     A word is one token, with a leading space or without; in double quotes of its own (``'"!"'``) it is the token that
-    is written exactly so, and ``"#17"`` is the row of that number. `UsageError` where it is none of these or several
-    tokens, whose mean is no row (`embcheck.explore` takes it where asked), `NotMeasurable` where its vector has no
-    direction.
+    is written exactly so, and ``"#17"`` or ``17`` is the row of that number. `UsageError` where it is none of these or
+    several tokens, whose mean is no row (`embcheck.explore` takes it where asked), `NotMeasurable` where its vector has
+    no direction.
     """
 
-    def nearest(self, word: str, k: int = 10, *, merge: bool = False) -> tuple[Neighbor, ...]:
+    def nearest(self, word: str | SupportsIndex, k: int = 10, *, merge: bool = False) -> tuple[Neighbor, ...]:
         """The k rows of the population nearest to a word by cosine, best first, its own left out.
 
         With ``merge`` case and space variants of one word count once, and those of the word itself are left out.
@@ -88,7 +89,7 @@ class Nearby:
         _explore().require_single(self._table, [word])
         return _neighbors(_explore().neighbors(self._table, word, _count(k), merge=merge)["neighbors"])
 
-    def probe(self, token: str) -> Probe:
+    def probe(self, token: str | SupportsIndex) -> Probe:
         """One token against every other row of the population: cosines, how many are negative, and the ends."""
         row, rows, cosines = _explore().cosines_of(self._table, token)
         order = np.argsort(-cosines, kind="stable")
@@ -119,9 +120,9 @@ class Nearby:
 
         Reference: Mikolov, Yih & Zweig 2013.
         """
-        words = _explore().parse_analogy([question])
+        words = _explore().parse_analogy(question)
         _explore().require_single(self._table, words)
-        document = _explore().analogy(self._table, words, _count(k))
+        document = _explore().analogy(self._table, question, _count(k))
         ranks = document["ranks"]
         target = words[3] if len(words) > 3 else None
         return Analogy(

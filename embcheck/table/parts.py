@@ -6,6 +6,7 @@ A part whose worker died is done again.
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
 import hashlib
 import os
@@ -307,6 +308,13 @@ _held = _Held()
 _spooled: dict[str, tuple[BinaryIO, torch.dtype, int]] = {}
 """Rows as they were read, their type and width: files without names, which go when the process does."""
 _spool = Lock()
+
+
+@atexit.register
+def _close() -> None:
+    """Close the files, which Python else complains of."""
+    for file, *_ in _spooled.values():
+        file.close()
 
 
 def _table(part: Part, start: int, device: str, *, spools: bool = True) -> EmbeddingTable:

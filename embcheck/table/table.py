@@ -285,9 +285,10 @@ class EmbeddingTable(Nearby):
     def _encode(self, words: Sequence[str]) -> list[tuple[int, ...]]:
         """Rows of each word, as its vocabulary finds them or as quotes name them."""
         refuse_text(words, "words")
+        surfaces = [exact_token(word) for word in words]
         encoded = self.vocabulary.encode(words)
-        for at, word in enumerate(words):
-            if (surface := exact_token(word)) is not None:
+        for at, surface in enumerate(surfaces):
+            if surface is not None:
                 encoded[at] = tuple(self.written(surface)[:1])
         return encoded
 
@@ -328,12 +329,13 @@ class EmbeddingTable(Nearby):
         Raises
         ------
         NotMeasurable
-            A word is not a single token of the population.
+            A word is not a single token of the population, or the rows have no words at all.
         """
         rows = self.rows(words)
         missing = [word for word, row in zip(words, rows, strict=True) if row is None]
         if missing:
-            raise NotMeasurable(f"not a single token of this vocabulary: {', '.join(missing)}")
+            why = f"not a single token of this vocabulary: {', '.join(missing)}"
+            raise NotMeasurable(why if self.vocabulary.has_words else "its rows have no words")
         return self.units(np.array(rows, dtype=np.int64))
 
     @cached_property

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, overload
 import numpy as np
 
 from embcheck.errors import UsageError
+from embcheck.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -163,7 +164,8 @@ class WordVocabulary:
         self._repeats = np.zeros(0, dtype=np.int64) if may_repeat else repeated(self.tokens)
         self.notes: tuple[str, ...] = ()
         if len(self._repeats):
-            self.notes = (f"{len(self._repeats)} rows repeat a word, and are left out",)
+            said = "rows repeat a word, and are left out", "row repeats a word, and is left out"
+            self.notes = (counted(len(self._repeats), *said),)
 
     @cached_property
     def kinds(self) -> NDArray[np.uint8]:
@@ -359,6 +361,8 @@ def _script_of_character(character: str) -> str:
 
 def exact_token(text: str) -> str | None:
     """The token that a text in double quotes names, written exactly so; ``None`` for a text that is a word."""
+    if not isinstance(text, str):
+        raise UsageError(f"a word is a text, got {type(text).__name__} {text!r}")
     match = _EXACT.fullmatch(text)
     return match[1] if match else None
 

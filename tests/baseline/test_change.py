@@ -176,3 +176,11 @@ def test_units_that_are_cut_though_they_moved_as_far_are_counted(states):
     """Of 14 words that all moved by the same, ten are named and four more are said to have moved as far."""
     changes = states([14])
     assert (len(changes[0].moved), changes[0].as_far) == (10, 4)
+
+
+def test_samples_that_moved_are_named_without_the_hash_that_tells_them_apart():
+    """A sample's label names its first token and how many more; its hash is no reader's."""
+    labels = [f"t{i} and 499 more ({i:08x})" for i in range(10)]
+    old, new = (Estimate.from_units(np.arange(10.0) * k, unit="samples", labels=labels) for k in (1, 2))
+    moved = between(old.snapshot(), new.snapshot(), 0.95).moved
+    assert [entry["token"] for entry in moved][:2] == ["t9 and 499 more", "t8 and 499 more"]

@@ -87,7 +87,7 @@ def test_copy_of_a_shipped_file_counts_once(tmp_path):
 def test_two_properties_of_one_name_are_an_error(tmp_path):
     """Two functions of one name would share results: both files are named."""
     first, second = write(tmp_path / "one.py", "toy"), write(tmp_path / "two.py", "toy")
-    with pytest.raises(UsageError, match=r"two properties are called 'toy': .*one.py and .*two.py"):
+    with pytest.raises(UsageError, match=r"two properties are called 'toy': .*one.py:\d+ and .*two.py:\d+"):
         collect.collect([first, second])
 
 

@@ -42,7 +42,7 @@ NOISE = "random:300x16"
         (["neighbors", NOISE, "zzz"], "'zzz' is no word of this vocabulary"),
         (["neighbors", NOISE, "#1", "-k", "0"], "0 is not in the range"),
         (["analogy", NOISE, "king", "woman"], "write it as king - man + woman"),
-        (["analogy", NOISE, "king-man+woman"], "with the spaces"),
+        (["analogy", NOISE, "king-man+woman"], "with spaces"),
         (["analogy", NOISE, "a", "-", "b", "+", ""], "the word '' is empty"),
         (["tokens", NOISE, "a", ""], "the word '' is empty"),
         (["tokens", NOISE, " ", "a"], "the word ' ' is blank"),

@@ -131,7 +131,7 @@ def test_configured_alias_is_a_spec(embcheck, project):
 )
 def test_analogy_may_be_written_in_several_ways(terms, words):
     """An analogy may come as one argument or several, in either order, with or without a target."""
-    assert parse_analogy(terms) == words
+    assert parse_analogy(" ".join(terms)) == words
 
 
 PLANE = "6 3\nking 1 1 0\nman 1 0 0\nwoman 0 0 1\nqueen 0 1 1\nother -1 -1 -1\nKING 0.9 1 0.1\n"

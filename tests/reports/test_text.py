@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embcheck.reports.text import columns, cut, number, quoted, safe, wrap
-from embcheck.text import noun
+from embcheck.text import counted, noun
 
 ANY_TEXT = st.text(st.characters(), max_size=60)  # lone surrogates and control characters included
 
@@ -128,3 +128,9 @@ def test_a_quote_in_quotes_can_be_told_from_them(token, shown):
 def test_a_noun_behind_one_is_singular(n, plural, word):
     """Of one unit the noun before any "of" is in the singular."""
     assert noun(n, plural) == word
+
+
+def test_a_number_stands_before_what_it_counts():
+    """``1 row is``, ``2 rows are``: the singular is made, or taken as it is given."""
+    assert [counted(n, "pictures") for n in (0, 1, 2)] == ["0 pictures", "1 picture", "2 pictures"]
+    assert [counted(n, "rows are zero", "row is zero") for n in (1, 2)] == ["1 row is zero", "2 rows are zero"]

@@ -25,7 +25,7 @@ def test_views_fit_and_keep_to_the_encoding(tokens, encoding):
         *views.tokens(tokens_of(table, list(filter(str.strip, tokens))), encoding=encoding),
         *views.similarity(similarity(table, "#0", "#1"), encoding=encoding),
         *views.neighbors(neighbors(table, "#0", 3, merge=True), encoding=encoding),
-        *views.analogy(analogy(table, ["#0", "#1", "#2", "#3"], 3), encoding=encoding),
+        *views.analogy(analogy(table, "#0 - #1 + #2 = #3", 3), encoding=encoding),
     ]
     for line in shown:
         assert columns(line.text) <= 80

@@ -63,6 +63,7 @@ def two(claims):
 def test_a_run_is_a_sequence_of_its_results(run):
     """Length, iteration and places are those of ``results``; an id, a label or a result is in it or not."""
     assert (len(run), list(run), run[0], run[-1]) == (4, list(run.results), run.results[0], run.results[-1])
+    assert (run[:2], run[np.int64(1)]) == (run.results[:2], run.results[1])
     assert all(name in run for name in ("toys", "toys[large]", "absent", run[2]))
     assert "toys[huge]" not in run
 
@@ -113,14 +114,37 @@ def test_a_model_is_known_by_the_spec_that_was_given(claims):
 
 
 def test_a_failed_run_can_be_raised(run, table, claims):
-    """The exception names what failed and is an assertion; a run that passes raises nothing, an empty one does."""
+    """The exception names what failed and is an assertion; a run that passes raises nothing."""
     with pytest.raises(
         ChecksFailed, match=r"^2 of 4 checks fail: toys\[small\] of memory \(refuted\), counted of"
     ) as error:
         run.raise_if_failed()
     assert isinstance(error.value, AssertionError)
     assert run.failed == (run.get("toys", size="small"), run["counted"])
-    embcheck.check(table, properties=claims[1]).raise_if_failed()
+
+
+@pytest.mark.parametrize("is_in_ci", [False, True])
+@pytest.mark.parametrize("word", ["skipped", "n/a"])
+def test_a_run_that_measured_nothing_does_not_pass(table, claims, monkeypatch, is_in_ci, word):
+    """Whether skipped or not applicable, and wherever it runs: it says that nothing was measured, and why."""
+    if is_in_ci:
+        monkeypatch.setenv("CI", "true")
+    unmeasured = embcheck.check(table, properties=claims[1] if word == "skipped" else "matrix_alignment")
+    assert not unmeasured.passed
+    said = rf"nothing was measured: \w+ of memory \({word}\); \w+: (no toys|.*output matrix)"
+    with pytest.raises(ChecksFailed, match=said):
+        unmeasured.raise_if_failed()
+
+
+def test_what_was_not_measured_does_not_fail_the_rest(table, claims):
+    """Beside a check that holds, outside continuous integration, one that was skipped fails nothing."""
+
+    @claim(above(0))
+    def positive(table):
+        """One is positive."""
+        return Estimate.exact(1.0)
+
+    embcheck.check(table, properties=[claims[1], positive]).raise_if_failed()
 
 
 def test_reprs_are_short():
@@ -148,6 +172,18 @@ def test_a_repr_says_value_and_verdict(run):
     assert repr(run["absent"]) == "<absent of memory: skipped, no toys>"
 
 
+def test_a_repr_says_that_a_description_fails_nothing(table):
+    """A description that is not so is no failure, and does not look like one."""
+
+    @claim(above(7), kind="description")
+    def many(table):
+        """There are many rows."""
+        return Estimate.exact(4.0, unit="rows")
+
+    shown = repr(embcheck.check(table, properties=many)[0])
+    assert shown == "<many of memory: refuted (describes), 4 (exact), n = 1 row; claimed above 7>"
+
+
 def test_a_row_holds_what_was_measured(two, run):
     """A row of the frame has the numbers of the result, and names as they are."""
     row = frame.row(run.get("toys", size="large"))
@@ -164,6 +200,30 @@ def test_a_row_holds_what_was_measured(two, run):
     assert [frame.row(result)["reason"] for result in run] == [result.reason for result in run]
     assert counted["reason"] == "refuted: 4 (exact), claimed beats gaussian at p <= 0.01 (p = 1)"
     assert frame.row(two["neighbor_overlap"])["other"] == "b"
+
+
+def test_a_row_says_what_a_claim_rests_on_and_how_it_does_on_noise():
+    """The ladder's rung, ``more`` where none suffices, and the number of random tables; nothing where not asked."""
+    vectors = np.random.default_rng(0).standard_normal((300, 16))
+
+    @claim(below(1), ladder=("mean",))
+    def small(table):
+        """The mean's length is small, which one of the mean is too."""
+        return Estimate.exact(float(table.units(table.population).mean(0).norm()))
+
+    @claim(above(0.99))
+    def ordered(table):
+        """The first row points along the first axis, as on no random table."""
+        return Estimate.exact(abs(float(table.units(table.population[:1])[0, 0])))
+
+    vectors[0] = np.eye(16)[0]
+    run = embcheck.check(
+        vectors, tokens=[*map(str, range(300))], properties=[small, ordered], explain=True, control=True
+    )
+    rows = [frame.row(result) for result in run]
+    assert [(row["rests_on"], row["control"]) for row in rows] == [("mean", 20), ("more", 0)]
+    plain = frame.row(embcheck.check("random:30x4", properties="isotropy")[0])
+    assert (plain["rests_on"], plain["control"]) == (None, None)
 
 
 def test_a_frame_has_a_row_a_result(run, claims):

@@ -126,9 +126,23 @@ def test_an_interruption_carries_what_was_measured(properties, budget):
         models.session.run(checks, budget=None if budget is None else Budget(budget))
     run = caught.value.run
     assert isinstance(caught.value, KeyboardInterrupt)
+    assert str(caught.value) == "interrupted while interrupted was read; its .run is what was measured until then"
     assert run.report.run.partial
     assert [(model.alias, len(model.results)) for model in run.report.models] == [("one", 2)]
     assert [result.verdict for result in run.results] == ["holds", "error"]
+
+
+def test_an_interruption_names_the_check_that_it_was_in(properties):
+    """Who waits for a slow check and gives up is told which it was, and of which model."""
+
+    @claim(above(0))
+    def slow(table):
+        """It takes for ever."""
+        raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted, match=r"^interrupted in slow of one; its \.run") as caught:
+        Sources("one", "two").session.run(checks_of([properties["fine"], slow]))
+    assert [result.verdict for result in caught.value.run] == ["holds"]
 
 
 def test_an_interruption_before_anything_was_measured_carries_nothing(properties):

@@ -106,7 +106,7 @@ def test_doubled_words_count_once(write_spec, scheme):
     table = load(write_spec(scheme, lines if scheme == "glove" else b"4 2\n" + lines))
     assert table.population.tolist() == [0, 1, 3]
     assert table.status[2] == RowStatus.UNREACHABLE
-    assert "1 rows repeat a word, and are left out" in table.provenance.notes
+    assert "1 row repeats a word, and is left out" in table.provenance.notes
     assert table.rows(["a"]) == [0]
 
 

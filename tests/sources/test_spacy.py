@@ -62,7 +62,7 @@ def test_words_that_spacy_keeps_by_number_are_noted(spec, monkeypatch):
     Path(spec.target, "key2row").write_bytes(msgspec.msgpack.encode({hash_word("cat"): 1, 391: 2}))
     table = load(spec)
     assert (table.tokens[1], table.tokens[2]) == ("cat", "")
-    assert table.provenance.notes[0].startswith("1 words are left out")
+    assert table.provenance.notes[0].startswith("1 word is left out")
 
 
 def test_hashes_are_those_of_the_definition():

@@ -11,7 +11,7 @@ import pytest
 from pyarrow import feather, ipc, parquet
 
 from embcheck import sources
-from embcheck.errors import EmbcheckError, SourceError, SpecError
+from embcheck.errors import EmbcheckError, NotMeasurable, SourceError, SpecError
 from embcheck.spec import parse
 
 ROWS, WIDTH = 6, 3
@@ -113,6 +113,8 @@ def test_rows_that_are_no_words_are_named_and_all_count(write, option, names):
     table = load(spec)
     assert list(table.tokens) == names
     assert (table.vocabulary.has_words, table.rows(["c"]), len(table.population)) == (False, [None], ROWS)
+    with pytest.raises(NotMeasurable, match=r"^its rows have no words$"):
+        table.directions(["c"])
     assert sources.describe(spec).population == (f"texts of column {option[7:]}" if option else "rows without words")
 
 

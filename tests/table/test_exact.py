@@ -51,9 +51,9 @@ def test_looking_at_a_model_takes_exact_tokens(spaced: EmbeddingTable) -> None:
     assert explore.probe(spaced, "!")["anchor"]["id"] == 1
     assert explore.probe(spaced, '"!"')["anchor"] == {"id": 0, "token": "!", "in_population": True}
     assert explore.neighbors(spaced, '"king"', 3)["word"] == {"text": '"king"', "ids": [2], "tokens": ["king"]}
-    terms = explore.parse_analogy(['"king"', "-", '" man"', "+", '" woman"', "=", '"""'])
-    assert terms == ['"king"', '" man"', '" woman"', '"""']
-    solved = explore.analogy(spaced, terms, 3)
+    question = '"king" - " man" + " woman" = """'
+    assert explore.parse_analogy(question) == ['"king"', '" man"', '" woman"', '"""']
+    solved = explore.analogy(spaced, question, 3)
     assert [word["tokens"] for word in solved["words"]] == [["king"], [" man"], [" woman"], ['"']]
     assert solved["ranks"]['"""']["sources_excluded"] is not None
 
@@ -73,10 +73,10 @@ def test_an_analogy_of_ids_leaves_out_its_own_sources(spaced: EmbeddingTable, wr
     """Words asked for by their ids or in quotes are as much left out of the answers as words are."""
     rows = [2, 7, 8, 5]
     asked = [f"#{row}" if written == "{row}" else f'"{spaced.token(row)}"' for row in rows]
-    solved = explore.analogy(spaced, asked, 300)
+    solved = explore.analogy(spaced, "{} - {} + {} = {}".format(*asked), 300)
     answers = {entry["id"] for entry in solved["sources_excluded"]}
     assert not answers & {2, 3, 7, 8}  # 3 is a variant of 2
-    by_words = explore.analogy(spaced, ["king", "man", "woman", "queen"], 300)
+    by_words = explore.analogy(spaced, "king - man + woman = queen", 300)
     assert solved["ranks"][asked[0]]["sources_excluded"] is None
     assert by_words["ranks"]["king"]["sources_excluded"] is None
     assert solved["ranks"][asked[3]]["sources_excluded"] is not None
@@ -87,6 +87,8 @@ def test_a_text_is_no_list_of_words(spaced: EmbeddingTable) -> None:
     for call in (spaced.rows, spaced.embed, spaced.directions):
         with pytest.raises(UsageError, match=r"words must be a list of texts, got the text 'king'; write \['king'\]"):
             call("king")
+    with pytest.raises(UsageError, match=r"words must be a list of texts, got the text 'king'"):
+        explore.tokens(spaced, "king")
     with pytest.raises(UsageError, match="tokens must be a list of texts"):
         EmbeddingTable.from_arrays(np.eye(3), "abc")
     with pytest.raises(embcheck.EmbcheckError, match="list"):

@@ -87,12 +87,43 @@ def test_analogy(table, cosines, vectors):
         (lambda table: table.nearest("zero"), NotMeasurable, "has no direction"),
         (lambda table: table.probe("#8"), UsageError, "there is no row #8"),
         (lambda table: table.analogy("king man woman"), UsageError, "write it as king - man"),
+        (lambda table: table.analogy(["king", "-", "man", "+", "woman"]), UsageError, "in one text"),
+        (lambda table: explore.analogy(table, ["king", "-", "man", "+", "woman"], 2), UsageError, "in one text"),
+        (lambda table: table.nearest(8), UsageError, "there is no row #8"),
+        (lambda table: table.nearest(1.0), UsageError, "a word is a text or the number of a row, got float 1.0"),
+        (lambda table: explore.tokens(table, [1]), UsageError, "a word is a text, got int 1"),
+        (lambda table: table.rows([1]), UsageError, "a word is a text, got int 1"),
+        (lambda table: table.directions(["king", None]), UsageError, "a word is a text, got NoneType None"),
     ],
 )
 def test_wrong_words(table, call, error, says):
     """What is no word, no count or no analogy is an error in one line."""
     with pytest.raises(error, match=says):
         call(table)
+
+
+def test_a_row_is_a_word_by_its_number(table):
+    """What ``Neighbor.id`` is, or NumPy's row, may stand where a word may."""
+    row = table.nearest("king", 1)[0].id
+    assert table.nearest(row) == table.nearest(np.int64(row)) == table.nearest(f"#{row}")
+    assert table.probe(row).id == row
+    assert explore.similarity(table, row, "king") == explore.similarity(table, f"#{row}", "king")
+
+
+def test_explore_asks_as_the_table_does(table):
+    """The functions take the table first, the same questions, and as many rows if not told."""
+    solved, document = table.analogy("king - man + woman"), explore.analogy(table, "king - man + woman")
+    assert [n.id for n in solved.nearest] == [entry["id"] for entry in document["sources_excluded"]]
+    listed = explore.neighbors(table, "king")["neighbors"]
+    assert [n.id for n in table.nearest("king")] == [entry["id"] for entry in listed]
+
+
+def test_inspect_says_of_a_table_what_the_command_does(table):
+    """Of a table that was read, what is read of its spec; of one in memory, what it holds."""
+    held = explore.inspect(embcheck.load("noise=random:30x4"))
+    assert (held["spec"], held["shape"], held["source"]["bytes"]) == ("random:30x4", [30, 4], 480)
+    in_memory = explore.inspect(table)
+    assert (in_memory["spec"], in_memory["source"], in_memory["population"]["rows"]) == ("memory", {}, 7)
 
 
 @pytest.mark.parametrize("ask", ["nearest", "probe", "analogy"])

@@ -18,6 +18,7 @@ from embcheck.reports import json_file
 from embcheck.reports.html import images, palettes, pictures
 from embcheck.reports.text import columns, inert, wrap
 from embcheck.reports.wording import outcome_text
+from embcheck.text import counted
 
 if TYPE_CHECKING:
     from embcheck.checks.check import Result
@@ -57,7 +58,7 @@ def picture(result: Result, number: int) -> Picture:
     if not each:
         raise NotMeasurable(f"{result.check.label} has no picture: {result.reason or 'it is no result of a run'}")
     if not 0 <= number < len(each):
-        raise UsageError(f"{result.check.label} has {len(each)} pictures, numbered from 0; got {number}")
+        raise UsageError(f"{result.check.label} has {counted(len(each), 'pictures')}, numbered from 0; got {number}")
     return each[number]
 
 

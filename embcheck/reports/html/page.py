@@ -83,6 +83,7 @@ def environment() -> Environment:
         "applying": lambda shown: [one for one in shown if not wording.is_aside(getattr(one, "result", one))],
         "claimed": lambda results: [result for result in results if not wording.is_description(result)],
         "control": wording.control_text,
+        "describes": wording.is_description,
         "held": lambda results: sum(result.passes and result.verdict == "holds" for result in results),
         "excused": lambda results: sum(map(wording.is_known_exception, results)),
         "facts": facts,

@@ -19,6 +19,7 @@ from embcheck.sources.tokenizers.lookup import LookupVocabulary
 from embcheck.sources.tokenizers.surface import Notation
 from embcheck.sources.tokenizers.vocabulary import RustErrors, TokenizerVocabulary
 from embcheck.table.vocabulary import RowStatus, is_uncased
+from embcheck.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -277,7 +278,10 @@ def read_vocabulary(header: GgufFile, *, rows: int) -> tuple[Vocabulary, tuple[s
     else:
         made, notes = TokenizerVocabulary(built[0], rows=rows, origin=header.origin), built[1]
     if past:
-        notes = (*notes, f"{past} special tokens have ids past the matrix's {rows} rows")
+        notes = (
+            *notes,
+            f"{counted(past, 'special tokens have ids', 'special token has an id')} past the matrix's {rows} rows",
+        )
     return _Corrected(made, pieces), notes
 
 

@@ -12,6 +12,7 @@ from embcheck.errors import SourceError
 from embcheck.sources.files import one_line
 from embcheck.sources.tokenizers.surface import Notation, Surface, notation
 from embcheck.table.vocabulary import RowStatus, TokenKind, classify, is_unused
+from embcheck.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -49,9 +50,8 @@ class TokenizerVocabulary:
         self._own, self._how = own, how
         self._added = {i: token for i, token in added.items() if i < rows}
         past = len(added) - len(self._added)
-        self.notes: tuple[str, ...] = (
-            (f"{past} added tokens have ids past the matrix's {rows} rows, and no vector",) if past else ()
-        )
+        said = counted(past, "added tokens have ids", "added token has an id")
+        self.notes: tuple[str, ...] = (f"{said} past the matrix's {rows} rows, and no vector",) if past else ()
 
     # What the tokens are is worked out when it is first asked for: it takes longer than reading the matrix.
 

@@ -20,6 +20,7 @@ from embcheck.sources.assemble import Description, assemble
 from embcheck.sources.files import local_path, one_line, printable, read_json, refuse_unknown_options
 from embcheck.sources.words.npy import map_matrix, open_matrix
 from embcheck.table.vocabulary import RowStatus, WordVocabulary, is_uncased
+from embcheck.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,9 +79,10 @@ class SharedRows(WordVocabulary):
         self._nameless = np.array([row for row, name in enumerate(names) if not name], dtype=np.int64)
         shared = len(self._row_of) - count + len(self._nameless)
         if shared > 0:
-            self.notes += (f"{len(self._row_of)} words lead to {count} rows",)
+            self.notes += (f"{len(self._row_of)} words lead to {counted(count, 'rows')}",)
         if len(self._nameless):
-            self.notes += (f"no word leads to {len(self._nameless)} rows, which are left out",)
+            left_out = counted(len(self._nameless), "rows, which are left out", "row, which is left out")
+            self.notes += (f"no word leads to {left_out}",)
 
     @cached_property
     def status(self) -> NDArray[np.uint8]:
@@ -167,8 +169,9 @@ def _read_words(folder: Path, keys: NDArray[np.uint64]) -> tuple[list[str | None
     unknown = words.count(None)
     if unknown == len(words):
         raise SourceError(f"{path} has none of the words that key2row names rows of; get both again")
-    left_out = f"{unknown} words are left out: names of spaCy's own (pip install spacy tells them), or lost ones"
-    return words, (left_out,) if unknown else ()
+    left_out = counted(unknown, "words are left out", "word is left out")
+    why = "names of spaCy's own (pip install spacy tells them), or lost ones"
+    return words, (f"{left_out}: {why}",) if unknown else ()
 
 
 def _symbols() -> dict[int, str]:

@@ -15,6 +15,7 @@ from embcheck.errors import SourceError
 from embcheck.sources.assemble import Description, assemble
 from embcheck.sources.files import local_file, one_line, read_head, refuse_disguise, refuse_unknown_options
 from embcheck.table.vocabulary import WordVocabulary
+from embcheck.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -127,7 +128,11 @@ def decode_words(raw: list[bytes]) -> tuple[list[str], int]:
 
 def garbled_note(count: int) -> tuple[str, ...]:
     """What a reader should know of words that are no UTF-8."""
-    return (f"{count} words are not UTF-8, and \ufffd stands for what can't be read of them",) if count else ()
+    return (
+        (f"{counted(count, 'words are', 'word is')} not UTF-8, and \ufffd stands for what can't be read of them",)
+        if count
+        else ()
+    )
 
 
 def is_tabbed(head: bytes, width: int) -> bool:

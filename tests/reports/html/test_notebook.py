@@ -115,6 +115,20 @@ def test_a_failed_result_says_what_was_claimed():
         assert shown.count(said) == 1
 
 
+def test_a_description_does_not_look_like_a_failed_claim():
+    """Of a run and of its result: no mark and no colour of a verdict, and the word for it."""
+
+    @claim(above(7), kind="description")
+    def many(table):
+        """There are many rows."""
+        return Estimate.exact(4.0, unit="rows")
+
+    run = embcheck.check(EmbeddingTable.from_arrays(np.eye(4, 3) + 1, list("abcd")), properties=many)
+    for shown in (run._repr_html_(), run[0]._repr_html_()):
+        assert "refuted (describes)" in words(parsed(shown))
+        assert not re.search(r'class="v refuted"', shown)
+
+
 def test_a_run(run):
     """A run shows a row a result, and the pictures of a small one."""
     tree = parsed(run._repr_html_())
