@@ -57,7 +57,7 @@ class Run:
 
     @property
     def passed(self) -> bool:
-        """Whether something was measured, every check passes, and nothing else fails it, as unused baseline entries do."""
+        """Whether something was measured, every check passes, and nothing else fails it (unused baseline entries)."""
         return not self.is_unmeasured and self.report.passes
 
     @property
