@@ -150,12 +150,12 @@ def load(
     way = "read" if pool is None else "lay_out"
     computes = hasattr(_module(spec), "read_on")
     table: EmbeddingTable = _call(spec, "read_on", spec, where) if computes else _call(spec, way, spec)
+    if spec.scheme in _added():
+        table = _stamped(spec, table)
     if table.parts is not None:
         table.parts.pool = pool
         if states is not None:
             table = _with_states(table, table.parts, states)
-    if spec.scheme in _added():
-        table = _stamped(spec, table)
     vectors = table.vectors.to(where, dtype=None if dtype is None else getattr(torch, dtype))
     return replace(table, vectors=vectors, kind=population, memo={})
 

@@ -43,7 +43,7 @@ def test_words_are_found_in_a_matrix_without_its_tokenizer():
     """Of the demo model's words without its tokenizer the same rows are measured, under the same names in any case."""
     demo = package.load("demo")
     bare = package.EmbeddingTable.from_arrays(demo.vectors, list(demo.tokens))
-    assert (len(demo.population), len(bare.population), bare.rows(["Rome"])) == (29_186, 29_528, [None])
+    assert (len(demo.population), len(bare.population), bare.rows(["Rome"])) == (29_186, 29_528, demo.rows(["rome"]))
     for pair in ((demo, bare), (bare, demo)):
         shared = shared_population(*pair, ["Rome"])
         for table in (shared.old, shared.new, shared.with_words):

@@ -58,6 +58,14 @@ RUNS = {
         "update": "new",
         "baseline_dir": "elsewhere",
     },
+    "in parts": {
+        "model": "p=npy:p.npy,vocab=none",
+        "property": "how_plainly",
+        "properties": "more.py",
+        "executor": "thread",
+        "workers": "2",
+        "states": "kept",
+    },
 }
 
 
@@ -102,6 +110,9 @@ LOOK = {
     "summary": lambda runs: runs["measuring"].files["out.md"].startswith("### embcheck: 1 of 2 checks fails"),
     "html": lambda runs: "how_else" in runs["measuring"].files["out.html"],
     "json": lambda runs: all(run.document["schema"] for run in runs.values()),
+    "executor": lambda runs: runs["in parts"].code == 0,  # the others are refused without
+    "workers": lambda runs: runs["in parts"].code == 0,
+    "states": lambda runs: "p.npy, rows 0 to 29" in runs["in parts"].files["kept/begun.json"],
     "show": lambda runs: "It holds, and is not compared." in runs["measuring"].out,
 }
 
@@ -114,6 +125,7 @@ def toy(project, write):
     writer.add_token_list([f"t{i}" for i in range(30)])
     for name, value in TENSORS.items():
         writer.add_tensor(name, np.eye(30, 8, dtype=np.float32) + np.float32(value - 1))
+    np.save(project.path / "p.npy", np.eye(30, 8, dtype=np.float32) + 1)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

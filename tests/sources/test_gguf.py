@@ -357,7 +357,7 @@ def test_words_without_rows_are_refused(words, model):
 def test_special_tokens_without_rows_are_noted(words):
     """A special token that was added without a row for it is left out and counted."""
     table = words(["▁a", "▁b", "<s>"], rows=2, model="llama", scores=[0.0] * 3, types=[NORMAL, NORMAL, CONTROL])
-    assert any("1 special tokens have ids past" in note for note in table.provenance.notes)
+    assert any("1 special token has an id past" in note for note in table.provenance.notes)
 
 
 def test_scores_are_needed(words):

@@ -368,7 +368,7 @@ def test_file_that_is_no_sweep_is_left_alone(run, tmp_path, text):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"executor": "ray"}, "unknown executor 'ray'"),
+        ({"executor": "rays"}, "unknown executor 'rays'"),
         pytest.param({"executor": "dask://127.0.0.1:1"}, "no Dask scheduler answers", marks=pytest.mark.slow),
         ({"workers": 0}, "at least 1"),
         ({"group": 0}, "at least 1"),

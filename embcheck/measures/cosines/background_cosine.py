@@ -28,6 +28,7 @@ PAIRS, PROBES = 5_000, 200
 THRESHOLDS = (0.2, 0.5)
 LEVELS = (0.001, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 0.999)
 _BINS = 4_000
+_SHORTEST = 1e-34  # of distances, whose inverse times the bins is a float32
 _CHUNK = 1_000
 
 
@@ -144,7 +145,7 @@ def _count_against(part: EmbeddingTable, probes: Probes, reach: float) -> Tensor
         for some, cosine in blocks.tiles(part, probes.units().to(device), own, own=1.0):
             squared = lengths**2 + length[some] ** 2 - 2 * lengths * length[some] * cosine
             below = torch.stack([(cosine < threshold).sum() for threshold in THRESHOLDS])
-            distances = _binned(squared.clamp_(min=0).sqrt_().mul_(_BINS / reach))
+            distances = _binned(squared.clamp_(min=0).sqrt_().mul_(_BINS / max(reach, _SHORTEST)))
             counts += torch.cat([_binned(cosine.add_(1).mul_(_BINS / 2)), distances, below])
     met = int((own >= 0).sum())  # themselves, at a cosine of 1 and no distance
     counts[_BINS - 1] -= met
