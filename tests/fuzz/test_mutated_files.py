@@ -65,7 +65,7 @@ def _is_right(told):
 @pytest.mark.parametrize("kind", ["safetensors", "torch zip", "gguf", "word2vec binary", "onnx", "ctranslate2"])
 def test_mutated_files_end_in_a_table_or_one_line(kind, tmp_path):
     """A few mutations of some kinds of files; of all of them where there is time."""
-    check(campaign(tmp_path, kind, 25, 1), 25)
+    check(campaign(tmp_path, kind, 10, 1), 10)
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import copyreg
 import os
 import pickle
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 import torch
 import torch.distributed.checkpoint as dcp
 from tokenizers import Tokenizer, models
+from torch.distributed.checkpoint.metadata import _MEM_FORMAT_ENCODING
 
 from embcheck import sources
 from embcheck.errors import EmbcheckError, SourceError
@@ -39,9 +41,12 @@ def load(folder, name):
 # --- torch.distributed.checkpoint -------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def sharded(folder):
-    """A checkpoint of one process, with other tensors and things that are none."""
+@pytest.fixture(params=["by its value", "by its name"])
+def sharded(folder, request, monkeypatch):
+    """A checkpoint of one process, with other tensors and things that are none; Pythons pickle an enum differently."""
+    own = _MEM_FORMAT_ENCODING
+    pickled = (getattr, (own, "TORCH_CONTIGUOUS_FORMAT")) if request.param == "by its name" else (own, (0,))
+    monkeypatch.setitem(copyreg.dispatch_table, own, lambda _member: pickled)
     state = {NAME: TABLE, "model.norm.weight": torch.ones(WIDTH), "half": TABLE.bfloat16()}
     dcp.save({"model": state, "step": 3, "more": {"lr": [0.1, "x"]}}, checkpoint_id=str(folder / "c"), no_dist=True)
     return folder / "c"

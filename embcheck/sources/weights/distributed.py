@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 METADATA, SHARDS = ".metadata", ".distcp"
 _OWN = ("torch.", "pathlib.", "megatron.")  # classes that metadata is of; none is made
+_MEMBER = "builtins.getattr"  # of an enumeration, as Python 3.11.0 to 3.11.3 pickle one; not called either
 _LARGEST_METADATA = 64 * 2**20
 _MOST_BLOCKS = 1024
 _TYPES = {f"torch.{name}": dtype for dtype, name in FLOATS.items()}
@@ -39,7 +40,7 @@ class _Reader(Machine):
 
     def push_name(self, module: str, name: str) -> None:
         super().push_name(module, name)
-        if self.strangers and not self.strangers[-1].startswith(_OWN):
+        if self.strangers and not (self.strangers[-1].startswith(_OWN) or self.strangers[-1] == _MEMBER):
             raise SourceError(
                 f"{self.origin} holds {printable(self.strangers[-1])}, which no checkpoint's metadata needs and which "
                 "could run code when read; get the checkpoint again"
