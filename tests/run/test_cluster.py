@@ -17,7 +17,8 @@ from pyarrow import parquet
 
 import embcheck
 
-ROWS, WIDTH, FILES = int(os.environ.get("EMBCHECK_STORE_ROWS", "120000")), 64, 40
+ROWS, WIDTH = int(os.environ.get("EMBCHECK_STORE_ROWS", "120000")), 64
+FILES = 40 if ROWS > 10**6 else 10
 MEMORY = 600 * 10**6
 
 pytestmark = pytest.mark.slow
