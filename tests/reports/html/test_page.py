@@ -227,6 +227,17 @@ def test_a_check_that_regressed_is_not_green_alone():
     assert any(text.startswith("\u2713holds regressed") for text in said), said
 
 
+def test_a_value_of_a_parameter_that_regressed_is_not_green():
+    """Its mark in the summary is that of a failure, and says what became of it."""
+    results = (replace(FAILING["d_regressed"], params={"of": "x"}), records.result(params={"of": "y"}))
+    tree = html5lib.parse(html.render(records.report(records.model(*results))))
+    marks = [e for e in tree.iter() if (e.get("href") or "").startswith("#") and e.get("data-tip")]
+    assert [(e.get("class"), text_of(e)) for e in marks] == [
+        ("refuted", "\u2717x regressed holds"),
+        ("holds", "\u2713y holds"),
+    ]
+
+
 def test_the_first_screen_of_what_passes():
     """Where nothing fails the page says so, and lists no problem."""
     page = html.render(records.report(records.model(records.result())))
