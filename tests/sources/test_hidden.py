@@ -21,8 +21,8 @@ from transformers import (
 import embcheck
 from embcheck import sources
 from embcheck.errors import SourceError, SpecError
+from embcheck.sources.demo import demo_folder
 from embcheck.sources.hidden import model as hidden
-from embcheck.sources.models.directory import demo_folder
 from embcheck.spec import parse
 from embcheck.sweep import sweep
 
