@@ -1,0 +1,155 @@
+"""What `results.json` says, in the words and numbers of a page."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from embcheck.reports.text import number
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from embcheck.checks.record import Json
+
+__all__ = ["Atlas", "Cell", "Tally", "listed", "rank_correlation", "table"]
+
+_MARKS = {"holds": "✓", "refuted": "✗", "inconclusive": "?", "skipped": "skipped", "error": "error"}
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One check on one table."""
+
+    verdict: str
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+    rests_on: str | None = None
+    there: float | None = None
+
+    @property
+    def text(self) -> str:
+        """The value with its interval."""
+        if self.value is None:
+            return self.verdict
+        if self.low == self.high:
+            return f"{number(self.value)} (exact)"
+        return f"{number(self.value)} [{number(self.low)}, {number(self.high)}]"
+
+    @property
+    def short(self) -> str:
+        """A mark for the verdict, and the value without its interval."""
+        return f"{_MARKS[self.verdict]} {'' if self.value is None else f'{self.value:.3g}'}".strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """One check over the tables that it applies to."""
+
+    cells: dict[str, Cell]
+    kinds: dict[str, str]
+
+    @property
+    def holding(self) -> list[str]:
+        """The tables on which it holds."""
+        return [name for name, cell in self.cells.items() if cell.verdict == "holds"]
+
+    @property
+    def failing(self) -> list[str]:
+        """The others, as words: each with its verdict and its value."""
+        others = {name: cell for name, cell in self.cells.items() if cell.verdict != "holds"}
+        return [f"{name} ({cell.verdict}: {cell.text})" for name, cell in others.items()]
+
+    @property
+    def text(self) -> str:
+        """``holds on 8 of 9 tables``."""
+        return f"holds on {'all' if len(self.holding) == len(self.cells) else f'{len(self.holding)} of'} {len(self.cells)}"
+
+    @property
+    def by_kind(self) -> str:
+        """Each kind with on how many of its tables it holds, and the range of the values."""
+        return "; ".join(self._of_kind(kind) for kind in dict.fromkeys(self.kinds.values()))
+
+    def _of_kind(self, kind: str) -> str:
+        cells = [cell for name, cell in self.cells.items() if self.kinds[name] == kind]
+        values = sorted(cell.value for cell in cells if cell.value is not None)
+        if not values:
+            return f"{kind}: not applicable"
+        holding = sum(cell.verdict == "holds" for cell in cells)
+        ends = dict.fromkeys(number(end) for end in (values[0], values[-1]))
+        return f"{kind} {holding} of {len(cells)} ({' to '.join(ends)})"
+
+
+@dataclass(frozen=True)
+class Atlas:
+    """All that was measured."""
+
+    document: Json
+
+    @property
+    def tables(self) -> list[Json]:
+        """The tables, in the order of the page."""
+        tables: list[Json] = self.document["tables"]
+        return tables
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Of the tables."""
+        return [each["name"] for each in self.tables]
+
+    @cached_property
+    def kinds(self) -> dict[str, str]:
+        """Of each table."""
+        return {each["name"]: each["kind"] for each in self.tables}
+
+    def facts(self, name: str) -> dict[str, Any]:
+        """By table, a number beside the estimates; of those that have it."""
+        return {each["name"]: each["facts"][name] for each in self.tables if name in each["facts"]}
+
+    def tally(self, check: str) -> Tally:
+        """One check over the tables that it applies to."""
+        cells = {each["name"]: Cell(*each["results"][check]) for each in self.tables if check in each["results"]}
+        return Tally(cells, self.kinds)
+
+    def checks(self, property_id: str = "") -> list[str]:
+        """The checks that apply to a table, of one property or of all."""
+        return [
+            check
+            for check in self.document["checks"]
+            if property_id in {"", check.partition("[")[0]} and self.tally(check).cells
+        ]
+
+    def rungs(self, property_id: str) -> Counter[str]:
+        """How often each rung of the ladder was the lowest to suffice, over all tables and parameters."""
+        cells = [cell for check in self.checks(property_id) for cell in self.tally(check).cells.values()]
+        return Counter(cell.rests_on for cell in cells if cell.rests_on)
+
+
+def listed(words: Sequence[str], none: str = "none") -> str:
+    """Words with commas and an *and*."""
+    *before, last = words or [none]
+    return f"{', '.join(before)} and {last}" if before else last
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def rank_correlation(x: Sequence[float], y: Sequence[float]) -> str:
+    """Spearman's correlation with a 95% interval (Fisher's z, with the standard error of Bonett and Wright)."""
+    import math
+
+    from scipy import stats
+
+    rho = float(stats.spearmanr(x, y).statistic)
+    if len(x) < 4 or abs(rho) == 1:
+        return f"{rho:.2f}"
+    half = 1.96 * math.sqrt((1 + rho**2 / 2) / (len(x) - 3))
+    low, high = (math.tanh(math.atanh(rho) + sign * half) for sign in (-1, 1))
+    return f"{rho:.2f} [{low:.2f}, {high:.2f}]"
