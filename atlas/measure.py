@@ -109,19 +109,13 @@ def _numbers(result: ResultRecord) -> list[Any]:
 
 
 def stated(models: Iterable[ModelRecord]) -> Json:
-    """By check, what is claimed: the sentence, the bounds, what is measured and of how many of what."""
+    """By check: the bounds, what is measured, and of what n counts."""
     said: Json = {}
     for result in (result for model in models for result in model.results):
-        if result.label in said and result.estimate is None:
-            continue
         estimate = result.estimate
-        said[result.label] = {
-            "sentence": result.sentence,
-            "bounds": ", ".join(map(bound_text, result.claims)),
-            "describes": result.kind == "description",
-            "measure": estimate.name if estimate else None,
-            "unit": estimate.unit if estimate else None,
-        }
+        if estimate is not None or result.label not in said:
+            bounds = ", ".join(map(bound_text, result.claims))
+            said[result.label] = [bounds, *((estimate.name, estimate.unit) if estimate else (None, None))]
     return said
 
 

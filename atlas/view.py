@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 
     from embcheck.checks.record import Json
 
-__all__ = ["Atlas", "Cell", "Tally", "listed", "rank_correlation", "table"]
+__all__ = ["NONE", "Atlas", "Cell", "Tally", "listed", "rank_correlation", "table"]
 
+NONE = "-"
+"""Stands where a check does not apply."""
 _MARKS = {"holds": "✓", "refuted": "✗", "inconclusive": "?", "skipped": "skipped", "error": "error"}
 
 
@@ -67,21 +69,20 @@ class Tally:
     @property
     def text(self) -> str:
         """``holds on 8 of 9 tables``."""
-        return f"holds on {'all' if len(self.holding) == len(self.cells) else f'{len(self.holding)} of'} {len(self.cells)}"
+        n, holding = len(self.cells), len(self.holding)
+        return f"holds on {'all' if n == holding else f'{holding} of'} {n} tables"
 
     @property
     def by_kind(self) -> str:
         """Each kind with on how many of its tables it holds, and the range of the values."""
-        return "; ".join(self._of_kind(kind) for kind in dict.fromkeys(self.kinds.values()))
+        return "; ".join(filter(None, map(self._of_kind, dict.fromkeys(self.kinds.values()))))
 
     def _of_kind(self, kind: str) -> str:
         cells = [cell for name, cell in self.cells.items() if self.kinds[name] == kind]
         values = sorted(cell.value for cell in cells if cell.value is not None)
-        if not values:
-            return f"{kind}: not applicable"
         holding = sum(cell.verdict == "holds" for cell in cells)
-        ends = dict.fromkeys(number(end) for end in (values[0], values[-1]))
-        return f"{kind} {holding} of {len(cells)} ({' to '.join(ends)})"
+        ends = dict.fromkeys(number(end) for end in values[:1] + values[-1:])
+        return f"{kind}s {holding} of {len(cells)} ({' to '.join(ends)})" if cells else ""
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,11 @@ class Atlas:
         """Of each table."""
         return {each["name"]: each["kind"] for each in self.tables}
 
+    @property
+    def by_kind(self) -> dict[str, list[str]]:
+        """The tables of each kind."""
+        return {kind: [name for name in self.names if self.kinds[name] == kind] for kind in self.kinds.values()}
+
     def facts(self, name: str) -> dict[str, Any]:
         """By table, a number beside the estimates; of those that have it."""
         return {each["name"]: each["facts"][name] for each in self.tables if name in each["facts"]}
@@ -122,6 +128,15 @@ class Atlas:
             for check in self.document["checks"]
             if property_id in {"", check.partition("[")[0]} and self.tally(check).cells
         ]
+
+    @property
+    def properties(self) -> list[str]:
+        """Those of which a check applies to a table."""
+        return list(dict.fromkeys(check.partition("[")[0] for check in self.checks()))
+
+    def where(self, fact: str, value: float) -> list[str]:
+        """The tables that have this number beside the estimates."""
+        return [name for name, number_there in self.facts(fact).items() if number_there == value]
 
     def rungs(self, property_id: str) -> Counter[str]:
         """How often each rung of the ladder was the lowest to suffice, over all tables and parameters."""
