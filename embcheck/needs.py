@@ -46,7 +46,12 @@ class _OfWords:
 
 @dataclass(frozen=True, slots=True)
 class a_vocabulary(_OfWords):  # noqa: N801 - reads as a word in a claim: needs=needs.a_vocabulary()
-    """The rows are tokens or words, as those of a store of documents are not."""
+    """The rows are tokens or words, as those of a store of documents are not; ``once`` each, not in many contexts."""
+
+    once: bool = False
+
+    def _lacking(self, table: EmbeddingTable, parameters: Mapping[str, Any]) -> str | None:  # noqa: ARG002 - a need's
+        return "its rows are words in contexts" if self.once and table.vocabulary.in_contexts else None
 
 
 @dataclass(frozen=True, slots=True)
