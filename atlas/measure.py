@@ -1,4 +1,4 @@
-"""What each table shows: its report, kept so that nothing is measured twice, and the numbers of it that the page has."""
+"""What each table shows: its report, kept so that nothing is measured twice, and the numbers of it for the page."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def results_of_pairs(report: Report) -> list[Json]:
 
 
 def results_of(model: ModelRecord) -> Json:
-    """By check: verdict, value, low, high, n, the rung of the ladder that suffices and the value there.
+    """By check: verdict, value, low, high, n, the rung of the ladder that suffices, the value there, and a reason.
 
     What does not apply to a model is left out. Where an interval has no width the value is exact.
     """
@@ -100,12 +100,12 @@ def results_of(model: ModelRecord) -> Json:
 
 def _numbers(result: ResultRecord) -> list[Any]:
     estimate, ladder = result.estimate, result.ladder
-    numbers = [None] * 4
+    numbers: list[Any] = [None] * 4
     if estimate is not None:
         numbers = [*map(_rounded, (estimate.value, estimate.low, estimate.high)), estimate.n]
     rests_on = None if ladder is None else ladder.suffices or "more"
     rungs = {} if ladder is None else {rung.name: rung.value for rung in ladder.rungs}
-    return [str(result.verdict), *numbers, rests_on, _rounded(rungs.get(rests_on or ""))]
+    return [str(result.verdict), *numbers, rests_on, _rounded(rungs.get(rests_on or "")), result.reason]
 
 
 def stated(models: Iterable[ModelRecord]) -> Json:
@@ -114,7 +114,9 @@ def stated(models: Iterable[ModelRecord]) -> Json:
     for result in (result for model in models for result in model.results):
         estimate = result.estimate
         if estimate is not None or result.label not in said:
-            bounds = ", ".join(map(bound_text, result.claims))
+            bounds = ", ".join(
+                bound_text(claim) for claim in result.claims if not (claim.op == "within" and claim.null)
+            )
             said[result.label] = [bounds, *((estimate.name, estimate.unit) if estimate else (None, None))]
     return said
 
@@ -140,6 +142,7 @@ def facts(model: ModelRecord) -> Json:
         found |= {f"king_rank_of_candidates_{how}": king["rank_among_candidates"][how] for how in ("raw", "unit")}
         found |= {f"king_cosine_{word}": king["cosines_raw"][word] for word in ("queen", "king")}
         found["king_angle_degrees"] = king["angle_degrees"]
+        found["king_source_rows"] = [row["token"].strip() for row in king["nearest"] if row["role"] == "source"]
     return found
 
 

@@ -1,25 +1,35 @@
-"""The page ``docs/atlas.md``: the text of ``page.md``, filled from the results; no number in either is typed by hand."""
+"""The page ``docs/atlas.md``: the text of ``page.md``, filled from the results, so that no number is typed by hand."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from atlas import sections
-from atlas.view import Atlas, listed
+from atlas.view import Atlas, Claim, listed
 from embcheck.reports.text import number
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from embcheck.checks.record import Json
 
 __all__ = ["HEADLINES", "STATEMENTS", "markdown"]
 
 HEADLINES = {
-    "positive_cosine_bias": "Most pairs of tokens have a positive cosine",
-    "ascii_anti_alignment[ascii]": "ASCII tokens anti-align",
-    "plural_direction_consistency[plural]": "Plural offsets share a direction",
-    "analogy_rank[king]": "king - man + woman ranks queen",
-    "random_baseline": "A random matrix gives about 50%",
+    "positive_cosine_bias": Claim(
+        "positive cosines", "Most pairs of tokens have a positive cosine", "share of all pairs"
+    ),
+    "ascii_anti_alignment[ascii]": Claim(
+        "ASCII", "ASCII tokens anti-align", "their share of negative cosines, less that of other tokens of their length"
+    ),
+    "plural_direction_consistency[plural]": Claim(
+        "plurals", "Plural offsets share a direction", "mean cosine of two offsets"
+    ),
+    "analogy_rank[king]": Claim(
+        "king", "king - man + woman ranks queen", "rank of queen, the question's three words left out"
+    ),
+    "random_baseline": Claim("random", "A random matrix gives about 50%", "share of all pairs"),
 }
 STATEMENTS = {
     "normalization": "Matrices are not stored normalised",
@@ -38,26 +48,35 @@ STATEMENTS = {
 }
 
 
+_OF_ALL: tuple[Callable[[Atlas], Any], ...] = (
+    sections.needs_of_properties,
+    sections.shares,
+    sections.correlations,
+    sections.king_and_plurals,
+    sections.every_check,
+    sections.hidden_states,
+    sections.pairs,
+    sections.provenance,
+)
+
+
 def markdown(document: Json) -> str:
     """The whole page."""
     from jinja2 import Environment, StrictUndefined
 
     atlas = Atlas(document)
-    tallies = {check: atlas.tally(check) for check in HEADLINES}
+    tallies = {claim: atlas.tally(check) for check, claim in HEADLINES.items()}
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)  # noqa: S701 - Markdown
     environment.filters |= {"listed": listed, "number": number}
     template = environment.from_string(Path(__file__).with_name("page.md").read_text(encoding="utf-8"))
-    page = template.render(
+    page: str = template.render(
         atlas=atlas,
         headlines=HEADLINES,
-        tallies=tallies,
-        statements=sections.statements(atlas, STATEMENTS),
+        tallies={claim.short: tally for claim, tally in tallies.items()},
+        by_kind=sections.by_kind(atlas, tallies),
         five_claims=sections.five_claims(atlas, tallies),
-        needs=sections.needs(atlas, {HEADLINES[check]: tally for check, tally in tallies.items()}),
-        **{
-            name: getattr(sections, name)(atlas)
-            for name in ("needs_of_properties", "shares", "correlations", "king_and_plurals", "every_check")
-            + ("hidden_states", "pairs", "provenance")
-        },
+        needs=sections.needs(atlas, tallies),
+        statements=sections.statements(atlas, STATEMENTS),
+        **{section.__name__: section(atlas) for section in _OF_ALL},
     )
     return page.rstrip("\n") + "\n"

@@ -12,10 +12,11 @@ from embcheck.reports.text import number
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from atlas.view import Atlas, Tally
+    from atlas.view import Atlas, Claim, Tally
     from embcheck.checks.record import Json
 
 __all__ = [
+    "by_kind",
     "correlations",
     "every_check",
     "five_claims",
@@ -46,7 +47,17 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)([BM])\b", re.IGNORECASE)
 # --- the five claims --------------------------------------------------------------------------------------------------
 
 
-def five_claims(atlas: Atlas, tallies: Mapping[str, Tally]) -> str:
+def by_kind(atlas: Atlas, tallies: Mapping[Claim, Tally]) -> str:
+    """Claims by kinds of tables: on how many of them each holds, and the range of its values."""
+    rows = []
+    for claim, tally in tallies.items():
+        of_kinds = [tally.among(names) for names in atlas.by_kind.values()]
+        cells = [f"{of.count}<br>{of.range}" if of.measured else NONE for of in of_kinds]
+        rows.append([f"**{claim.words}**<br>{claim.value}", f"**{tally.count}**", *cells])
+    return table(["claim and what is measured", "holds on", *(f"{kind}s" for kind in atlas.by_kind)], rows)
+
+
+def five_claims(atlas: Atlas, tallies: Mapping[Claim, Tally]) -> str:
     """Tables by claims: verdict, value, interval."""
     rows = []
     for each in atlas.tables:
@@ -54,13 +65,13 @@ def five_claims(atlas: Atlas, tallies: Mapping[str, Tally]) -> str:
         shape = "{:,} x {}".format(*each["shape"])
         stated = [NONE if cell is None else f"{cell.verdict}<br>{cell.text}" for cell in cells]
         rows.append([f"**{each['name']}**<br>{each['kind']}, {shape}", *stated])
-    return table(["table", "positive cosines", "ASCII", "plurals", "king", "random"], rows)
+    return table(["table", *(claim.short for claim in tallies)], rows)
 
 
-def needs(atlas: Atlas, tallies: Mapping[str, Tally]) -> str:
+def needs(atlas: Atlas, tallies: Mapping[Claim, Tally]) -> str:
     """Claims by tables: the rung of the ladder that suffices."""
     rows = [
-        [claim, *(_rung(tally.cells.get(name)) for name in atlas.names)]
+        [claim.words, *(_rung(tally.cells.get(name)) for name in atlas.names)]
         for claim, tally in tallies.items()
         if any(cell.rests_on for cell in tally.cells.values())
     ]
@@ -155,7 +166,7 @@ def statements(atlas: Atlas, said: Mapping[str, str]) -> str:
     rows = []
     for check, statement in said.items():
         tally = atlas.tally(check)
-        rows.append([statement, f"`{check}`", f"{len(tally.holding)} of {len(tally.cells)}", ", ".join(tally.failing)])
+        rows.append([statement, f"`{check}`", tally.count, ", ".join(tally.failing)])
     return table(["statement", "check", "holds on", "not on"], rows)
 
 

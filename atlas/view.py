@@ -14,11 +14,20 @@ if TYPE_CHECKING:
 
     from embcheck.checks.record import Json
 
-__all__ = ["NONE", "Atlas", "Cell", "Tally", "listed", "rank_correlation", "table"]
+__all__ = ["NONE", "Atlas", "Cell", "Claim", "Tally", "listed", "rank_correlation", "table"]
 
 NONE = "-"
 """Stands where a check does not apply."""
 _MARKS = {"holds": "✓", "refuted": "✗", "inconclusive": "?", "skipped": "skipped", "error": "error"}
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A claim in words: in two of them, as a sentence, and what the value is."""
+
+    short: str
+    words: str
+    value: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +41,13 @@ class Cell:
     n: int | None = None
     rests_on: str | None = None
     there: float | None = None
+    reason: str | None = None
 
     @property
     def text(self) -> str:
         """The value with its interval."""
         if self.value is None:
-            return self.verdict
+            return self.reason or ""
         if self.low == self.high:
             return f"{number(self.value)} (exact)"
         return f"{number(self.value)} [{number(self.low)}, {number(self.high)}]"
@@ -53,7 +63,11 @@ class Tally:
     """One check over the tables that it applies to."""
 
     cells: dict[str, Cell]
-    kinds: dict[str, str]
+
+    @property
+    def measured(self) -> dict[str, Cell]:
+        """Those with a value."""
+        return {name: cell for name, cell in self.cells.items() if cell.value is not None}
 
     @property
     def holding(self) -> list[str]:
@@ -62,27 +76,37 @@ class Tally:
 
     @property
     def failing(self) -> list[str]:
-        """The others, as words: each with its verdict and its value."""
-        others = {name: cell for name, cell in self.cells.items() if cell.verdict != "holds"}
+        """The other tables on which it was measured, each with its verdict and its value."""
+        others = {name: cell for name, cell in self.measured.items() if cell.verdict != "holds"}
         return [f"{name} ({cell.verdict}: {cell.text})" for name, cell in others.items()]
 
     @property
-    def text(self) -> str:
-        """``holds on 8 of 9 tables``."""
-        n, holding = len(self.cells), len(self.holding)
-        return f"holds on {'all' if n == holding else f'{holding} of'} {n} tables"
+    def unmeasured(self) -> list[str]:
+        """The tables on which it could not be measured, each with the reason."""
+        return [f"{name} ({cell.text})" for name, cell in self.cells.items() if cell.value is None]
 
     @property
-    def by_kind(self) -> str:
-        """Each kind with on how many of its tables it holds, and the range of the values."""
-        return "; ".join(filter(None, map(self._of_kind, dict.fromkeys(self.kinds.values()))))
+    def count(self) -> str:
+        """``8 of 9``, or ``all 9``."""
+        n, holding = len(self.measured), len(self.holding)
+        return f"all {n}" if n == holding else f"{holding} of {n}"
 
-    def _of_kind(self, kind: str) -> str:
-        cells = [cell for name, cell in self.cells.items() if self.kinds[name] == kind]
-        values = sorted(cell.value for cell in cells if cell.value is not None)
-        holding = sum(cell.verdict == "holds" for cell in cells)
-        ends = dict.fromkeys(number(end) for end in values[:1] + values[-1:])
-        return f"{kind}s {holding} of {len(cells)} ({' to '.join(ends)})" if cells else ""
+    @property
+    def answer(self) -> str:
+        """``yes, on all 9``, ``mostly, on 8 of 9``, ``no, on none of 9``."""
+        n, holding = len(self.measured), len(self.holding)
+        how = "yes" if n == holding else "no" if not holding else "mostly" if 3 * holding >= 2 * n else "on some only"
+        return f"{how}, on {self.count if holding else f'none of {n}'}"
+
+    @property
+    def range(self) -> str:
+        """The smallest value to the largest."""
+        values = sorted(cell.value for cell in self.measured.values() if cell.value is not None)
+        return " to ".join(dict.fromkeys(number(value) for value in values[:1] + values[-1:]))
+
+    def among(self, names: Sequence[str]) -> Tally:
+        """The same over some of the tables."""
+        return Tally({name: cell for name, cell in self.cells.items() if name in names})
 
 
 @dataclass(frozen=True)
@@ -119,7 +143,7 @@ class Atlas:
     def tally(self, check: str) -> Tally:
         """One check over the tables that it applies to."""
         cells = {each["name"]: Cell(*each["results"][check]) for each in self.tables if check in each["results"]}
-        return Tally(cells, self.kinds)
+        return Tally(cells)
 
     def checks(self, property_id: str = "") -> list[str]:
         """The checks that apply to a table, of one property or of all."""
@@ -137,6 +161,16 @@ class Atlas:
     def where(self, fact: str, value: float) -> list[str]:
         """The tables that have this number beside the estimates."""
         return [name for name, number_there in self.facts(fact).items() if number_there == value]
+
+    def not_above(self, fact: str, other: str) -> list[str]:
+        """The tables on which one of these numbers is no larger than another."""
+        others = self.facts(other)
+        return [name for name, number_there in self.facts(fact).items() if number_there <= others[name]]
+
+    def range(self, fact: str) -> str:
+        """The smallest of these numbers to the largest."""
+        values = sorted(self.facts(fact).values())
+        return f"{number(values[0])} to {number(values[-1])}"
 
     def rungs(self, property_id: str) -> Counter[str]:
         """How often each rung of the ladder was the lowest to suffice, over all tables and parameters."""
