@@ -184,7 +184,8 @@ def hidden_states(atlas: Atlas) -> str:
     """Checks by layers of hidden states."""
     layers = atlas.document["hidden"]
     cells = [{check: Cell(*numbers) for check, numbers in layer["results"].items()} for layer in layers]
-    checks = [check for check in atlas.document["checks"] if any(check in layer for layer in cells)]
+    measured = {check for layer in cells for check, cell in layer.items() if cell.value is not None}
+    checks = [check for check in atlas.document["checks"] if check in measured and "@" not in check]
     rows = [[_linked(check), *(_short(layer.get(check)) for layer in cells)] for check in checks]
     return table(["check", *(layer["name"].partition("@")[2] for layer in layers)], rows)
 
@@ -203,7 +204,9 @@ def pairs(atlas: Atlas) -> str:
 
 def provenance(atlas: Atlas) -> str:
     """Where the tables are from."""
-    return table(["table", "what it is", "packages", "what was read"], map(_origin, atlas.tables))
+    return table(
+        ["table", "what it is", "packages", "what was read, and seconds of a processor"], map(_origin, atlas.tables)
+    )
 
 
 def _origin(each: Json) -> list[str]:
@@ -214,7 +217,7 @@ def _origin(each: Json) -> list[str]:
         each["name"],
         each["about"],
         packages,
-        f"{rows}, SHA-256 {each['weights_sha256'][:12]}, {each['seconds']} s",
+        f"{rows}, SHA-256 {each['weights_sha256'][:12]}, {each['cpu_seconds']} s",
     ]
 
 

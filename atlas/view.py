@@ -50,7 +50,8 @@ class Cell:
             return self.reason or ""
         if self.low == self.high:
             return f"{number(self.value)} (exact)"
-        return f"{number(self.value)} [{number(self.low)}, {number(self.high)}]"
+        low, high = self.low or 0.0, self.high or 0.0
+        return f"{number(self.value, (low, high))} [{number(low, (self.value,))}, {number(high, (self.value,))}]"
 
     @property
     def short(self) -> str:
@@ -103,6 +104,13 @@ class Tally:
         """The smallest value to the largest."""
         values = sorted(cell.value for cell in self.measured.values() if cell.value is not None)
         return " to ".join(dict.fromkeys(number(value) for value in values[:1] + values[-1:]))
+
+    def below(self, bound: float) -> list[str]:
+        """The tables whose value is smaller, each with it."""
+        smaller = {
+            name: cell.value for name, cell in self.cells.items() if cell.value is not None and cell.value < bound
+        }
+        return [f"{name} ({number(value)})" for name, value in smaller.items()]
 
     def among(self, names: Sequence[str]) -> Tally:
         """The same over some of the tables."""
@@ -166,6 +174,11 @@ class Atlas:
         """The tables on which one of these numbers is no larger than another."""
         others = self.facts(other)
         return [name for name, number_there in self.facts(fact).items() if number_there <= others[name]]
+
+    def with_fact(self, fact: str, names: Iterable[str]) -> list[str]:
+        """Those of some tables that have this number beside the estimates, each with it."""
+        values = self.facts(fact)
+        return [f"{name} ({number(values[name])})" for name in names if name in values]
 
     def range(self, fact: str) -> str:
         """The smallest of these numbers to the largest."""
