@@ -30,6 +30,7 @@ __all__ = ["climb"]
 DRAWS, PROBES = 3, 500
 ENTRIES, LEAST, MOST = 2_000_000, 2_000, 8_000  # of a sampled table: numbers in all, and rows
 NUMBERS = 1_000  # from 0 on, whose tokens are measured too
+KEPT = 2 * MOST  # rows of a table of which the draws of all rungs stay in memory
 OF_SCRIPT = 100  # tokens of each writing system
 PAIRS = 40  # of a relation: the cost of analogies goes with the cube
 CLOSE = 1 / 3  # of the distance from noise, or from a bound
@@ -149,10 +150,10 @@ class _Climb:
         return bool(apart <= max(1.5 * (_half(real) + _half(other)), 1e-3 * abs(real.snapshot().value)))
 
     def _drawn(self, rung: str, draw: int) -> EmbeddingTable:
-        """One table of a rung, the same for all checks on these rows."""
+        """One table of a rung, the same for all checks on these rows; of more than a sample none is kept."""
         import numpy as np
 
-        memo = self.surrogates.base.memo
+        memo = self.surrogates.base.memo if len(self.surrogates.rows) <= KEPT else {}
         key = ("rung", self.settings.seed, rung, draw)
         if key not in memo:
             memo[key] = self.surrogates.draw(rung, np.random.default_rng([self.settings.seed, draw, *rung.encode()]))
