@@ -54,7 +54,8 @@ def by_kind(atlas: Atlas, tallies: Mapping[Claim, Tally]) -> str:
         of_kinds = [tally.among(names) for names in atlas.by_kind.values()]
         cells = [f"{of.count}<br>{of.range}" if of.measured else NONE for of in of_kinds]
         rows.append([f"**{claim.words}**<br>{claim.value}", f"**{tally.count}**", *cells])
-    return table(["claim and what is measured", "holds on", *(f"{kind}s" for kind in atlas.by_kind)], rows)
+    heads = [f"{len(names)} {kind}{'s' * (len(names) > 1)}" for kind, names in atlas.by_kind.items()]
+    return table(["claim, and what is measured", "holds on", *heads], rows)
 
 
 def five_claims(atlas: Atlas, tallies: Mapping[Claim, Tally]) -> str:

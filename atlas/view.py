@@ -88,16 +88,16 @@ class Tally:
 
     @property
     def count(self) -> str:
-        """``8 of 9``, or ``all 9``."""
-        n, holding = len(self.measured), len(self.holding)
-        return f"all {n}" if n == holding else f"{holding} of {n}"
+        """``8 of 9``."""
+        return f"{len(self.holding)} of {len(self.measured)}"
 
     @property
     def answer(self) -> str:
-        """``yes, on all 9``, ``mostly, on 8 of 9``, ``no, on none of 9``."""
+        """``yes, on all 9``, ``mostly, on 8 of 9``, ``no, on 0 of 9``."""
         n, holding = len(self.measured), len(self.holding)
-        how = "yes" if n == holding else "no" if not holding else "mostly" if 3 * holding >= 2 * n else "on some only"
-        return f"{how}, on {self.count if holding else f'none of {n}'}"
+        if n == holding:
+            return f"yes, on all {n}"
+        return f"{'no' if not holding else 'mostly' if 3 * holding >= 2 * n else 'on some only'}, on {self.count}"
 
     @property
     def range(self) -> str:
@@ -165,6 +165,11 @@ class Atlas:
     def properties(self) -> list[str]:
         """Those of which a check applies to a table."""
         return list(dict.fromkeys(check.partition("[")[0] for check in self.checks()))
+
+    def ratios(self, part: str, whole: str) -> list[str]:
+        """One of these numbers of another, by table."""
+        wholes = self.facts(whole)
+        return [f"{n} of {wholes[name]} on {name}" for name, n in self.facts(part).items()]
 
     def where(self, fact: str, value: float) -> list[str]:
         """The tables that have this number beside the estimates."""

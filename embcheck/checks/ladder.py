@@ -70,21 +70,25 @@ def _samples(check: Check, table: EmbeddingTable) -> Iterable[tuple[Surrogates, 
 
     from embcheck import lexicons
     from embcheck.nulls.rungs import Surrogates
+    from embcheck.table.spelling import variants
     from embcheck.table.vocabulary import TokenKind
 
     limit = min(MOST, max(LEAST, ENTRIES // table.width))
     if len(table.population) > limit:
         own = tuple(dict.fromkeys(w for value in check.params.values() for w in getattr(value, "words", ())))
         others = tuple(word for word in own if word not in set(lexicons.words()))
-        key = ("surrogates", others)
-        drawn, classes = table.probes(limit), [table.of_kind(k) for k in (TokenKind.ASCII_CHARACTER, TokenKind.BYTE)]
+        variant = check.params.get("variant")
+        key = ("surrogates", others, variant)
+        spelt = [] if variant is None else [variants(table, variant).reshape(-1)]
+        kinds = (TokenKind.ASCII_CHARACTER, TokenKind.BYTE, TokenKind.CONTROL)
+        drawn, classes = table.probes(limit), [table.of_kind(kind) for kind in kinds]
         if key not in table.memo:
             named = _rows(table, (*lexicons.words(), *others, *map(str, range(NUMBERS))))
             written = [table.probes(OF_SCRIPT, among=own) for own in table.scripts.values()]
-            rows = np.unique(np.concatenate([drawn, *classes, named, *written]))
+            rows = np.unique(np.concatenate([drawn, *classes, *spelt, named, *written]))
             table.memo[key] = Surrogates(table, rows)
         surrogates: Surrogates = table.memo[key]
-        kept = [drawn, _rows(table, own), *(classes if "token_class" in check.params else [])]
+        kept = [drawn, _rows(table, own), *spelt, *(classes if "token_class" in check.params else [])]
         yield surrogates, np.searchsorted(surrogates.rows, np.unique(np.concatenate(kept)))
         yield surrogates, None
     if "all surrogates" not in table.memo:

@@ -168,6 +168,20 @@ def test_what_a_rung_gives_is_the_same_or_enough(there, ends, says):
     assert (str(ladder), repr(ladder)) == (f"rests on: {says}", f"<rests on: {says}>")
 
 
+def test_what_looks_at_variants_is_measured_on_a_sample_that_has_them():
+    """Words of which two tokens write each are found on some of 20,000 rows, not on all."""
+    rng = np.random.default_rng(0)
+    small = [f"{chr(97 + i % 26)}{chr(97 + i // 26 % 26)}{chr(97 + i // 676)}" for i in range(17_576)]
+    tokens = [*small, *(word.capitalize() for word in small[::220])]
+    vectors = rng.standard_normal((len(tokens), 160), dtype=np.float32)
+    vectors[17_576:] += 4 * vectors[:17_576:220]
+    table = EmbeddingTable.from_arrays(vectors, tokens)
+    (check,) = [each for each in collect.collect(globs=["surface_variants"]) if "case" in each.params.values()]
+    result = climb(evaluate(check, table, QUICK), table, QUICK)
+    assert (result.verdict, result.ladder.suffices) == ("holds", None)
+    assert result.ladder.rows < 10_000
+
+
 def test_what_looks_at_rare_tokens_is_measured_on_a_sample_that_has_them():
     """Three writing systems, two of them rare, are told apart on some of 20,000 rows, not on all."""
     rng = np.random.default_rng(0)
