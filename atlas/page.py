@@ -43,7 +43,7 @@ STATEMENTS = {
     "semantic_categories[eight]": "Words of one category are nearer to each other",
     "semantic_axes[gender]": "An axis from man to woman sorts other words by gender",
     "analogy_gain[gender]": "Analogy arithmetic beats the words of its question alone, of gender",
-    "analogy_gain[plural]": "and of plurals",
+    "analogy_gain[plural]": "Analogy arithmetic beats the words of its question alone, of plurals",
     "token_neuron_profiles[0-related-mlp_in]": "Neurons of the first layer see related words alike",
 }
 
@@ -51,7 +51,7 @@ STATEMENTS = {
 _OF_ALL: tuple[Callable[[Atlas], Any], ...] = (
     sections.needs_of_properties,
     sections.shares,
-    sections.correlations,
+    sections.trends,
     sections.king_and_plurals,
     sections.every_check,
     sections.hidden_states,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from atlas.view import NONE, Cell, rank_correlation, table
+from atlas.view import NONE, Cell, table, trend
 from embcheck import published
 from embcheck.reports.text import number
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "by_kind",
-    "correlations",
     "every_check",
     "five_claims",
     "hidden_states",
@@ -28,6 +27,7 @@ __all__ = [
     "provenance",
     "shares",
     "statements",
+    "trends",
 ]
 
 COLUMNS = ("min", "max", "mean", "median")
@@ -102,15 +102,12 @@ def shares(atlas: Atlas) -> str:
     return table(["table", "", "rows", "share at zero or above", *COLUMNS], cells)
 
 
-def correlations(atlas: Atlas) -> dict[str, str]:
-    """Spearman's correlation of the share with the number of rows, and of the published ones with parameters."""
+def trends(atlas: Atlas) -> dict[str, str]:
+    """Whether the share rises with the number of rows, and the published one with that of parameters."""
     ours, theirs = _measured(atlas), list(_published())
     sized = [row for row in theirs if row["size"] is not None]
     of = {"measured": (ours, "rows"), "published": (theirs, "rows"), "parameters": (sized, "size")}
-    return {
-        name: rank_correlation([row[key] for row in rows], [row["value"] for row in rows])
-        for name, (rows, key) in of.items()
-    }
+    return {name: trend([row[key] for row in rows], [row["value"] for row in rows]) for name, (rows, key) in of.items()}
 
 
 def _measured(atlas: Atlas) -> list[dict[str, Any]]:

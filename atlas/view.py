@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from embcheck.checks.record import Json
 
-__all__ = ["NONE", "Atlas", "Cell", "Claim", "Tally", "listed", "rank_correlation", "table"]
+__all__ = ["NONE", "Atlas", "Cell", "Claim", "Tally", "listed", "table", "trend"]
 
 NONE = "-"
 """Stands where a check does not apply."""
@@ -180,10 +181,9 @@ class Atlas:
         others = self.facts(other)
         return [name for name, number_there in self.facts(fact).items() if number_there <= others[name]]
 
-    def with_fact(self, fact: str, names: Iterable[str]) -> list[str]:
-        """Those of some tables that have this number beside the estimates, each with it."""
-        values = self.facts(fact)
-        return [f"{name} ({number(values[name])})" for name in names if name in values]
+    def percents(self, fact: str) -> list[str]:
+        """These numbers as percentages, by table."""
+        return [f"{value:.0f}% on {name}" for name, value in self.facts(fact).items()]
 
     def range(self, fact: str) -> str:
         """The smallest of these numbers to the largest."""
@@ -208,15 +208,12 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def rank_correlation(x: Sequence[float], y: Sequence[float]) -> str:
-    """Spearman's correlation with a 95% interval (Fisher's z, with the standard error of Bonett and Wright)."""
-    import math
-
+def trend(x: Sequence[float], y: Sequence[float]) -> str:
+    """Whether y rises with x: Spearman's correlation, with a 95% interval as Bonett and Wright (2000) have it."""
     from scipy import stats
 
     rho = float(stats.spearmanr(x, y).statistic)
-    if len(x) < 4 or abs(rho) == 1:
-        return f"{rho:.2f}"
     half = 1.96 * math.sqrt((1 + rho**2 / 2) / (len(x) - 3))
     low, high = (math.tanh(math.atanh(rho) + sign * half) for sign in (-1, 1))
-    return f"{rho:.2f} [{low:.2f}, {high:.2f}]"
+    how = "rise" if low > 0 else "fall" if high < 0 else "neither rise nor fall clearly"
+    return f"{how} (rank correlation {rho:.2f} [{low:.2f}, {high:.2f}], n = {len(x)})"
