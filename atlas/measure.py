@@ -98,9 +98,13 @@ def results_of_pairs(report: Report) -> list[Json]:
 def results_of(model: ModelRecord) -> Json:
     """By check: verdict, value, low, high, n, the rung of the ladder that suffices, the value there, and a reason.
 
-    What does not apply to a model is left out. Where an interval has no width the value is exact.
+    What does not apply to a model is left out, and so is what is about two. Where an interval has no width the value is
+    exact.
     """
-    return {result.label: _numbers(result) for result in model.results if result.verdict != "not_applicable"}
+    applying = [
+        result for result in model.results if result.verdict != "not_applicable" and "other" not in result.params
+    ]
+    return {result.label: _numbers(result) for result in applying}
 
 
 def _numbers(result: ResultRecord) -> list[Any]:
@@ -114,16 +118,17 @@ def _numbers(result: ResultRecord) -> list[Any]:
 
 
 def stated(models: Iterable[ModelRecord]) -> Json:
-    """By check: the bounds, what is measured, and of what n counts."""
+    """By check, of pairs by property: the bounds, what is measured, and of what n counts."""
     said: Json = {}
     for result in (result for model in models for result in model.results):
+        check = result.id if "other" in result.params else result.label
         estimate = result.estimate
-        if estimate is not None or result.label not in said:
+        if estimate is not None or check not in said:
             bounds = ", ".join(
                 bound_text(claim) for claim in result.claims if not (claim.op == "within" and claim.null)
             )
-            said[result.label] = [bounds, *((estimate.name, estimate.unit) if estimate else (None, None))]
-    return said
+            said[check] = [bounds, *((estimate.name, estimate.unit) if estimate else (None, None))]
+    return dict(sorted(said.items()))
 
 
 def facts(model: ModelRecord) -> Json:

@@ -183,7 +183,7 @@ def hidden_states(atlas: Atlas) -> str:
     layers = atlas.document["hidden"]
     cells = [{check: Cell(*numbers) for check, numbers in layer["results"].items()} for layer in layers]
     measured = {check for layer in cells for check, cell in layer.items() if cell.value is not None}
-    checks = [check for check in atlas.document["checks"] if check in measured and "@" not in check]
+    checks = [check for check in atlas.document["checks"] if check in measured]
     rows = [[_linked(check), *(_short(layer.get(check)) for layer in cells)] for check in checks]
     return table(["check", *(layer["name"].partition("@")[2] for layer in layers)], rows)
 

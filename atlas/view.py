@@ -167,6 +167,13 @@ class Atlas:
         """Those of which a check applies to a table."""
         return list(dict.fromkeys(check.partition("[")[0] for check in self.checks()))
 
+    @property
+    def asked_in_vain(self) -> list[str]:
+        """The properties that apply to none of the tables, nor to pairs of them."""
+        apply = {*self.properties, *(each["property"] for each in self.document["pairs"])}
+        every = dict.fromkeys(check.partition("[")[0] for check in self.document["checks"])
+        return [name for name in every if name not in apply]
+
     def ratios(self, part: str, whole: str) -> list[str]:
         """One of these numbers of another, by table."""
         wholes = self.facts(whole)
