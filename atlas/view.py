@@ -52,7 +52,7 @@ class Cell:
         if self.low == self.high:
             return f"{number(self.value)} (exact)"
         low, high = self.low or 0.0, self.high or 0.0
-        return f"{number(self.value, (low, high))} [{number(low, (self.value,))}, {number(high, (self.value,))}]"
+        return f"{number(self.value)} [{number(low, (high,))}, {number(high, (low,))}]"
 
     @property
     def short(self) -> str:
@@ -106,12 +106,10 @@ class Tally:
         values = sorted(cell.value for cell in self.measured.values() if cell.value is not None)
         return " to ".join(dict.fromkeys(number(value) for value in values[:1] + values[-1:]))
 
-    def below(self, bound: float) -> list[str]:
-        """The tables whose value is smaller, each with it."""
-        smaller = {
-            name: cell.value for name, cell in self.cells.items() if cell.value is not None and cell.value < bound
-        }
-        return [f"{name} ({number(value)})" for name, value in smaller.items()]
+    def between(self, low: float, high: float) -> list[str]:
+        """The tables whose value is larger than the one and smaller than the other, each with it."""
+        values = {name: cell.value for name, cell in self.cells.items() if cell.value is not None}
+        return [f"{name} ({number(value)})" for name, value in values.items() if low < value < high]
 
     def among(self, names: Sequence[str]) -> Tally:
         """The same over some of the tables."""
