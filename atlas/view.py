@@ -51,8 +51,11 @@ class Cell:
             return self.reason or ""
         if self.low == self.high:
             return f"{number(self.value)} (exact)"
-        low, high = self.low or 0.0, self.high or 0.0
-        return f"{number(self.value)} [{number(low, (high,))}, {number(high, (low,))}]"
+        ends = [self.value, self.low or 0.0, self.high or 0.0]
+        value, low, high = map(number, ends)
+        if low == high:  # so narrow that four digits don't tell
+            value, low, high = (f"{end:.6g}" for end in ends)
+        return f"{value} [{low}, {high}]"
 
     @property
     def short(self) -> str:
@@ -94,11 +97,11 @@ class Tally:
 
     @property
     def answer(self) -> str:
-        """``yes, on all 9``, ``mostly, on 8 of 9``, ``no, on 0 of 9``."""
-        n, holding = len(self.measured), len(self.holding)
-        if n == holding:
-            return f"yes, on all {n}"
-        return f"{'no' if not holding else 'mostly' if 3 * holding >= 2 * n else 'on some only'}, on {self.count}"
+        """``holds on 8 of 9 tables, not on ...; not measured on ...``, with verdicts, values and reasons."""
+        n = len(self.measured)
+        said = f"holds on {f'all {n}' if n == len(self.holding) else self.count} tables"
+        said += f", not on {listed(self.failing)}" if self.failing else ""
+        return said + (f"; not measured on {listed(self.unmeasured)}" if self.unmeasured else "")
 
     @property
     def range(self) -> str:
@@ -171,6 +174,14 @@ class Atlas:
         apply = {*self.properties, *(each["property"] for each in self.document["pairs"])}
         every = dict.fromkeys(check.partition("[")[0] for check in self.document["checks"])
         return [name for name in every if name not in apply]
+
+    @property
+    def pairs(self) -> dict[str, Tally]:
+        """By property of two tables, its results on their pairs."""
+        tallies: dict[str, dict[str, Cell]] = {}
+        for each in self.document["pairs"]:
+            tallies.setdefault(each["property"], {})[" and ".join(each["models"])] = Cell(*each["result"])
+        return {name: Tally(cells) for name, cells in tallies.items()}
 
     def ratios(self, part: str, whole: str) -> list[str]:
         """One of these numbers of another, by table."""
