@@ -149,13 +149,16 @@ def king_and_plurals(atlas: Atlas) -> str:
     }
     facts = {column: atlas.facts(column) for column in columns}
     rows = [[name, *(number(facts[c][name]) if name in facts[c] else NONE for c in columns)] for name in atlas.names]
+    told: dict[str, dict[str, str]] = {}
     for entry in published.entries():
         figures = {f"king_{figure.name}": str(figure) for figure in entry.figures}
         if entry.property == "plural_direction_consistency":
             mean = sum(figure.value for figure in entry.figures) / len(entry.figures)
             figures = {"ten_pairs_with_mean": number(mean)}
         if entry.model and figures.keys() & columns.keys():
-            rows.append([f"{entry.model} (published)", *(figures.get(column, NONE) for column in columns)])
+            told.setdefault(entry.model, {}).update(figures)
+    for model, figures in told.items():
+        rows.append([f"{model} (published)", *(figures.get(column, NONE) for column in columns)])
     return table(["table", *columns.values()], rows)
 
 
