@@ -149,8 +149,7 @@ def _fragment(rows: Sequence[Row], **about: Any) -> str:
     none: dict[str, Any] = dict.fromkeys(("columns", "entries", "figures", "notes"), ())
     values = none | {"caption": "", "models": 1, "is_claimed": True, "folded": {}} | about
     fragment = environment().get_template("notebook.html.jinja")
-    has_ladder = any(row.result.ladder for row in shown)
-    return fragment.render(style=Markup(style), rows=rows, level=level, has_ladder=has_ladder, **values)  # noqa: S704 - shipped with the package
+    return fragment.render(style=Markup(style), rows=rows, level=level, **values)  # noqa: S704 - shipped with the package
 
 
 def _drawn(results: Iterable[Result]) -> list[Picture]:
