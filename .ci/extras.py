@@ -28,7 +28,12 @@ assert os.system(f"{sys.prefix}/bin/embcheck check random:300x16 --property isot
 asked = [f"{sys.prefix}/bin/embcheck", "report", "r.json", "--html", "r.html"]
 told = subprocess.run(asked, capture_output=True, text=True)
 assert (told.returncode, "embcheck[html]" in told.stderr) == (4, True), told
+open("words.txt", "w").write("a 1 2\\nb 2 1\\n")
+for asked in (["check", "glove:words.txt"], ["sweep", "random:30x8"]):
+    told = subprocess.run([f"{sys.prefix}/bin/embcheck", *asked], capture_output=True, text=True)
+    assert (told.returncode, "embcheck[arrow]" in told.stderr) == (4, True), told
 """,
+    "arrow": STORE + "assert embcheck.load('parquet:store.parquet').vectors.shape == (600, 16)",
     "demo": "assert embcheck.check('demo', properties='intact_rows').passed",
     "html": "embcheck.check('random:300x16', properties='isotropy').save_html('page.html')",
     "pandas": "assert len(embcheck.check('random:300x16', properties='isotropy').to_dataframe()) == 1",
