@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -121,8 +123,8 @@ def check(  # noqa: PLR0913 - the options of the command line, all by keyword
     Parameters
     ----------
     model
-        A model spec, an ``EmbeddingTable``, a ``torch.nn.Module``, a (V, d) array or tensor, or a list of these.
-        Properties of two models run on each pair of them.
+        A model spec, an ``EmbeddingTable``, a ``torch.nn.Module``, a (V, d) array or tensor; a list of these, or a
+        mapping that gives each a name. Properties of two models run on each pair of them.
     properties
         Globs over property ids, or functions declared with ``@claim``, each of a name of its own; by default every
         property that is found.
@@ -169,6 +171,8 @@ def check(  # noqa: PLR0913 - the options of the command line, all by keyword
         then.
     """
     settings = Settings(seed=seed, confidence_level=confidence_level, probes=probes, family_wise=family_wise)
+    names = tuple(map(str, model)) if isinstance(model, Mapping) else ()
+    model = list(model.values()) if isinstance(model, Mapping) else model
     given = [single for each in (model if isinstance(model, list | tuple) else [model]) for single in _expanded(each)]
     if tokens is not None:
         if not any(map(_is_matrix, given)):
@@ -179,6 +183,7 @@ def check(  # noqa: PLR0913 - the options of the command line, all by keyword
     about: dict[str, Any] = {"device": device, "dtype": dtype, "population": population, "matrix": matrix}
     about |= {} if executor is None else {"executor": executor}
     models = tuple(_model(single, t, **about) for single, t in zip(given, tokenizers, strict=True))
+    models = _called(models, names) if names else models
     refuse_equal_aliases([model.spec for model in models])
     checks = select(properties, [later.spec.alias for later in models[1:]], [model.spec for model in models])
     if device != "auto":
@@ -307,6 +312,16 @@ def _model(model: Any, tokenizer: Any, *, population: Population | None, matrix:
         name = _NOT_ALIAS.sub("-", type(model).__name__)
         parsed = ModelSpec("memory", name, "memory", name)
     return Model(parsed, partial(load, model, tokenizer, matrix=matrix, population=population or "known", **about))
+
+
+def _called(models: Sequence[Model], names: Sequence[str]) -> tuple[Model, ...]:
+    """The models under the names that a mapping gives them."""
+    if len(names) != len(models):
+        raise UsageError(f"{len(names)} names for {len(models)} models: a spec of all layers stands for several")
+    if bad := [name for name in names if _NOT_ALIAS.search(name) or not name]:
+        raise UsageError(f"a model can't be called {bad[0]!r}; a name has letters, digits, '.', '_' and '-' only")
+    pairs = zip(models, names, strict=True)
+    return tuple(replace(model, spec=replace(model.spec, alias=name)) for model, name in pairs)
 
 
 def _is_matrix(model: Any) -> bool:

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, models
 
 import embcheck
-from embcheck import EmbeddingTable, Estimate, NotMeasurable, above, below, claim
+from embcheck import EmbeddingTable, Estimate, NotMeasurable, above, beats, below, claim
 from embcheck.checks import collect
 from embcheck.checks.evaluate import judge
 from embcheck.claims import Verdict
@@ -368,8 +368,33 @@ def test_a_tokenizer_is_the_live_models_among_several(holds):
 
 def test_two_models_of_one_name_are_refused(table, holds):
     """Results are keyed by alias, so two equal ones are refused."""
-    with pytest.raises(UsageError, match="two models are called 'memory'"):
+    said = r"two models are called 'memory'; name one: name=SPEC, or from Python \{'name': model"
+    with pytest.raises(UsageError, match=said):
         embcheck.check([table, table], properties=holds)
+
+
+def test_a_mapping_names_its_models(table, holds):
+    """Tables in memory get names, by which results are found; what is no name is refused."""
+    run = embcheck.check({"before": table, "after": table, "noise": "random:30x4"}, properties=holds)
+    assert [model["alias"] for model in run.document["models"]] == ["before", "after", "noise"]
+    assert [result.model for result in run] == ["before", "after", "noise"]
+    with pytest.raises(UsageError, match="a model can't be called 'a b'"):
+        embcheck.check({"a b": table}, properties=holds)
+
+
+def test_a_null_that_gives_no_table_and_parameters_is_named(table):
+    """A null of one's own that returns something else is an error of the check, which says what it must return."""
+
+    def bare(table, parameters, rng):
+        return table
+
+    @claim(beats(bare))
+    def toy(table):
+        """It has rows."""
+        return Estimate.exact(float(len(table.vectors)))
+
+    result = embcheck.check(table, properties=toy)[0]
+    assert "the null bare must return (table, parameters), got EmbeddingTable" in result.reason
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,9 @@ def select(checks: Iterable[Check], globs: Sequence[str]) -> list[Check]:
             known = list(dict.fromkeys(name for check in checks for name in (check.declaration.id, check.label)))
             close = difflib.get_close_matches(glob.removeprefix("!"), known)
             hint = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
-            raise UsageError(f"no property matches {glob!r}; {hint}all {len(checks)} checks are in: embcheck list")
+            unread = [str(file) for file in _files_in(_FOUND_BY_ITSELF) if b"embcheck" not in _read(file)]
+            why = f"; {', '.join(unread[:3])} was not read, as it does not import embcheck" if unread else ""
+            raise UsageError(f"no property matches {glob!r}; {hint}all {len(checks)} checks are in: embcheck list{why}")
     return [check for check in checks if is_selected(check, globs)]
 
 

@@ -100,11 +100,13 @@ def _draw_missing_nulls(check: Check, table: Subject, estimate: Estimate, settin
             values = []
             for _ in range(settings.drawn(WHOLE_TABLE_DRAWS)):
                 try:
-                    other, params = bound.null(table, dict(check.params), rng)
+                    drawn = bound.null(table, dict(check.params), rng)
                 except KeyError as lacking:
                     changes = f"{lacking}, which the null {bound.name} changes"
                     raise UsageError(f"property {check.declaration.id} has no parameter {changes}") from None
-                values.append(_measure(check, other, params, rng).value)
+                if not (isinstance(drawn, tuple) and len(drawn) == 2):
+                    raise UsageError(f"the null {bound.name} must return (table, parameters), got {type(drawn).__name__}")
+                values.append(_measure(check, *drawn, rng).value)
             draws[bound.name] = np.array(values)
     return replace(estimate, draws=draws)
 

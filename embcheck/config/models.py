@@ -50,7 +50,7 @@ def refuse_equal_aliases(models: Sequence[ModelSpec]) -> None:
     for alias in aliases:
         if aliases.count(alias) > 1:
             raise UsageError(
-                f"two models are called {alias!r}; give specs with alias= in front, or check them one by one"
+                f"two models are called {alias!r}; name one: name=SPEC, or from Python {{'name': model, ...}}"
             )
 
 

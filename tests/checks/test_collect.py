@@ -141,6 +141,15 @@ def test_glob_that_matches_nothing_says_where_names_are(tmp_path, glob):
         collect.collect([write(tmp_path / "toy.py", "toy")], globs=[glob])
 
 
+def test_a_file_that_was_not_read_is_named_where_a_property_is_missing(tmp_path, monkeypatch):
+    """A file in ./properties that does not speak of embcheck is not read; who looks for its property is told."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "properties").mkdir()
+    (tmp_path / "properties" / "opp.py").write_text("@claim(above(0))\ndef opposites(table):\n    return 1\n")
+    with pytest.raises(UsageError, match=r"properties.opp\.py was not read, as it does not import embcheck"):
+        collect.collect(globs=["opposites"])
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [

@@ -485,9 +485,9 @@ def test_what_is_not_about_the_model_is_named_whatever_room_reasons_take():
 
 
 def test_what_is_cut_short_says_so():
-    """Of a reason that takes more than two lines beside others, the second ends in dots."""
+    """Of a reason that takes more than three lines beside others, the third ends in dots."""
     reason = " ".join(f"word{n}" for n in range(60))
     lines = text(*(result("refuted", "fail", id=f"toy_{n}", reason=f"{n} {reason}") for n in range(5))).splitlines()
     firsts = [i for i, line in enumerate(lines) if line.startswith("              why: ")]
     assert firsts
-    assert all(lines[i + 1].endswith("...") for i in firsts)
+    assert all(lines[i + 2].endswith("...") for i in firsts)

@@ -43,7 +43,7 @@ _NAME = 36  # and where its value has to stand on the same line
 _TOKEN = 24
 _WORST = 5
 _DEEPEST = 3
-_SHORT = 2  # lines of each thing that is said of a problem, where not every detail is shown
+_SHORT = 3  # lines of each thing that is said of a problem, where not every detail is shown
 
 
 def paragraph(text: str, encoding: str, style: Style = "plain") -> list[Line]:
