@@ -110,7 +110,7 @@ class Parts:
         if dtype is not None and dtype != self.dtype:
             return self.mapped(_Cast(dtype), str(device))
         other = copy(self)
-        other._where = str(device)
+        other.__dict__ |= {"_where": str(device)}
         return other
 
     def mapped(self, encode: Callable[[Tensor], Tensor], where: str | None = None) -> Parts:
@@ -310,10 +310,11 @@ def _submit(executor: Executor, tasks: list[_Task], near: Mapping[str, Any]) -> 
 def _perform_there(tasks: Sequence[_Task]) -> list[Any]:
     """The same in a process that is there for it, of some parts."""
     _set_up(tasks[0].threads)
-    try:
-        return [_perform(task) for task in tasks]
-    finally:
+    answers = []
+    for task in tasks:
+        answers.append(_perform(task))
         give_back_memory()
+    return answers
 
 
 def _perform(task: _Task) -> Any:

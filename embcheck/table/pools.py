@@ -118,7 +118,8 @@ def _ray(address: str | None, workers: int | None) -> Pool:
     except ImportError:
         raise EmbcheckError("executor ray needs the package ray: pip install 'embcheck[ray]'") from None
     try:
-        ray.init(address, num_cpus=None if address else workers, ignore_reinit_error=True, log_to_driver=False)
+        started = {} if address else {"num_cpus": workers, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+        ray.init(address, ignore_reinit_error=True, log_to_driver=False, **started)
     except (OSError, RuntimeError, ValueError) as error:
         raise EmbcheckError(
             f"no Ray cluster answers at {address or 'this machine'!r} ({type(error).__name__}); start one, and name it"
