@@ -11,7 +11,6 @@ import dataclasses
 import hashlib
 from concurrent.futures import BrokenExecutor, Future
 from contextlib import suppress
-from copy import copy
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from itertools import groupby, pairwise
@@ -105,21 +104,34 @@ class Parts:
         """Bytes of a number."""
         return torch.empty(0, dtype=self.dtype).element_size()
 
+    def first(self, rows: int) -> Parts:
+        """The first rows; what states have of their parts still holds."""
+        starts = zip(self._starts.tolist(), self.parts, strict=False)
+        return self._like([replace(p, shape=(min(p.rows, rows - at), p.shape[1])) for at, p in starts if at < rows])
+
     def to(self, device: torch.device, dtype: torch.dtype | None = None) -> Parts:
         """The same, in another dtype, and worked on on a device of that kind wherever it is."""
-        if dtype is not None and dtype != self.dtype:
-            return self.mapped(_Cast(dtype), str(device))
-        other = copy(self)
-        other.__dict__ |= {"_where": str(device)}
-        return other
+        if dtype is None or dtype == self.dtype:
+            return self._like(self.parts, where=str(device))
+        return self.mapped(_Cast(dtype), str(device))
 
     def mapped(self, encode: Callable[[Tensor], Tensor], where: str | None = None) -> Parts:
         """Other rows in place of each: ``encode`` makes (n, k) of (n, d), by any process."""
         row = encode(torch.zeros((1, self.shape[1]), dtype=self.dtype))
         parts = [replace(p, shape=(p.rows, row.shape[1]), encode=_Both(p.encode, encode)) for p in self.parts]
-        other = Parts(parts, str(row.dtype).removeprefix("torch."), self.damaged, where or self._where)
+        return self._like(parts, row.dtype, where, encode)
+
+    def _like(
+        self,
+        parts: Sequence[Part],
+        dtype: torch.dtype | None = None,
+        where: str | None = None,
+        encode: Callable[[Tensor], Tensor] | None = None,
+    ) -> Parts:
+        """Other parts, worked on by the same pool."""
+        other = Parts(parts, str(dtype or self.dtype).removeprefix("torch."), self.damaged, where or self._where)
         other.tolerates, other.pool, other._executor = self.tolerates, self.pool, self._executor
-        other.states, other._made_of = self.states, (self, encode)
+        other.states, other._made_of = self.states, None if encode is None else (self, encode)
         return other
 
     # --- passes -------------------------------------------------------------------------------------------------

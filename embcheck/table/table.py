@@ -20,6 +20,7 @@ from embcheck.table.parts import Parts, as_tensor
 from embcheck.table.provenance import Provenance, dtype_name, weights_sha256
 from embcheck.table.vocabulary import (
     Coverage,
+    NamedRows,
     RowNumbers,
     RowStatus,
     SubsetVocabulary,
@@ -459,23 +460,34 @@ class EmbeddingTable(Nearby):
         return replace(self, layers=GivenLayers.of(tensors, self.layers), memo={})
 
     def subset(self, rows: NDArray[np.int64]) -> EmbeddingTable:
-        """Some rows only, renumbered in the order given."""
+        """Some rows only, renumbered in the order given. The first ones of a table in parts stay in parts."""
+        if (
+            self.parts is not None
+            and isinstance(self.tokens, RowNumbers)
+            and np.array_equal(rows, np.arange(len(rows)))
+        ):
+            origin = replace(self.provenance, shape=(len(rows), self.width))
+            named = NamedRows(RowNumbers(len(rows)))
+            return EmbeddingTable(as_tensor(self.parts.first(len(rows))), named, origin, self.kind)
         vectors = self.vectors[torch.from_numpy(np.ascontiguousarray(rows)).to(self.vectors.device)]
         origin = replace(
             self.provenance, shape=(len(rows), self.width), notes=(*self.provenance.notes, "subset of rows")
         )
-        named = rows[rows < len(self.tokens)]
         only = None if self.only is None else np.flatnonzero(np.isin(rows, self.only))
-        words = SubsetVocabulary(self.vocabulary, named)
+        words = SubsetVocabulary(self.vocabulary, rows[rows < len(self.tokens)])
         layers = None if self.layers is None else SomeRows(self.layers, rows)
         return EmbeddingTable(vectors, words, origin, self.kind, only=only, layers=layers)
 
     @cached_property
     def tokens_sha256(self) -> str:
         """Hash over the surface forms of the rows of ordinary tokens in row order, whatever their numbers are."""
+        return self.sha256_of(self.ordinary)
+
+    def sha256_of(self, rows: NDArray[np.int64]) -> str:
+        """The same over the surface forms of some rows."""
         if isinstance(self.tokens, RowNumbers):
-            return hashlib.sha256(self.ordinary.tobytes()).hexdigest()
-        return tokens_sha256(self.texts(self.ordinary))
+            return hashlib.sha256(rows.tobytes()).hexdigest()
+        return tokens_sha256(self.texts(rows))
 
 
 def row_norms(vectors: Tensor, dtype: torch.dtype) -> Tensor:
