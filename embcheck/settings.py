@@ -21,6 +21,7 @@ __all__ = [
 
 DEFAULT_PROBES = 1_000
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of mallopt(3)
+_OF_DASK = "MALLOC_TRIM_THRESHOLD_", "65536"
 EXACT_UP_TO = 32_000  # populations up to this size are measured whole unless --probes says otherwise
 
 
@@ -121,7 +122,9 @@ def prepare_process() -> None:
     # NumPy's products are small here; PyTorch makes the large ones. Two threads of OpenBLAS that wait for each other on
     # shared cores were seen to take 39 s for what one does in 2 s.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    if not any(name.startswith("MALLOC_") for name in os.environ):
+    # Dask's nannies set theirs for every worker: with it glibc clears the pages of each block of 128 KB and more anew,
+    # which doubled the time of a part.
+    if not {item for item in os.environ.items() if item[0].startswith("MALLOC_")} - {_OF_DASK}:
         _return_memory()
 
 
