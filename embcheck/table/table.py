@@ -243,7 +243,7 @@ class EmbeddingTable(Nearby):
 
     def slices(self, length: int) -> Iterator[slice]:
         """Cut ``length`` rows into blocks of some megabytes of float32."""
-        room = _CPU_BLOCK_BYTES if self.vectors.device.type == "cpu" else BLOCK_BYTES
+        room = min(BLOCK_BYTES, _CPU_BLOCK_BYTES) if self.vectors.device.type == "cpu" else BLOCK_BYTES
         step = max(256, room // (4 * self.width) // 64 * 64)
         for start in range(0, length, step):
             files.refuse_changed()
