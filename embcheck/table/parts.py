@@ -344,7 +344,7 @@ def _perform(task: _Task) -> Any:
 @cache
 def _set_up(threads: int | None) -> None:
     """What a process that works on parts is set up to, once."""
-    prepare_process()
+    prepare_process(is_worker=True)
     if threads is not None:
         torch.set_num_threads(threads)
 
