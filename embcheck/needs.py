@@ -46,7 +46,12 @@ class _OfWords:
 
 @dataclass(frozen=True, slots=True)
 class a_vocabulary(_OfWords):  # noqa: N801 - reads as a word in a claim: needs=needs.a_vocabulary()
-    """The rows are tokens or words, as those of a store of documents are not."""
+    """The rows are tokens or words, as those of a store of documents are not; ``once`` each, not in many contexts."""
+
+    once: bool = False
+
+    def _lacking(self, table: EmbeddingTable, parameters: Mapping[str, Any]) -> str | None:  # noqa: ARG002 - a need's
+        return "its rows are words in contexts" if self.once and table.vocabulary.in_contexts else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +113,11 @@ class words(_OfWords):  # noqa: N801
 
     def _lacking(self, table: EmbeddingTable, parameters: Mapping[str, Any]) -> str | None:
         given = parameters[self.of]
-        listed = given.words[:4] if hasattr(given, "target") else given.words
-        said = _short(lexicons.enough(table, listed), len(listed), self.at_least, f"{given} words")
-        return said and said + _without(table, listed)
+        is_analogy = hasattr(given, "target")
+        listed = given.words[:4] if is_analogy else given.words
+        if said := _short(lexicons.enough(table, listed), len(listed), self.at_least, f"{given} words"):
+            return said + _without(table, listed)
+        return "two of its words have rows of one word" if is_analogy and _rows_of_one_word(table, listed) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +244,14 @@ class language(_OfWords):  # noqa: N801
         has_language = lexicons.enough(table, units) >= least
         has_language &= all(lexicons.enough(table, own) >= _DECISIVE for own in asked)
         return None if has_language else "few words of its language"
+
+
+def _rows_of_one_word(table: EmbeddingTable, words: Sequence[str]) -> bool:
+    """Whether two of these words lead to rows that write one word, as `LARGE` and `large` do where words share rows."""
+    from embcheck.table.vocabulary import word_key
+
+    keys = [word_key(table.token(row)) for row in table.rows(words) if row is not None]
+    return len(set(keys)) < len(keys)
 
 
 def _without(table: EmbeddingTable, words: Sequence[str]) -> str:

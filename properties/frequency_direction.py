@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 RUNGS = ("gaussian", "mean", "covariance", "marginals", "lengths", "spelling")  # what keeps frequency explains nothing
 
 
-@claim(above(0.3), margin=0.03, ladder=RUNGS, needs=needs.a_vocabulary(), frequency="id")
+@claim(above(0.3), margin=0.03, ladder=RUNGS, needs=needs.a_vocabulary(once=True), frequency="id")
 def frequency_direction(table: EmbeddingTable, frequency: str) -> Estimate:
     """A linear map of the vectors predicts the log frequency of words that it was not fitted to.
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     margin=0.02,
     version=2,
     ladder=("gaussian", "mean", "covariance", "marginals"),
-    needs=needs.a_vocabulary(),
+    needs=needs.a_vocabulary(once=True),
     frequency="id",
 )
 def frequency_norm(table: EmbeddingTable, frequency: str) -> Estimate:

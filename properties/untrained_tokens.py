@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from embcheck import EmbeddingTable, Estimate
 
 
-@claim(below(0.01), on_noise="any", margin=0.001, bad="up", ladder=(), needs=needs.a_vocabulary())
+@claim(below(0.01), on_noise="any", margin=0.001, bad="up", ladder=(), needs=needs.a_vocabulary(once=True))
 def untrained_tokens(table: EmbeddingTable) -> Estimate:
     """Fewer than 1 in 100 known tokens look untouched by training.
 

@@ -434,6 +434,26 @@ def test_tables_are_compared(pair):
     assert set(first) == set(COLUMNS)
 
 
+def test_a_comparison_and_a_diagnosis_are_kept_and_shown(pair, tmp_path):
+    """Both are saved as what report reads and as a page, and a notebook shows what failed, inert, and what happened."""
+    old, new = (embcheck.load(spec) for spec in pair)
+    names = ["<script>", *old.tokens[1:]]
+    old, new = (EmbeddingTable.from_arrays(table.vectors, names) for table in (old, new))
+    compared = embcheck.compare(old, new, properties=["isotropy", "intact_rows"], max_moved=0.5)
+    diagnosed = embcheck.diagnose(old, new)
+    for document, said in ((compared, "1 of 299 rows moved farther"), (diagnosed, "neither their old selves")):
+        document.save(tmp_path / "kept.json")
+        document.save_html(tmp_path / "kept.html")
+        assert json_file.read_any(tmp_path / "kept.json") == document
+        assert all(said in text for text in (document._repr_html_(), (tmp_path / "kept.html").read_text()))
+        assert "<script>" not in document._repr_html_()
+        with pytest.raises(UsageError, match=r"must end in \.json"):
+            document.save(tmp_path / "kept.csv")
+    assert '<th scope="row">intact_<wbr>rows</th><td>regressed</td>' in compared._repr_html_()
+    start = "<Diagnosis of memory against memory: none of these; 1 row (#9 'w9') is zero; rows that are neither"
+    assert repr(diagnosed).startswith(start)
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,24 @@ def stub(tmp_path):
         return folder
 
     return made
+
+
+def test_one_version_is_named_everywhere():
+    """The package's version is that of the citation, of the changelog's newest part, and of the wheel in the docs."""
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))["version"] == version
+    assert re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)[1] == version
+    wheels = re.findall(r"embcheck-([\d.]+)-py3", (ROOT / "docs" / "index.md").read_text(encoding="utf-8"))
+    assert set(wheels) == {version}
+
+
+def test_a_release_is_what_was_checked():
+    """The release is published by the job that ran everything, with the right to sign in and no secret."""
+    release = yaml.safe_load((ROOT / ".github" / "workflows" / "release.yml").read_text(encoding="utf-8"))
+    build, publish = release["jobs"]["build"], release["jobs"]["publish"]
+    assert "bash .ci/run" in [step.get("run") for step in build["steps"]]
+    assert (publish["needs"], publish["permissions"]) == ("build", {"id-token": "write"})
+    assert "secrets" not in (ROOT / ".github" / "workflows" / "release.yml").read_text(encoding="utf-8")
 
 
 def test_no_input_is_text_of_a_script():

@@ -13,6 +13,7 @@ stale       the entry can't be compared any more (other tokens, version, populat
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import shlex
@@ -24,7 +25,7 @@ from msgspec import structs
 
 from embcheck.baseline import file
 from embcheck.baseline.file import Baseline
-from embcheck.baseline.tokens import ADOPT, comparable, lost_rows
+from embcheck.baseline.tokens import ADOPT, comparable, known_rows, lost_rows
 from embcheck.checks.record import FAILING, Change, plain
 from embcheck.claims import Verdict
 from embcheck.errors import NotMeasurable
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 
 NAMED = 10
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")  # of TOML
 
 
 @dataclass(slots=True)
@@ -102,6 +104,13 @@ class Gate:
         others = sorted({entry.checkpoint.seed for entry in self._repeated(alias).values()} - {seed})
         seeds = ", ".join(map(str, others))
         return f"{alias}: measured with seed {seeds}, as its baseline was, not with {seed}" if others else None
+
+    def on_rows(self, alias: str, table: EmbeddingTable) -> str | None:
+        """What to say where a model's baseline was measured on another number of tokens than there are now."""
+        baseline = None if self.is_open else self.baseline(alias)
+        sizes = {known_rows(entry) for entry in baseline.entries.values()} if baseline else set()
+        others = ", ".join(f"{size:,}" for size in sorted(sizes - {len(table.ordinary)}))
+        return f"its baseline is of {others} tokens, and {len(table.ordinary):,} are known now" if others else None
 
     def _repeated(self, alias: str) -> Mapping[str, Entry]:
         """The entries whose seed a run takes over."""
@@ -274,7 +283,9 @@ def _what_decides(change: Change, alias: str, result: Result) -> str:
     )
     is_sample = result.estimate is not None and not is_of_lists(result.estimate.parts)
     more = "more --probes in the baseline and here, or " if is_sample and (change.n or 0) < KEPT else ""
-    return f"{why}; {more}margin = {enough:g} in [tool.embcheck.model.{alias}.claims] would decide it"
+    key, model = (text if _BARE_KEY.fullmatch(text) else json.dumps(text) for text in (result.check.label, alias))
+    setting = f"{key} = {{ margin = {enough:g} }} under [tool.embcheck.model.{model}.claims]"
+    return f"{why}; {more}where that is meant: {setting}"
 
 
 def _sees_rows(baseline: Baseline | None) -> bool:

@@ -92,7 +92,7 @@ def lost_rows(entry: Entry, table: EmbeddingTable) -> NDArray[np.int64]:
     from embcheck.baseline.pairing import is_broken
 
     old = entry.checkpoint
-    size = sum(last - first + 1 for first, last in old.known_rows)
+    size = known_rows(entry)
     if old.broken_rows is None and not _counts(entry, size):
         return np.zeros(0, dtype=np.int64)
     if table.tokens_sha256 == old.tokens_sha256 and len(table.ordinary) == size:
@@ -104,6 +104,11 @@ def lost_rows(entry: Entry, table: EmbeddingTable) -> NDArray[np.int64]:
     was_intact = ~np.isin(_expand(old.known_rows), _expand(old.broken_rows or ()))
     lost: NDArray[np.int64] = rows[was_intact & is_broken(table)[rows]]
     return lost
+
+
+def known_rows(entry: Entry) -> int:
+    """How many rows the tokenizer knew when the entry was measured."""
+    return sum(last - first + 1 for first, last in entry.checkpoint.known_rows)
 
 
 def _counts(entry: Entry, rows: int) -> bool:

@@ -30,6 +30,7 @@ __all__ = ["climb"]
 DRAWS, PROBES = 3, 500
 ENTRIES, LEAST, MOST = 2_000_000, 2_000, 8_000  # of a sampled table: numbers in all, and rows
 NUMBERS = 1_000  # from 0 on, whose tokens are measured too
+KEPT = 2 * MOST  # rows of a table of which the draws of all rungs stay in memory
 OF_SCRIPT = 100  # tokens of each writing system
 PAIRS = 40  # of a relation: the cost of analogies goes with the cube
 CLOSE = 1 / 3  # of the distance from noise, or from a bound
@@ -69,21 +70,25 @@ def _samples(check: Check, table: EmbeddingTable) -> Iterable[tuple[Surrogates, 
 
     from embcheck import lexicons
     from embcheck.nulls.rungs import Surrogates
+    from embcheck.table.spelling import variants
     from embcheck.table.vocabulary import TokenKind
 
     limit = min(MOST, max(LEAST, ENTRIES // table.width))
     if len(table.population) > limit:
         own = tuple(dict.fromkeys(w for value in check.params.values() for w in getattr(value, "words", ())))
         others = tuple(word for word in own if word not in set(lexicons.words()))
-        key = ("surrogates", others)
-        drawn, classes = table.probes(limit), [table.of_kind(k) for k in (TokenKind.ASCII_CHARACTER, TokenKind.BYTE)]
+        variant = check.params.get("variant")
+        key = ("surrogates", others, variant)
+        spelt = [] if variant is None else [variants(table, variant).reshape(-1)]
+        kinds = (TokenKind.ASCII_CHARACTER, TokenKind.BYTE, TokenKind.CONTROL)
+        drawn, classes = table.probes(limit), [table.of_kind(kind) for kind in kinds]
         if key not in table.memo:
             named = _rows(table, (*lexicons.words(), *others, *map(str, range(NUMBERS))))
             written = [table.probes(OF_SCRIPT, among=own) for own in table.scripts.values()]
-            rows = np.unique(np.concatenate([drawn, *classes, named, *written]))
+            rows = np.unique(np.concatenate([drawn, *classes, *spelt, named, *written]))
             table.memo[key] = Surrogates(table, rows)
         surrogates: Surrogates = table.memo[key]
-        kept = [drawn, _rows(table, own), *(classes if "token_class" in check.params else [])]
+        kept = [drawn, _rows(table, own), *spelt, *(classes if "token_class" in check.params else [])]
         yield surrogates, np.searchsorted(surrogates.rows, np.unique(np.concatenate(kept)))
         yield surrogates, None
     if "all surrogates" not in table.memo:
@@ -149,10 +154,10 @@ class _Climb:
         return bool(apart <= max(1.5 * (_half(real) + _half(other)), 1e-3 * abs(real.snapshot().value)))
 
     def _drawn(self, rung: str, draw: int) -> EmbeddingTable:
-        """One table of a rung, the same for all checks on these rows."""
+        """One table of a rung, the same for all checks on these rows; of more than a sample none is kept."""
         import numpy as np
 
-        memo = self.surrogates.base.memo
+        memo = self.surrogates.base.memo if len(self.surrogates.rows) <= KEPT else {}
         key = ("rung", self.settings.seed, rung, draw)
         if key not in memo:
             memo[key] = self.surrogates.draw(rung, np.random.default_rng([self.settings.seed, draw, *rung.encode()]))

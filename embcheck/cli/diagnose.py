@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ from embcheck.config.config import resolve
 from embcheck.config.models import load, meant, named
 from embcheck.config.values import closest
 from embcheck.errors import UsageError
-from embcheck.reports import html, json_file, outputs, summary
+from embcheck.reports import outputs
 from embcheck.reports.diagnosis import CAUSES, CAUSES_OF_ENCODERS, CAUSES_OF_TABLES
 from embcheck.reports.terminal import diagnosis as view
 from embcheck.spec import parse
@@ -52,14 +51,8 @@ def diagnose(
         raise UsageError(f"unknown cause {unknown[0]!r}; {closest(unknown[0], sorted(known))}")
     outputs.check(json=config.json, summary=config.summary, page=config.html)
     diagnosis = structs.replace(_found(config, specs, (reference, candidate)), allowed=allow)
-    if config.json:
-        json_file.write(diagnosis, config.json)
-    if config.html:
-        html.write_diagnosis(diagnosis, config.html)
-    if config.summary:
-        summary.write_diagnosis(diagnosis, config.summary)
     show_lines(lambda encoding: view.lines(diagnosis, encoding), *config.outputs())
-    outputs.append_to_job(partial(summary.diagnosed, diagnosis))
+    outputs.deliver(diagnosis, json=config.json, summary=config.summary, page=config.html)
     return OK if diagnosis.is_harmless() else FAILED
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ from embcheck.cli.common import FAILED, MEASURING, OK, options, show_lines
 from embcheck.config.config import resolve
 from embcheck.errors import UsageError
 from embcheck.reports import card as cards
-from embcheck.reports import html, json_file, outputs, series, summary, terminal
+from embcheck.reports import html, json_file, outputs, series, terminal
 from embcheck.reports.comparison import Comparison
 from embcheck.reports.diagnosis import Diagnosis
 from embcheck.reports.terminal import comparison as view
@@ -48,10 +47,7 @@ def report(file: str, card: Path | None, **given: Any) -> int:
         return _compared(document, config, card)
     if isinstance(document, Diagnosis):
         return _diagnosed(document, config, card)
-    if config.html:
-        html.write(document, config.html)
-    if config.summary:
-        summary.write(document, config.summary)
+    outputs.write(document, summary=config.summary, page=config.html)
     if card:
         cards.write(document, card)
     show_lines(lambda encoding: terminal.lines(document, show=config.show, encoding=encoding), *config.outputs(), card)
@@ -74,7 +70,7 @@ def _sweep(file: Path, config: Config, card: Path | None) -> int:
 def _compared(compared: Comparison, config: Config, card: Path | None) -> int:
     if card:
         raise UsageError("a comparison has no --card: a model card says what holds of one model")
-    _deliver(compared, config)
+    outputs.write(compared, summary=config.summary, page=config.html)
     show_lines(lambda encoding: view.lines(compared, encoding, show=config.show), *config.outputs())
     return OK
 
@@ -82,19 +78,9 @@ def _compared(compared: Comparison, config: Config, card: Path | None) -> int:
 def _diagnosed(diagnosis: Diagnosis, config: Config, card: Path | None) -> int:
     if card:
         raise UsageError("a diagnosis has no --card: a model card says what holds of one model")
-    if config.html:
-        html.write_diagnosis(diagnosis, config.html)
-    if config.summary:
-        summary.write_diagnosis(diagnosis, config.summary)
+    outputs.write(diagnosis, summary=config.summary, page=config.html)
     show_lines(lambda encoding: causes.lines(diagnosis, encoding), *config.outputs())
     return OK
-
-
-def _deliver(compared: Comparison, config: Config) -> None:
-    if config.html:
-        html.write_comparison(compared, config.html)
-    if config.summary:
-        summary.write_comparison(compared, config.summary)
 
 
 # --- compare ----------------------------------------------------------------------------------------------------------
@@ -148,12 +134,9 @@ def compare(first: str, second: str, max_moved: float | None, min_overlap: float
         raise UsageError("--max-moved and --min-overlap need two specs: reports hold no rows")
     else:
         compared = comparison.of_reports(config, Path(first), Path(second))
-    if config.json:
-        json_file.write(compared, config.json)
     show_lines(lambda encoding: view.lines(compared, encoding, show=config.show), *config.outputs())
-    _deliver(compared, config)
     outputs.annotate(compared)
-    outputs.append_to_job(partial(summary.comparison, compared))
+    outputs.deliver(compared, json=config.json, summary=config.summary, page=config.html)
     return OK if compared.passes else FAILED
 
 

@@ -27,6 +27,7 @@ from embcheck.diagnosis.causes.rotated import Rotated, Whitened
 from embcheck.diagnosis.explanation import Explanation
 from embcheck.diagnosis.values import ROUGH, laid_out, trial, tried
 from embcheck.diagnosis.view import View, sampled
+from embcheck.reports.text import number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -219,7 +220,8 @@ class _Search:
         others = [t for t in trials if t.name != best.name and best.maps[: len(t.maps)] != t.maps and t.maps]
         if others and best.maps:
             second = min(others, key=lambda t: t.left)
-            self.runner_up = f"{second.name}, which leaves {second.left:.2g} of the rows' spread, not {best.left:.2g}"
+            left = number(second.left, (best.left,))
+            self.runner_up = f"{second.name}, which leaves {left} of the rows' spread, not {number(best.left)}"
         view = view.with_(maps=best.maps)
         self.residual = best.left
         is_turned = any(isinstance(change, Rotated | Whitened) and change.count > 1 for change in best.maps)

@@ -12,6 +12,7 @@ from msgspec import Meta, Struct, field
 from msgspec.structs import force_setattr
 
 from embcheck.checks.record import Change, Count, Name, Number
+from embcheck.reports.document import Document
 from embcheck.reports.frame import frame
 from embcheck.reports.text import number
 from embcheck.reports.wording import change_text
@@ -140,6 +141,11 @@ class Compared(Struct, frozen=True):
         return change_text(self.change, self.unit, self.scale)
 
     @property
+    def said(self) -> str:
+        """The change in words, and why it is so, or why there is none."""
+        return "; ".join(filter(None, (self.change_text, self.change.reason if self.change else self.reason)))
+
+    @property
     def passes(self) -> bool:
         """Whether neither the change nor its absence fails."""
         return not self.has_failed and (self.change is None or self.change.passes)
@@ -163,7 +169,7 @@ class Compared(Struct, frozen=True):
         return self.change.state if self.change else "error" if self.has_failed else "not compared"
 
 
-class Comparison(Struct, frozen=True, kw_only=True):
+class Comparison(Document, frozen=True, kw_only=True):
     """The second of two models against the first."""
 
     models: tuple[str, str]

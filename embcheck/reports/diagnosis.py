@@ -8,7 +8,9 @@ from msgspec import Meta, Struct
 
 from embcheck.checks.record import Count, Name, Number, schema_of
 from embcheck.reports.comparison import Token
+from embcheck.reports.document import Document
 from embcheck.reports.text import number
+from embcheck.text import inert_line
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -62,7 +64,7 @@ class Cause(Struct, frozen=True, kw_only=True):
         return "; ".join(text for text in (", ".join(said), named + more) if text)
 
 
-class Diagnosis(Struct, frozen=True, kw_only=True):
+class Diagnosis(Document, frozen=True, kw_only=True):
     """What made a candidate of its reference: causes in the order in which they are found."""
 
     schema: Literal["embcheck-diagnosis/1"] = SCHEMA
@@ -78,6 +80,11 @@ class Diagnosis(Struct, frozen=True, kw_only=True):
     def cause(self) -> str:
         """The causes by name, or that none fits."""
         return ABSTAINED if self.abstained else " + ".join(cause.cause for cause in self.causes)
+
+    def __repr__(self) -> str:
+        """One line: the two tables and what happened."""
+        said = "; ".join([self.verdict, *(cause.sentence for cause in self.causes), *filter(None, [self.abstained])])
+        return inert_line(f"<Diagnosis of {self.candidate} against {self.reference}: {said}>", 600)
 
     @property
     def verdict(self) -> str:

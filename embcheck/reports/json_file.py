@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -18,7 +19,6 @@ from embcheck.reports.text import safe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
 _Read = TypeVar("_Read")
 
@@ -35,6 +35,24 @@ def write(document: msgspec.Struct | Mapping[str, Any], path: Path) -> None:
     """Write a report or another command's document to a file, whole or not at all."""
     check_writable(path)
     files.write(path, dumps(document))
+
+
+def save(document: msgspec.Struct, path: str | Path) -> None:
+    """Write a document from Python, where a name promises what is written.
+
+    Raises
+    ------
+    UsageError
+        The name ends as that of another kind of file does.
+    EmbcheckError
+        It can't be written.
+    """
+    if Path(path).suffix not in {"", ".json"}:
+        raise UsageError(
+            f"save writes JSON, so {str(path)!r} must end in .json; save_html writes a page, and "
+            "to_dataframe().to_csv, where there is one, a table"
+        )
+    write(document, Path(path))
 
 
 def read(path: Path) -> Report:

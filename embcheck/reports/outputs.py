@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embcheck import files
+from embcheck.checks.record import Report
 from embcheck.errors import EmbcheckError, UsageError
 from embcheck.reports import html, json_file
 from embcheck.reports import summary as summaries
@@ -17,9 +17,12 @@ from embcheck.reports.text import safe
 from embcheck.reports.wording import such_as, urgency
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+    from typing import TypeAlias
 
-    from embcheck.checks.record import Report
+    from embcheck.reports.diagnosis import Diagnosis
+
+    Document: TypeAlias = Report | Comparison | Diagnosis
 
 _WIDTH = 600
 _STEP_BYTES = 2**20  # of a step's summaries: GitHub shows nothing at all of more
@@ -39,29 +42,40 @@ def check(
         html.check_ready(page)
 
 
-def deliver(report: Report, *, json: Path | None = None, summary: Path | None = None, page: Path | None = None) -> None:
+def deliver(
+    document: Document, *, json: Path | None = None, summary: Path | None = None, page: Path | None = None
+) -> None:
     """Write the files that are asked for, and append to the job's summary where GitHub Actions names one."""
+    try:
+        write(document, json=json, summary=summary, page=page)
+    finally:
+        if not isinstance(document, Report) or document.models:
+            _append_to_job(document)
+
+
+def write(
+    document: Document, *, json: Path | None = None, summary: Path | None = None, page: Path | None = None
+) -> None:
+    """Write the files that are asked for: where one can't be, the others all the same."""
     errors = []
-    for path, write in ((json, json_file.write), (page, html.write), (summary, summaries.write)):
+    for path, write_to in ((json, json_file.write), (page, html.write), (summary, summaries.write)):
         try:
             if path is not None:
-                write(report, path)
-        except EmbcheckError as error:  # the others are written all the same
+                write_to(document, path)
+        except EmbcheckError as error:
             errors.append(error)
-    if report.models:
-        append_to_job(partial(summaries.markdown, report))
     if errors:
         raise errors[0]
 
 
-def append_to_job(markdown: Callable[..., str]) -> None:
-    """Append ``markdown(most=bytes)`` to the summary of the job, where GitHub Actions names one."""
+def _append_to_job(document: Document) -> None:
+    """Append its summary, as far as there is room, to that of the job, where GitHub Actions names one."""
     if not (job := os.environ.get("GITHUB_STEP_SUMMARY")):
         return
     try:
         with Path(job).open("a", encoding="utf-8", newline="\n") as file:
             room = _STEP_BYTES - os.fstat(file.fileno()).st_size - 1
-            text = markdown(most=room)
+            text = summaries.markdown(document, most=room)
             if len(text.encode()) <= room:  # else the step's earlier summaries would be lost with this one
                 file.write(text + "\n")
     except OSError as error:

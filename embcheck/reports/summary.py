@@ -10,6 +10,8 @@ from msgspec import structs
 
 from embcheck import files
 from embcheck.reports import published
+from embcheck.reports.comparison import Comparison
+from embcheck.reports.diagnosis import Diagnosis
 from embcheck.reports.markdown import code, inert, prose, table
 from embcheck.reports.text import number
 from embcheck.reports.wording import (
@@ -38,8 +40,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from embcheck.checks.record import Change, ModelRecord, Report, ResultRecord
-    from embcheck.reports.comparison import Compared, Comparison
-    from embcheck.reports.diagnosis import Diagnosis
+    from embcheck.reports.comparison import Compared
 
 _MOVED = 5
 _ROOM = 1_000  # bytes of the lines at the top
@@ -47,13 +48,19 @@ _ALL_ARE_WRITTEN = "GitHub shows 1 MiB a step. All are in what `--summary PATH`,
 _TABLES = 400  # bytes of a model's two tables without their rows
 
 
-def write(report: Report, path: Path) -> None:
+def write(document: Report | Comparison | Diagnosis, path: Path) -> None:
     """Write the summary to a file."""
-    files.write(path, markdown(report))
+    files.write(path, markdown(document))
 
 
-def markdown(report: Report, *, most: int | None = None) -> str:
-    """The summary of a report; where it has more than ``most`` bytes, that of its most urgent checks, and how many."""
+def markdown(document: Report | Comparison | Diagnosis, *, most: int | None = None) -> str:
+    """The summary; where it has more than ``most`` bytes, that of the most urgent checks, and how many are left out."""
+    if isinstance(document, Comparison):
+        return _comparison(document, most)
+    return _diagnosis(document) if isinstance(document, Diagnosis) else _report(document, most)
+
+
+def _report(report: Report, most: int | None) -> str:
     whole = _document(report, report.models)
     if most is None or len(whole.encode()) <= most:
         return whole
@@ -231,27 +238,21 @@ def changed(report: Report) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def write_comparison(compared: Comparison, path: Path) -> None:
-    """Write the summary of a comparison to a file."""
-    files.write(path, comparison(compared))
-
-
-def comparison(compared: Comparison, *, most: int | None = None) -> str:
-    """The summary of a comparison; where it has more than ``most`` bytes, with its most urgent checks only."""
+def _comparison(compared: Comparison, most: int | None) -> str:
     rows = compared.by_urgency
-    whole = _comparison(compared, rows)
+    whole = _with_checks(compared, rows)
     if most is None or len(whole.encode()) <= most:
         return whole
-    room = most - _ROOM - len(_comparison(compared, []).encode())
+    room = most - _ROOM - len(_with_checks(compared, []).encode())
     sizes = accumulate(len(changes([_cells(row)]).splitlines()[-1].encode()) + 1 for row in rows)
-    return _comparison(compared, rows[: sum(size <= room for size in sizes)])
+    return _with_checks(compared, rows[: sum(size <= room for size in sizes)])
 
 
 def _cells(row: Compared) -> tuple[str, Change | None, str, str | None, Sequence[str]]:
     return row.check, row.change, row.state, row.reason, ()
 
 
-def _comparison(compared: Comparison, shown: Sequence[Compared]) -> str:
+def _with_checks(compared: Comparison, shown: Sequence[Compared]) -> str:
     """Counts, drift, then these checks, those that need a look first."""
     first, second = map(code, compared.models)
     parts = [f"### embcheck: {second} against {first} {compared.counts}"]
@@ -273,13 +274,8 @@ def _comparison(compared: Comparison, shown: Sequence[Compared]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def write_diagnosis(diagnosis: Diagnosis, path: Path) -> None:
-    """Write the summary of a diagnosis to a file."""
-    files.write(path, diagnosed(diagnosis))
-
-
-def diagnosed(diagnosis: Diagnosis, *, most: int | None = None) -> str:  # noqa: ARG001 - a few lines, whatever fits
-    """The summary of a diagnosis: each cause with its evidence and what to do, and what is left."""
+def _diagnosis(diagnosis: Diagnosis) -> str:
+    """Each cause with its evidence and what to do, and what is left: a few lines, whatever fits."""
     rows = [
         [code(cause.cause), prose(cause.sentence, 600), prose(cause.evidence, 600), prose(cause.remedy, 600)]
         for cause in diagnosis.causes

@@ -272,10 +272,9 @@ def reason_of(result: ResultRecord) -> str | None:
 
 
 def beside(result: ResultRecord, *, with_claim: bool = True) -> list[str]:
-    """What there is to say beside the numbers of a check that falls short: of what it does, and the measure's notes."""
-    if headline(result) == "holds":
-        return []
-    notes = [text for key in ("remark", "summary") if isinstance(text := result.details.get(key), str)]
+    """What there is to say beside the numbers: the measure's notes; of a check that falls short, of what."""
+    keys = ("remark",) if headline(result) == "holds" else ("remark", "summary")
+    notes = [text for key in keys if isinstance(text := result.details.get(key), str)]
     return [*shortfall(result, with_claim=with_claim), *notes]
 
 

@@ -113,8 +113,6 @@ def _moved_at_most(bound: float, drift: Drift) -> Limit:
     value, died = drift.distance.get("max"), drift.tokens.died.rows if drift.tokens else 0
     if value is None:
         said = drift.reason or "rows of different widths have no distance"
-    elif died:
-        said = f"{died} row{'s are' if died > 1 else ' is'} zero or not finite in the second only"
     elif drift.farthest:
         far = [f"{token.token!r} #{token.id} by {number(token.value, (bound,))}" for token in drift.farthest]
         n = drift.beyond or 0
@@ -123,6 +121,8 @@ def _moved_at_most(bound: float, drift: Drift) -> Limit:
             said = f"{n:,} of {drift.rows:,} rows moved farther; the farthest, in their lengths: {', '.join(far[:n])}"
     else:
         said = "no row moved"
+    if died and value is not None:
+        said = f"{died} row{'s are' if died > 1 else ' is'} zero or not finite in the second only; {said}"
     return Limit("max-moved", bound, value, value is not None and not died and value <= bound, said)
 
 

@@ -41,6 +41,7 @@ COLUMNS = {
     "rests_on": "object",
     "control": "Int64",
     "change": "object",
+    "remark": "object",
     "reason": "object",
     "seconds": "float64",
 }
@@ -72,5 +73,6 @@ def row(result: Result) -> Row:
         "control": None if result.control is None else result.control.holds,
         "effect": None if result.estimate is None or not result.estimate.effect else result.estimate.effect["value"],
         "change": None if result.change is None else str(result.change.state),
+        "remark": record.details.get("remark"),
         "reason": result.reason,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,7 +41,10 @@ def since_baseline(gate: Gate, record: ModelRecord, load: Callable[[], Embedding
         if before.spec != record.spec and before.weights_sha256 != record.weights_sha256:  # else the old rows are gone
             hashes.setdefault(before.spec, set()).add(before.weights_sha256)
     said = (_of_checkpoint(spec, hashes[spec], record.spec, load) for spec in hashes)
-    return next(filter(None, said), None)
+    is_gone = not hashes and any(e.checkpoint.weights_sha256 != record.weights_sha256 for e in known.entries.values())
+    gone = f"{record.spec} holds other weights than those of its baseline, so what made them can't be told from it"
+    way_out = "with the old file kept beside it: embcheck diagnose OLD"
+    return next(filter(None, said), f"{gone}; {way_out} {shlex.quote(record.spec)}" if is_gone else None)
 
 
 def _of_checkpoint(spec: str, hashes: Collection[str], now: str, load: Callable[[], EmbeddingTable]) -> str | None:

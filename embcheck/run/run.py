@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from msgspec import structs
@@ -21,6 +20,7 @@ from embcheck.text import inert_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
     from typing import SupportsIndex
 
     import pandas as pd
@@ -173,10 +173,12 @@ class Run:
 
         Raises
         ------
+        UsageError
+            The name of the file ends in something else than ``.json``.
         EmbcheckError
             It can't be written.
         """
-        json_file.write(self.report, Path(path))
+        json_file.save(self.report, path)
 
     def save_html(self, path: str | Path) -> None:
         """Write the report to a file as one HTML page.
@@ -188,7 +190,7 @@ class Run:
         EmbcheckError
             It can't be written.
         """
-        html.write(self.report, Path(path))
+        html.write(self.report, path)
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""

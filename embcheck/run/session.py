@@ -263,11 +263,13 @@ class Session:
             results = {result.check.key: result for result in failed}
             runs.append(ModelRun(model_record(model.spec, None), results=results, error=error))
             return
+        gate = self.policy.gate
+        of_rows = None if gate is None else gate.on_rows(alias, loaded.table)
         run = ModelRun(
             record,
             timing=loaded.timing,
             device=str(loaded.table.vectors.device),
-            notes=(*filter(None, [loaded.note]), *record.damaged.values(), *loaded.table.provenance.notes),
+            notes=tuple(filter(None, [loaded.note, of_rows, *record.damaged.values(), *loaded.table.provenance.notes])),
         )
         runs.append(run)
         watch(run.record, None)
@@ -289,7 +291,7 @@ class Session:
             rows = max(2, population_of(loaded.table).rows)
             spent = budget.spend(by_place, measured, self.settings, rows=rows, spent=loaded.seconds)
             run.results = {result.check.key: result for result in spent}
-        if (gate := self.policy.gate) is not None:
+        if gate is not None:
             said = since_baseline(gate, run.settled(self._family_wise), lambda: loaded.table)
             run.record = structs.replace(run.record, likely=said)
 

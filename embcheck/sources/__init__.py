@@ -25,6 +25,7 @@ import difflib
 import gc
 import importlib
 import re
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 from embcheck.errors import DeviceError, EmbcheckError, SourceError, SpecError, UsageError
@@ -33,7 +34,7 @@ from embcheck.sources.files import local_path, one_line
 from embcheck.sources.hub.names import hub_name, route
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
     from types import ModuleType
 
@@ -239,16 +240,29 @@ def _added() -> Mapping[str, Extension]:
 
 
 def _module(spec: ModelSpec) -> ModuleType:
-    if spec.scheme in SCHEMES:
+    if spec.scheme not in SCHEMES:
+        return _added()[spec.scheme].load()
+    with _needing_arrow(spec):
         return importlib.import_module(f"embcheck.sources.{SCHEMES[spec.scheme]}")
-    return _added()[spec.scheme].load()
+
+
+@contextmanager
+def _needing_arrow(spec: ModelSpec) -> Iterator[None]:
+    """Where pyarrow is missing, its extra is named: it reads columns and text, which a model's folder has none of."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "pyarrow":
+            raise
+        raise SourceError(f"spec {spec.text!r} needs the extra arrow: pip install 'embcheck[arrow]'") from None
 
 
 def _call(spec: ModelSpec, name: str, *given: object) -> Any:
     """Call a function of a source's module; what fails unforeseen in an added one is its package's fault, in a line."""
     function = getattr(_module(spec), name)
     if spec.scheme in SCHEMES:
-        return function(*given)
+        with _needing_arrow(spec):
+            return function(*given)
     try:
         return function(*given)
     except EmbcheckError:

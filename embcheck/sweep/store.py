@@ -12,11 +12,15 @@ import secrets
 from typing import TYPE_CHECKING, Any, Self
 
 import filelock
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from embcheck.errors import EmbcheckError
+from embcheck.errors import EmbcheckError, UsageError
 from embcheck.reports.series import series_of
+
+try:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+except ModuleNotFoundError:
+    raise UsageError("sweeps are kept as Parquet, by the extra arrow: pip install 'embcheck[arrow]'") from None
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

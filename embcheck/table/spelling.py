@@ -30,10 +30,14 @@ Variant = Literal["case", "space"]
 
 
 def numbers(table: EmbeddingTable) -> tuple[Ints, Ints]:
-    """The whole numbers from 0 to 999 that are one token, and their rows, (n,) each; found once a table."""
+    """The whole numbers from 0 to 999 that are one token, and their rows, (n,) each; found once a table.
+
+    Of numbers that share a row the first counts: what is read from the one would be known of the other.
+    """
     if "numbers" not in table.memo:
         rows = table.rows([str(number) for number in range(NUMBERS)])
-        known = [number for number, row in enumerate(rows) if row is not None]
+        first = {row: number for number, row in reversed([*enumerate(rows)]) if row is not None}
+        known = sorted(first.values())
         table.memo["numbers"] = np.array([known, [rows[number] for number in known]], dtype=np.int64)
     values, rows_of = table.memo["numbers"]
     return values, rows_of

@@ -105,6 +105,11 @@ class Vocabulary(Protocol):
         """Whether rows are tokens or words; where they are documents or bare vectors, no claim about words applies."""
         ...
 
+    @property
+    def in_contexts(self) -> bool:
+        """Whether a word has a row for each of its contexts, so that row ids are no ids of tokens."""
+        ...
+
     def encode(self, words: Sequence[str]) -> list[tuple[int, ...]]:
         """Rows of each word, the form with a leading space first; empty where it can't be written."""
         ...
@@ -151,6 +156,7 @@ class WordVocabulary:
     """
 
     has_words = True
+    in_contexts = False
 
     def __init__(
         self,
@@ -239,6 +245,7 @@ class NamedRows:
     """
 
     has_words = False
+    in_contexts = False
     notes: tuple[str, ...] = ()
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -256,7 +263,7 @@ class SubsetVocabulary:
 
     def __init__(self, whole: Vocabulary, rows: NDArray[np.int64]) -> None:
         self._whole, self._old = whole, rows
-        self.has_words = whole.has_words
+        self.has_words, self.in_contexts = whole.has_words, whole.in_contexts
 
     @cached_property
     def tokens(self) -> list[str]:

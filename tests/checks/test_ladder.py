@@ -5,6 +5,7 @@ import pytest
 
 import embcheck
 from embcheck.checks import collect
+from embcheck.checks import ladder as ladders
 from embcheck.checks.check import Check
 from embcheck.checks.evaluate import evaluate
 from embcheck.checks.ladder import climb
@@ -84,8 +85,9 @@ def test_a_large_table_is_sampled_and_its_words_are_kept():
     assert ladder.value > 0.9
 
 
-def test_a_property_that_knows_its_words_itself_is_measured_on_all_rows():
-    """Where the drawn rows lack what it asks for, the whole table is taken."""
+def test_a_property_that_knows_its_words_itself_is_measured_on_all_rows(monkeypatch):
+    """Where the drawn rows lack what it asks for, the whole table is taken, of which no draw stays in memory."""
+    monkeypatch.setattr(ladders, "KEPT", 8_999, raising=False)
     rng = np.random.default_rng(0)
     vectors = rng.standard_normal((9_000, 250)).astype(np.float32) + 1
     table = EmbeddingTable.from_arrays(vectors, [f"w{row}" for row in range(9_000)])
@@ -98,6 +100,7 @@ def test_a_property_that_knows_its_words_itself_is_measured_on_all_rows():
 
     ladder = climb(evaluate(Check(own), table, QUICK), table, QUICK).ladder
     assert (ladder.rows, ladder.suffices) == (9_000, "mean")
+    assert not [key for key in table.memo["all surrogates"].base.memo if key[0] == "rung"]
 
 
 @pytest.mark.parametrize(
@@ -163,6 +166,20 @@ def test_what_a_rung_gives_is_the_same_or_enough(there, ends, says):
     ladder = Ladder("mean", 1.0, "value", 9, 3, rungs, *ends)
     assert ladder_text(ladder) == says
     assert (str(ladder), repr(ladder)) == (f"rests on: {says}", f"<rests on: {says}>")
+
+
+def test_what_looks_at_variants_is_measured_on_a_sample_that_has_them():
+    """Words of which two tokens write each are found on some of 20,000 rows, not on all."""
+    rng = np.random.default_rng(0)
+    small = [f"{chr(97 + i % 26)}{chr(97 + i // 26 % 26)}{chr(97 + i // 676)}" for i in range(17_576)]
+    tokens = [*small, *(word.capitalize() for word in small[::220])]
+    vectors = rng.standard_normal((len(tokens), 160), dtype=np.float32)
+    vectors[17_576:] += 4 * vectors[:17_576:220]
+    table = EmbeddingTable.from_arrays(vectors, tokens)
+    (check,) = [each for each in collect.collect(globs=["surface_variants"]) if "case" in each.params.values()]
+    result = climb(evaluate(check, table, QUICK), table, QUICK)
+    assert (result.verdict, result.ladder.suffices) == ("holds", None)
+    assert result.ladder.rows < 10_000
 
 
 def test_what_looks_at_rare_tokens_is_measured_on_a_sample_that_has_them():

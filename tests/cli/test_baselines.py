@@ -128,6 +128,15 @@ def test_gate_chooses_what_decides(ready, embcheck, monkeypatch):
     assert states(ready, embcheck, "--gate", "regressions", "--property", "moving")[0] == 0
 
 
+def test_a_baseline_of_other_rows_is_said(project, embcheck):
+    """Where more or fewer tokens are known than when the baseline was measured, a run says how many then and now."""
+    start = ("--property", "isotropy", "--baseline-dir", str(project))
+    embcheck("baseline", "update", "m=random:30x4", *start)
+    said = "m: its baseline is of 30 tokens, and 40 are known now"
+    assert embcheck("check", "m=random:40x4", *start, "--gate", "regressions").err.count(said) == 1
+    assert "its baseline is of" not in embcheck("check", "m=random:30x4", *start, "--gate", "regressions").err
+
+
 def test_the_gate_repeats_the_seed_of_the_baseline(toys, embcheck):
     """With another seed a check is measured as its baseline was, in one line said; an update takes the seed over."""
     (toys / "properties" / "seeded.py").write_text(SEEDED)

@@ -270,6 +270,11 @@ def test_rows_that_died_or_can_not_be_measured_exceed_every_limit(embcheck, proj
     np.save(project / "b.npy", vectors.astype(np.float32))
     found = embcheck("compare", *pair, "--property", "isotropy", "--max-moved", "1000")
     assert (found.code, "1 row is zero or not finite in the second only" in found.out) == (1, True)
+    vectors[7] *= -1
+    np.save(project / "b.npy", vectors.astype(np.float32))
+    found = embcheck("compare", *pair, "--property", "isotropy", "--max-moved", "0.5")
+    said = "1 row is zero or not finite in the second only; 1 of 299 rows moved farther; the farthest"
+    assert (found.code, said in " ".join(found.out.split())) == (1, True), found.out
     np.save(project / "b.npy", vectors[:, :8].astype(np.float32))
     found = embcheck("compare", *pair, "--property", "isotropy", "--max-moved", "1000")
     assert (found.code, "rows of different widths have no distance" in found.out) == (1, True)

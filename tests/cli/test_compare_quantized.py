@@ -127,8 +127,8 @@ def test_a_summary_that_would_be_too_long_keeps_the_worst_checks():
     rows = [Compared(f"fine[{i}]", change) for i in range(200)]
     rows += [Compared("lost", None, "3 of 4 words", has_failed=True)]
     compared = Comparison(models=("a", "b"), drift=Drift(reason="none"), changes=tuple(rows))
-    whole = summary.comparison(compared)
-    half = summary.comparison(compared, most=len(whole) // 2)
+    whole = summary.markdown(compared)
+    half = summary.markdown(compared, most=len(whole) // 2)
     assert len(half.encode()) <= len(whole) // 2
     assert "`lost`" in half
     left = 200 - half.count("`fine[")

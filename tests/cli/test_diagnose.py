@@ -20,9 +20,9 @@ from safetensors.torch import save_file
 import embcheck
 from embcheck import sources
 from embcheck.baseline import file
+from embcheck.reports import summary
 from embcheck.reports.diagnosis import Diagnosis, schema
 from embcheck.reports.html.diagnosis import render
-from embcheck.reports.summary import write_diagnosis
 from embcheck.reports.terminal.diagnosis import lines
 
 ROWS, WIDTH = 600, 32
@@ -174,7 +174,8 @@ def test_an_undecided_change_names_the_cause(command, tables, tmp_path):
         True,
         True,
     )
-    line = "undecided: its interval reaches beyond the margin; margin = 0.69 in [tool.embcheck.model.m.claims] would"
+    line = "undecided: its interval reaches beyond the margin; where that is meant: open = { margin = 0.69 } under "
+    line += "[tool.embcheck.model.m.claims]"
     assert line in printed
     config = f"[tool.embcheck.model.m.claims]\nopen = {{ margin = 0.69 }}\n[tool.embcheck]\nmodels = ['m={off}']\n"
     (tmp_path / "pyproject.toml").write_text(config)
@@ -195,6 +196,17 @@ def open(table):
 def _text_of(page):
     """What a reader of a page sees, on one line."""
     return " ".join("".join(html5lib.parse(page.read_text()).itertext()).split())
+
+
+def test_a_checkpoint_that_was_overwritten_says_so(command, tables, tmp_path):
+    """Where the baseline's rows stood in the very file that holds others now, the way to a cause is said."""
+    start = ("--property", "isotropy", "--baseline-dir", str(tmp_path / "baselines"))
+    assert command("baseline", "update", f"m={tables['good']}", *start).code in {0, 1}
+    np.save(tmp_path / "good.npy", np.load(tmp_path / "good.npy") + np.float32(3))
+    got = command("check", f"m={tables['good']}", *start, "--gate", "regressions")
+    said = f"{tables['good']} holds other weights than those of its baseline, so what made them can't be told from it"
+    assert (got.code, said in " ".join(got.out.split())) == (1, True), got.out
+    assert f"embcheck diagnose OLD {tables['good']}" in " ".join(got.out.split())
 
 
 @pytest.mark.parametrize("workers", [["-p", "no:xdist"], pytest.param(["-n2"], marks=pytest.mark.slow)])
@@ -280,7 +292,7 @@ def test_hostile_tokens_stay_inert(tmp_path):
     assert "\x1b" not in text
     assert "\u202e" not in text
     assert "<script>alert" not in render(diagnosis)
-    write_diagnosis(diagnosis, tmp_path / "d.md")
+    summary.write(diagnosis, tmp_path / "d.md")
     assert "<script>" not in MarkdownIt("commonmark").enable("table").render((tmp_path / "d.md").read_text())
 
 

@@ -99,7 +99,7 @@ def test_what_moved_most_of_a_check_is_on_every_page():
     assert "moved most" not in "".join(line.text for line in lines(found))
     page = "".join(html5lib.parse(comparison.render(found)).itertext())
     assert "moved most: w0 1, w1 1, w2 -0.5, w3 -0.5, w4 -0.5, and 12 more as far" in page
-    assert "`w4` and 12 more as far" in summary.comparison(found)
+    assert "`w4` and 12 more as far" in summary.markdown(found)
     apart = compared(Compared("toy", change(moved=tuple({"token": t, "value": v} for v, t in enumerate("abcdef", 1)))))
     assert "more as far" not in " ".join(line.text for line in lines(apart, show="all"))
 
@@ -124,7 +124,7 @@ def test_the_page_and_the_markdown_of_a_comparison_are_inert():
     assert [script.text for script in tree.iter(f"{XHTML}script")] == [asset("script.js")]
     assert not list(tree.iter(f"{XHTML}img"))
     assert not any(name.startswith("on") for element in tree.iter() for name in element.attrib)
-    markdown = summary.comparison(found)
+    markdown = summary.markdown(found)
     assert all(line.isprintable() for line in markdown.splitlines())
     rendered = MarkdownIt("commonmark").enable("table").render(markdown)
     assert not any(bad in rendered for bad in ("<img", "<script", "<a "))
@@ -147,7 +147,7 @@ def test_what_made_it_is_said_in_markdown_and_annotations(monkeypatch):
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     row = Compared("isotropy", change())
     told = structs.replace(compared(row), likely="looks like this: rows. See: embcheck diagnose A B")
-    shown = MarkdownIt("js-default").render(summary.comparison(told))
+    shown = MarkdownIt("js-default").render(summary.markdown(told))
     text = "".join(html5lib.parseFragment(shown).itertext())
     assert text.index("looks like this: rows. See: embcheck diagnose A B") < text.index("rows that both have")
     annotation, *checks = outputs.workflow_commands(told)

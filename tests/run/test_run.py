@@ -184,6 +184,29 @@ def test_a_repr_says_that_a_description_fails_nothing(table):
     assert shown == "<many of memory: refuted (describes), 4 (exact), n = 1 row; claimed above 7>"
 
 
+def test_what_a_measure_remarks_is_said_of_a_claim_that_holds(table):
+    """A remark limits what a claim means, whatever its verdict: repr and frame have it, as the terminal does."""
+
+    @claim(above(3))
+    def many(table):
+        """There are many rows."""
+        return Estimate.exact(4.0, unit="rows", details={"remark": "one of them is a copy"})
+
+    result = embcheck.check(table, properties=many)[0]
+    assert repr(result) == "<many of memory: holds, 4 (exact), n = 1 row; one of them is a copy>"
+    assert (frame.row(result)["remark"], frame.row(result)["reason"]) == ("one of them is a copy", None)
+    assert "one of them is a copy" in result._repr_html_()
+
+
+def test_a_run_is_saved_as_json_only_under_its_name(run, tmp_path):
+    """A name that promises a table or a page is refused with the way to one, and nothing is written."""
+    for name in ("run.csv", "run.html"):
+        with pytest.raises(UsageError, match=r"must end in \.json; save_html writes a page, and to_dataframe"):
+            run.save(tmp_path / name)
+    run.save(tmp_path / "run.json")
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+
+
 def test_a_row_holds_what_was_measured(two, run):
     """A row of the frame has the numbers of the result, and names as they are."""
     row = frame.row(run.get("toys", size="large"))
@@ -222,6 +245,7 @@ def test_a_row_says_what_a_claim_rests_on_and_how_it_does_on_noise():
     )
     rows = [frame.row(result) for result in run]
     assert [(row["rests_on"], row["control"]) for row in rows] == [("mean", 20), ("more", 0)]
+    assert all(said in run._repr_html_() for said in ("rests on", "with this mean gives", "more than"))
     plain = frame.row(embcheck.check("random:30x4", properties="isotropy")[0])
     assert (plain["rests_on"], plain["control"]) == (None, None)
 

@@ -176,6 +176,17 @@ def test_geometry_runs_on_the_prompts_that_come_with_embcheck():
     assert len(verdicts) == 4
 
 
+@pytest.mark.slow
+def test_what_is_read_off_row_ids_does_not_apply_to_words_in_contexts():
+    """The order of prompts is no frequency, and equal words are not untrained; two layers still turn words alike."""
+    names = ("frequency_*", "untrained_tokens", "relative_orientation")
+    run = embcheck.check(["hidden:demo@layer=0", "hidden:demo@layer=6"], properties=names, device="cpu")
+    reasons = {(r.check.declaration.id, r.reason) for r in run.results if str(r.verdict) == "not_applicable"}
+    of_ids = ("frequency_direction", "frequency_norm", "untrained_tokens")
+    assert reasons == {(name, "its rows are words in contexts") for name in of_ids}
+    assert str(run.get("relative_orientation").verdict) == "holds"
+
+
 def test_single_words_resolve(save_gpt, tmp_path):
     """With words as prompts, a word of several tokens has a row: the state after its last one."""
     (tmp_path / "words.txt").write_text("cat\ncats\ndogs\n")

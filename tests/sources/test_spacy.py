@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from written import hash_word, write_spacy
 
-from embcheck import measures, sources
+from embcheck import measures, needs, sources
 from embcheck.errors import NotMeasurable, SourceError
 from embcheck.lexicons import Analogy
 from embcheck.sources.words.spacy import hash_words
 from embcheck.spec import parse
+from embcheck.table import spelling
 
 VECTORS = np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32)
 ROWS = {"cat": 2, "dog": 0, "Dog": 0, "hound": 0, "eine lange Überschrift": 1, "é": 3}
@@ -112,6 +113,27 @@ def test_words_whose_row_bears_another_name_are_ranked_by_their_row(tmp_path):
     assert (estimate.value, estimate.details["nearest"][0]["token"]) == (1, "QUEEN")
     with pytest.raises(NotMeasurable, match="share a row"):
         measures.analogy_rank(table, Analogy("x", "KING", "MAN", "rex", "sovereign"))
+
+
+def test_words_of_one_rows_variants_make_no_question(tmp_path):
+    """Words that lead to rows of one word in two cases would be left out of each other's ranking: it does not apply."""
+    rows = {"LARGE": 0, "large": 1, "GOOD": 2, "better": 3, "other": 4, "big": 0, "bigger": 1, "good": 2}
+    table = load(parse(f"spacy:{write_spacy(tmp_path / 'v', np.eye(6, dtype=np.float32)[:5], rows)}"))
+    analogy = Analogy("x", "better", "good", "big", "bigger")
+    with pytest.raises(NotMeasurable, match="rows that write one word"):
+        measures.analogy_rank(table, analogy)
+    assert needs.words("analogy")(table, {"analogy": analogy}) == "two of its words have rows of one word"
+    other = Analogy("x", "better", "good", "big", "other")
+    assert needs.words("analogy")(table, {"analogy": other}) is None
+    assert measures.analogy_rank(table, other).value > 0
+
+
+def test_numbers_that_share_a_row_count_once(tmp_path):
+    """Of numbers that lead to one row the first counts, so that no number is read off its own row."""
+    rows = {"7": 0, "17": 1, "70": 0, "2": 2, "170": 1}
+    table = load(parse(f"spacy:{write_spacy(tmp_path / 'v', np.eye(3, dtype=np.float32), rows)}"))
+    values, at = spelling.numbers(table)
+    assert (values.tolist(), at.tolist()) == ([2, 7, 17], [2, 0, 1])
 
 
 @pytest.mark.filterwarnings("ignore")

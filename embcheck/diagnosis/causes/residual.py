@@ -24,6 +24,7 @@ PREDICTED = 0.06  # share of the left-over that may be told from the prediction
 GROWS = 0.25  # rank correlation of drift with the order of ids
 MOST_DRIFT = 0.8
 FEW = 0.5  # of the values in a row that drifted: training moves them all
+SCALED = 0.05  # of the change of a row, what a factor may leave of it
 _ENOUGH = 8  # rows to see a pattern in
 
 
@@ -91,7 +92,9 @@ def _frequency(left: Left, grows: float) -> Explanation:
 
 
 def explain_rows(view: View, left: Left, rows: Ints) -> Explanation | str:
-    """Drift of some rows, the others being what they were; otherwise what it looks like, in words."""
+    """A factor or drift of some rows, the others being what they were; otherwise what it looks like, in words."""
+    if (scaled := _scaled(view, left, rows)) is not None:
+        return scaled
     if len(left.rows) >= _ENOUGH and (reason := _predictable(left)):
         return reason
     if reason := _sparse(left):
@@ -106,6 +109,27 @@ def explain_rows(view: View, left: Left, rows: Ints) -> Explanation | str:
         sentence=f"{len(rows)} of {len(view.source)} rows drifted, by {median:.2g} of their spread in the median: "
         f"{named}",
         remedy="expected where only some tokens were trained; see which claims moved with embcheck compare",
+    )
+
+
+def _scaled(view: View, left: Left, rows: Ints) -> Explanation | None:
+    """That each row is its prediction times a factor, shared or of its own, where that leaves next to nothing."""
+    factors = 1 + (left.apart * left.predicted).sum(1) / left.predicted.square().sum(1).clamp(min=1e-300)
+    off = torch.linalg.vector_norm(left.apart - (factors - 1)[:, None] * left.predicted, dim=1)
+    if float((off / torch.linalg.vector_norm(left.apart, dim=1)).quantile(0.9)) > SCALED:
+        return None
+    least, greatest = float(factors.min()), float(factors.max())
+    named = ", ".join(f"#{row} {view.candidate.token(int(row))!r}" for row in rows[:3])
+    by = (
+        f"{least:.4g}" if f"{least:.3g}" == f"{greatest:.3g}" else f"a factor of its own, {least:.3g} to {greatest:.3g}"
+    )
+    some = f"{len(rows)} of {len(view.source)} rows ({named}{', ...' * (len(rows) > 3)})"
+    return Explanation(
+        "scaled",
+        {"least": least, "greatest": greatest, "rows": len(rows)},
+        rows=tuple(rows.tolist()),
+        sentence=f"{some} {'is' if len(rows) == 1 else 'are each'} multiplied by {by}",
+        remedy="divide them by their factors, or find the code that rescales rows (a norm clipped, weights tied twice)",
     )
 
 

@@ -77,13 +77,13 @@ def analogy_rank(table: EmbeddingTable, analogy: Analogy) -> Estimate:
     Raises
     ------
     NotMeasurable
-        One of the four words is not a single token here, or two of them share a row.
+        One of the four words is not a single token here, or two of them share a row, or rows that write one word.
     """
     words = (analogy.a, analogy.b, analogy.c, analogy.target)
     forms = forms_of(table)
     unit = table.directions(words).to(table.accumulator)
-    if len(set(table.rows(words))) < len(set(words)):
-        raise NotMeasurable(f"two of {', '.join(words)} share a row")
+    if len({forms.find(word) for word in words}) < len(set(words)):  # one would be left out of the other's ranking
+        raise NotMeasurable(f"two of {', '.join(words)} share a row, or rows that write one word")
     raw = table.embed(words).vectors
     queries = {
         "3cosadd": unit[0] - unit[1] + unit[2],

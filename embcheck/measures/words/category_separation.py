@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from embcheck.errors import NotMeasurable
+from embcheck.errors import NotMeasurable, UsageError
 from embcheck.estimate import Details, Estimate, measure
 from embcheck.measures.histograms import rounded
 from embcheck.measures.resolve import resolve, undecided, unit
@@ -29,7 +30,9 @@ NEIGHBORS = 5
 
 
 @measure
-def category_separation(table: EmbeddingTable, categories: Categories, *, rng: np.random.Generator) -> Estimate:
+def category_separation(
+    table: EmbeddingTable, categories: Categories, *, rng: np.random.Generator, umap: bool = False
+) -> Estimate:
     r"""Mean cosine between words of one category, minus that between words of different ones.
 
     Over all pairs of the n words, each one token: with unit vectors :math:`u_i` and labels :math:`l_i`,
@@ -45,9 +48,14 @@ def category_separation(table: EmbeddingTable, categories: Categories, *, rng: n
     ----------
     categories
         Groups of words. Those with fewer than 3 single tokens are left out.
+    umap
+        Also place the words by UMAP (McInnes, Healy and Melville 2018), at the distance 1 - cosine. That takes the
+        extra ``umap``, and its library half a minute to load and compile. No number of the estimate hangs on it.
 
     Raises
     ------
+    UsageError
+        ``umap`` without the extra.
     NotMeasurable
         Fewer than two categories have 3 words that are single tokens. With fewer than 20 words in all the estimate
         is given, and decides nothing.
@@ -81,6 +89,7 @@ def category_separation(table: EmbeddingTable, categories: Categories, *, rng: n
             "matrix_labels": [categories.groups[label].name for label in np.unique(labels)],
             "projection": _projection(categories, names, labels, words.units[kept]),
             "projection_as_stored": _projection(categories, names, labels, words.vectors[kept]),
+            **({"umap": _umap(categories, names, labels, words.units[kept])} if umap else {}),
             "as_source": _as_source(table, categories),
         },
         counterexamples=_smallest(categories, names, rows, labels, silhouette),
@@ -239,13 +248,30 @@ def _projection(categories: Categories, names: NDArray[np.str_], labels: Ints, v
     left, scale, _ = np.linalg.svd(vectors - vectors.mean(0), full_matrices=False)
     places = left[:, :2] * scale[:2]
     places *= np.where(places[np.abs(places).argmax(0), np.arange(places.shape[1])] < 0, -1, 1)
+    explained = rounded(scale[:2] ** 2 / ((scale**2).sum() or 1.0))
+    return _placed(categories, names, labels, places) | {"explained": explained}
+
+
+def _placed(categories: Categories, names: NDArray[np.str_], labels: Ints, places: Floats) -> Details:
     return {
         "words": names.tolist(),
         "category": [categories.groups[label].name for label in labels],
         "x": rounded(places[:, 0]),
         "y": rounded(places[:, -1]),
-        "explained": rounded(scale[:2] ** 2 / ((scale**2).sum() or 1.0)),
     }
+
+
+def _umap(categories: Categories, names: NDArray[np.str_], labels: Ints, units: Floats) -> Details:
+    """The words where UMAP places them, with a seed of its own: the same on one machine."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ImportWarning)  # of the part of it that takes Tensorflow
+            from umap import UMAP
+    except ImportError:
+        raise UsageError("umap=True needs the extra umap: pip install 'embcheck[umap]'") from None
+    near = min(15, len(names) - 1)
+    places = UMAP(n_neighbors=near, metric="cosine", random_state=0, n_jobs=1).fit_transform(units.astype(np.float32))
+    return _placed(categories, names, labels, np.asarray(places, dtype=np.float64))
 
 
 def _as_source(table: EmbeddingTable, categories: Categories) -> Details:

@@ -7,20 +7,20 @@ from __future__ import annotations
 
 import re
 from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embcheck import files
 from embcheck.reports import json_file
+from embcheck.reports.comparison import Comparison
+from embcheck.reports.diagnosis import Diagnosis
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from embcheck.checks.record import Json, Report
-    from embcheck.reports.comparison import Comparison
-    from embcheck.reports.diagnosis import Diagnosis
 
-__all__ = ["asset", "check_ready", "palettes", "render", "write", "write_comparison", "write_diagnosis", "write_trends"]
+__all__ = ["asset", "check_ready", "palettes", "render", "write", "write_trends"]
 
 
 def check_ready(path: Path) -> None:
@@ -31,17 +31,19 @@ def check_ready(path: Path) -> None:
     need_library()
 
 
-def render(report: Report) -> str:
-    """The page of a report."""
-    from embcheck.reports.html import page
+def render(document: Report | Comparison | Diagnosis) -> str:
+    """The page of a report, a comparison or a diagnosis."""
+    from embcheck.reports.html import comparison, diagnosis, page
 
-    return page.render(report)
+    if isinstance(document, Comparison):
+        return comparison.render(document)
+    return diagnosis.render(document) if isinstance(document, Diagnosis) else page.render(document)
 
 
-def write(report: Report, path: Path) -> None:
+def write(document: Report | Comparison | Diagnosis, path: str | Path) -> None:
     """Write the page to a file as UTF-8, whole or not at all."""
-    check_ready(path)
-    files.write(path, render(report))
+    check_ready(Path(path))
+    files.write(Path(path), render(document))
 
 
 def write_trends(rows: Sequence[Json], path: Path) -> None:
@@ -50,22 +52,6 @@ def write_trends(rows: Sequence[Json], path: Path) -> None:
 
     check_ready(path)
     files.write(path, trends.render(rows))
-
-
-def write_comparison(compared: Comparison, path: Path) -> None:
-    """Write the page of a comparison of two models. Raises as ``write`` does."""
-    from embcheck.reports.html import comparison
-
-    check_ready(path)
-    files.write(path, comparison.render(compared))
-
-
-def write_diagnosis(diagnosis: Diagnosis, path: Path) -> None:
-    """Write the page of a diagnosis. Raises as ``write`` does."""
-    from embcheck.reports.html import diagnosis as pages
-
-    check_ready(path)
-    files.write(path, pages.render(diagnosis))
 
 
 def asset(name: str) -> str:

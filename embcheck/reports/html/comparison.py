@@ -52,9 +52,6 @@ def render(compared: Comparison) -> str:
         ],
         order=ORDER,
         moved=_moved,
-        says=lambda row: "; ".join(
-            text for text in (row.change_text, row.change.reason if row.change else row.reason) if text
-        ),
     )
 
 

@@ -9,6 +9,7 @@ from markupsafe import Markup
 from embcheck.checks.record import ResultRecord, estimate_record, plain
 from embcheck.claims import Verdict
 from embcheck.errors import UsageError
+from embcheck.reports.diagnosis import Diagnosis
 from embcheck.reports.html import asset, drawing, palettes
 from embcheck.reports.html.page import environment
 from embcheck.reports.html.rows import axis_of, describe
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from embcheck.checks.picture import Picture
     from embcheck.checks.record import Report
     from embcheck.estimate import Estimate
+    from embcheck.reports.comparison import Comparison
     from embcheck.reports.html.rows import Row
 
     class HasReport(Protocol):
@@ -107,6 +109,30 @@ def run(value: HasReport) -> str:
     return _fragment([row for row in rows if not row.result.passes], **about, folded=folded)
 
 
+def document(value: Comparison | Diagnosis) -> str:
+    """A comparison's checks that are no match, or a diagnosis's causes, as a table, with what there is beside them."""
+    if isinstance(value, Diagnosis):
+        left = f"{number(value.residual)} of the rows' spread is left over, in the median"
+        return _fragment(
+            [],
+            caption=f"{value.candidate} against {value.reference}: {value.verdict}",
+            columns=("cause", "what happened", "evidence", "what now"),
+            entries=[(cause.cause, cause.sentence, cause.evidence, cause.remedy) for cause in value.causes],
+            notes=[*filter(None, [value.abstained]), left],
+        )
+    moved = [row for row in value.by_urgency if row.state != "match"]
+    still = len(value.changes) - len(moved)
+    notes = [value.likely, value.populations, *(limit.text for limit in value.limits)]
+    drift = "; ".join(f"{name} {said}" for name, said in value.drift.statistics())
+    return _fragment(
+        [],
+        caption=f"{value.models[1]} against {value.models[0]} {value.counts}",
+        columns=("check", "state", "change"),
+        entries=[(row.check, row.state, row.said) for row in moved],
+        notes=[*filter(None, [*notes, drift]), *([f"{still} did not change"] if still else [])],
+    )
+
+
 def _fragment(rows: Sequence[Row], **about: Any) -> str:
     """The rows that are shown at once, others that are folded by their title, and figures, in a style of their own."""
     light, dark = (
@@ -120,7 +146,8 @@ def _fragment(rows: Sequence[Row], **about: Any) -> str:
     shown = [row for each in (rows, *about.get("folded", {}).values()) for row in each]
     levels = {e.confidence_level for row in shown if (e := row.result.estimate) is not None and not e.exact}
     level = f"{number(100 * levels.pop())}% interval" if len(levels) == 1 else "interval"
-    values = {"caption": "", "models": 1, "is_claimed": True, "folded": {}, "figures": (), "notes": ()} | about
+    none: dict[str, Any] = dict.fromkeys(("columns", "entries", "figures", "notes"), ())
+    values = none | {"caption": "", "models": 1, "is_claimed": True, "folded": {}} | about
     fragment = environment().get_template("notebook.html.jinja")
     return fragment.render(style=Markup(style), rows=rows, level=level, **values)  # noqa: S704 - shipped with the package
 

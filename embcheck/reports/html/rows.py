@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from embcheck.claims import ends
 from embcheck.errors import SpecError
 from embcheck.reports.text import number
-from embcheck.reports.wording import claims_text, in_order
+from embcheck.reports.wording import claims_text, in_order, ladder_text
 from embcheck.spec import parse
 from embcheck.text import noun
 
@@ -60,6 +60,11 @@ class Row:
     """The bounds, and of nulls to be beaten the p-values."""
     effect: str = ""
     method: str = ""
+
+    @property
+    def rests_on(self) -> str:
+        """The structure that suffices for the claim, where that was asked for."""
+        return "" if self.result.ladder is None else ladder_text(self.result.ladder, numbers=False)
 
 
 def describe(result: ResultRecord, axis: Axis | None, *, alias: str = "", model: int = 0, command: str = "") -> Row:

@@ -220,6 +220,7 @@ class _Corrected:
     """A vocabulary with what only the file knows: tokens that are not in use, and those that another one hides."""
 
     has_words = True
+    in_contexts = False
 
     def __init__(self, made: TokenizerVocabulary | LookupVocabulary, pieces: Pieces) -> None:
         self._made, self._unused = made, pieces.of(UNUSED)

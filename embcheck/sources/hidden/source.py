@@ -182,6 +182,8 @@ def _of_layer(spec: ModelSpec, layer: int, layers: int, alias: str) -> ModelSpec
 class ContextVocabulary(WordVocabulary):
     """Rows that are words in their contexts: one word has many rows, so none is the word's own."""
 
+    in_contexts = True
+
     def encode(self, words: Sequence[str]) -> list[tuple[int, ...]]:
         """Nothing: properties of word lists are skipped."""
         return [() for _ in words]

@@ -27,6 +27,7 @@ class LookupVocabulary:
     """
 
     has_words = True
+    in_contexts = False
     notes: tuple[str, ...] = ()
 
     def __init__(

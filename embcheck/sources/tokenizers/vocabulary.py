@@ -36,6 +36,7 @@ class TokenizerVocabulary:
     """
 
     has_words = True
+    in_contexts = False
 
     def __init__(self, tokenizer: Tokenizer, *, rows: int, origin: str = "the tokenizer") -> None:
         tokenizer.no_padding()

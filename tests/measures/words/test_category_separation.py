@@ -1,4 +1,4 @@
-import importlib
+import importlib.util
 import itertools
 import re
 
@@ -10,7 +10,7 @@ import embcheck
 from embcheck import lexicons, measures, nulls
 from embcheck.checks.evaluate import Check, evaluate
 from embcheck.claims import Verdict
-from embcheck.errors import NotMeasurable
+from embcheck.errors import NotMeasurable, UsageError
 from embcheck.measures.words import category_separation
 from embcheck.reports import json_file
 from embcheck.reports.html import pictures, vega
@@ -72,6 +72,21 @@ def test_the_value_is_the_difference_of_two_means_over_pairs(few_draws, made, rn
     found = measures.category_separation(table, categories, rng=rng)
     assert found.value == pytest.approx(separate(*units_of(table, categories)), abs=1e-12)
     assert (found.n, found.unit) == (24, "words")
+
+
+def test_umap_is_placed_where_asked_for(few_draws, made, rng):
+    """UMAP keeps categories that lie apart together, and changes no number; without the extra the way is named."""
+    table, categories = made(strength=8)
+    if importlib.util.find_spec("umap") is None:
+        with pytest.raises(UsageError, match=r"pip install 'embcheck\[umap\]'"):
+            measures.category_separation(table, categories, rng=rng, umap=True)
+        pytest.skip("the umap extra is not installed")
+    found = measures.category_separation(table, categories, rng=rng, umap=True)
+    plane = found.details["umap"]
+    places, labels = np.column_stack([plane["x"], plane["y"]]), np.array(plane["category"])
+    apart = np.linalg.norm(places[:, None] - places[None], axis=2) + 1e9 * np.eye(len(places))
+    assert (labels[apart.argmin(1)] == labels).mean() > 0.9
+    assert found.value == measures.category_separation(table, categories, rng=rng).value
 
 
 def squared_covariance(rows):

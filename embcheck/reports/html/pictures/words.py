@@ -94,19 +94,25 @@ def _off_diagonal(matrix: Sequence[Sequence[float]]) -> list[float]:
 
 @picture("category_separation")
 def projections(shown: Shown) -> Iterator[Figure]:
-    """The words on their first two principal components: directions, then vectors as stored."""
+    """The words on their first two principal components: directions, then as stored; by UMAP where asked for."""
+    on = "The words on their first two principal components"
     for key, what in (("projection", "unit vectors"), ("projection_as_stored", "vectors as stored")):
         if key in shown.details:
-            yield _projection(shown, shown.details[key], what)
+            plane = shown.details[key]
+            share = 100 * sum(map(float, plane["explained"]))
+            said = f"{on} ({what}), which hold {share:.0f}% of their variance."
+            yield _scattered(shown, plane, said, ("first component", "second component"))
+    if "umap" in shown.details:
+        said = "The words as UMAP places them (1 - cosine): who is near whom; how far groups lie apart means little."
+        yield _scattered(shown, shown.details["umap"], said, ("first coordinate", "second coordinate"))
 
 
-def _projection(shown: Shown, plane: Json, what: str) -> Figure:
+def _scattered(shown: Shown, plane: Json, caption: str, axes: tuple[str, str]) -> Figure:
     rows: list[vega.Spec] = []
     for word, name, x, y in zip(plane["words"], plane["category"], plane["x"], plane["y"], strict=True):
         category, label = vega.token(name), vega.token(word)
         tip = f"{label} ({category})"
         rows.append({"x": float(x), "y": float(y), "category": category, "label": label, "tip": tip})
-    share = 100 * sum(map(float, plane["explained"]))
     domain = [vega.token(name) for name in dict.fromkeys(plane["category"])]
     tones = [vega.tone(i) for i in range(len(domain))]
     shapes = [_SHAPES[i % len(_SHAPES)] for i in range(len(domain))]
@@ -117,13 +123,12 @@ def _projection(shown: Shown, plane: Json, what: str) -> Figure:
         rows,
         50,
         opacity=0.9,
-        x=vega.own("x", "first component", scale={"domain": across, "nice": False}),
-        y=vega.own("y", "second component", scale={"domain": up, "nice": False}),
+        x=vega.own("x", axes[0], scale={"domain": across, "nice": False}),
+        y=vega.own("y", axes[1], scale={"domain": up, "nice": False}),
         color=by_category | {"scale": {"domain": domain, "range": tones}, "legend": {"columns": 4}},
         shape=by_category | {"scale": {"domain": domain, "range": shapes}},
     )
     layers = [points, *vega.labels(rows, across=across, up=up, size=size)]
-    caption = f"The words on their first two principal components ({what}), which hold {share:.0f}% of their variance."
     return shown.figure(layers, caption, height=size[1])
 
 
