@@ -197,7 +197,7 @@ def test_a_store_that_grew_is_measured_on_its_new_parts(tmp_path, worked_on):
 
 @pytest.mark.slow
 def test_every_check_of_a_store_that_grew_by_a_file(tmp_path, monkeypatch):
-    """Everything matches the baseline of ten files; of their parts, what hangs on the mean alone is worked out again."""
+    """It matches the baseline of ten files; of their parts, what hangs on the mean alone is worked out again."""
     monkeypatch.chdir(tmp_path)
     numbers = np.random.default_rng(0).standard_normal((44_000, WIDTH)) + 0.5
     spec = write(tmp_path / "s", numbers, files=11, groups=4_000)
