@@ -34,7 +34,10 @@ for asked in (["check", "glove:words.txt"], ["sweep", "random:30x8"]):
     assert (told.returncode, "embcheck[arrow]" in told.stderr) == (4, True), told
 """,
     "arrow": STORE + "assert embcheck.load('parquet:store.parquet').vectors.shape == (600, 16)",
-    "demo": "assert embcheck.check('demo', properties='intact_rows').passed",
+    "demo": """
+import gguf  # which demo:lm is read with
+assert embcheck.check('demo', properties='intact_rows').passed
+""",
     "html": "embcheck.check('random:300x16', properties='isotropy').save_html('page.html')",
     "pandas": "assert len(embcheck.check('random:300x16', properties='isotropy').to_dataframe()) == 1",
     "gguf": """

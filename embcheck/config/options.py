@@ -46,7 +46,7 @@ OPTIONS = (
         "model",
         "text",
         (),
-        "Model to check: a path, org/name on the hub, gguf:FILE, npy:FILE,vocab=FILE, random:VxD or demo; "
+        "Model to check: a path, org/name on the hub, gguf:FILE, npy:FILE,vocab=FILE, random:VxD, demo or demo:lm; "
         "a leading alias= names it.",
         multiple=True,
         metavar="SPEC",

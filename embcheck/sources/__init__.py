@@ -55,7 +55,7 @@ SCHEMES = {
     "api": "encoders.api",
     "arrow": "stores.arrow",
     "ctranslate2": "exports.ctranslate2",
-    "demo": "models.directory",
+    "demo": "demo",
     "directory": "models.directory",
     "faiss": "stores.faiss",
     "fasttext": "words.word2vec",

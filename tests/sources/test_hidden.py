@@ -21,8 +21,8 @@ from transformers import (
 import embcheck
 from embcheck import sources
 from embcheck.errors import SourceError, SpecError
+from embcheck.sources.demo import demo_folder
 from embcheck.sources.hidden import model as hidden
-from embcheck.sources.models.directory import demo_folder
 from embcheck.spec import parse
 from embcheck.sweep import sweep
 
@@ -249,6 +249,7 @@ def test_describe_and_announce_run_nothing(save_gpt, prompts, monkeypatch):
         ("hidden:demo@layer=1,word=x", "has no option 'word'; it takes layer, states, prompts"),
         ("hidden:random:3x4@layer=1", "random:3x4 is no whole model"),
         ("hidden:hidden:demo@layer=1", "is no whole model"),
+        ("hidden:demo:lm@layer=1", "demo:lm is no whole model"),
     ],
 )
 def test_wrong_specs_are_refused(spec, message):

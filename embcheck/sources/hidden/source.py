@@ -72,7 +72,8 @@ def check(spec: ModelSpec) -> None:
     if states not in KINDS:
         raise SpecError(f"spec {spec.text!r}: unknown states {states!r}; choose one of {', '.join(KINDS)}")
     inner = parse(spec.target)
-    if inner.options or sources.route(inner).scheme not in {"directory", "demo", "hf"}:
+    scheme = sources.route(inner).scheme
+    if inner.options or scheme not in {"directory", "demo", "hf"} or (scheme == "demo" and inner.target):
         raise SpecError(f"spec {spec.text!r}: {spec.target} is no whole model; give a directory, org/name or demo")
     sources.check(inner)
     if (given := spec.option("prompts")) is not None:
@@ -161,7 +162,7 @@ def _prompts(spec: ModelSpec) -> tuple[tuple[str, ...], str]:
 
 def _folder(spec: ModelSpec) -> Path:
     from embcheck import sources
-    from embcheck.sources.models.directory import demo_folder
+    from embcheck.sources.demo import demo_folder
 
     inner = sources.route(parse(spec.target))
     if inner.scheme == "hf":

@@ -36,16 +36,22 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 _STALE_SECONDS = 3600
 
 
+def cache_root() -> Path:
+    """The folder of all that is kept."""
+    from huggingface_hub import constants
+
+    own = os.environ.get("EMBCHECK_CACHE", "").strip()
+    return Path(own).expanduser() if own else Path(constants.HF_HOME) / "embcheck"
+
+
 class RepoCache:
     """What is kept of one repository."""
 
     def __init__(self, repo: str) -> None:
         from huggingface_hub import constants
 
-        own = os.environ.get("EMBCHECK_CACHE", "").strip()
-        root = Path(own).expanduser() if own else Path(constants.HF_HOME) / "embcheck"
         folder = "--".join(["models", *repo.split("/")])
-        self._path = root / folder
+        self._path = cache_root() / folder
         self._hub = Path(constants.HF_HUB_CACHE) / folder
 
     def commit(self, revision: str) -> str | None:

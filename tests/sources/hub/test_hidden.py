@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from embcheck import sources
-from embcheck.sources.models.directory import demo_folder
+from embcheck.sources.demo import demo_folder
 from embcheck.spec import parse
 
 NEEDED = ("config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors")
