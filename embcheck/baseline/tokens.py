@@ -67,14 +67,12 @@ def _shared(old: Checkpoint, table: EmbeddingTable) -> EmbeddingTable | None:
     """
     import numpy as np
 
-    from embcheck.table.vocabulary import tokens_sha256
-
     key = ("shared", old.id)
     if key not in table.memo:
         last = old.known_rows[-1][1] if old.known_rows else -1
         there = last < min(len(table.vectors), len(table.tokens))  # before runs of any length take memory
         known = _expand(old.known_rows if there else ())
-        if there and tokens_sha256(table.token(int(row)) for row in known) == old.tokens_sha256:
+        if there and table.sha256_of(known) == old.tokens_sha256:
             rows = np.arange(min(old.shape[0], len(table.vectors)), dtype=np.int64)
             new = np.isin(rows, table.ordinary) & ~np.isin(rows, known)
             table.memo[key] = table.subset(rows if old.population == "all" else rows[~new])

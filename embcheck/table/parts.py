@@ -9,15 +9,13 @@ from __future__ import annotations
 import atexit
 import dataclasses
 import hashlib
-import os
-import tempfile
 from concurrent.futures import BrokenExecutor, Future
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
-from itertools import pairwise
-from threading import Lock, local
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from itertools import groupby, pairwise
+from threading import local
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -25,9 +23,10 @@ import torch
 from embcheck.errors import EmbcheckError, SourceError
 from embcheck.progress import track
 from embcheck.settings import Settings, current, give_back_memory, prepare_process, using
+from embcheck.table.spool import Spool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Executor
 
     from numpy.typing import NDArray
@@ -41,6 +40,8 @@ __all__ = ["PART_BYTES", "Part", "Parts", "as_tensor"]
 
 PART_BYTES = 16 * 2**20  # of rows that are worked on at once
 _TRIES = 3  # for a part, where the process that works on it may die
+_TOGETHER, _SHARES = 8, 4  # parts to a message at most, and messages to a worker at least: each costs milliseconds
+_ENCODED_BYTES = 4 * 2**20  # of rows as float32
 _GATHERED_BYTES = 64 * 2**20  # of single rows that are kept
 
 
@@ -94,6 +95,7 @@ class Parts:
         self._starts = np.cumsum([0, *(part.rows for part in parts)])
         self._where = where
         self._gathered: tuple[NDArray[np.int64], Tensor] | None = None
+        self._made_of: tuple[Parts, Callable[[Tensor], Tensor]] | None = None
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -102,17 +104,34 @@ class Parts:
         """Bytes of a number."""
         return torch.empty(0, dtype=self.dtype).element_size()
 
+    def first(self, rows: int) -> Parts:
+        """The first rows; what states have of their parts still holds."""
+        starts = zip(self._starts.tolist(), self.parts, strict=False)
+        return self._like([replace(p, shape=(min(p.rows, rows - at), p.shape[1])) for at, p in starts if at < rows])
+
     def to(self, device: torch.device, dtype: torch.dtype | None = None) -> Parts:
         """The same, in another dtype, and worked on on a device of that kind wherever it is."""
-        return self.mapped(_Cast(self.dtype if dtype is None else dtype), str(device))
+        if dtype is None or dtype == self.dtype:
+            return self._like(self.parts, where=str(device))
+        return self.mapped(_Cast(dtype), str(device))
 
     def mapped(self, encode: Callable[[Tensor], Tensor], where: str | None = None) -> Parts:
         """Other rows in place of each: ``encode`` makes (n, k) of (n, d), by any process."""
         row = encode(torch.zeros((1, self.shape[1]), dtype=self.dtype))
         parts = [replace(p, shape=(p.rows, row.shape[1]), encode=_Both(p.encode, encode)) for p in self.parts]
-        other = Parts(parts, str(row.dtype).removeprefix("torch."), self.damaged, where or self._where)
+        return self._like(parts, row.dtype, where, encode)
+
+    def _like(
+        self,
+        parts: Sequence[Part],
+        dtype: torch.dtype | None = None,
+        where: str | None = None,
+        encode: Callable[[Tensor], Tensor] | None = None,
+    ) -> Parts:
+        """Other parts, worked on by the same pool."""
+        other = Parts(parts, str(dtype or self.dtype).removeprefix("torch."), self.damaged, where or self._where)
         other.tolerates, other.pool, other._executor = self.tolerates, self.pool, self._executor
-        other.states = self.states
+        other.states, other._made_of = self.states, None if encode is None else (self, encode)
         return other
 
     # --- passes -------------------------------------------------------------------------------------------------
@@ -149,7 +168,7 @@ class Parts:
         self, number: int, rows: NDArray[np.int64] | None, work: Callable[..., Any], given: tuple[Any, ...]
     ) -> _Task:
         start, threads = int(self._starts[number]), None if self.pool is None else self.pool.threads
-        return _Task(self.parts[number], start, rows, self._where, threads, current(), work, given)
+        return _Task(number, self.parts[number], start, rows, self._where, threads, current(), work, given)
 
     def _run(self, tasks: Sequence[_Task]) -> list[Any]:
         """What the tasks give, or the `SourceError` of what can't be read, as far as states do not have it."""
@@ -165,45 +184,75 @@ class Parts:
         return [known[key] for key in keys]
 
     def _work(self, tasks: Sequence[_Task]) -> list[Any]:
-        """What the tasks give; where a worker died, once more."""
+        """What the tasks give; where a worker died, once more, and each by itself."""
         if self.pool is None:
             return [_perform(task) for task in track(tasks, "parts")]
         answers: dict[int, Any] = {}
-        for _ in range(_TRIES):
+        for trial in range(_TRIES):
             executor = self._executor = self._executor or self.pool.make()
-            waiting = {n: _submit(executor, task) for n, task in enumerate(tasks) if n not in answers}
-            for number, future in track(waiting.items(), "parts", total=len(waiting)):
+            shares: dict[int, list[int]] = {}
+            for n, task in enumerate(tasks):
+                if n not in answers:
+                    shares.setdefault(n if trial else self._shares[task.number], []).append(n)
+            near = self.pool.near()
+            waiting = {
+                share: _submit(executor, [tasks[n] for n in some], near[share % len(near)])
+                for share, some in shares.items()
+            }
+            for share, future in track(waiting.items(), "parts", total=len(waiting)):
                 with suppress(BrokenExecutor):
-                    answers[number] = future.result()
+                    answers |= zip(shares[share], future.result(), strict=True)
             if len(answers) == len(tasks):
-                return [answers[number] for number in range(len(tasks))]
+                return [answers[n] for n in range(len(tasks))]
             self._executor = None
             if not self.pool.owned:
                 raise EmbcheckError("the executor that was handed in is broken")
-        name = next(task.part.name for number, task in enumerate(tasks) if number not in answers)
+        name = next(task.part.name for n, task in enumerate(tasks) if n not in answers)
         raise EmbcheckError(f"{name}: {_TRIES} times a worker died over it; has it the memory for a part?")
+
+    @cached_property
+    def _shares(self) -> list[int]:
+        """For each part a number of those that are worked on together: rather what is read together."""
+        least = len(self.parts) // (_SHARES * self.pool.slots) if self.pool is not None else 1
+        shares, size = [0], 1
+        for before, part in pairwise(self.parts):
+            is_full = size == _TOGETHER or (size >= least and part.read is not before.read)
+            shares.append(shares[-1] + is_full)
+            size = 1 if is_full else size + 1
+        return shares
 
     # --- rows ---------------------------------------------------------------------------------------------------
 
     def __getitem__(self, index: Any) -> Tensor:
         """Rows, copied here: a slice of them, or those with ids."""
         if isinstance(index, slice):
-            return self._between(*index.indices(len(self))[:2])
+            return torch.cat(
+                [torch.empty((0, self.shape[1]), dtype=self.dtype), *self.blocks(*index.indices(len(self))[:2])]
+            )
         ids = np.asarray(index, dtype=np.int64)
         return self._gather(ids.ravel()).view(*ids.shape, self.shape[1])
 
-    def _between(self, start: int, stop: int) -> Tensor:
-        """Consecutive rows, read by this process, part after part."""
-        rows = [torch.empty((0, self.shape[1]), dtype=self.dtype)]
-        for number, (first, last) in enumerate(pairwise(self._starts.tolist())):
-            low, high = max(start, first), min(stop, last)
+    def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[Tensor]:
+        """Consecutive rows, some at a time, read by this process: what lies together once.
+
+        Raises `SourceError`.
+        """
+        stop = len(self) if stop is None else stop
+        for _, group in groupby(zip(self._starts.tolist(), self.parts, strict=False), lambda pair: pair[1].read):
+            lying = list(group)
+            (first, part), (last, end) = lying[0], lying[-1]
+            low, high, begin = max(start, first), min(stop, last + end.rows), first - part.skip
+            for block in _between(part.read(), low - begin, high - begin) if low < high else ():
+                low += len(block)
+                yield _encoded(block, replace(part, shape=(len(block), self.shape[1])))
             if low < high:
-                table = _table(self.parts[number], first, "cpu", spools=self.pool is None)
-                rows.append(table.vectors[low - first : high - first])
-        return torch.cat(rows) if len(rows) != 2 else rows[1]
+                raise SourceError(f"{part.name} has {high - low} rows fewer than it promises; get it again")
 
     def _gather(self, ids: NDArray[np.int64]) -> Tensor:
         """Rows by their ids. Those asked for before are there: the same probes serve many passes."""
+        if self._made_of is not None:
+            stored, encode = self._made_of
+            return encode(stored[ids])
         wanted = np.unique(ids)
         known = self._gathered[0] if self._gathered is not None else wanted[:0]
         missing = np.setdiff1d(wanted, known, assume_unique=True)
@@ -242,6 +291,8 @@ def as_tensor(parts: Parts) -> Tensor:
 class _Task:
     """Work on a part."""
 
+    number: int
+    """Of the part in its matrix."""
     part: Part
     start: int
     rows: NDArray[np.int64] | None
@@ -259,22 +310,23 @@ class _Task:
         return _digest((self.part, self.start, self.rows, self.device, self.settings, self.work, self.given))
 
 
-def _submit(executor: Executor, task: _Task) -> Future[Any]:
+def _submit(executor: Executor, tasks: list[_Task], near: Mapping[str, Any]) -> Future[Any]:
     try:
-        return executor.submit(_perform_there, task)
+        return executor.submit(_perform_there, tasks, **near)
     except BrokenExecutor as error:
         lost: Future[Any] = Future()
         lost.set_exception(error)
         return lost
 
 
-def _perform_there(task: _Task) -> Any:
-    """The same in a process that is there for it."""
-    _set_up(task.threads)
-    try:
-        return _perform(task)
-    finally:
+def _perform_there(tasks: Sequence[_Task]) -> list[Any]:
+    """The same in a process that is there for it, of some parts."""
+    _set_up(tasks[0].threads)
+    answers = []
+    for task in tasks:
+        answers.append(_perform(task))
         give_back_memory()
+    return answers
 
 
 def _perform(task: _Task) -> Any:
@@ -292,7 +344,7 @@ def _perform(task: _Task) -> Any:
 @cache
 def _set_up(threads: int | None) -> None:
     """What a process that works on parts is set up to, once."""
-    prepare_process()
+    prepare_process(is_worker=True)
     if threads is not None:
         torch.set_num_threads(threads)
 
@@ -305,83 +357,64 @@ class _Held(local):
 
 
 _held = _Held()
-_spooled: dict[str, tuple[BinaryIO, torch.dtype, int]] = {}
-"""Rows as they were read, their type and width: files without names, which go when the process does."""
-_spool = Lock()
+_spool = Spool()
+"""Rows as they were read, and lengths: decoding takes far longer than reading what was decoded."""
+atexit.register(_spool.close)
 
 
-@atexit.register
-def _close() -> None:
-    """Close the files, which Python else complains of."""
-    for file, *_ in _spooled.values():
-        file.close()
-
-
-def _table(part: Part, start: int, device: str, *, spools: bool = True) -> EmbeddingTable:
+def _table(part: Part, start: int, device: str) -> EmbeddingTable:
     """A part as a table of its own, whose rows have no words."""
     from embcheck.table.provenance import Provenance
-    from embcheck.table.table import EmbeddingTable, dtype_name
+    from embcheck.table.table import EmbeddingTable, dtype_name, row_norms
     from embcheck.table.vocabulary import NamedRows, RowNumbers
 
     key = _digest((part, start, device))
     if key not in _held.tables:
         _held.tables.clear()  # before as much again is asked for
-        matrix = _read(part, spools=spools).to(device)
+        matrix = _read(part).to(device)
         origin = Provenance(part.name, "part", part.shape, dtype_name(matrix))
-        _held.tables[key] = EmbeddingTable(matrix, NamedRows(RowNumbers(part.rows)), origin, "all", first=start)
+        table = EmbeddingTable(matrix, NamedRows(RowNumbers(part.rows)), origin, "all", first=start)
+        norms = _spool.get(key)
+        if norms is None:
+            norms = row_norms(matrix, table.accumulator)
+            _spool.keep(key, lambda: [norms.cpu()])
+        # Not through the property: before Python 3.12 it makes threads wait for each other.
+        table.__dict__["norms"] = norms.to(device)
+        _held.tables[key] = table
     return _held.tables[key]
 
 
-def _read(part: Part, *, spools: bool) -> Tensor:
-    """A part's rows. Decoding them takes far longer than reading what was decoded: passes after the first do that."""
-    key = _digest((part.read, part.version))
-    with _spool:
-        if spools and key not in _spooled:
-            with suppress(OSError):  # a full disk costs time, and nothing else
-                _spooled[key] = _decoded(part)
-    matrix = _from_blocks(part) if key not in _spooled else _from_file(part, *_spooled[key])
-    matrix = matrix if part.encode is None else part.encode(matrix)
+def _read(part: Part) -> Tensor:
+    """A part's rows."""
+    rows = _spool.keep(_digest((part.read, part.version)), part.read)
+    if rows is None:
+        return _encoded(torch.cat(list(_between(part.read(), part.skip, part.skip + part.rows))), part)
+    return _encoded(rows[part.skip : part.skip + part.rows], part)
+
+
+def _encoded(rows: Tensor, part: Part) -> Tensor:
+    if part.encode is None:
+        matrix = rows
+    else:  # some at a time, for it may make copies
+        step = max(256, _ENCODED_BYTES // (4 * rows.shape[1]))
+        matrix = torch.cat([part.encode(some) for some in torch.split(rows, step)])
     if tuple(matrix.shape) != part.shape:
         raise SourceError(f"{part.name} holds {tuple(matrix.shape)} numbers, not {part.shape}; get it again")
     return matrix
 
 
-def _decoded(part: Part) -> tuple[BinaryIO, torch.dtype, int]:
-    """A file of the rows that lie with a part, their type and width."""
-    file, about = tempfile.TemporaryFile(), (torch.float32, 0)  # noqa: SIM115 - as long as the process
-    try:
-        for block in part.read():
-            file.write(block.contiguous().view(torch.uint8).numpy().data)
-            about = block.dtype, block.shape[1]
-        file.flush()
-    except BaseException:
-        file.close()
-        raise
-    return file, *about
-
-
-def _from_file(part: Part, file: BinaryIO, dtype: torch.dtype, width: int) -> Tensor:
-    matrix = torch.empty((part.rows, width), dtype=dtype)
-    size = matrix.element_size() * width
-    if os.preadv(file.fileno(), [matrix.view(torch.uint8).numpy().data], part.skip * size) != part.rows * size:
-        raise SourceError(f"{part.name} has fewer rows than the {part.rows} it promises; get it again")
-    return matrix
-
-
-def _from_blocks(part: Part) -> Tensor:
-    rows, first = [], 0
-    for block in part.read():
-        rows.append(block[max(0, part.skip - first) : max(0, part.skip + part.rows - first)])
+def _between(blocks: Iterable[Tensor], start: int, stop: int) -> Iterator[Tensor]:
+    """The rows from one to another."""
+    first = 0
+    for block in blocks:
+        rows = block[max(0, start - first) : max(0, stop - first)]
         first += len(block)
-    return torch.cat(rows)
+        if len(rows):
+            yield rows
 
 
 def _norms(part: EmbeddingTable) -> Tensor:
-    from embcheck.table.table import row_norms
-
-    norms = row_norms(part.vectors, part.accumulator)
-    part.__dict__["norms"] = norms  # not through the property: before Python 3.12 it makes threads wait for each other
-    return norms
+    return part.norms
 
 
 def _take(part: EmbeddingTable, rows: NDArray[np.int64]) -> Tensor:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from embcheck.errors import EmbcheckError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
 __all__ = ["Pool", "UnfinishedError", "pool_of"]
 
@@ -36,6 +36,8 @@ class Pool:
     close: Callable[[], None] = lambda: None
     here: bool = True
     """Whether its workers share this machine's memory."""
+    near: Callable[[], Sequence[Mapping[str, Any]]] = lambda: [{}]
+    """What to tell the executor of each worker, that it may be the one to do what it did parts of before."""
     is_gone: Callable[[], bool] = lambda: False
     """Whether there is nothing left that tasks could be tried again on."""
 
@@ -89,7 +91,12 @@ def _dask(address: str, workers: int | None) -> Pool:
         raise EmbcheckError(
             f"no Dask scheduler answers at {address!r} ({type(error).__name__}); start one, and name its HOST:PORT"
         ) from error
-    running = sum(worker["nthreads"] for worker in client.scheduler_info(n_workers=-1)["workers"].values())
+
+    def workers_now() -> dict[str, Any]:
+        found: dict[str, Any] = client.scheduler_info(n_workers=-1)["workers"]
+        return found
+
+    running = sum(worker["nthreads"] for worker in workers_now().values())
     if not running:
         client.close()
         raise EmbcheckError(f"the Dask scheduler at {address!r} has no workers; start some")
@@ -99,6 +106,7 @@ def _dask(address: str, workers: int | None) -> Pool:
         workers or running,
         close=client.close,
         here=False,
+        near=lambda: [{"workers": [name], "allow_other_workers": True} for name in sorted(workers_now())] or [{}],
         is_gone=lambda: client.status != "running",
     )
 
@@ -110,7 +118,8 @@ def _ray(address: str | None, workers: int | None) -> Pool:
     except ImportError:
         raise EmbcheckError("executor ray needs the package ray: pip install 'embcheck[ray]'") from None
     try:
-        ray.init(address, num_cpus=None if address else workers, ignore_reinit_error=True, log_to_driver=False)
+        started = {} if address else {"num_cpus": workers, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+        ray.init(address, ignore_reinit_error=True, log_to_driver=False, **started)
     except (OSError, RuntimeError, ValueError) as error:
         raise EmbcheckError(
             f"no Ray cluster answers at {address or 'this machine'!r} ({type(error).__name__}); start one, and name it"

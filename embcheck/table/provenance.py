@@ -11,8 +11,11 @@ import torch
 
 from embcheck import files
 from embcheck.errors import SourceError
+from embcheck.table.parts import Parts
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import Tensor
 
 __all__ = ["Provenance", "dtype_name", "weights_sha256"]
@@ -57,9 +60,17 @@ def weights_sha256(matrix: Tensor) -> str:
     Raises `SourceError` where a mapped file changed meanwhile.
     """
     digest = hashlib.sha256()
+    for block in _blocks(matrix):
+        digest.update(block.contiguous().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _blocks(matrix: Tensor) -> Iterator[Tensor]:
+    stored: object = matrix
+    if isinstance(stored, Parts):
+        yield from stored.blocks()
+        return
     step = max(1, _BLOCK_BYTES // max(1, matrix.shape[1] * matrix.element_size()))
     for start in range(0, len(matrix), step):
         files.refuse_changed()
-        block = matrix[start : start + step].detach().cpu().contiguous()
-        digest.update(block.view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+        yield matrix[start : start + step].detach().cpu()

@@ -20,6 +20,7 @@ from embcheck.table.parts import Parts, as_tensor
 from embcheck.table.provenance import Provenance, dtype_name, weights_sha256
 from embcheck.table.vocabulary import (
     Coverage,
+    NamedRows,
     RowNumbers,
     RowStatus,
     SubsetVocabulary,
@@ -49,6 +50,7 @@ __all__ = [
 
 _State = TypeVar("_State")
 BLOCK_BYTES = 16 * 2**20  # of float32 rows handled at once: small beside any table, large enough for full speed
+_CPU_BLOCK_BYTES = 4 * 2**20  # there: copies of them stay in memory that glibc hands out again, and near the cache
 _SHOWN_ENTRIES = 100
 _TEXTS = 2**16  # row numbers held at once as objects of Python's
 _NORM_CELLS = 2**16  # numbers widened at once: 512 KB, inside the cache of a CPU core
@@ -240,8 +242,9 @@ class EmbeddingTable(Nearby):
     # --- blocks -------------------------------------------------------------------------------------------------
 
     def slices(self, length: int) -> Iterator[slice]:
-        """Cut ``length`` rows into blocks of about 16 MB of float32."""
-        step = max(256, BLOCK_BYTES // (4 * self.width))
+        """Cut ``length`` rows into blocks of some megabytes of float32."""
+        room = min(BLOCK_BYTES, _CPU_BLOCK_BYTES) if self.vectors.device.type == "cpu" else BLOCK_BYTES
+        step = max(256, room // (4 * self.width) // 64 * 64)
         for start in range(0, length, step):
             files.refuse_changed()
             yield slice(start, min(start + step, length))
@@ -457,23 +460,34 @@ class EmbeddingTable(Nearby):
         return replace(self, layers=GivenLayers.of(tensors, self.layers), memo={})
 
     def subset(self, rows: NDArray[np.int64]) -> EmbeddingTable:
-        """Some rows only, renumbered in the order given."""
+        """Some rows only, renumbered in the order given. The first ones of a table in parts stay in parts."""
+        if (
+            self.parts is not None
+            and isinstance(self.tokens, RowNumbers)
+            and np.array_equal(rows, np.arange(len(rows)))
+        ):
+            origin = replace(self.provenance, shape=(len(rows), self.width))
+            named = NamedRows(RowNumbers(len(rows)))
+            return EmbeddingTable(as_tensor(self.parts.first(len(rows))), named, origin, self.kind)
         vectors = self.vectors[torch.from_numpy(np.ascontiguousarray(rows)).to(self.vectors.device)]
         origin = replace(
             self.provenance, shape=(len(rows), self.width), notes=(*self.provenance.notes, "subset of rows")
         )
-        named = rows[rows < len(self.tokens)]
         only = None if self.only is None else np.flatnonzero(np.isin(rows, self.only))
-        words = SubsetVocabulary(self.vocabulary, named)
+        words = SubsetVocabulary(self.vocabulary, rows[rows < len(self.tokens)])
         layers = None if self.layers is None else SomeRows(self.layers, rows)
         return EmbeddingTable(vectors, words, origin, self.kind, only=only, layers=layers)
 
     @cached_property
     def tokens_sha256(self) -> str:
         """Hash over the surface forms of the rows of ordinary tokens in row order, whatever their numbers are."""
+        return self.sha256_of(self.ordinary)
+
+    def sha256_of(self, rows: NDArray[np.int64]) -> str:
+        """The same over the surface forms of some rows."""
         if isinstance(self.tokens, RowNumbers):
-            return hashlib.sha256(self.ordinary.tobytes()).hexdigest()
-        return tokens_sha256(self.texts(self.ordinary))
+            return hashlib.sha256(rows.tobytes()).hexdigest()
+        return tokens_sha256(self.texts(rows))
 
 
 def row_norms(vectors: Tensor, dtype: torch.dtype) -> Tensor:

@@ -16,6 +16,7 @@ from embcheck.cli import main
 from embcheck.errors import SourceError, SpecError, UsageError
 from embcheck.measures.kernels.equal import equal_groups
 from embcheck.measures.kernels.probe_cosines import probe_statistics
+from embcheck.sources.stores import parquet as parquet_source
 from embcheck.spec import parse
 from embcheck.table import parts
 from embcheck.table.pools import pool_of
@@ -51,6 +52,19 @@ def test_a_folder_in_parts_is_the_folder(tmp_path, options, number):
     assert cut.population.tolist() == whole.population.tolist()
     assert cut.provenance.weights_sha256 == whole.provenance.weights_sha256
     assert cut.tokens_sha256 == whole.tokens_sha256
+
+
+def test_the_hash_reads_what_lies_together_once(tmp_path, monkeypatch):
+    """A row group of several parts is decoded once for it, and the hash is the folder's."""
+    spec, groups = parse(write(tmp_path / "s")), []
+    monkeypatch.setattr("embcheck.sources.stores.parquet.PART_BYTES", 30 * 4 * WIDTH)
+    only = parquet_source._ParquetPart.only
+    monkeypatch.setattr(parquet_source._ParquetPart, "only", lambda *given: groups.append(given[1]) or only(*given))
+    cut = sources.load(spec, device="cpu", pool=pool_of("thread", 2))
+    assert len(cut.parts.parts) == 9 * 4
+    assert cut.provenance.weights_sha256 == sources.load(spec, device="cpu").provenance.weights_sha256
+    assert len(groups) == 9
+    assert cut.vectors[250:420].tolist() == NUMBERS[250:420].astype(np.float32).tolist()
 
 
 def test_whole_numbers_come_with_their_scale(tmp_path):
@@ -179,6 +193,28 @@ def test_a_store_that_grew_is_measured_on_its_new_parts(tmp_path, worked_on):
     theirs = probe_statistics(sources.load(parse(spec), device="cpu"), probes)
     assert ours.non_negative.tolist() == theirs.non_negative.tolist()
     np.testing.assert_allclose(ours.mean, theirs.mean, atol=1e-7)
+
+
+@pytest.mark.slow
+def test_every_check_of_a_store_that_grew_by_a_file(tmp_path, monkeypatch):
+    """It matches the baseline of ten files; of their parts, what hangs on the mean alone is worked out again."""
+    monkeypatch.chdir(tmp_path)
+    numbers = np.random.default_rng(0).standard_normal((44_000, WIDTH)) + 0.5
+    spec = write(tmp_path / "s", numbers, files=11, groups=4_000)
+    (tmp_path / "s" / "9.parquet").rename(tmp_path / "9.parquet")
+    given = ["check", spec, "--executor", "thread", "--states", "st", "--baseline-dir", "b"]
+    assert main([*given, "--update", "new"]) in {0, 1}
+    work, perform = set(), parts._perform
+    monkeypatch.setattr(parts, "_perform", lambda task: work.add((task.start, task.work.__name__)) or perform(task))
+    (tmp_path / "9.parquet").rename(tmp_path / "s" / "99.parquet")
+    main([*given, "--json", "grown.json"])
+    (model,) = json.loads((tmp_path / "grown.json").read_text())["models"]
+    assert "error" not in {result["verdict"] for result in model["results"]}
+    changes = {result["change"]["state"] for result in model["results"] if result.get("change")}
+    assert changes == {"match"}
+    on_means = {"_along", "_distances", "_partition", "_pass", "_products", "_scatter", "_unit_sum"}
+    assert {name for start, name in work if start < 40_000} == on_means
+    assert {"_of_rows", "_norms", "_hashes", "_row_counts"} <= {name for start, name in work if start == 40_000}
 
 
 def test_states_of_another_store_are_refused(tmp_path, monkeypatch):

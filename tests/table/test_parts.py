@@ -15,7 +15,8 @@ import embcheck
 from embcheck.errors import ChecksFailed, EmbcheckError, SourceError
 from embcheck.measures.kernels import blocks, equal, nearest, probe_cosines, spectrum
 from embcheck.table.parts import Part, Parts, as_tensor
-from embcheck.table.pools import pool_of
+from embcheck.table.pools import Pool, pool_of
+from embcheck.table.spool import Spool
 
 
 def _rows(matrix, start, stop):
@@ -120,6 +121,59 @@ def test_every_default_check_says_the_same(lexicon_table, count):
     for ours, theirs in zip(cut, whole, strict=True):
         if theirs.estimate is not None:
             assert ours.estimate.value == pytest.approx(theirs.estimate.value, rel=1e-6, abs=1e-7), ours.check.label
+
+
+@pytest.fixture(scope="module")
+def many(gaussian_table):
+    """As many rows as a large vocabulary has, and how checks of them come out in memory."""
+    rows = gaussian_table(262_144, 64, shift=0.2, dtype=torch.float16)
+    return rows, embcheck.check(rows)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("executor", [None, Backwards], ids=["in order", "backwards"])
+@pytest.mark.parametrize("count", [7, 64])
+def test_a_large_matrix_says_the_same(many, count, executor):
+    """Verdicts are those of the matrix in memory, and values to the rounding of float32 products."""
+    table, whole = many
+    cut = embcheck.check(in_parts(table, count, executor=executor and executor()))
+    assert [(r.check.label, r.verdict) for r in cut] == [(r.check.label, r.verdict) for r in whole]
+    for ours, theirs in zip(cut, whole, strict=True):
+        if theirs.estimate is not None:
+            assert ours.estimate.value == pytest.approx(theirs.estimate.value, rel=1e-6, abs=1e-7), ours.check.label
+
+
+def test_parts_travel_together_to_where_they_were(gaussian_table):
+    """A message has several parts, and the same ones always go to the same worker."""
+    table, sent = gaussian_table(640, 8), []
+
+    class Executor(Backwards):
+        def submit(self, fn, tasks, *, worker):
+            sent.extend((task.number, worker) for task in tasks)
+            return super().submit(fn, tasks)
+
+    executor = Executor()
+    cut = in_parts(table, 64)
+    cut.parts.pool = Pool(lambda: executor, 2, near=lambda: [{"worker": "a"}, {"worker": "b"}])
+    assert cut.norms.tolist() == table.norms.tolist()
+    assert len(executor.waiting) == 0 < len(sent) == 64
+    first = dict(sent)
+    assert list(first.values()) == (["a"] * 8 + ["b"] * 8) * 4
+    blocks.unit_sum(cut)
+    assert dict(sent[64:]) == first
+
+
+def test_a_full_disk_costs_no_number(table, monkeypatch):
+    """Rows that can't be kept in a file are read again."""
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("embcheck.table.parts._spool", Spool())
+    monkeypatch.setattr(Spool, "_keep", full)
+    cut = in_parts(table, 7)
+    np.testing.assert_array_equal(cut.norms, table.norms)
+    assert torch.equal(cut.stored(np.array([5, 1_299])), table.vectors[[5, 1_299]])
 
 
 def test_rows_are_those_of_the_matrix(table):

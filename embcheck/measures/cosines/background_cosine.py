@@ -28,6 +28,7 @@ PAIRS, PROBES = 5_000, 200
 THRESHOLDS = (0.2, 0.5)
 LEVELS = (0.001, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 0.999)
 _BINS = 4_000
+_COUNTED = 2**18  # cells of a product that are counted at once: inside the cache of a CPU core
 _SHORTEST = 1e-34  # of distances, whose inverse times the bins is a float32
 _CHUNK = 1_000
 
@@ -142,11 +143,13 @@ def _count_against(part: EmbeddingTable, probes: Probes, reach: float) -> Tensor
     counts = torch.zeros(2 * _BINS + len(THRESHOLDS), dtype=torch.int64, device=device)
     length, lengths = blocks.lengths(part, part.population), probes.norms.float()[:, None].to(device)
     with blocks.full_precision():
-        for some, cosine in blocks.tiles(part, probes.units().to(device), own, own=1.0):
-            squared = lengths**2 + length[some] ** 2 - 2 * lengths * length[some] * cosine
-            below = torch.stack([(cosine < threshold).sum() for threshold in THRESHOLDS])
-            distances = _binned(squared.clamp_(min=0).sqrt_().mul_(_BINS / max(reach, _SHORTEST)))
-            counts += torch.cat([_binned(cosine.add_(1).mul_(_BINS / 2)), distances, below])
+        for some, tile in blocks.tiles(part, probes.units().to(device), own, own=1.0):
+            few = max(1, _COUNTED // tile.shape[1]) if device.type == "cpu" else len(tile)
+            for cosine, one in zip(torch.split(tile, few), torch.split(lengths, few), strict=True):
+                squared = one**2 + length[some] ** 2 - 2 * one * length[some] * cosine
+                below = torch.stack([(cosine < threshold).sum() for threshold in THRESHOLDS])
+                distances = _binned(squared.clamp_(min=0).sqrt_().mul_(_BINS / max(reach, _SHORTEST)))
+                counts += torch.cat([_binned(cosine.add_(1).mul_(_BINS / 2)), distances, below])
     met = int((own >= 0).sum())  # themselves, at a cosine of 1 and no distance
     counts[_BINS - 1] -= met
     counts[_BINS] -= met

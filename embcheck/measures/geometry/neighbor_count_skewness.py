@@ -57,8 +57,8 @@ def neighbor_count_skewness(table: EmbeddingTable, *, rng: np.random.Generator) 
     if size <= 3 * NEIGHBORS:
         raise NotMeasurable(f"{size} rows are too few for lists of {NEIGHBORS} neighbors; more than 30 are needed")
     order = table.probes(size)
-    sample_count = min(SAMPLES, size // SAMPLE) if size >= 2 * SAMPLE else 1
-    rows = SAMPLE if sample_count > 1 else size
+    sample_count = min(SAMPLES, len(order) // SAMPLE) if len(order) >= 2 * SAMPLE else 1
+    rows = SAMPLE if sample_count > 1 else len(order)
     with blocks.full_precision():
         samples = [order[i * rows : (i + 1) * rows] for i in range(sample_count)]
         counts = [_counts(table.units(sample)) for sample in samples]
@@ -197,9 +197,9 @@ def _from_sample(lists: Ints, size: int) -> dict[str, float | None]:
 
 def _whole(table: EmbeddingTable, order: Ints) -> Details:
     """N_k over all rows: exact, or from sampled queries."""
-    size = len(order)
+    size = len(table.population)
     exact = size <= EXACT_ROWS or current().probes == "all"
-    queries = order if exact else order[:QUERIES]
+    queries = table.population if exact else order[:QUERIES]
     lists = nearest(table, queries, NEIGHBORS)
     counts = np.bincount(lists.ravel(), minlength=size)
     largest = np.argsort(-counts, kind="stable")[:_NAMED]
