@@ -105,7 +105,8 @@ def _draw_missing_nulls(check: Check, table: Subject, estimate: Estimate, settin
                     changes = f"{lacking}, which the null {bound.name} changes"
                     raise UsageError(f"property {check.declaration.id} has no parameter {changes}") from None
                 if not (isinstance(drawn, tuple) and len(drawn) == 2):
-                    raise UsageError(f"the null {bound.name} must return (table, parameters), got {type(drawn).__name__}")
+                    kind = type(drawn).__name__
+                    raise UsageError(f"the null {bound.name} must return (table, parameters), got {kind}")
                 values.append(_measure(check, *drawn, rng).value)
             draws[bound.name] = np.array(values)
     return replace(estimate, draws=draws)
