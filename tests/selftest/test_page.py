@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from embcheck.checks.record import version
 from embcheck.cli import main
 from embcheck.reports import calibration
 from embcheck.selftest import examine_ladder
@@ -99,7 +100,7 @@ def test_json_and_markdown_hold_what_is_shown(selftest, tmp_path):
     assert "embcheck selftest --tables 20 --redraws 40 --seed 3" in page
     rows = [line for line in page.splitlines() if line.startswith("| `")]
     assert [row.count("|") for row in rows] == [7, 7]
-    assert page == calibration.markdown(document, "0.1.0")
+    assert page == calibration.markdown(document, version("embcheck"))
 
 
 def test_shapes_are_rows_of_their_own_and_no_fault(selftest, tmp_path):
@@ -130,7 +131,7 @@ def test_the_ladder_is_a_part_of_the_whole(selftest, tmp_path):
     assert "ladder: gaussian" in shown[2]
     assert shown[2].endswith("ok")
     assert re.fullmatch(r"ladder: mean +9/10 \(1 c\w*\.\.\. +NO", shown[3])
-    assert "| mean | 9/10 (1 covariance) |" in calibration.markdown(document, "0.1.0")
+    assert "| mean | 9/10 (1 covariance) |" in calibration.markdown(document, version("embcheck"))
 
 
 def test_one_seed_one_document(selftest, tmp_path):
