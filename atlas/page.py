@@ -27,7 +27,9 @@ HEADLINES = {
         "plurals", "Plural offsets share a direction", "mean cosine of two offsets"
     ),
     "analogy_rank[king]": Claim(
-        "king", "king - man + woman ranks queen", "rank of queen, the question's three words left out"
+        "king",
+        "king - man + woman ranks queen among the ten nearest",
+        "rank of queen, the question's three words left out",
     ),
     "random_baseline": Claim("random", "A random matrix gives about 50%", "share of all pairs"),
 }
