@@ -6,8 +6,9 @@ import importlib
 import multiprocessing
 import os
 import threading
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from embcheck.errors import EmbcheckError, UsageError
@@ -53,7 +54,10 @@ def pool_of(executor: str | Executor, workers: int | None) -> Pool:
         raise UsageError(f"workers must be at least 1, got {workers}")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if isinstance(executor, Executor):
-        return Pool(lambda: executor, workers or int(getattr(executor, "_max_workers", cores)), owned=False)
+        slots = workers or int(getattr(executor, "_max_workers", cores))
+        if type(executor).__module__ == "distributed.cfexecutor":
+            return Pool(partial(_sure_executor, executor._client), slots, here=False)  # type: ignore[attr-defined]  # noqa: SLF001
+        return Pool(lambda: executor, slots, owned=False)
     count = workers or cores
     if executor == "process":
         fresh = multiprocessing.get_context("spawn")
@@ -100,15 +104,46 @@ def _dask(address: str, workers: int | None) -> Pool:
     if not running:
         client.close()
         raise EmbcheckError(f"the Dask scheduler at {address!r} has no workers; start some")
-    # Retrying is ours: what the scheduler tried again by itself would not be counted.
     return Pool(
-        lambda: client.get_executor(pure=False, retries=0),
+        partial(_sure_executor, client),
         workers or running,
         close=client.close,
         here=False,
         near=lambda: [{"workers": [name], "allow_other_workers": True} for name in sorted(workers_now())] or [{}],
         is_gone=lambda: client.status != "running",
     )
+
+
+def _sure_executor(client: Any) -> Executor:
+    """Dask's executor, but that a result which was lost with its worker breaks it: Dask's own waits for ever then."""
+    from distributed.cfexecutor import ClientExecutor
+
+    class SureExecutor(ClientExecutor):
+        def _wrap_future(self, future: Any) -> Future[Any]:
+            wrapped: Future[Any] = Future()
+            wrapped.add_done_callback(lambda done: done.cancelled() and future.cancel())
+            client.loop.add_callback(_settle, future, wrapped)
+            return wrapped
+
+    make: Any = SureExecutor
+    executor: Executor = make(client, pure=False, retries=0)  # what the scheduler tried again would not be counted
+    return executor
+
+
+async def _settle(future: Any, wrapped: Future[Any]) -> None:
+    """Give what a future of Dask comes to, whatever that is, to one of Python's."""
+    try:
+        result = await future._result(raiseit=False)  # noqa: SLF001 - as Dask's executor does
+    except Exception as lost:  # noqa: BLE001 - the task gave a result, and its worker took it along
+        wrapped.set_exception(BrokenExecutor(f"a result was lost with its worker ({type(lost).__name__})"))
+        return
+    if future.status == "finished":
+        wrapped.set_result(result)
+    elif future.status == "error":
+        wrapped.set_exception(result[1])
+    else:
+        wrapped.cancel()
+        wrapped.set_running_or_notify_cancel()
 
 
 def _ray(address: str | None, workers: int | None) -> Pool:

@@ -75,7 +75,7 @@ def test_on_dask_with_a_worker_that_is_killed(store, whole):
     """Its parts are done again by the other; no worker takes more than 600 MB."""
     distributed = pytest.importorskip("distributed")
     cluster = distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, memory_limit=MEMORY, dashboard_address=None, host="127.0.0.1"
+        n_workers=2, threads_per_worker=1, memory_limit=MEMORY, dashboard_address="127.0.0.1:0", host="127.0.0.1"
     )
     with cluster, distributed.Client(cluster) as client:
         watch = Watch(cluster, after=5)

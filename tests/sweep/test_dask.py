@@ -25,7 +25,7 @@ FREE = {"seconds"}
 @pytest.fixture(scope="module")
 def cluster():
     distributed = pytest.importorskip("distributed")
-    options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
+    options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": ":0"}
     with distributed.LocalCluster(host="127.0.0.1", **options) as found:
         yield found
 
@@ -85,7 +85,7 @@ CLUSTER = """
 import time
 from distributed import LocalCluster
 
-options = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
+options = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": ":0"}
 with LocalCluster(host="127.0.0.1", protocol="tcp://", **options) as own:
     print(own.scheduler_address, flush=True)
     time.sleep(600)

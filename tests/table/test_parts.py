@@ -1,8 +1,9 @@
 """A table in parts: the same numbers whatever the parts, wherever and in whatever order they are worked on."""
 
+import asyncio
 import os
 import signal
-from concurrent.futures import Executor, Future
+from concurrent.futures import BrokenExecutor, Executor, Future
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -14,6 +15,7 @@ import torch
 import embcheck
 from embcheck.errors import ChecksFailed, EmbcheckError, SourceError
 from embcheck.measures.kernels import blocks, equal, nearest, probe_cosines, spectrum
+from embcheck.table import pools
 from embcheck.table.parts import Part, Parts, as_tensor
 from embcheck.table.pools import Pool, pool_of
 from embcheck.table.spool import Spool
@@ -224,3 +226,19 @@ def test_other_types_and_maps_reach_every_part(gaussian_table):
     cut = in_parts(table, 3)
     assert torch.equal(cut.vectors.to(torch.device("cpu"), torch.float16)[:], table.vectors.half())
     assert torch.equal(cut.mapped(torch.Tensor.neg).vectors[:], -table.vectors)
+
+
+def test_a_result_that_dask_lost_breaks_the_executor():
+    """Where a worker took a result along, the future says so: then it is worked out again, and not waited for."""
+    pytest.importorskip("distributed")
+    wrapped = Future()
+
+    class Lost:
+        status = "finished"
+
+        async def _result(self, raiseit):
+            raise KeyError("part-3")
+
+    asyncio.run(pools._settle(Lost(), wrapped))
+    with pytest.raises(BrokenExecutor, match=r"a result was lost with its worker \(KeyError\)"):
+        wrapped.result(timeout=1)
