@@ -133,12 +133,11 @@ def many(gaussian_table):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("executor", [None, Backwards], ids=["in order", "backwards"])
 @pytest.mark.parametrize("count", [7, 64])
-def test_a_large_matrix_says_the_same(many, count, executor):
-    """Verdicts are those of the matrix in memory, and values to the rounding of float32 products."""
+def test_a_large_matrix_says_the_same(many, count):
+    """Verdicts are those of the matrix in memory, and values to the rounding of float32 products, last part first."""
     table, whole = many
-    cut = embcheck.check(in_parts(table, count, executor=executor and executor()))
+    cut = embcheck.check(in_parts(table, count, executor=Backwards()))
     assert [(r.check.label, r.verdict) for r in cut] == [(r.check.label, r.verdict) for r in whole]
     for ours, theirs in zip(cut, whole, strict=True):
         if theirs.estimate is not None:
