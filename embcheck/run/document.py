@@ -61,6 +61,7 @@ def model_record(
     ``family_wise`` is what decides which results pass, where permutation tests are judged as one family.
     """
     origin = None if table is None else table.provenance
+    population = None if table is None else population_of(table)  # first: workers may read what is hashed meanwhile
     return ModelRecord(
         alias=spec.alias,
         spec=spec.text,
@@ -69,7 +70,7 @@ def model_record(
         tokens_sha256=None if table is None else table.tokens_sha256,
         shape=None if origin is None else (int(origin.shape[0]), int(origin.shape[1])),
         dtype=None if origin is None else origin.dtype,
-        population=None if table is None else population_of(table),
+        population=population,
         results=settled(results, family_wise),
         package=added.package if (added := installed("sources").get(spec.scheme)) else None,
         damaged={} if table is None or table.parts is None else table.parts.damaged,

@@ -23,6 +23,7 @@ import torch
 from embcheck.errors import EmbcheckError, SourceError
 from embcheck.progress import track
 from embcheck.settings import Settings, current, give_back_memory, prepare_process, using
+from embcheck.table.hashing import Hashing
 from embcheck.table.spool import Spool
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class Parts:
         self.tolerates = False
         self.pool: Pool | None = None
         self.states: States | None = None
+        self.hashing = Hashing(self.blocks())
         self._executor: Executor | None = None
         self._starts = np.cumsum([0, *(part.rows for part in parts)])
         self._where = where
@@ -131,6 +133,7 @@ class Parts:
         """Other parts, worked on by the same pool."""
         other = Parts(parts, str(dtype or self.dtype).removeprefix("torch."), self.damaged, where or self._where)
         other.tolerates, other.pool, other._executor = self.tolerates, self.pool, self._executor
+        other.hashing = self.hashing  # of what is stored, whatever is made of it
         other.states, other._made_of = self.states, None if encode is None else (self, encode)
         return other
 
@@ -200,6 +203,8 @@ class Parts:
                 for share, some in shares.items()
             }
             for share, future in track(waiting.items(), "parts", total=len(waiting)):
+                while not future.done() and self.hashing.step():
+                    pass
                 with suppress(BrokenExecutor):
                     answers |= zip(shares[share], future.result(), strict=True)
             if len(answers) == len(tasks):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-import torch
-
 from embcheck import files
 from embcheck.errors import SourceError
+from embcheck.table.hashing import Hashing
 from embcheck.table.parts import Parts
 
 if TYPE_CHECKING:
@@ -59,17 +57,11 @@ def weights_sha256(matrix: Tensor) -> str:
 
     Raises `SourceError` where a mapped file changed meanwhile.
     """
-    digest = hashlib.sha256()
-    for block in _blocks(matrix):
-        digest.update(block.contiguous().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+    stored: object = matrix
+    return (stored.hashing if isinstance(stored, Parts) else Hashing(_blocks(matrix))).hexdigest()
 
 
 def _blocks(matrix: Tensor) -> Iterator[Tensor]:
-    stored: object = matrix
-    if isinstance(stored, Parts):
-        yield from stored.blocks()
-        return
     step = max(1, _BLOCK_BYTES // max(1, matrix.shape[1] * matrix.element_size()))
     for start in range(0, len(matrix), step):
         files.refuse_changed()

@@ -107,11 +107,11 @@ def _to_columns(columns: Tensor, rows: Tensor) -> Tensor:
 
 
 def _to_int8(rows: Tensor) -> Tensor:
-    rows = rows.float()
-    largest = rows.abs().amax(1, keepdim=True)
-    scaled = rows / torch.where(largest > 0, largest, 1.0) * _LARGEST
+    scaled = rows.to(torch.float32, copy=True)
+    largest = scaled.abs().amax(1, keepdim=True)
+    scaled.div_(torch.where(largest > 0, largest, 1.0)).mul_(_LARGEST)
     return scaled.nan_to_num_(0.0, 0.0, 0.0).round_().to(torch.int8)
 
 
 def _to_signs(rows: Tensor) -> Tensor:
-    return torch.where(rows < 0, -1, 1).to(torch.int8)
+    return (rows < 0).view(torch.int8).mul(-2).add_(1)  # torch.where makes numbers of 64 bits first

@@ -35,6 +35,8 @@ _REFINED = 2**20  # numbers gathered at once for candidates: 8 MB
 _DIGITS = 12
 _FEW = 32  # cells to one hit from which sorting all of them costs more
 _WAITING = 8  # hits a query that wait before they are merged
+_FIRST = 64  # times k rows are sorted at first
+_GROWTH = 3  # times as many as before are then compared with the best of those, until a tile is through
 
 By = Literal["cosine", "distance"]
 
@@ -165,7 +167,14 @@ class _Best:
         self._waiting: list[_Hits] = []
 
     def add(self, score: Tensor, start: int) -> None:
-        """Take in the scores of the next rows, from position ``start`` on."""
+        """Take in the scores of the next rows, from position ``start`` on: few at first, since sorting is slow."""
+        rows, done = score.shape[1], 0
+        while done < rows:
+            step = max(_FIRST * self._k, _GROWTH * (start + done)) if score.device.type == "cpu" else rows
+            self._add(score[:, done : done + step], start + done)
+            done += step
+
+    def _add(self, score: Tensor, start: int) -> None:
         full = self._values.shape[1] == self._k
         if full and score.device.type == "cpu":
             query, column, values = self._hits(score)
@@ -187,7 +196,7 @@ class _Best:
         np.greater(cells, self._values[:, -1:].numpy(), out=mask)
         hits = np.flatnonzero(mask) if mask.size % 64 else signs.set_bits(np.packbits(mask).view(np.uint64))
         query, column = np.divmod(hits, cells.shape[1])
-        return query, column, cells.reshape(-1)[hits]
+        return query, column, cells[query, column]
 
     def _take_in(self) -> None:
         """Merge the hits that wait: few at a time would cost more than comparing with an old bound."""
