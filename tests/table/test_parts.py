@@ -19,6 +19,7 @@ from embcheck.table import pools
 from embcheck.table.parts import Part, Parts, as_tensor
 from embcheck.table.pools import Pool, pool_of
 from embcheck.table.spool import Spool
+from embcheck.table.table import weights_sha256
 
 
 def _rows(matrix, start, stop):
@@ -162,6 +163,15 @@ def test_parts_travel_together_to_where_they_were(gaussian_table):
     assert list(first.values()) == (["a"] * 8 + ["b"] * 8) * 4
     blocks.unit_sum(cut)
     assert dict(sent[64:]) == first
+
+
+def test_rows_are_hashed_while_others_are_waited_for(table):
+    """A pass whose answers are long in coming leaves nothing to hash."""
+    cut, executor = in_parts(table, 7), Backwards()
+    cut.parts.pool = Pool(lambda: executor, 1)
+    assert len(cut.norms) == len(table.norms)
+    assert not cut.parts.hashing.step()
+    assert weights_sha256(cut.vectors) == weights_sha256(table.vectors)
 
 
 def test_a_full_disk_costs_no_number(table, monkeypatch):
