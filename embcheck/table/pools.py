@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import multiprocessing
 import os
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 __all__ = ["Pool", "UnfinishedError", "pool_of"]
+
+
+_SILENT = 10.0  # seconds after which Dask is asked about a task that it has not told of
 
 
 class UnfinishedError(EmbcheckError):
@@ -115,7 +119,7 @@ def _dask(address: str, workers: int | None) -> Pool:
 
 
 def _sure_executor(client: Any) -> Executor:
-    """Dask's executor, but that a result which was lost with its worker breaks it: Dask's own waits for ever then."""
+    """Dask's executor, but that what was lost with a worker breaks it: Dask's own waits for ever then."""
     from distributed.cfexecutor import ClientExecutor
 
     class SureExecutor(ClientExecutor):
@@ -132,8 +136,14 @@ def _sure_executor(client: Any) -> Executor:
 
 async def _settle(future: Any, wrapped: Future[Any]) -> None:
     """Give what a future of Dask comes to, whatever that is, to one of Python's."""
+    outcome = asyncio.ensure_future(future._result(raiseit=False))  # noqa: SLF001 - as Dask's executor does
+    while not (await asyncio.wait([outcome], timeout=_SILENT))[0]:
+        if await _is_stranded(future):
+            outcome.cancel()
+            wrapped.set_exception(BrokenExecutor("a task was left when its worker died"))
+            return
     try:
-        result = await future._result(raiseit=False)  # noqa: SLF001 - as Dask's executor does
+        result = outcome.result()
     except Exception as lost:  # noqa: BLE001 - the task gave a result, and its worker took it along
         wrapped.set_exception(BrokenExecutor(f"a result was lost with its worker ({type(lost).__name__})"))
         return
@@ -144,6 +154,20 @@ async def _settle(future: Any, wrapped: Future[Any]) -> None:
     else:
         wrapped.cancel()
         wrapped.set_running_or_notify_cancel()
+
+
+async def _is_stranded(future: Any) -> bool:
+    """Whether a task waits for ever: one that was near to a worker, which died while no other could take it on.
+
+    Dask has leave to take it elsewhere, but looks at it again only if that worker comes back (2026.8).
+    """
+    scheduler = future.client.scheduler
+    try:
+        state = (await scheduler.get_task_status(keys=[future.key]))[future.key]
+        workers = (await scheduler.identity(n_workers=-1))["workers"].values()
+    except OSError:  # a scheduler that is gone ends the future by itself
+        return False
+    return state is None or (state == "no-worker" and any(worker["status"] == "running" for worker in workers))
 
 
 def _ray(address: str | None, workers: int | None) -> Pool:

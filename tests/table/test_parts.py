@@ -237,13 +237,46 @@ def test_other_types_and_maps_reach_every_part(gaussian_table):
     assert torch.equal(cut.mapped(torch.Tensor.neg).vectors[:], -table.vectors)
 
 
+@pytest.fixture
+def dask_client():
+    """Of a scheduler and a worker in this process; the worker takes no task on before it is told to."""
+    distributed = pytest.importorskip("distributed")
+    options = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "memory_limit": 0}
+    with (
+        distributed.LocalCluster(host="127.0.0.1", protocol="tcp://", dashboard_address=":0", **options) as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+    ):
+        (client.worker,) = cluster.workers.values()
+        client.worker.status = distributed.Status.paused
+        yield client
+
+
+def test_a_task_that_dask_forgot_is_done_again(dask_client, table, monkeypatch):
+    """Its worker died while no other could take it on: then it waits, also once others run."""
+    import distributed
+
+    monkeypatch.setattr(pools, "_SILENT", 0.2)
+    cut, tried = in_parts(table, 3), []
+
+    def near():
+        tried.append(dask_client.worker.address)
+        if len(tried) == 1:  # the pass has begun: its tasks wait for a worker that is gone, and this one comes back
+            dask_client.loop.call_later(0.5, setattr, dask_client.worker, "status", distributed.Status.running)
+            return [{"workers": ["tcp://127.0.0.1:9"], "allow_other_workers": True}]
+        return [{"workers": [dask_client.worker.address]}]
+
+    cut.parts.pool = replace(pool_of(dask_client.get_executor(), 1), near=near)
+    np.testing.assert_array_equal(cut.norms, table.norms)
+    assert len(tried) == 2
+
+
 def test_a_result_that_dask_lost_breaks_the_executor():
     """Where a worker took a result along, the future says so: then it is worked out again, and not waited for."""
     pytest.importorskip("distributed")
     wrapped = Future()
 
     class Lost:
-        status = "finished"
+        status, key = "finished", "part-3"
 
         async def _result(self, raiseit):
             raise KeyError("part-3")
