@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from scipy import stats
 
 from embcheck.errors import NotMeasurable
 from embcheck.estimate import Details, Estimate, measure
@@ -98,6 +97,8 @@ def isotropic_participation(lengths: Floats, width: int, count: int, rng: np.ran
     2002). Rows about their own mean sum to zero: two of them have the product :math:`-(w_i + w_j - \bar w) / N` on
     average, whose square adds to the sum; it is of weight where N is not large beside d.
     """
+    from scipy import stats  # not with the module: workers, whose memory is counted, have its passes and none of this
+
     weights = (lengths / lengths.max()) ** 2
     first, second, third, fourth, sixth = (float((weights**power).sum()) for power in (1, 2, 3, 4, 6))
     squared_cosine = stats.beta(0.5, (width - 1) / 2)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from scipy import signal, stats
 
 from embcheck.estimate import Details, Estimate, measure
 from embcheck.measures.kernels import blocks
@@ -213,6 +212,8 @@ def _nearer_kind(table: EmbeddingTable, reference: Ints) -> Ints:
     rather than too narrow for one. A valley is no more than half as high as the peaks on either side, and has at least
     5 rows and 1 in 100 there; where it is, as a place between the kinds, plays no part in what is near.
     """
+    from scipy import signal, stats  # not with the module: workers, whose memory is counted, have passes of it only
+
     center = table.gather(reference).median(dim=0).values
     distances = blocks.distances(table, reference, center)
     scaled = np.log(np.maximum(distances, 1e-6 * max(float(np.median(distances)), 1e-30)))

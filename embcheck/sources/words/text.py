@@ -213,8 +213,7 @@ def _to_numbers(lines: bytes) -> NDArray[np.float64] | None:
         column = csv.read_csv(pa.BufferReader(lines.translate(_ONE_A_LINE)), **_SINGLE_COLUMN).column(0)
     except pa.ArrowInvalid:
         return None
-    numbers: NDArray[np.float64] = column.to_numpy()
-    return numbers
+    return np.concatenate([np.from_dlpack(chunk) for chunk in column.chunks])  # to_numpy would import pandas
 
 
 def _garbled_error(layout: _Layout, first: int, parts: list[bytes]) -> SourceError:
