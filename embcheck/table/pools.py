@@ -140,7 +140,7 @@ async def _settle(future: Any, wrapped: Future[Any]) -> None:
     while not (await asyncio.wait([outcome], timeout=_SILENT))[0]:
         if await _is_stranded(future):
             outcome.cancel()
-            wrapped.set_exception(BrokenExecutor("a task was left when its worker died"))
+            wrapped.set_exception(BrokenExecutor("a task was left behind by its worker"))
             return
     try:
         result = outcome.result()
@@ -157,17 +157,23 @@ async def _settle(future: Any, wrapped: Future[Any]) -> None:
 
 
 async def _is_stranded(future: Any) -> bool:
-    """Whether a task waits for ever: one that was near to a worker, which died while no other could take it on.
+    """Whether a task waits for ever, as Dask (2026.8) leaves some.
 
-    Dask has leave to take it elsewhere, but looks at it again only if that worker comes back (2026.8).
+    One that was near to a worker, which died while no other could take it on: Dask has leave to take it elsewhere, but
+    looks at it again only if that worker comes back. And one that a worker was given, which then paused, since it held
+    most of its memory, and which does nothing that would free some.
     """
-    scheduler = future.client.scheduler
+    key, scheduler = future.key, future.client.scheduler
     try:
-        state = (await scheduler.get_task_status(keys=[future.key]))[future.key]
-        workers = (await scheduler.identity(n_workers=-1))["workers"].values()
+        state = (await scheduler.get_task_status(keys=[key]))[key]
+        given = await scheduler.processing(workers=None)
+        workers = (await scheduler.identity(n_workers=-1))["workers"]
     except OSError:  # a scheduler that is gone ends the future by itself
         return False
-    return state is None or (state == "no-worker" and any(worker["status"] == "running" for worker in workers))
+    if state == "processing":
+        its = next((workers[name] for name, keys in given.items() if key in keys and name in workers), None)
+        return its is not None and its["status"] == "paused" and not its["metrics"]["task_counts"].get("executing")
+    return state is None or (state == "no-worker" and any(w["status"] == "running" for w in workers.values()))
 
 
 def _ray(address: str | None, workers: int | None) -> Pool:

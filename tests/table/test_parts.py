@@ -4,6 +4,7 @@ import asyncio
 import multiprocessing
 import os
 import signal
+import time
 from concurrent.futures import BrokenExecutor, Executor, Future
 from dataclasses import replace
 from functools import partial
@@ -272,6 +273,32 @@ def test_a_task_that_dask_forgot_is_done_again(dask_client, table, monkeypatch):
     cut.parts.pool = replace(pool_of(dask_client.get_executor(), 1), near=near)
     np.testing.assert_array_equal(cut.norms, table.norms)
     assert len(tried) == 2
+
+
+def test_a_task_of_a_worker_that_paused_is_done_again(dask_client, tmp_path, monkeypatch):
+    """It was given one while it did another, and then had no memory for more."""
+    import distributed
+
+    monkeypatch.setattr(pools, "_SILENT", 2.0)  # a worker says every half second what it does
+    dask_client.worker.status = distributed.Status.running
+    begun, may_end = tmp_path / "begun", tmp_path / "may end"
+
+    def first():
+        begun.touch()
+        while not may_end.exists():
+            time.sleep(0.05)
+
+    executor = pool_of(dask_client.get_executor(), 1).make()
+    futures = [executor.submit(first), executor.submit(int)]
+    while not begun.exists():
+        time.sleep(0.05)
+    dask_client.loop.call_later(0, setattr, dask_client.worker, "status", distributed.Status.paused)
+    time.sleep(3)
+    assert not any(future.done() for future in futures)  # one is at work, and the other may still have its turn
+    may_end.touch()
+    assert futures[0].result(10) is None
+    with pytest.raises(BrokenExecutor, match="left behind"):
+        futures[1].result(10)
 
 
 def test_a_result_that_dask_lost_breaks_the_executor():
