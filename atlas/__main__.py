@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
-from atlas import measure, page
+from atlas import measure, page, picture
 from atlas.tables import fetch, tables
 from embcheck import files
 from embcheck.checks.record import builtins, version
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 CACHE = Path(os.environ.get("EMBCHECK_CACHE", "").strip() or "~/.cache/embcheck").expanduser() / "atlas"
-RESULTS, PAGE = ROOT / "atlas" / "results.json", ROOT / "docs" / "atlas.md"
+RESULTS = ROOT / "atlas" / "results.json"
+PAGE, PICTURE = ROOT / "docs" / "atlas.md", ROOT / "docs" / "atlas.svg"
 
 
 def arguments(given: list[str] | None = None) -> argparse.Namespace:
@@ -32,7 +33,9 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     kept = "where tables and reports are kept: 2 GB; by default %(default)s"
     parser.add_argument("--cache", type=Path, metavar="DIR", default=CACHE, help=kept)
     parser.add_argument("--again", action="store_true", help="measure what was measured before, too")
-    parser.add_argument("--page", action="store_true", help="write docs/atlas.md from atlas/results.json, no more")
+    parser.add_argument(
+        "--page", action="store_true", help="write docs/atlas.md and its picture from atlas/results.json, no more"
+    )
     parser.add_argument("--html", type=Path, metavar="FILE", help="draw every result of every table as one page")
     return parser.parse_args(given)
 
@@ -50,7 +53,9 @@ def main(given: list[str] | None = None) -> int:
             first, *_ = reports.values()
             models = tuple(model for report in reports.values() for model in report.models)
             html.write(structs.replace(first, models=models), options.html)
-    files.write(PAGE, page.markdown(measure.read(RESULTS)))
+    results = measure.read(RESULTS)
+    files.write(PAGE, page.markdown(results))
+    files.write(PICTURE, picture.svg(results))
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import zipfile
 from hashlib import sha256
 from pathlib import Path
@@ -12,8 +13,8 @@ import numpy as np
 import pytest
 
 from atlas import __main__ as runner
-from atlas import measure, page
-from atlas.__main__ import PAGE, RESULTS
+from atlas import measure, page, picture
+from atlas.__main__ import PAGE, PICTURE, RESULTS
 from atlas.tables import Table, fetch, tables
 from atlas.view import Atlas
 from embcheck import api
@@ -34,6 +35,15 @@ def test_the_page_is_what_the_results_make_of_it(document):
     assert page.markdown(document) == PAGE.read_text(encoding="utf-8")
     assert RESULTS.read_text(encoding="utf-8") == measure.dumps(document)
     assert RESULTS.stat().st_size < 300_000
+
+
+def test_the_picture_is_what_the_results_make_of_it(document):
+    """The committed one has each table and each of its two shares, where the renderer at hand places them too."""
+    committed, drawn = PICTURE.read_text(encoding="utf-8"), picture.svg(document)
+    marks = [re.findall(r'aria-label="([^"]+)"', svg) for svg in (committed, drawn)]
+    assert marks[0] == marks[1]
+    for row in picture.specification(document)["data"]["values"]:
+        assert sum(f"{row['share']}" in mark and row["table"] in mark for mark in marks[0]) >= 1
 
 
 def test_every_table_and_every_property_are_there(document):
