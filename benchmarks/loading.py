@@ -7,7 +7,6 @@ Each run is a process of its own, since peak memory is a process's; the two alte
 from __future__ import annotations
 
 import os
-import statistics
 from typing import TYPE_CHECKING
 
 import torch
@@ -76,7 +75,7 @@ def rows(run: Run) -> Iterator[Row]:
         codes = [_REPORT.format(imports=OURS, body=ours), _REPORT.format(imports=THEIRS, body=theirs)]
         pairs = [[python(code, str(folder)) for code in codes] for _ in range(run.repeats)]
         for place, unit, target in ((0, "s", 5), (1, "MB", 3)):
-            mine, other = (statistics.median(pair[side][place] for pair in pairs) for side in (0, 1))
+            mine, other = ([pair[side][place] for pair in pairs] for side in (0, 1))
             about = ("loading", f"{what}, of a {size:.2f} GB checkpoint", "float32 AutoModel.from_pretrained", unit)
             note = "imports left out" if unit == "s" else "peak, mapped pages counted"
-            yield Row(*about, mine, other, target, run.repeats, note)
+            yield Row(*about, mine, other, target, note)

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 __all__ = ["NAMES", "Missing", "Row", "Run", "rows_of"]
@@ -36,7 +36,7 @@ class Missing(Exception):  # noqa: N818 - it is no error: the row says what was 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One comparison: medians of ours and of the alternative, and how many times better ours is.
+    """One comparison: what each repeat gave for ours and for the alternative, and how many times better ours is.
 
     ``target`` is what the ratio should reach. Where there is no alternative, ``theirs`` is the limit itself. ``note``
     says what was left out or scaled, or why nothing was measured.
@@ -46,16 +46,15 @@ class Row:
     what: str
     against: str
     unit: str = "s"
-    ours: float | None = None
-    theirs: float | None = None
+    ours: Sequence[float] = ()
+    theirs: Sequence[float] = ()
     target: float | None = None
-    repeats: int = 0
     note: str = ""
 
     @property
     def ratio(self) -> float | None:
-        """How many times the alternative's figure is of ours."""
-        return self.theirs / self.ours if self.ours and self.theirs is not None else None
+        """How many times the alternative's median is of ours."""
+        return statistics.median(self.theirs) / statistics.median(self.ours) if self.ours and self.theirs else None
 
     @property
     def met(self) -> bool | None:
@@ -65,7 +64,8 @@ class Row:
     @property
     def record(self) -> dict[str, Any]:
         """The row as JSON types."""
-        return {**asdict(self), "ratio": self.ratio, "met": self.met}
+        figures = {"ours": list(self.ours), "theirs": list(self.theirs)}
+        return {**asdict(self), **figures, "ratio": self.ratio, "met": self.met}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,11 @@ class Run:
     small: bool
     repeats: int
     scratch: Path
+
+    @property
+    def few(self) -> int:
+        """How often what takes the better part of a minute is repeated."""
+        return min(self.repeats, 3)
 
     def size(self, full: Any, small: Any) -> Any:
         """The one that goes with this run."""
@@ -102,12 +107,12 @@ class Run:
         scale: float = 1.0,
         note: str = "",
     ) -> Row:
-        """A row of medians. ``about`` is the benchmark, what is done and against what.
+        """A row of their seconds. ``about`` is the benchmark, what is done and against what.
 
         ``scale`` multiplies the alternative's seconds where it did only a part of the work; the note says so.
         """
-        mine, other = (statistics.median(times) for times in self.alternate(ours, theirs))
-        return Row(*about, ours=mine, theirs=other * scale, target=target, repeats=self.repeats, note=note)
+        mine, other = self.alternate(ours, theirs)
+        return Row(*about, ours=mine, theirs=[scale * seconds for seconds in other], target=target, note=note)
 
 
 def rows_of(name: str, run: Run) -> Iterator[Row]:

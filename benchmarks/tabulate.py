@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["machine_line", "markdown", "replace_table", "text"]
 
-BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
+BEGIN, END = "<!-- benchmarks: {} -->", "<!-- benchmarks: end -->"
 _DIGITS = {"s": 3, "ms": 1, "MB": 0}
 
 
@@ -26,8 +27,12 @@ def machine_line(machine: dict[str, Any]) -> str:
     )
 
 
-def _figure(value: float | None, unit: str) -> str:
-    return "-" if value is None else f"{value:.{_DIGITS[unit]}f} {unit}"
+def _figure(values: Sequence[float], unit: str) -> str:
+    """The median, with the smallest and the largest where there are several."""
+    if not values:
+        return "-"
+    least, middle, most = (f"{v:.{_DIGITS[unit]}f}" for v in (min(values), statistics.median(values), max(values)))
+    return f"{middle} {unit}" if len(values) == 1 or least == most else f"{middle} ({least} to {most}) {unit}"
 
 
 def _verdict(row: Row) -> str:
@@ -42,7 +47,7 @@ def text(row: Row) -> str:
     """Two or three lines of a terminal."""
     figures = f"{_figure(row.ours, row.unit)} against {_figure(row.theirs, row.unit)}, ratio {_ratio(row.ratio)}"
     target = f", target {_ratio(row.target)}: {_verdict(row)}" if row.target is not None else ""
-    lines = [f"{row.benchmark}: {row.what}", f"  {figures}{target}  ({row.against}; {row.repeats} repeats)"]
+    lines = [f"{row.benchmark}: {row.what}", f"  {figures}{target}  ({row.against}; {len(row.ours)} repeats)"]
     return "\n".join([*lines, f"  {row.note}"] if row.note else lines)
 
 
@@ -59,15 +64,16 @@ def markdown(machine: dict[str, Any], rows: Sequence[Row]) -> str:
 
 
 def replace_table(page: Path, machine: dict[str, Any], rows: Sequence[Row]) -> None:
-    """Put the table between the markers of a page.
+    """Put the table between the markers of a page that name the machine's processor.
 
     Raises
     ------
     ValueError
-        The page has no markers.
+        The page has no such markers.
     """
-    before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+    mark = BEGIN.format(machine["processor"])
+    before, begin, rest = page.read_text(encoding="utf-8").partition(mark)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise ValueError(f"{page} has no {BEGIN} and {END} to put the table between")
-    page.write_text(f"{before}{BEGIN}\n\n{markdown(machine, rows)}\n\n{END}{after}", encoding="utf-8")
+        raise ValueError(f"{page} has no {mark} and {END} to put the table between")
+    page.write_text(f"{before}{mark}\n\n{markdown(machine, rows)}\n\n{END}{after}", encoding="utf-8")
