@@ -231,6 +231,22 @@ def test_equal_runs_give_equal_tables(encoder):
     assert (second.weights_sha256, second.notes) != (first.weights_sha256, first.notes)
 
 
+def test_texts_are_encoded_some_at_a_time(encoder, monkeypatch):
+    """So that long lists take no more memory than their rows: the same vectors, to what padding moves."""
+    from sentence_transformers import SentenceTransformer
+
+    whole, sizes, encode = encoded(encoder).vectors, [], SentenceTransformer.encode
+
+    def watched(model, texts, **options):
+        sizes.append(len(texts))
+        return encode(model, texts, **options)
+
+    monkeypatch.setattr("embcheck.sources.encoders.run._TOGETHER", 2)
+    monkeypatch.setattr(SentenceTransformer, "encode", watched)
+    torch.testing.assert_close(encoded(encoder).vectors, whole)
+    assert sizes == [2, 1]
+
+
 def test_tokens_are_the_encoders_input_table(encoder):
     """The space of tokens is what the directory holds without a scheme."""
     table, plain = load(f"st:{encoder},space=tokens"), load(str(encoder))

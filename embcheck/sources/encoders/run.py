@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tokenizers import Tokenizer
 
 from embcheck.errors import SourceError
+from embcheck.progress import track
 from embcheck.sources.encoders.modules import stage
 from embcheck.sources.files import LocalFolder, one_line, printable
 from embcheck.sources.tokenizers.load import library_errors, offline
@@ -21,7 +22,7 @@ from embcheck.sources.tokenizers.vocabulary import calm
 from embcheck.sources.weights.checkpoint import open_checkpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import torch
     from torch import Tensor
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from embcheck.sources.encoders.modules import Module
 
 _BATCH = 64
+_TOGETHER = 16_384  # texts, among which those of like length are encoded at once
 
 
 def require_all_weights(origin: Path, report: Mapping[str, Any]) -> None:
@@ -76,12 +78,33 @@ def encode(
         with tempfile.TemporaryDirectory(prefix="embcheck-") as folder, quiet(), offline():
             stage(modules, Path(folder))
             model = load_encoder(origin, folder, device)
-            vectors: Tensor = model.encode(
-                list(words), prompt=prefix or None, batch_size=_BATCH, convert_to_tensor=True, show_progress_bar=False
+            made = (
+                model.encode(
+                    list(words[start : start + _TOGETHER]),
+                    prompt=prefix or None,
+                    batch_size=_BATCH,
+                    convert_to_tensor=True,
+                    show_progress_bar=False,
+                )
+                for start in track(range(0, len(words), _TOGETHER), "texts")
             )
-            return vectors[:, :width].detach().float().cpu()  # as sentence-transformers cuts: after all modules
+            return _stacked(made, len(words), width)
     except library_errors() as error:
         raise SourceError(f"the encoder in {origin} can't be run: {one_line(error)}") from None
+
+
+def _stacked(blocks: Iterable[Tensor], rows: int, width: int | None) -> Tensor:
+    """All rows of the blocks, cut as sentence-transformers does: after all modules. No more is held than they take."""
+    import torch
+
+    matrix, start = torch.empty((0, 0)), 0
+    for block in blocks:
+        some = block[:, :width].detach().float().cpu()
+        if not start:
+            matrix = torch.empty((rows, some.shape[1]))
+        matrix[start : start + len(some)] = some
+        start += len(some)
+    return matrix
 
 
 def weight_files(modules: tuple[Module, ...]) -> list[Path]:
