@@ -133,7 +133,7 @@ def _search(table: EmbeddingTable, queries: Tensor, k: int, own: Ints | None, by
             inside = np.flatnonzero((own >= part.start) & (own < part.stop))
             score[torch.from_numpy(inside), torch.from_numpy(own[inside] - part.start)] = -math.inf
         best.add(score, part.start)
-    return _refine(table, queries, best.where(), k, own, by)
+    return _refine(table, queries, *best.found(), k, own, by)
 
 
 def _tiles(table: EmbeddingTable, query: Tensor) -> Iterator[tuple[slice, Tensor]]:
@@ -185,10 +185,10 @@ class _Best:
                 return
         self._merge(*_top(score, torch.arange(start, start + score.shape[1]), self._k))
 
-    def where(self) -> Ints:
-        """(queries, k) positions of the rows with the largest scores, in no particular order."""
+    def found(self) -> tuple[Ints, NDArray[np.float32]]:
+        """(queries, k) positions of the rows with the largest scores, and these, the largest first."""
         self._take_in()
-        return self._where.cpu().numpy()
+        return self._where.cpu().numpy(), self._values.cpu().numpy()
 
     def _hits(self, score: Tensor) -> _Hits:
         """Scores that are larger than the least of a query's best."""
@@ -234,21 +234,35 @@ def _top(scores: Tensor, places: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 def _refine(
-    table: EmbeddingTable, queries: Tensor, where: Ints, k: int, own: Ints | None, by: By
+    table: EmbeddingTable,
+    queries: Tensor,
+    where: Ints,
+    scores: NDArray[np.float32],
+    k: int,
+    own: Ints | None,
+    by: By,
 ) -> tuple[Ints, Floats]:
-    """The k best of the candidates, by what float64 makes of them."""
+    """The k best of the candidates, by what float64 makes of them.
+
+    Looked at are those whose float32 score can be that of one of the k: a sum of d products is off by d 2^-24 at most.
+    """
+    are_cosines = by == "cosine" and table.vectors.dtype.is_floating_point
+    close = 2 * (table.width + 4) * 2.0**-24 if are_cosines else math.inf
+    found, exact = np.empty((len(where), k), dtype=np.int64), np.empty((len(where), k))
     step = max(1, _REFINED // (where.shape[1] * table.width))
-    exact = np.empty(where.shape)
     for start in range(0, len(where), step):
         chosen = slice(start, start + step)
-        rows = table.gather(table.population[where[chosen]].ravel()).to(table.accumulator)
-        rows, query = rows.view(*where[chosen].shape, -1), queries[chosen, None]
+        can_be = scores[chosen] >= scores[chosen, k - 1 : k] - close
+        some = where[chosen, : int(can_be.sum(1).max(initial=k))]
+        rows = table.gather(table.population[some].ravel()).to(table.accumulator).view(*some.shape, -1)
+        query = queries[chosen, None]
         if by == "cosine":
             lengths = torch.linalg.vector_norm(rows, dim=2) * torch.linalg.vector_norm(query, dim=2)
-            exact[chosen] = ((rows * query).sum(2) / lengths).cpu().double().numpy()
+            values = ((rows * query).sum(2) / lengths).cpu().double().numpy()
         else:
-            exact[chosen] = torch.linalg.vector_norm(rows - query, dim=2).cpu().double().numpy()
-    if own is not None:  # the last there is
-        exact[where == own[:, None]] = math.inf if by == "distance" else -math.inf
-    order = _order(where, exact, by)[:, :k]
-    return np.take_along_axis(where, order, 1), np.take_along_axis(exact, order, 1)
+            values = torch.linalg.vector_norm(rows - query, dim=2).cpu().double().numpy()
+        if own is not None:  # the last there is
+            values[some == own[chosen, None]] = math.inf if by == "distance" else -math.inf
+        order = _order(some, values, by)[:, :k]
+        found[chosen], exact[chosen] = np.take_along_axis(some, order, 1), np.take_along_axis(values, order, 1)
+    return found, exact

@@ -90,7 +90,18 @@ def test_hits_are_merged_as_sorting_everything_would(rng):
     for start in range(0, 4000, 500):
         best.add(scores[:, start : start + 500].contiguous(), start)
     expected = scores.topk(30, dim=1).indices
-    assert np.sort(best.where(), axis=1).tolist() == expected.sort(1).values.tolist()
+    assert np.sort(best.found()[0], axis=1).tolist() == expected.sort(1).values.tolist()
+
+
+def test_what_float32_cannot_tell_apart_is_ranked_in_float64(rng):
+    """Rows whose cosines differ in the eighth digit, at the edge of the k and beyond it, come in their true order."""
+    near = rng.standard_normal(48) + 1e-7 * rng.standard_normal((20, 48))
+    rows = np.concatenate([near, rng.standard_normal((300, 48))]).astype(np.float32)
+    table = EmbeddingTable.from_arrays(rows, [f"w{i}" for i in range(len(rows))])
+    query = near.mean(0) + rng.standard_normal(48)
+    ids, _ = top_k(table, torch.from_numpy(query)[None], 7)
+    exact = rows.astype(np.float64) @ query / np.linalg.norm(rows.astype(np.float64), axis=1)
+    assert ids[0].tolist() == np.argsort(-np.round(exact / np.linalg.norm(query), 12), kind="stable")[:7].tolist()
 
 
 def test_top_k_is_a_full_sort(monkeypatch, gaussian_table):
