@@ -53,7 +53,7 @@ BLOCK_BYTES = 16 * 2**20  # of float32 rows handled at once: small beside any ta
 _CPU_BLOCK_BYTES = 4 * 2**20  # there: copies of them stay in memory that glibc hands out again, and near the cache
 _SHOWN_ENTRIES = 100
 _TEXTS = 2**16  # row numbers held at once as objects of Python's
-_NORM_CELLS = 2**16  # numbers widened at once: 512 KB, inside the cache of a CPU core
+_NORM_CELLS = 2**17  # numbers that each thread widens at once: 1 MB, inside the cache of a CPU core
 
 
 @dataclass(frozen=True, eq=False)
@@ -493,7 +493,8 @@ class EmbeddingTable(Nearby):
 def row_norms(vectors: Tensor, dtype: torch.dtype) -> Tensor:
     """(V,) Euclidean length of every row of a matrix, worked out in a wide float."""
     (size, width), device = vectors.shape, vectors.device
-    step = max(16, _NORM_CELLS // width) if device.type == "cpu" else BLOCK_BYTES // width
+    cells = _NORM_CELLS * torch.get_num_threads() if device.type == "cpu" else BLOCK_BYTES
+    step = max(16, cells // width)
     norms = torch.empty(size, dtype=dtype, device=device)
     wide = norms.new_empty((step, width))
     for start in range(0, size, step):  # in the same memory: freed and asked for again, it leaves holes
