@@ -24,8 +24,8 @@ from embcheck.table.spool import Spool
 from embcheck.table.table import weights_sha256
 
 
-def _rows(matrix, start, stop):
-    return [matrix[start:stop]]
+def _rows(matrix):
+    return [matrix]
 
 
 def _dies_once(path, matrix):
@@ -53,7 +53,7 @@ def in_parts(table, count, reading=None, executor=None):
     cuts = np.linspace(0, len(table.vectors), count + 1).astype(int).tolist()
     parts = []
     for number, (start, stop) in enumerate(pairwise(cuts)):
-        read = (reading or {}).get(number, partial(_rows, table.vectors, start, stop))
+        read = (reading or {}).get(number, partial(_rows, table.vectors[start:stop]))
         shape = (stop - start, table.width)
         parts.append(Part(f"part {number}", shape, f"{id(table)} {number}", read))
     laid_out = Parts(parts, str(table.vectors.dtype).removeprefix("torch."))
