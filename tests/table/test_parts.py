@@ -275,6 +275,7 @@ def test_a_task_that_dask_forgot_is_done_again(dask_client, table, monkeypatch):
     assert len(tried) == 2
 
 
+@pytest.mark.slow
 def test_a_task_of_a_worker_that_paused_is_done_again(dask_client, tmp_path, monkeypatch):
     """It was given one while it did another, and then had no memory for more."""
     import distributed
