@@ -137,14 +137,14 @@ def _sure_executor(client: Any) -> Executor:
 async def _settle(future: Any, wrapped: Future[Any]) -> None:
     """Give what a future of Dask comes to, whatever that is, to one of Python's."""
     outcome = asyncio.ensure_future(future._result(raiseit=False))  # noqa: SLF001 - as Dask's executor does
-    while not (await asyncio.wait([outcome], timeout=_SILENT))[0]:
-        if await _is_stranded(future):
-            outcome.cancel()
-            wrapped.set_exception(BrokenExecutor("a task was left behind by its worker"))
-            return
     try:
+        while not (await asyncio.wait([outcome], timeout=_SILENT))[0]:
+            if await _is_stranded(future):
+                outcome.cancel()
+                wrapped.set_exception(BrokenExecutor("a task was left behind by its worker"))
+                return
         result = outcome.result()
-    except Exception as lost:  # noqa: BLE001 - the task gave a result, and its worker took it along
+    except Exception as lost:  # noqa: BLE001 - whatever Dask raises: a worker took a result along, or nobody can be asked
         wrapped.set_exception(BrokenExecutor(f"a result was lost with its worker ({type(lost).__name__})"))
         return
     if future.status == "finished":
