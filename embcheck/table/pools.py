@@ -6,6 +6,7 @@ import asyncio
 import importlib
 import multiprocessing
 import os
+import pickle
 import threading
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -201,9 +202,20 @@ class _RayExecutor(Executor):
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """As every executor does."""
-        future: Future[Any] = self._call.remote(fn, args, kwargs).future()
-        return future
+        ours: Future[Any] = Future()
+        self._call.remote(fn, args, kwargs).future().add_done_callback(partial(_unpack, ours))
+        return ours
 
 
-def _call(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    return function(*args, **kwargs)
+def _call(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
+    return pickle.dumps(function(*args, **kwargs), protocol=5)
+
+
+def _unpack(ours: Future[Any], theirs: Future[bytes]) -> None:
+    """What a task of Ray gave, copied out of its store: arrays that stayed there would fill it, page by page."""
+    if ours.set_running_or_notify_cancel():
+        error = theirs.exception()
+        if error is None:
+            ours.set_result(pickle.loads(theirs.result()))  # noqa: S301 - made by a worker of ours
+        else:
+            ours.set_exception(error)
