@@ -92,7 +92,7 @@ def probe_statistics(
 def _over(table: EmbeddingTable, probes: Probes, center: Tensor | None, around: Around | None, bins: int = 0) -> _State:
     """What `_pass` makes of all parts of a table."""
     non_negative, low, high, *sums = zip(*table.over(_pass, probes, center, around, bins), strict=True)
-    total, below, near, cells = (sum(of_parts) for of_parts in sums)
+    total, below, near, cells = (sum(of_parts, np.int64(0)) for of_parts in sums)
     return sum(non_negative), np.min(low, axis=0), np.max(high, axis=0), total, below, near, cells
 
 
@@ -163,7 +163,9 @@ def _pass(part: EmbeddingTable, probes: Probes, center: Tensor | None, around: A
                 near.add(piece.near)
             cells += piece.histogram
         first, _ = signs.settle((chunk.probes.side, chunk.side), signs.together(doubts), chunk.limit, center)
-    return counts + np.bincount(first, minlength=count), low, high, total, below, near.counts.reshape(count, -1), cells
+    counts += np.bincount(first, minlength=count)
+    around_medians = near.counts.astype(np.uint32).reshape(count, -1)  # the largest array by far, and sent to others
+    return counts, low, high, total, below, around_medians, cells
 
 
 class _Counts:
