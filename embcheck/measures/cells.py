@@ -6,13 +6,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import stats
 
 from embcheck.estimate import Details, Estimate
 from embcheck.measures.resolve import undecided, unit
 from embcheck.stats import permutations
 from embcheck.stats.intervals import share_jackknife_interval
-from embcheck.stats.permutations import area_over
+from embcheck.stats.permutations import area_over, midranks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -88,7 +87,7 @@ def areas_left_out(cells: Floats) -> Floats:
 def shuffled(cells: Floats, rng: np.random.Generator) -> Floats:
     """The area under permuted partners: the ranks of all cells stay, other cells count as related."""
     n = len(cells)
-    sums = shuffled_traces(stats.rankdata(cells).reshape(n, n), rng)
+    sums = shuffled_traces(midranks(cells), rng)
     return (sums - n * (n + 1) / 2) / (n * n * (n - 1))
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from embcheck.stats import Floats, Ints
 
-__all__ = ["area_over", "draw", "holm", "orders", "p_value"]
+__all__ = ["area_over", "draw", "holm", "midranks", "orders", "p_value"]
 
 PERMUTATIONS = 9_999
 CHUNK = 1_000
@@ -29,6 +29,15 @@ def area_over(own: Floats, other: Floats) -> float:
     ordered = np.sort(other)
     wins = np.searchsorted(ordered, own, "left").sum() + np.searchsorted(ordered, own, "right").sum()
     return float(wins) / (2 * len(own) * len(other))
+
+
+def midranks(values: Floats) -> Floats:
+    """Ranks of all values of an array, from 1 on, equal ones sharing the mean of theirs.
+
+    ``scipy.stats.rankdata`` gives the same, and takes most of a second to import.
+    """
+    ordered = np.sort(values, axis=None)
+    return np.asarray((ordered.searchsorted(values) + ordered.searchsorted(values, "right") + 1) / 2)
 
 
 def p_value(draws: Floats, value: float, side: Literal["above", "below"] = "above") -> float:

@@ -67,3 +67,10 @@ def test_areas_are_mann_and_whitneys(own, other):
     pairs = (x[:, None] > y).mean() + (x[:, None] == y).mean() / 2
     assert np.isclose(permutations.area_over(x, y), pairs)
     assert np.isclose(permutations.area_over(x, y), stats.mannwhitneyu(x, y).statistic / (len(x) * len(y)))
+
+
+@given(SAMPLE)
+def test_midranks_are_those_of_scipy(values):
+    """Equal values share the mean of their ranks, in an array of any shape."""
+    cells = np.array([values, values], dtype=float)
+    np.testing.assert_array_equal(permutations.midranks(cells), stats.rankdata(cells).reshape(cells.shape))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -30,7 +30,8 @@ _PROBE_CHUNK = 1_024
 _COUNTED = 2**19  # cosines that wait to be counted
 BINS = 2_000  # of the histogram of all probes' cosines
 _STEPS = 32_767  # of a cosine between 0 and 1, for medians and histograms
-_SAMPLED, _ERRORS = 16_384, 5  # rows that say where to look for a median, and how many standard errors around
+_SAMPLED, _ERRORS = 8_192, 5  # rows that say where to look for a median, at most, and how many standard errors around
+_SAMPLED_SHARE = 8  # one row in so many
 _MISSED = 64  # probes whose cosines are all counted one by one at once
 _NONE = np.zeros(0, dtype=np.int64)
 
@@ -92,7 +93,8 @@ def probe_statistics(
 def _over(table: EmbeddingTable, probes: Probes, center: Tensor | None, around: Around | None, bins: int = 0) -> _State:
     """What `_pass` makes of all parts of a table."""
     non_negative, low, high, *sums = zip(*table.over(_pass, probes, center, around, bins), strict=True)
-    total, below, near, cells = (sum(of_parts, np.int64(0)) for of_parts in sums)
+    summed: list[Any] = [sum(of_parts, np.int64(0)) for of_parts in sums]
+    total, below, near, cells = summed
     return sum(non_negative), np.min(low, axis=0), np.max(high, axis=0), total, below, near, cells
 
 
@@ -104,16 +106,16 @@ _State = tuple["Ints", "Floats", "Floats", "Floats", "Ints", "Ints", "Ints"]
 def _around_medians(table: EmbeddingTable, probes: Probes, center: Tensor | None) -> Around:
     """Where each probe's median may be: between order statistics of its cosines with some rows, five errors away."""
     if "rows around medians" not in table.memo:
-        table.memo["rows around medians"] = Probes.of(table, table.probes(_SAMPLED))
+        sampled = min(_SAMPLED, -(-len(table.population) // _SAMPLED_SHARE))
+        table.memo["rows around medians"] = Probes.of(table, table.probes(sampled))
     some: Probes = table.memo["rows around medians"]
     with full_precision():
         cosine = probes.units(center) @ some.units(center).T
         cells, last = cosine.mul_(_STEPS).round_().cpu().numpy(), cosine.shape[1] - 1
     reach = math.ceil(_ERRORS * 0.5 * math.sqrt(len(some.rows))) + 1
     ranks = max(0, last // 2 - reach), min(last, last // 2 + 1 + reach)
-    cells.partition(ranks, axis=1)
-    low, high = cells[:, ranks[0]].astype(np.int64) - 1, cells[:, ranks[1]].astype(np.int64) + 1
-    return low, int((high - low).max()) + 1
+    low, high = (np.partition(cells, rank, axis=1)[:, rank].astype(np.int64) for rank in ranks)  # both at once: slower
+    return low - 1, int((high - low).max()) + 3
 
 
 def _medians(
@@ -164,7 +166,7 @@ def _pass(part: EmbeddingTable, probes: Probes, center: Tensor | None, around: A
             cells += piece.histogram
         first, _ = signs.settle((chunk.probes.side, chunk.side), signs.together(doubts), chunk.limit, center)
     counts += np.bincount(first, minlength=count)
-    around_medians = near.counts.astype(np.uint32).reshape(count, -1)  # the largest array by far, and sent to others
+    around_medians: Any = near.counts.astype(np.uint32).reshape(count, -1)  # the largest, and sent
     return counts, low, high, total, below, around_medians, cells
 
 
@@ -311,9 +313,14 @@ def _histogram(cosines: Tensor, own: int) -> Ints:
 
 def _near(cosines: Tensor, around: Around) -> tuple[Ints, Ints]:
     """(m,) how many rounded cosines are below those around a probe's median, and (k,) which cells others are in."""
-    first, count = torch.from_numpy(around[0]).to(cosines.device, torch.float32)[:, None], around[1]
-    is_below = cosines < first
-    below = row_totals(is_below.numpy() if cosines.device.type == "cpu" else is_below)
-    at = torch.nonzero((cosines < first + count).logical_xor_(is_below), as_tuple=True)
-    cells = at[0] * count + (cosines[at] - first[at[0], 0]).long()
-    return on_host(below), on_host(cells)
+    count, size = around[1], cosines.shape[1]
+    first: Any = torch.from_numpy(around[0]).to(cosines.device, torch.float32)[:, None]
+    cells: Any = cosines
+    if cosines.device.type == "cpu":  # NumPy compares three times as fast there
+        first, cells = first.numpy(), cosines.numpy()
+    is_below = cells < first
+    is_near = ((cells < first + count) ^ is_below).reshape(-1)
+    at = np.flatnonzero(is_near) if cosines.device.type == "cpu" else torch.nonzero(is_near)[:, 0]
+    probe = at // size
+    beyond = on_host(cells.reshape(-1)[at] - first[probe, 0]).astype(np.int64)
+    return on_host(row_totals(is_below)), on_host(probe) * count + beyond

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -53,6 +55,20 @@ def test_medians_are_right_to_half_a_step(table, cosines, monkeypatch, sampled, 
     found = probe_cosines.probe_statistics(table, table.population, median=True)
     expected = [np.quantile(row, 0.5, method="inverted_cdf") for row in others(cosines(table))]
     np.testing.assert_allclose(found.median, expected, atol=1 / 65_534 + 1e-6)
+
+
+def test_medians_are_looked_for_between_order_statistics_of_a_sample(gaussian_table):
+    """Five standard errors of a sample's median to either side, and a step of rounding."""
+    table = gaussian_table(40_000, 12, shift=0.3)
+    probes = probe_cosines.Probes.of(table, table.population[:20])
+    first, count = probe_cosines._around_medians(table, probes, None)
+    sample = table.memo["rows around medians"]
+    unit = torch.nn.functional.normalize(table.vectors.double()).numpy()
+    ranked = np.sort(np.rint(32_767 * unit[probes.rows] @ unit[sample.rows].T), axis=1)
+    middle, reach = (len(sample.rows) - 1) // 2, math.ceil(2.5 * math.sqrt(len(sample.rows))) + 1
+    low, high = ranked[:, middle - reach] - 1, ranked[:, middle + 1 + reach] + 1
+    np.testing.assert_allclose(first, low, atol=1)
+    assert count == pytest.approx((high - low).max() + 1, abs=2)
 
 
 def test_medians_are_not_made_up_where_not_asked_for(table):
