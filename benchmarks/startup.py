@@ -31,7 +31,8 @@ with contextlib.redirect_stdout(io.StringIO()):
 def is_own(function):
     return f"{os.sep}embcheck{os.sep}" in function[0]
 calls = pstats.Stats(profile).stats.items()
-print(1_000 * sum(by[3] for own, (*_, callers) in calls if is_own(own) for who, by in callers.items() if not is_own(who)))
+entries = [by[3] for own, (*_, by_caller) in calls if is_own(own) for who, by in by_caller.items() if not is_own(who)]
+print(1_000 * sum(entries))
 """
 
 

@@ -24,6 +24,7 @@ def save(project, name, matrix, words):
     return f"{name}=npy:{name}.npy,vocab={name}.txt"
 
 
+@pytest.mark.slow
 def test_both_are_measured_on_the_rows_that_both_have(embcheck, project, vectors):
     """Forty rows that only one has, far away, change nothing of the others: no value moves, and one line says so."""
     more = np.vstack([vectors, np.float32(50) + vectors[:40]])

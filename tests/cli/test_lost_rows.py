@@ -103,6 +103,7 @@ def _without_damage(record):
     return {key: value for key, value in record.items() if key != "broken_rows"} if isinstance(record, dict) else record
 
 
+@pytest.mark.slow
 def test_pytest_says_what_was_lost(intact, embcheck, pytester, monkeypatch):
     """Under pytest a passing run of other checks says it too, with -q as well."""
     monkeypatch.chdir(intact)

@@ -246,6 +246,7 @@ def test_a_trained_head_that_a_tied_configuration_overwrites(known, saved, diagn
     assert found.causes == {"other_matrix": {"instead_of": "output", "is": "input"}}
 
 
+@pytest.mark.slow
 def test_a_table_that_a_converter_left_as_it_was_initialised(known, saved, diagnosed):
     """An export that skips the embedding holds a new model's random one, which is unrelated to what was trained."""
     # lightseekorg/TorchSpec#39, huggingface/transformers#35141
@@ -289,6 +290,7 @@ def test_rows_of_unknown_and_padding_set_to_zero(known, saved, diagnosed):
     assert found.causes == {"rows_overwritten": {"kind": "zero", "rows": 2}}
 
 
+@pytest.mark.slow
 def test_the_noise_of_neftune_left_on(known, saved, diagnosed):
     """What an embedding gives while its training hook is on is its rows plus uniform noise of the hook's size."""
     # huggingface/trl#889
@@ -346,6 +348,7 @@ def test_an_embedding_that_a_library_centres_on_loading(known, saved, diagnosed)
     assert found.causes == {"mean_removed": {"of": "each row"}}
 
 
+@pytest.mark.slow
 def test_a_model_that_was_rotated_before_saving(known, saved, diagnosed):
     """QuaRot takes the mean of its own values from each row, then turns all by one orthogonal matrix."""
     # spcl/QuaRot#15

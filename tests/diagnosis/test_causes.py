@@ -198,6 +198,7 @@ def test_a_change_that_rounding_could_hide_is_no_identity(dtype, size):
     assert not of_tables(exact, half).is_harmless()
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 2**31), order=st.permutations(range(6)))
 @settings(max_examples=20, deadline=None)
 def test_the_name_does_not_hang_on_which_rows_come_first(seed, order):

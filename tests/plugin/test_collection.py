@@ -311,6 +311,7 @@ def own(table):
 SAYS = "embcheck: no configured check ran; those of embcheck run by: pytest --pyargs embcheck.properties"
 
 
+@pytest.mark.slow
 def test_a_project_with_models_hears_how_its_checks_run(project, write):
     """Where pytest by itself collects no check of the configured models, one line says what does; else it is quiet."""
     write("pyproject.toml", '[tool.embcheck]\nmodels = ["random:300x16"]\n')
@@ -345,6 +346,7 @@ def test_a_project_hears_which_part_of_its_checks_did_not_run(project, write, mo
         assert "did not run" not in str(project.runpytest_subprocess("-q", *told).stdout)
 
 
+@pytest.mark.slow
 def test_where_all_that_is_configured_ran_nothing_is_said(project, write):
     """A project whose lists and baseline name its own property only hears of no other; of a typing error it does."""
     write("properties/own.py", OWN)
@@ -357,6 +359,7 @@ def test_where_all_that_is_configured_ran_nothing_is_said(project, write):
     assert "no property matches 'isotrpy'" in str(result.stderr)
 
 
+@pytest.mark.slow
 def test_printed_names_of_shipped_checks_can_be_given(project, write):
     """What the summary calls a failed check that comes with embcheck runs that check, from there and from a folder."""
     write("pyproject.toml", '[tool.embcheck]\nmodels = ["m=random:300x16"]\nproperty = ["isotropy"]\n')

@@ -93,6 +93,7 @@ def test_stopping_early(alone, toys, model, report):
     assert set(report()[1]) == {("random-300x16", "rows"), ("random-300x16", "drawn[one]")}
 
 
+@pytest.mark.slow
 def test_interrupted_check(project, write, model, report):
     """A check that was interrupted is not measured, and no failure: the report is partial, the code pytest's."""
     write(

@@ -110,6 +110,7 @@ def test_globs_leave_the_universal_property_out(alone, model):
     result.assert_outcomes(passed=1)
 
 
+@pytest.mark.slow
 def test_shipped_properties_without_hypothesis(project, write, model):
     """Without hypothesis the declared properties run as ever, and the universal ones are not collected."""
     write("conftest.py", "import sys\nsys.modules['hypothesis'] = None\n")

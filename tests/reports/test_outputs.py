@@ -31,6 +31,7 @@ def models(count):
     ]
 
 
+@pytest.mark.slow
 def test_a_step_summary_that_is_too_long_has_what_fails(step):
     """Of 110 models with 42 checks each, the summary of one step shows every failure, and says what is left out."""
     outputs.deliver(report(*models(110)))

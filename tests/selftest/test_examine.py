@@ -181,6 +181,7 @@ def test_what_is_planted_is_the_same_on_every_table():
     assert all(np.array_equal(seen[0], other) for other in seen)
 
 
+@pytest.mark.slow
 def test_probes_of_one_table_are_held_against_its_exact_value():
     """Where all units can be measured, the exact value is the target and the table stays the same."""
     row = row_of(half_of_noise)

@@ -121,6 +121,7 @@ def test_shapes_are_rows_of_their_own_and_no_fault(selftest, tmp_path):
     assert [line.count("|") for line in rows] == [7, 7, 7, 7]
 
 
+@pytest.mark.slow
 def test_the_ladder_is_a_part_of_the_whole(selftest, tmp_path):
     """What was planted and how often it was named stands below the properties and on the page, with what else was."""
     selftest("--property", "sound", "--json", "o.json")

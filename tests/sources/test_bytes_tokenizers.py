@@ -161,6 +161,7 @@ def test_files_of_ranks_that_are_none_are_refused(model, line, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_ranks_are_read_in_seconds(model):
     """A vocabulary of the size of today's takes a few seconds at most."""
     rng = np.random.default_rng(0)

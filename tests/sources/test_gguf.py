@@ -491,6 +491,7 @@ def test_numbers_need_not_be_aligned(write_spec, offset):
     assert load(write_spec("gguf", content, "m.gguf")).vectors.tolist() == [[1, 2], [3, 4]]
 
 
+@pytest.mark.slow
 def test_many_empty_strings_are_passed_over_quickly(write_spec):
     """The largest header there may be is walked in seconds."""
     count = 7 * 2**20

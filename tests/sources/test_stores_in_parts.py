@@ -157,6 +157,7 @@ def with_states(spec, folder):
     return sources.load(parse(spec), device="cpu", pool=pool_of("thread", 1), states=folder)
 
 
+@pytest.mark.slow
 def test_what_parts_gave_is_not_worked_out_again(tmp_path, worked_on):
     """A second process finds everything in the folder, and the same report; a file that is damaged is made again."""
     spec, folder = write(tmp_path / "s"), tmp_path / "states"

@@ -143,6 +143,7 @@ def test_claims_and_exceptions_of_a_model_are_obeyed(folder, tmp_path, monkeypat
     assert row["verdict"] == "refuted"
 
 
+@pytest.mark.slow
 def test_one_file_keeps_what_was_measured_otherwise(folder, tmp_path):
     """Another seed, number of probes, level, type, population: each is a series of its own, and none is replaced."""
     out, one = tmp_path / "out.parquet", [str(folder / "checkpoint-0")]

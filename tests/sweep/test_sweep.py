@@ -126,6 +126,7 @@ class Dying(ThreadPoolExecutor):
         return super().submit(function, task)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("losses", "errors"), [(2, 0), (3, 1), (4, 2)])
 def test_dead_tasks_are_tried_again(run, serial, tmp_path, losses, errors):
     """Up to three times, the last each check alone; then they are errors, never passes, which a later sweep mends."""
@@ -189,7 +190,11 @@ def works(table):
 
 
 @pytest.mark.parametrize(
-    ("bad", "executor", "says"), [("divides", "thread", "division by zero"), ("kills", "process", "died 3 times")]
+    ("bad", "executor", "says"),
+    [
+        ("divides", "thread", "division by zero"),
+        pytest.param("kills", "process", "died 3 times", marks=pytest.mark.slow),
+    ],
 )
 def test_one_bad_property_is_an_error_of_its_own(run, tmp_path, bad, executor, says):
     """Its neighbours in the task have their results, whether it raises or takes its process with it."""
@@ -222,6 +227,7 @@ def waits(table):
 '''
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are looked for as POSIX has them")
 def test_workers_leave_with_the_driver(run, tmp_path):
     """A driver that is killed leaves no process behind."""
@@ -323,6 +329,7 @@ def test_shards_add_to_one_file(run, serial, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["sweep.parquet"]
 
 
+@pytest.mark.slow
 def test_what_a_shard_adds_meanwhile_is_kept(run, tmp_path):
     """A part that came after the gathering sweep had read stays, and is gathered by the next."""
     out = tmp_path / "sweep.parquet"

@@ -201,6 +201,7 @@ def test_rows_are_those_of_the_matrix(table):
     assert cut.provenance.weights_sha256 == table.provenance.weights_sha256
 
 
+@pytest.mark.slow
 def test_the_work_of_a_process_that_died_is_done_again(gaussian_table, tmp_path):
     """Another process reads the part; nothing is lost or counted twice."""
     table = gaussian_table(400, 8)

@@ -284,6 +284,7 @@ def test_an_unlisted_model_alone_runs_nothing(project, capsys):
     assert main(["check", "random:40x8", "--property", NAME]) == 5
 
 
+@pytest.mark.slow
 def test_pytest_leaves_the_check_out_where_it_does_not_apply(project, pytester, monkeypatch):
     """Under pytest in CI an unlisted model has no item of it, not a skipped one; a listed model has one that passes."""
     monkeypatch.setenv("CI", "true")

@@ -226,6 +226,7 @@ def silent():
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
+@pytest.mark.slow
 def test_an_unreachable_hub_is_answered_within_ten_seconds(environment, silent):
     """The command line ends with one line and code 4, however long a server would keep it waiting."""
     code, lines, seconds = run("org/model", {**environment, "HF_ENDPOINT": silent})
@@ -254,6 +255,7 @@ def test_the_command_line_ends_in_one_line(publish, environment, spec, variables
     assert expected in lines[0]
 
 
+@pytest.mark.slow
 def test_the_command_line_reads_the_variables(publish, environment, tmp_path):
     """HF_ENDPOINT, HF_HOME and HF_TOKEN work as everywhere, and EMBCHECK_CACHE is known."""
     publish(token="hf_t")

@@ -107,6 +107,7 @@ def test_one_byte_a_second_is_given_up(hub, client, publish, make, monkeypatch):
     assert time.monotonic() - began < 15
 
 
+@pytest.mark.slow
 def test_a_stalled_body_is_given_up(hub, client, publish, make, monkeypatch):
     """A server that sends nothing for long is given up after the same time, whatever each request may wait."""
     monkeypatch.setattr(ranges, "_PATIENCE", 2.0)
@@ -118,6 +119,7 @@ def test_a_stalled_body_is_given_up(hub, client, publish, make, monkeypatch):
     assert time.monotonic() - began < 15
 
 
+@pytest.mark.slow
 def test_retry_after_is_obeyed(hub, client, publish):
     """A server that says when to come again is not asked sooner."""
     publish()

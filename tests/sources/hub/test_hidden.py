@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from embcheck import sources
@@ -11,6 +12,7 @@ from embcheck.spec import parse
 NEEDED = ("config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors")
 
 
+@pytest.mark.slow
 def test_a_model_on_the_hub_says_the_same(hub, client, publish):
     """Whatever it is published beside stays there; the next layer needs no request for weights."""
     folder = demo_folder()
