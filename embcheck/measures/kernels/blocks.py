@@ -12,6 +12,7 @@ numbers differs by at most :math:`n 2^{-53}` of the sum of their sizes, float32 
 from __future__ import annotations
 
 import math
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import local
@@ -43,6 +44,7 @@ __all__ = [
 _Piece = TypeVar("_Piece")
 _Result = TypeVar("_Result")
 _TILE_CELLS = 2**21  # of a tile: 8 MB, inside the cache of a CPU core
+_AHEAD = 4  # pieces for each thread that are begun before they are asked for
 _MODERATE = 1e12  # lengths up to it, and down to its inverse, whose products stay inside the range of float32
 
 
@@ -51,7 +53,8 @@ def on_threads(
 ) -> Iterator[_Result]:
     """What ``work`` gives for each piece, in order: on the CPU by as many threads as PyTorch has, elsewhere by one.
 
-    The threads are PyTorch's only while the iterator is read to its end, or closed.
+    The threads are PyTorch's only while the iterator is read to its end, or closed. They are a few pieces ahead of who
+    reads it, so that what waits takes little memory however slow that is.
     """
 
     def run(piece: _Piece) -> _Result:
@@ -64,7 +67,12 @@ def on_threads(
         return
     pool = ThreadPoolExecutor(threads, "embcheck", initializer=torch.set_num_threads, initargs=(1,))
     try:
-        yield from track(pool.map(run, pieces), what, total=len(pieces))
+        ahead = _AHEAD * threads
+        waiting = deque(pool.submit(run, piece) for piece in pieces[:ahead])
+        for number in track(range(len(pieces)), what):
+            yield waiting.popleft().result()
+            if number + ahead < len(pieces):
+                waiting.append(pool.submit(run, pieces[number + ahead]))
     finally:
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(threads)

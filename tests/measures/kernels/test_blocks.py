@@ -1,4 +1,5 @@
 import math
+import time
 
 import numpy as np
 import pytest
@@ -189,5 +190,10 @@ def test_threads_give_what_one_gives_and_leave_the_number_as_it_was():
         with pytest.raises(ZeroDivisionError):
             list(on_threads(lambda n: 1 // (n - 3), range(9), torch.device("cpu"), ""))
         assert torch.get_num_threads() == 2
+        begun = []
+        for read, _ in enumerate(on_threads(begun.append, range(100), torch.device("cpu"), "")):
+            time.sleep(0.002)
+            assert len(begun) - read <= 8  # four a thread: what a slow reader leaves waiting takes little memory
+        assert len(begun) == 100
     finally:
         torch.set_num_threads(before)
