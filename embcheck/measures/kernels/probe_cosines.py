@@ -33,6 +33,7 @@ _STEPS = 32_767  # of a cosine between 0 and 1, for medians and histograms
 _SAMPLED, _ERRORS = 8_192, 5  # rows that say where to look for a median, at most, and how many standard errors around
 _SAMPLED_SHARE = 8  # one row in so many
 _MISSED = 64  # probes whose cosines are all counted one by one at once
+_KEPT = 16  # small arrays that are kept apart: large ones are not put where one of them cuts into free memory
 _NONE = np.zeros(0, dtype=np.int64)
 
 
@@ -160,6 +161,8 @@ def _pass(part: EmbeddingTable, probes: Probes, center: Tensor | None, around: A
             total += piece.total
             low, high = np.minimum(low, piece.low), np.maximum(high, piece.high)
             doubts.append(piece.doubts)
+            if len(doubts) == _KEPT:
+                doubts = [signs.together(doubts)]
             if around is not None:
                 below += piece.below
                 near.add(piece.near)
@@ -174,14 +177,17 @@ class _Counts:
     """How often each number was there, of numbers that come a few at a time."""
 
     def __init__(self, size: int) -> None:
-        self._counts, self._waiting, self._many = np.zeros(size, dtype=np.int64), [np.zeros(0, dtype=np.int64)], 0
+        self._counts, self._many = np.zeros(size, dtype=np.int64), 0
+        self._waiting = np.empty(max(_COUNTED, size), dtype=np.int64)  # copied to: kept as they are, they leave holes
 
     def add(self, numbers: Ints) -> None:
         """Some more numbers."""
-        self._waiting.append(numbers)
-        self._many += len(numbers)
-        if self._many > max(_COUNTED, len(self._counts)):
-            self._count()
+        for start in range(0, len(numbers), len(self._waiting)):
+            part = numbers[start : start + len(self._waiting)]
+            if self._many + len(part) > len(self._waiting):
+                self._count()
+            self._waiting[self._many : self._many + len(part)] = part
+            self._many += len(part)
 
     @property
     def counts(self) -> Ints:
@@ -190,8 +196,8 @@ class _Counts:
         return self._counts
 
     def _count(self) -> None:
-        self._counts += np.bincount(np.concatenate(self._waiting), minlength=len(self._counts))
-        self._waiting, self._many = self._waiting[:1], 0
+        self._counts += np.bincount(self._waiting[: self._many], minlength=len(self._counts))
+        self._many = 0
 
 
 class _Piece(NamedTuple):

@@ -4,6 +4,8 @@ import time
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from embcheck.measures.kernels import all_pairs, blocks, probe_cosines
 from embcheck.measures.kernels.blocks import on_threads
@@ -197,3 +199,14 @@ def test_threads_give_what_one_gives_and_leave_the_number_as_it_was():
         assert len(begun) == 100
     finally:
         torch.set_num_threads(before)
+
+
+@given(st.lists(st.lists(st.integers(0, 6), max_size=30), max_size=10))
+def test_numbers_that_come_a_few_at_a_time_are_counted(parts):
+    """However many come at once, more than may wait among them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(probe_cosines, "_COUNTED", 5)
+        counts = probe_cosines._Counts(7)
+        for part in parts:
+            counts.add(np.array(part, dtype=np.int64))
+    assert counts.counts.tolist() == [sum(part.count(number) for part in parts) for number in range(7)]
