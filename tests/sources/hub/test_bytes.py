@@ -146,6 +146,7 @@ def test_chunks_are_small(hub, client, publish, monkeypatch):
     assert all(before[1] + 1 == after[0] for before, after in pairwise(large))
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle(hub, client, publish, environment):
     """A process that is killed while it reads the table leaves nothing that a later one takes for the table."""
     stored = publish()
