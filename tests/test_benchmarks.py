@@ -32,7 +32,7 @@ def test_answers_agree_at_a_small_size(name, tmp_path):
         ("loading", ["s", "MB"]),
         ("catalogue", ["s", "s"]),
         ("startup", ["s", "ms"]),
-        ("vocabularies", ["s", "s", "s", "s", "s", "MB"]),
+        ("vocabularies", [*["s"] * 6, "MB"]),
     ],
 )
 def test_processes_of_their_own_report_figures(name, units, tmp_path):
