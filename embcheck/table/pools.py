@@ -214,8 +214,9 @@ def _call(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
 def _unpack(ours: Future[Any], theirs: Future[bytes]) -> None:
     """What a task of Ray gave, copied out of its store: arrays that stayed there would fill it, page by page."""
     if ours.set_running_or_notify_cancel():
-        error = theirs.exception()
-        if error is None:
-            ours.set_result(pickle.loads(theirs.result()))  # noqa: S301 - made by a worker of ours
-        else:
+        try:
+            result = pickle.loads(theirs.result())  # noqa: S301 - made by a worker of ours
+        except Exception as error:  # noqa: BLE001 - of the task, of Ray, or of what can't be read here: never silence
             ours.set_exception(error)
+        else:
+            ours.set_result(result)

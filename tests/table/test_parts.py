@@ -3,9 +3,10 @@
 import asyncio
 import multiprocessing
 import os
+import pickle
 import signal
 import time
-from concurrent.futures import BrokenExecutor, Executor, Future
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -317,3 +318,17 @@ def test_a_result_that_dask_lost_breaks_the_executor():
     asyncio.run(pools._settle(Lost(), wrapped))
     with pytest.raises(BrokenExecutor, match=r"a result was lost with its worker \(KeyError\)"):
         wrapped.result(timeout=1)
+
+
+def test_what_ray_gives_is_an_answer_whatever_it_is():
+    """A result, an error of the task, a task that was cancelled, and bytes that can't be read here: nothing waits on."""
+    given, failed, cancelled, unreadable = theirs = [Future() for _ in range(4)]
+    ours = [Future() for _ in theirs]
+    for mine, other in zip(ours, theirs, strict=True):
+        other.add_done_callback(partial(pools._unpack, mine))
+    given.set_result(pickle.dumps([1, 2]))
+    failed.set_exception(ZeroDivisionError())
+    cancelled.cancel()
+    unreadable.set_result(b"no pickle")
+    assert ours[0].result(0) == [1, 2]
+    assert [type(mine.exception(0)) for mine in ours[1:]] == [ZeroDivisionError, CancelledError, pickle.UnpicklingError]

@@ -33,7 +33,7 @@ _STEPS = 32_767  # of a cosine between 0 and 1, for medians and histograms
 _SAMPLED, _ERRORS = 8_192, 5  # rows that say where to look for a median, at most, and how many standard errors around
 _SAMPLED_SHARE = 8  # one row in so many
 _MISSED = 64  # probes whose cosines are all counted one by one at once
-_KEPT = 16  # small arrays that are kept apart: large ones are not put where one of them cuts into free memory
+_KEPT = 16  # small arrays kept apart at once: each may stand in free memory where a large one then does not fit
 _NONE = np.zeros(0, dtype=np.int64)
 
 
@@ -169,7 +169,7 @@ def _pass(part: EmbeddingTable, probes: Probes, center: Tensor | None, around: A
             cells += piece.histogram
         first, _ = signs.settle((chunk.probes.side, chunk.side), signs.together(doubts), chunk.limit, center)
     counts += np.bincount(first, minlength=count)
-    around_medians: Any = near.counts.astype(np.uint32).reshape(count, -1)  # the largest, and sent
+    around_medians: Any = near.counts.astype(np.uint32).reshape(count, -1)  # parts send it
     return counts, low, high, total, below, around_medians, cells
 
 
