@@ -321,7 +321,7 @@ def test_a_result_that_dask_lost_breaks_the_executor():
 
 
 def test_what_ray_gives_is_an_answer_whatever_it_is():
-    """A result, an error of the task, a task that was cancelled, and bytes that can't be read here: nothing waits on."""
+    """A result, an error of the task, one that was cancelled, and bytes that can't be read here: nothing waits."""
     given, failed, cancelled, unreadable = theirs = [Future() for _ in range(4)]
     ours = [Future() for _ in theirs]
     for mine, other in zip(ours, theirs, strict=True):
