@@ -44,7 +44,7 @@ _globs = click.option(
     default="process",
     show_default=True,
     metavar="NAME",
-    help="Where tasks run: process, thread or dask://HOST:PORT.",
+    help="Where tasks run: process, thread, dask://HOST:PORT or ray.",
 )
 @click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Tasks at once. [default: one a core]")
 @click.option(

@@ -20,7 +20,7 @@ from embcheck.settings import Settings
 from embcheck.sweep.plan import Checkpoint, bundles, checkpoints
 from embcheck.sweep.state import ATTEMPTS, Job, Sweep
 from embcheck.sweep.store import Store
-from embcheck.sweep.worker import Answer, How, Task, measure
+from embcheck.sweep.worker import Answer, How, measure
 from embcheck.table.pools import Pool, UnfinishedError, pool_of
 
 if TYPE_CHECKING:
@@ -116,12 +116,13 @@ def sweep(  # noqa: PLR0913 - the options of the command, all by keyword
     properties, property_files
         Globs over property ids, none for all; and files beside the shipped ones.
     executor
-        ``process``, ``thread``, ``dask://HOST:PORT``, or any `concurrent.futures.Executor`.
+        ``process``, ``thread``, ``dask://HOST:PORT``, ``ray``, ``ray://HOST:PORT``, or any
+        `concurrent.futures.Executor`. Dask and Ray do again themselves what a worker died over.
     workers
-        Tasks at once.
+        Tasks at once; by default one a core, and on a cluster what it has places for at the time.
     memory
         Bytes that tasks on this machine may take together, by default all there is; a table and 1 GiB are counted for
-        each task, and a task that is larger than everything runs alone.
+        each task, and a task that is larger than everything runs alone. Not for Dask and Ray: theirs is theirs to share.
     group
         Checks a task; by default all of a checkpoint's.
     settings, device, dtype, population
@@ -176,27 +177,29 @@ def _part(plan: Sequence[Checkpoint], place: int, count: int) -> tuple[Checkpoin
 
 
 def _drive(state: Sweep, jobs: Sequence[Job], pool: Pool, memory: int | None) -> Iterator[Job]:
-    """Run the jobs, as many at once as there are places and memory for; yield each when it is over."""
-    if pool.here:
-        memory = _all_memory() if memory is None else memory
-        for job in jobs:
-            job.bytes = WORKING_BYTES + max(_table_bytes(one) for one, _ in job.parts)
-    waiting, running, free = deque(jobs), dict[Future[tuple[Answer, ...]], Job](), list(range(pool.slots))
+    """Run the jobs, as many at once as there are places and memory for; yield each when it is over.
+
+    An engine is given some more than it has places for, and sees to the rest: it may grow meanwhile, and its workers
+    need not wait for this process. Not all at once, since tasks are told which tables are known by then.
+    """
+    memory = _limit(jobs, pool, memory)
+    waiting, running = deque(jobs), dict[Future[tuple[Answer, ...]], Job]()
     executor = pool.make()
     try:
         while waiting or running:
-            while waiting and free and _fits(waiting[0], running.values(), memory):
+            places = pool.slots if pool.takes is None else max(1, pool.takes())
+            while waiting and len(running) < places and _fits(waiting[0], running.values(), memory):
                 job = waiting.popleft()
-                job.slot = free.pop()
-                running[_submit(executor, tuple(state.tasks(job)))] = job
+                job.slot = min(set(range(places)) - {one.slot for one in running.values()})
+                running[_submit(executor, pool, state, job)] = job
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             broken = False
             for future in done:
                 job = running.pop(future)
-                free.append(job.slot)
                 error = _error(future, pool)
-                broken |= isinstance(error, BrokenExecutor)
-                again = _settle(state, job, future, error)
+                broken |= isinstance(error, BrokenExecutor) and pool.takes is None
+                was_lost = isinstance(error, BrokenExecutor | CancelledError)
+                again = _settle(state, job, future, error, 1 if was_lost or pool.takes is None else ATTEMPTS)
                 waiting.extend(again)
                 if not again:
                     yield job
@@ -210,9 +213,20 @@ def _drive(state: Sweep, jobs: Sequence[Job], pool: Pool, memory: int | None) ->
             executor.shutdown(wait=False)
 
 
-def _submit(executor: Executor, tasks: tuple[Task, ...]) -> Future[tuple[Answer, ...]]:
+def _limit(jobs: Sequence[Job], pool: Pool, memory: int | None) -> int | None:
+    """What jobs may take together, as far as that is ours to say; each is told what it takes where that counts."""
+    if pool.takes is not None and memory is not None:
+        raise UsageError("memory is what tasks may take on this machine; a cluster shares out its own")
+    if pool.here or pool.needs is not None:
+        for job in jobs:
+            job.bytes = WORKING_BYTES + max(_table_bytes(one) for one, _ in job.parts)
+    return _all_memory() if pool.here and pool.takes is None and memory is None else memory
+
+
+def _submit(executor: Executor, pool: Pool, state: Sweep, job: Job) -> Future[tuple[Answer, ...]]:
+    tasks, needs = tuple(state.tasks(job)), {} if pool.needs is None else pool.needs(job.bytes)
     try:
-        return executor.submit(measure, *tasks)
+        return executor.submit(measure, *tasks, **needs)
     except BrokenExecutor as error:  # a worker died since the last look: the task is tried again, on a new pool
         lost: Future[tuple[Answer, ...]] = Future()
         lost.set_exception(error)
@@ -229,20 +243,20 @@ def _error(future: Future[Any], pool: Pool) -> BaseException | None:
     return error
 
 
-def _settle(state: Sweep, job: Job, future: Future[tuple[Answer, ...]], error: BaseException | None) -> list[Job]:
-    """Take what a job found; where it died, what is to be tried again."""
+def _settle(
+    state: Sweep, job: Job, future: Future[tuple[Answer, ...]], error: BaseException | None, tries: int
+) -> list[Job]:
+    """Take what a job found; where it died, as often as it was tried, what is to be tried again."""
     if isinstance(error, EmbcheckError):  # the whole sweep is at fault, not this task
         raise error
     if error is None:
         state.take(job, future.result())
         return []
-    job.attempts += 1
     if job.attempts == ATTEMPTS - 1:
-        return list(job.pieces())
-    if job.attempts < ATTEMPTS:
-        return [job]
-    state.give_up(job, error)
-    return []
+        state.give_up(job, error)
+        return []
+    job.attempts = min(job.attempts + tries, ATTEMPTS - 1)
+    return list(job.pieces()) if job.attempts == ATTEMPTS - 1 else [job]
 
 
 def _fits(job: Job, running: Any, memory: int | None) -> bool:

@@ -146,7 +146,7 @@ class Sweep:
     def give_up(self, job: Job, error: BaseException) -> None:
         """After its last attempt, a job's checks are errors."""
         why = f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
-        message = f"the task died {job.attempts} times: {why}"
+        message = f"the task died each time it was tried: {why}"
         self.take(job, [Answer("", tuple(self._error_rows(labels, message))) for _, labels in job.parts])
 
     def _error_rows(self, labels: Sequence[str], message: str) -> Iterator[Row]:

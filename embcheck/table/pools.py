@@ -9,7 +9,8 @@ import os
 import pickle
 import threading
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -41,11 +42,15 @@ class Pool:
     """Whether it is ours to shut down, and to make anew when its workers died."""
     close: Callable[[], None] = lambda: None
     here: bool = True
-    """Whether its workers share this machine's memory."""
+    """Whether its workers share this machine's cores and memory."""
     near: Callable[[], Sequence[Mapping[str, Any]]] = lambda: [{}]
     """What to tell the executor of each worker, that it may be the one to do what it did parts of before."""
     is_gone: Callable[[], bool] = lambda: False
     """Whether there is nothing left that tasks could be tried again on."""
+    takes: Callable[[], int] | None = None
+    """Of an engine, which does again what a worker died over and sees to memory: how many tasks it is given now."""
+    needs: Callable[[int], Mapping[str, Any]] | None = None
+    """What to tell an engine of a task that takes so many bytes, where it takes such a thing into account."""
 
     @property
     def threads(self) -> int | None:
@@ -59,10 +64,9 @@ def pool_of(executor: str | Executor, workers: int | None) -> Pool:
         raise UsageError(f"workers must be at least 1, got {workers}")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if isinstance(executor, Executor):
-        slots = workers or int(getattr(executor, "_max_workers", cores))
         if type(executor).__module__ == "distributed.cfexecutor":
-            return Pool(partial(_sure_executor, executor._client), slots, here=False)  # type: ignore[attr-defined]  # noqa: SLF001
-        return Pool(lambda: executor, slots, owned=False)
+            return _on_dask(executor._client, workers, executor._kwargs)  # type: ignore[attr-defined]  # noqa: SLF001
+        return Pool(lambda: executor, workers or int(getattr(executor, "_max_workers", cores)), owned=False)
     count = workers or cores
     if executor == "process":
         fresh = multiprocessing.get_context("spawn")
@@ -101,26 +105,41 @@ def _dask(address: str, workers: int | None) -> Pool:
             f"no Dask scheduler answers at {address!r} ({type(error).__name__}); start one, and name its HOST:PORT"
         ) from error
 
-    def workers_now() -> dict[str, Any]:
-        found: dict[str, Any] = client.scheduler_info(n_workers=-1)["workers"]
-        return found
-
-    running = sum(worker["nthreads"] for worker in workers_now().values())
-    if not running:
+    try:
+        return replace(_on_dask(client, workers, {}), close=client.close)
+    except EmbcheckError:
         client.close()
-        raise EmbcheckError(f"the Dask scheduler at {address!r} has no workers; start some")
+        raise
+
+
+def _on_dask(client: Any, workers: int | None, wishes: Mapping[str, Any]) -> Pool:
+    """A cluster of Dask; the wishes are what a user's own executor of it says with each task, such as its resources."""
+
+    def threads() -> int:
+        with suppress(OSError):  # a scheduler that is gone ends the tasks by itself
+            return sum(client.nthreads().values())
+        return 0
+
+    running = threads()
+    if not running:
+        raise EmbcheckError(f"the Dask scheduler at {client.scheduler.address!r} has no workers; start some")
+
+    def near() -> Sequence[Mapping[str, Any]]:
+        names = () if "workers" in wishes else sorted(client.scheduler_info(n_workers=-1)["workers"])
+        return [{"workers": [name], "allow_other_workers": True} for name in names] or [{}]
+
     return Pool(
-        partial(_sure_executor, client),
+        partial(_sure_executor, client, wishes),
         workers or running,
-        close=client.close,
         here=False,
-        near=lambda: [{"workers": [name], "allow_other_workers": True} for name in sorted(workers_now())] or [{}],
+        near=near,
         is_gone=lambda: client.status != "running",
+        takes=lambda: workers or 2 * threads(),
     )
 
 
-def _sure_executor(client: Any) -> Executor:
-    """Dask's executor, but that what was lost with a worker breaks it: Dask's own waits for ever then."""
+def _sure_executor(client: Any, wishes: Mapping[str, Any]) -> Executor:
+    """Dask's executor, but that a task whose result was lost with a worker is told: Dask's own waits for ever then."""
     from distributed.cfexecutor import ClientExecutor
 
     class SureExecutor(ClientExecutor):
@@ -131,7 +150,7 @@ def _sure_executor(client: Any) -> Executor:
             return wrapped
 
     make: Any = SureExecutor
-    executor: Executor = make(client, pure=False, retries=0)  # what the scheduler tried again would not be counted
+    executor: Executor = make(client, **{**wishes, "pure": False})
     return executor
 
 
@@ -183,6 +202,7 @@ def _ray(address: str | None, workers: int | None) -> Pool:
         ray: Any = importlib.import_module("ray")
     except ImportError:
         raise EmbcheckError("executor ray needs the package ray: pip install 'embcheck[ray]'") from None
+    is_ours = not ray.is_initialized()
     try:
         started = {} if address else {"num_cpus": workers, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
         ray.init(address, ignore_reinit_error=True, log_to_driver=False, **started)
@@ -190,8 +210,22 @@ def _ray(address: str | None, workers: int | None) -> Pool:
         raise EmbcheckError(
             f"no Ray cluster answers at {address or 'this machine'!r} ({type(error).__name__}); start one, and name it"
         ) from error
-    slots = workers or int(ray.cluster_resources().get("CPU", 1))
-    return Pool(lambda: _RayExecutor(ray), slots, close=ray.shutdown, here=address is None)
+
+    def places() -> int:
+        return int(ray.cluster_resources().get("CPU", 1))
+
+    def needs(size: int) -> Mapping[str, Any]:
+        most = max((node["Resources"].get("memory", 0) for node in ray.nodes() if node["Alive"]), default=0)
+        return {"memory": min(size, int(most))}  # more than any node has would wait for ever
+
+    return Pool(
+        lambda: _RayExecutor(ray),
+        workers or places(),
+        close=ray.shutdown if is_ours else lambda: None,
+        here=address is None,
+        takes=lambda: workers or 2 * places(),
+        needs=needs,
+    )
 
 
 class _RayExecutor(Executor):
@@ -201,9 +235,10 @@ class _RayExecutor(Executor):
         self._call = ray.remote(_call)
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """As every executor does."""
+        """As every executor does; with ``memory``, where there are so many bytes of it left."""
         ours: Future[Any] = Future()
-        self._call.remote(fn, args, kwargs).future().add_done_callback(partial(_unpack, ours))
+        task = self._call.options(memory=kwargs.pop("memory")) if "memory" in kwargs else self._call
+        task.remote(fn, args, kwargs).future().add_done_callback(partial(_unpack, ours))
         return ours
 
 
