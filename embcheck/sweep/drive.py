@@ -122,7 +122,7 @@ def sweep(  # noqa: PLR0913 - the options of the command, all by keyword
         Tasks at once; by default one a core, and on a cluster what it has places for at the time.
     memory
         Bytes that tasks on this machine may take together, by default all there is; a table and 1 GiB are counted for
-        each task, and a task that is larger than everything runs alone. Not for Dask and Ray: theirs is theirs to share.
+        each task, and a task that is larger than everything runs alone. Not for Dask and Ray, which share out theirs.
     group
         Checks a task; by default all of a checkpoint's.
     settings, device, dtype, population
