@@ -9,8 +9,8 @@ from __future__ import annotations
 import atexit
 import dataclasses
 import hashlib
+import traceback
 from concurrent.futures import BrokenExecutor, Future
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from itertools import groupby, pairwise
@@ -187,33 +187,49 @@ class Parts:
         return [known[key] for key in keys]
 
     def _work(self, tasks: Sequence[_Task]) -> list[Any]:
-        """What the tasks give; where a worker died, once more, and each by itself."""
+        """What the tasks give; those that came to nothing, as where a worker died, once more, and each by itself."""
         if self.pool is None:
             return [_perform(task) for task in track(tasks, "parts")]
         answers: dict[int, Any] = {}
         for trial in range(_TRIES):
-            executor = self._executor = self._executor or self.pool.make()
             shares: dict[int, list[int]] = {}
             for n, task in enumerate(tasks):
                 if n not in answers:
                     shares.setdefault(n if trial else self._shares[task.number], []).append(n)
-            near = self.pool.near()
-            waiting = {
-                share: _submit(executor, [tasks[n] for n in some], near[share % len(near)])
-                for share, some in shares.items()
-            }
-            for share, future in track(waiting.items(), "parts", total=len(waiting)):
-                while not future.done() and self.hashing.step():
-                    pass
-                with suppress(BrokenExecutor):
-                    answers |= zip(shares[share], future.result(), strict=True)
+            why = self._ask(self.pool, tasks, shares, answers)
             if len(answers) == len(tasks):
                 return [answers[n] for n in range(len(tasks))]
-            self._executor = None
-            if not self.pool.owned:
-                raise EmbcheckError("the executor that was handed in is broken")
+            if self.pool.is_gone() or (isinstance(why, BrokenExecutor) and not self.pool.owned):
+                raise EmbcheckError(f"the executor is gone or broken ({_short(why)}); start it anew")
         name = next(task.part.name for n, task in enumerate(tasks) if n not in answers)
-        raise EmbcheckError(f"{name}: {_TRIES} times a worker died over it; has it the memory for a part?")
+        raise EmbcheckError(
+            f"{name}: no worker got through it in {_TRIES} tries ({_short(why)}); have workers the memory for a part?"
+        )
+
+    def _ask(
+        self, pool: Pool, tasks: Sequence[_Task], shares: Mapping[int, list[int]], answers: dict[int, Any]
+    ) -> Exception | None:
+        """Have shares of the tasks worked on, add what they give to the answers, and say what became of the others."""
+        executor = self._executor = self._executor or pool.make()
+        near, lost = pool.near(), None
+        waiting = {
+            share: _submit(executor, [tasks[n] for n in some], near[share % len(near)])
+            for share, some in shares.items()
+        }
+        for share, future in track(waiting.items(), "parts", total=len(waiting)):
+            while not future.done() and self.hashing.step():
+                pass
+            try:
+                given = future.result()
+            except Exception as error:  # noqa: BLE001 - the executor's, whichever it is: what the work raised is given
+                lost = error if lost is None or isinstance(error, BrokenExecutor) else lost
+                continue
+            if isinstance(given, Exception):
+                raise given
+            answers |= zip(shares[share], given, strict=True)
+        if isinstance(lost, BrokenExecutor):
+            self._executor = None
+        return lost
 
     @cached_property
     def _shares(self) -> list[int]:
@@ -318,19 +334,27 @@ class _Task:
 def _submit(executor: Executor, tasks: list[_Task], near: Mapping[str, Any]) -> Future[Any]:
     try:
         return executor.submit(_perform_there, tasks, **near)
-    except BrokenExecutor as error:
+    except Exception as error:  # noqa: BLE001 - an executor that is broken, or gone, each in its own words
         lost: Future[Any] = Future()
         lost.set_exception(error)
         return lost
 
 
-def _perform_there(tasks: Sequence[_Task]) -> list[Any]:
-    """The same in a process that is there for it, of some parts."""
-    _set_up(tasks[0].threads)
+def _short(error: Exception | None) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300].removesuffix(": ")
+
+
+def _perform_there(tasks: Sequence[_Task]) -> list[Any] | Exception:
+    """The same in a process that is there for it, of some parts; an error of the work's own is given, not raised."""
     answers = []
-    for task in tasks:
-        answers.append(_perform(task))
-        give_back_memory()
+    try:
+        _set_up(tasks[0].threads)
+        for task in tasks:
+            answers.append(_perform(task))
+            give_back_memory()
+    except Exception as error:  # noqa: BLE001 - raised where it was asked for
+        error.add_note(f"In a worker:\n{traceback.format_exc()}")
+        return error
     return answers
 
 

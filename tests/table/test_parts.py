@@ -6,7 +6,7 @@ import os
 import pickle
 import signal
 import time
-from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -217,8 +217,68 @@ def test_a_part_that_kills_every_process_is_named(gaussian_table):
     """After some tries the run ends with the part's name."""
     table = gaussian_table(40, 8)
     cut = in_parts(table, 2, {1: partial(_dies, table.vectors)}, executor="process")
-    with pytest.raises(EmbcheckError, match="part 1: 3 times a worker died"):
+    with pytest.raises(EmbcheckError, match=r"part 1: no worker got through it in 3 tries \(BrokenProcessPool"):
         _ = cut.norms
+
+
+class Losing(ThreadPoolExecutor):
+    """Loses some tasks, and says so in words of its own, as engines do."""
+
+    def __init__(self, losses, error):
+        super().__init__(1)
+        self.losses, self.error, self.sizes = losses, error, []
+
+    def submit(self, fn, tasks):  # noqa: D102
+        self.sizes.append(len(tasks))
+        if self.losses:
+            self.losses -= 1
+            if isinstance(self.error, OSError):
+                raise self.error
+            lost = Future()
+            if self.error is None:
+                lost.cancel()
+            else:
+                lost.set_exception(self.error)
+            return lost
+        return super().submit(fn, tasks)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("Worker 7 crashed"), OSError("no scheduler"), None])
+def test_what_an_executor_loses_is_done_again(gaussian_table, error):
+    """Whatever it calls that, and where it takes no task too: each part alone; after three tries the part is named."""
+    cut, executor = in_parts(gaussian_table(64, 8), 8), Losing(1, error)
+    cut.parts.pool = Pool(lambda: executor, 1)
+    assert cut.norms.tolist() == gaussian_table(64, 8).norms.tolist()
+    assert executor.sizes == [2, 2, 2, 2, 1, 1]
+    cut = in_parts(gaussian_table(64, 8), 2)
+    cut.parts.pool = Pool(lambda: Losing(99, error), 1)
+    with pytest.raises(
+        EmbcheckError, match=r"part 0: no worker got through it in 3 tries \((Runtime|OS|Cancelled)Error"
+    ):
+        _ = cut.norms
+
+
+def test_an_executor_that_is_gone_is_not_asked_again(gaussian_table):
+    """The run ends and says so."""
+    cut, executor = in_parts(gaussian_table(64, 8), 2), Losing(99, RuntimeError("closed"))
+    cut.parts.pool = Pool(lambda: executor, 1, is_gone=lambda: True)
+    with pytest.raises(EmbcheckError, match=r"the executor is gone or broken \(RuntimeError: closed\)"):
+        _ = cut.norms
+    assert executor.sizes == [1, 1]
+
+
+def _fails(*_):
+    raise ZeroDivisionError("of the work's own")
+
+
+@pytest.mark.parametrize("executor", ["thread", pytest.param("process", marks=pytest.mark.slow)])
+def test_what_the_work_raises_is_raised_here(gaussian_table, executor):
+    """At once, as what it is, with where it arose: no worker is asked again."""
+    cut = in_parts(gaussian_table(64, 8), 2, executor=executor)
+    with pytest.raises(ZeroDivisionError, match="of the work's own") as raised:
+        cut.parts.over(np.arange(64), _fails, ())
+    (note,) = raised.value.__notes__
+    assert "in _fails" in note
 
 
 def test_a_damaged_part_is_named_and_the_others_are_measured(gaussian_table):
