@@ -125,7 +125,7 @@ def _on_dask(client: Any, workers: int | None, wishes: Mapping[str, Any]) -> Poo
         raise EmbcheckError(f"the Dask scheduler at {client.scheduler.address!r} has no workers; start some")
 
     def near() -> Sequence[Mapping[str, Any]]:
-        names = () if "workers" in wishes else sorted(client.scheduler_info(n_workers=-1)["workers"])
+        names = () if "workers" in wishes else sorted(client.scheduler_info(n_workers=-1).get("workers", ()))
         return [{"workers": [name], "allow_other_workers": True} for name in names] or [{}]
 
     return Pool(

@@ -337,6 +337,15 @@ def test_a_task_that_dask_forgot_is_done_again(dask_client, table, monkeypatch):
     assert len(tried) == 2
 
 
+def test_a_scheduler_that_is_gone_is_told(dask_client, gaussian_table):
+    """Between two passes: nobody waits, and the error says what is gone."""
+    cut = in_parts(gaussian_table(64, 8), 2)
+    cut.parts.pool = pool_of(dask_client.get_executor(), 1)
+    dask_client.cluster.close()
+    with pytest.raises(EmbcheckError, match="the executor is gone or broken"):
+        _ = cut.norms
+
+
 @pytest.mark.slow
 def test_a_task_of_a_worker_that_paused_is_done_again(dask_client, tmp_path, monkeypatch):
     """It was given one while it did another, and then had no memory for more."""
