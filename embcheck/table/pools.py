@@ -161,7 +161,7 @@ async def _settle(future: Any, wrapped: Future[Any]) -> None:
         while not (await asyncio.wait([outcome], timeout=_SILENT))[0]:
             if await _is_stranded(future):
                 outcome.cancel()
-                wrapped.set_exception(BrokenExecutor("a task was left behind by its worker"))
+                wrapped.set_exception(BrokenExecutor("left behind by its worker, or no worker has what it asks for"))
                 return
         result = outcome.result()
     except Exception as lost:  # noqa: BLE001 - whatever Dask raises: a worker took a result along, or nobody can be asked
