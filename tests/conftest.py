@@ -22,6 +22,10 @@ for name in ("CI", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as embcheck does; workers of xdist see it before they import NumPy
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # each has a core: threads of several would wait for each other's turn
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(1)
+
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
