@@ -197,15 +197,18 @@ async def _is_stranded(future: Any) -> bool:
 
 
 def _ray(address: str | None, workers: int | None) -> Pool:
-    """Ray, started on this machine where no address is given; it does work again whose process died."""
+    """Ray: at the address, or at the environment's, as in a job of Ray, or else started on this machine.
+
+    One that runs on this machine for others is not taken by surprise.
+    """
     try:
         ray: Any = importlib.import_module("ray")
     except ImportError:
         raise EmbcheckError("executor ray needs the package ray: pip install 'embcheck[ray]'") from None
-    is_ours = not ray.is_initialized()
+    address, is_ours = address or os.environ.get("RAY_ADDRESS"), not ray.is_initialized()
     try:
         started = {} if address else {"num_cpus": workers, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
-        ray.init(address, ignore_reinit_error=True, log_to_driver=False, **started)
+        ray.init(address or "local", ignore_reinit_error=True, log_to_driver=False, **started)
     except (OSError, RuntimeError, ValueError) as error:
         raise EmbcheckError(
             f"no Ray cluster answers at {address or 'this machine'!r} ({type(error).__name__}); start one, and name it"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,7 +16,7 @@ from embcheck.sweep import drive, sweep
 from embcheck.sweep.worker import measure
 from embcheck.table.pools import Pool, pool_of
 
-NAMES = ["isotropy", "positive_cosine_bias"]
+NAMES = ["isotropy", "intact_rows"]
 FREE = {"seconds"}
 
 
@@ -153,6 +155,28 @@ def test_an_executor_of_dask_keeps_its_resources_and_its_cluster_is_followed():
         assert pool_of(client.get_executor(), 3).takes() == 3
 
 
+@pytest.mark.parametrize(
+    ("environment", "named", "started"), [(None, "local", True), ("10.0.0.5:6379", "10.0.0.5:6379", False)]
+)
+def test_ray_is_started_here_or_is_the_jobs_own(monkeypatch, environment, named, started):
+    """A Ray that others started on this machine would refuse a number of workers, and is theirs."""
+    asked = []
+
+    def init(address, **options):
+        asked.append((address, "num_cpus" in options))
+
+    ray = SimpleNamespace(
+        init=init, is_initialized=lambda: False, cluster_resources=lambda: {"CPU": 3.0}, shutdown=None, remote=None
+    )
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if environment is not None:
+        monkeypatch.setenv("RAY_ADDRESS", environment)
+    pool = pool_of("ray", None)
+    assert asked == [(named, started)]
+    assert (pool.here, pool.slots, pool.takes()) == (started, 3, 6)
+
+
 @pytest.mark.slow
 def test_on_ray(run, serial, tmp_path):
     """The same numbers; more memory than there is would wait for ever; one that runs already is left running."""
@@ -160,7 +184,7 @@ def test_on_ray(run, serial, tmp_path):
     found = swept(run, tmp_path / "own.parquet", executor="ray", workers=2)
     assert numbers(found.rows) == numbers(serial.rows)
     assert not ray.is_initialized()
-    ray.init(num_cpus=2, include_dashboard=False, _node_ip_address="127.0.0.1", log_to_driver=False)
+    ray.init("local", num_cpus=2, include_dashboard=False, _node_ip_address="127.0.0.1", log_to_driver=False)
     try:
         pool = pool_of("ray", None)
         most = pool.needs(10**15)["memory"]
