@@ -179,15 +179,14 @@ def _part(plan: Sequence[Checkpoint], place: int, count: int) -> tuple[Checkpoin
 def _drive(state: Sweep, jobs: Sequence[Job], pool: Pool, memory: int | None) -> Iterator[Job]:
     """Run the jobs, as many at once as there are places and memory for; yield each when it is over.
 
-    An engine is given some more than it has places for, and sees to the rest: it may grow meanwhile, and its workers
-    need not wait for this process. Not all at once, since tasks are told which tables are known by then.
+    An engine may grow meanwhile. It is not given all at once, since tasks are told which tables are known by then.
     """
     memory = _limit(jobs, pool, memory)
     waiting, running = deque(jobs), dict[Future[tuple[Answer, ...]], Job]()
     executor = pool.make()
     try:
         while waiting or running:
-            places = pool.slots if pool.takes is None else max(1, pool.takes())
+            places = _places(pool)
             while waiting and len(running) < places and _fits(waiting[0], running.values(), memory):
                 job = waiting.popleft()
                 job.slot = min(set(range(places)) - {one.slot for one in running.values()})
@@ -223,10 +222,19 @@ def _limit(jobs: Sequence[Job], pool: Pool, memory: int | None) -> int | None:
     return _all_memory() if pool.here and pool.takes is None and memory is None else memory
 
 
-def _submit(executor: Executor, pool: Pool, state: Sweep, job: Job) -> Future[tuple[Answer, ...]]:
-    tasks, needs = tuple(state.tasks(job)), {} if pool.needs is None else pool.needs(job.bytes)
+def _places(pool: Pool) -> int:
+    if pool.takes is None:
+        return pool.slots
     try:
-        return executor.submit(measure, *tasks, **needs)
+        return max(1, pool.takes())
+    except Exception as error:
+        raise UnfinishedError(f"the executor is gone ({type(error).__name__})") from error
+
+
+def _submit(executor: Executor, pool: Pool, state: Sweep, job: Job) -> Future[tuple[Answer, ...]]:
+    tasks = tuple(state.tasks(job))
+    try:
+        return executor.submit(measure, *tasks, **({} if pool.needs is None else pool.needs(job.bytes)))
     except BrokenExecutor as error:  # a worker died since the last look: the task is tried again, on a new pool
         lost: Future[tuple[Answer, ...]] = Future()
         lost.set_exception(error)

@@ -196,22 +196,23 @@ class Parts:
             for n, task in enumerate(tasks):
                 if n not in answers:
                     shares.setdefault(n if trial else self._shares[task.number], []).append(n)
-            why = self._ask(self.pool, tasks, shares, answers)
-            if len(answers) == len(tasks):
+            lost = self._ask(self.pool, tasks, shares, answers)
+            if not lost:
                 return [answers[n] for n in range(len(tasks))]
-            if self.pool.is_gone() or (isinstance(why, BrokenExecutor) and not self.pool.owned):
-                raise EmbcheckError(f"the executor is gone or broken ({_short(why)}); start it anew")
-        name = next(task.part.name for n, task in enumerate(tasks) if n not in answers)
+            first = min(lost)
+            if self.pool.is_gone() or (self._executor is None and not self.pool.owned):
+                raise EmbcheckError(f"the executor is gone or broken ({_short(lost[first])}); start it anew")
         raise EmbcheckError(
-            f"{name}: no worker got through it in {_TRIES} tries ({_short(why)}); have workers the memory for a part?"
+            f"{tasks[first].part.name}: no worker got through it in {_TRIES} tries ({_short(lost[first])}); "
+            "have workers the memory for a part?"
         )
 
     def _ask(
         self, pool: Pool, tasks: Sequence[_Task], shares: Mapping[int, list[int]], answers: dict[int, Any]
-    ) -> Exception | None:
+    ) -> dict[int, Exception]:
         """Have shares of the tasks worked on, add what they give to the answers, and say what became of the others."""
         executor = self._executor = self._executor or pool.make()
-        near, lost = pool.near(), None
+        near, lost = pool.near(), dict[int, Exception]()
         waiting = {
             share: _submit(executor, [tasks[n] for n in some], near[share % len(near)])
             for share, some in shares.items()
@@ -222,12 +223,12 @@ class Parts:
             try:
                 given = future.result()
             except Exception as error:  # noqa: BLE001 - the executor's, whichever it is: what the work raised is given
-                lost = error if lost is None or isinstance(error, BrokenExecutor) else lost
+                lost |= dict.fromkeys(shares[share], error)
                 continue
             if isinstance(given, Exception):
                 raise given
             answers |= zip(shares[share], given, strict=True)
-        if isinstance(lost, BrokenExecutor):
+        if any(isinstance(error, BrokenExecutor) for error in lost.values()):
             self._executor = None
         return lost
 
@@ -340,7 +341,7 @@ def _submit(executor: Executor, tasks: list[_Task], near: Mapping[str, Any]) -> 
         return lost
 
 
-def _short(error: Exception | None) -> str:
+def _short(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300].removesuffix(": ")
 
 

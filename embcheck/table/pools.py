@@ -116,16 +116,16 @@ def _on_dask(client: Any, workers: int | None, wishes: Mapping[str, Any]) -> Poo
     """A cluster of Dask; the wishes are what a user's own executor of it says with each task, such as its resources."""
 
     def threads() -> int:
-        with suppress(OSError):  # a scheduler that is gone ends the tasks by itself
+        with suppress(OSError, AttributeError):  # a client that is closed, or a scheduler that is gone
             return sum(client.nthreads().values())
         return 0
 
     running = threads()
     if not running:
-        raise EmbcheckError(f"the Dask scheduler at {client.scheduler.address!r} has no workers; start some")
+        raise EmbcheckError(f"the Dask cluster of {client!r} has no workers; start some")
 
     def near() -> Sequence[Mapping[str, Any]]:
-        names = () if "workers" in wishes else sorted(client.scheduler_info(n_workers=-1).get("workers", ()))
+        names = () if _is_bound(wishes) else sorted(client.scheduler_info(n_workers=-1).get("workers", ()))
         return [{"workers": [name], "allow_other_workers": True} for name in names] or [{}]
 
     return Pool(
@@ -134,8 +134,13 @@ def _on_dask(client: Any, workers: int | None, wishes: Mapping[str, Any]) -> Poo
         here=False,
         near=near,
         is_gone=lambda: client.status != "running",
-        takes=lambda: workers or 2 * threads(),
+        takes=lambda: workers or threads(),
     )
+
+
+def _is_bound(wishes: Mapping[str, Any]) -> bool:
+    """Whether a user has said where tasks may go: Dask knows no second say, and waits for such a worker."""
+    return not wishes.keys().isdisjoint(("workers", "resources"))
 
 
 def _sure_executor(client: Any, wishes: Mapping[str, Any]) -> Executor:
@@ -146,7 +151,7 @@ def _sure_executor(client: Any, wishes: Mapping[str, Any]) -> Executor:
         def _wrap_future(self, future: Any) -> Future[Any]:
             wrapped: Future[Any] = Future()
             wrapped.add_done_callback(lambda done: done.cancelled() and future.cancel())
-            client.loop.add_callback(_settle, future, wrapped)
+            client.loop.add_callback(_settle, future, wrapped, may_wait=_is_bound(wishes))
             return wrapped
 
     make: Any = SureExecutor
@@ -154,14 +159,14 @@ def _sure_executor(client: Any, wishes: Mapping[str, Any]) -> Executor:
     return executor
 
 
-async def _settle(future: Any, wrapped: Future[Any]) -> None:
+async def _settle(future: Any, wrapped: Future[Any], *, may_wait: bool = False) -> None:
     """Give what a future of Dask comes to, whatever that is, to one of Python's."""
     outcome = asyncio.ensure_future(future._result(raiseit=False))  # noqa: SLF001 - as Dask's executor does
     try:
         while not (await asyncio.wait([outcome], timeout=_SILENT))[0]:
-            if await _is_stranded(future):
+            if await _is_stranded(future, may_wait=may_wait):
                 outcome.cancel()
-                wrapped.set_exception(BrokenExecutor("left behind by its worker, or no worker has what it asks for"))
+                wrapped.set_exception(BrokenExecutor("a task was left behind by its worker"))
                 return
         result = outcome.result()
     except Exception as lost:  # noqa: BLE001 - whatever Dask raises: a worker took a result along, or nobody can be asked
@@ -176,12 +181,12 @@ async def _settle(future: Any, wrapped: Future[Any]) -> None:
         wrapped.set_running_or_notify_cancel()
 
 
-async def _is_stranded(future: Any) -> bool:
+async def _is_stranded(future: Any, *, may_wait: bool) -> bool:
     """Whether a task waits for ever, as Dask (2026.8) leaves some.
 
     One that was near to a worker, which died while no other could take it on: Dask has leave to take it elsewhere, but
     looks at it again only if that worker comes back. And one that a worker was given, which then paused, since it held
-    most of its memory, and which does nothing that would free some.
+    most of its memory, and which does nothing that would free some. One that may wait for a worker to come is none.
     """
     key, scheduler = future.key, future.client.scheduler
     try:
@@ -193,7 +198,9 @@ async def _is_stranded(future: Any) -> bool:
     if state == "processing":
         its = next((workers[name] for name, keys in given.items() if key in keys and name in workers), None)
         return its is not None and its["status"] == "paused" and not its["metrics"]["task_counts"].get("executing")
-    return state is None or (state == "no-worker" and any(w["status"] == "running" for w in workers.values()))
+    if state == "no-worker":
+        return not may_wait and any(worker["status"] == "running" for worker in workers.values())
+    return state is None
 
 
 def _ray(address: str | None, workers: int | None) -> Pool:
@@ -218,15 +225,16 @@ def _ray(address: str | None, workers: int | None) -> Pool:
         return int(ray.cluster_resources().get("CPU", 1))
 
     def needs(size: int) -> Mapping[str, Any]:
-        most = max((node["Resources"].get("memory", 0) for node in ray.nodes() if node["Alive"]), default=0)
-        return {"memory": min(size, int(most))}  # more than any node has would wait for ever
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+        most = max((node.get("memory", 0) for node in nodes), default=0)
+        return {"memory": min(size, int(most))}  # more than any node has that runs tasks would wait for ever
 
     return Pool(
         lambda: _RayExecutor(ray),
         workers or places(),
         close=ray.shutdown if is_ours else lambda: None,
         here=address is None,
-        takes=lambda: workers or 2 * places(),
+        takes=lambda: workers or places(),
         needs=needs,
     )
 
@@ -235,13 +243,15 @@ class _RayExecutor(Executor):
     """Ray's tasks as an executor's."""
 
     def __init__(self, ray: Any) -> None:
-        self._call = ray.remote(_call)
+        self._call, self._cancel = ray.remote(_call), ray.cancel
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """As every executor does; with ``memory``, where there are so many bytes of it left."""
         ours: Future[Any] = Future()
         task = self._call.options(memory=kwargs.pop("memory")) if "memory" in kwargs else self._call
-        task.remote(fn, args, kwargs).future().add_done_callback(partial(_unpack, ours))
+        result = task.remote(fn, args, kwargs)
+        ours.add_done_callback(lambda done: done.cancelled() and self._cancel(result))
+        result.future().add_done_callback(partial(_unpack, ours))
         return ours
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -14,7 +15,8 @@ from embcheck.errors import UsageError
 from embcheck.spec import parse
 from embcheck.sweep import drive, sweep
 from embcheck.sweep.worker import measure
-from embcheck.table.pools import Pool, pool_of
+from embcheck.table import pools
+from embcheck.table.pools import Pool, UnfinishedError, pool_of
 
 NAMES = ["isotropy", "intact_rows"]
 FREE = {"seconds"}
@@ -46,20 +48,21 @@ class Engine(ThreadPoolExecutor):
     def submit(self, function, *tasks, **needs):  # noqa: D102
         (task,) = tasks
         self.asked.append((task.spec.text.rpartition("-")[2], task.labels, needs))
-        with self.lock:
-            self.under_way += 1
-            self.most.append(self.under_way)
         if task.spec.text.endswith("checkpoint-30") and self.lost:
             future = Future()
             future.set_exception(self.lost.pop(0))
-        else:
-            future = super().submit(function, *tasks)
-        future.add_done_callback(self.end)
-        return future
-
-    def end(self, _):  # noqa: D102
+            return future
         with self.lock:
-            self.under_way -= 1
+            self.under_way += 1
+            self.most.append(self.under_way)
+        return super().submit(self.run, function, tasks)
+
+    def run(self, function, tasks):  # noqa: D102
+        try:
+            return function(*tasks)
+        finally:
+            with self.lock:
+                self.under_way -= 1
 
 
 def through(engine, monkeypatch, takes=lambda: 2, **more):
@@ -127,7 +130,21 @@ def test_memory_is_the_engines_own(run, tmp_path, monkeypatch):
     assert not (tmp_path / "sweep.parquet").exists()
 
 
-def test_an_executor_of_dask_keeps_its_resources_and_its_cluster_is_followed():
+def test_an_engine_that_is_gone_between_tasks_is_told(run, tmp_path, monkeypatch):
+    """Where it is asked for its places, or told of a task: what is finished is kept, and no trace is shown."""
+
+    def gone(*_):
+        raise ConnectionError
+
+    through(Engine(), monkeypatch, takes=gone)
+    with pytest.raises(UnfinishedError, match=r"the executor is gone \(ConnectionError\); what is finished is kept"):
+        swept(run, tmp_path / "sweep.parquet")
+    through(Engine(), monkeypatch, needs=gone)
+    with pytest.raises(UnfinishedError, match=r"the executor takes no tasks \(ConnectionError\)"):
+        swept(run, tmp_path / "sweep.parquet")
+
+
+def test_an_executor_of_dask_keeps_its_resources_and_its_cluster_is_followed(monkeypatch):
     """What its user says with each task, who may name workers, goes along; a worker that comes is given work."""
     distributed = pytest.importorskip("distributed")
     options = {
@@ -142,16 +159,22 @@ def test_an_executor_of_dask_keeps_its_resources_and_its_cluster_is_followed():
         distributed.Client(cluster, set_as_default=False) as client,
     ):
         pool = pool_of(client.get_executor(pure=False, resources={"TABLE": 1}), None)
-        assert (pool.slots, pool.takes()) == (1, 2)
+        assert (pool.slots, pool.takes()) == (1, 1)
         executor = pool.make()
         assert executor.submit(int).result(20) == 0
         assert executor._kwargs["resources"] == {"TABLE": 1}
         (name,) = client.scheduler_info()["workers"]
-        assert pool.near() == [{"workers": [name], "allow_other_workers": True}]
+        assert pool.near() == [{}]  # Dask's scheduler fails over both
+        assert pool_of(client.get_executor(), None).near() == [{"workers": [name], "allow_other_workers": True}]
         assert pool_of(client.get_executor(workers=[name]), None).near() == [{}]
+        monkeypatch.setattr(pools, "_SILENT", 0.2)
+        waits = pool_of(client.get_executor(resources={"TABLE": 2}), None).make().submit(int)
+        with pytest.raises(TimeoutError):  # for a worker that has it, as its user wishes
+            waits.result(1)
+        waits.cancel()
         cluster.scale(2)
         client.wait_for_workers(2)
-        assert pool.takes() == 4
+        assert pool.takes() == 2
         assert pool_of(client.get_executor(), 3).takes() == 3
 
 
@@ -166,7 +189,15 @@ def test_ray_is_started_here_or_is_the_jobs_own(monkeypatch, environment, named,
         asked.append((address, "num_cpus" in options))
 
     ray = SimpleNamespace(
-        init=init, is_initialized=lambda: False, cluster_resources=lambda: {"CPU": 3.0}, shutdown=None, remote=None
+        init=init,
+        is_initialized=lambda: False,
+        shutdown=None,
+        cluster_resources=lambda: {"CPU": 3.0},
+        nodes=lambda: [
+            {"Alive": True, "Resources": {"memory": 10.0**10}},  # a head that runs no tasks
+            {"Alive": True, "Resources": {"CPU": 3.0, "memory": 5.0}},
+            {"Alive": False, "Resources": {"CPU": 3.0, "memory": 10.0**10}},
+        ],
     )
     monkeypatch.setitem(sys.modules, "ray", ray)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
@@ -174,7 +205,8 @@ def test_ray_is_started_here_or_is_the_jobs_own(monkeypatch, environment, named,
         monkeypatch.setenv("RAY_ADDRESS", environment)
     pool = pool_of("ray", None)
     assert asked == [(named, started)]
-    assert (pool.here, pool.slots, pool.takes()) == (started, 3, 6)
+    assert (pool.here, pool.slots, pool.takes()) == (started, 3, 3)
+    assert [pool.needs(size) for size in (4, 8)] == [{"memory": 4}, {"memory": 5}]
 
 
 @pytest.mark.slow
@@ -190,8 +222,12 @@ def test_on_ray(run, serial, tmp_path):
         most = pool.needs(10**15)["memory"]
         assert 0 < most < 10**15
         assert pool.needs(1000) == {"memory": 1000}
-        assert pool.make().submit(int, memory=most).result(60) == 0
-        assert pool.takes() == 4
+        executor = pool.make()
+        assert executor.submit(int, memory=most).result(60) == 0
+        sleepers = [executor.submit(time.sleep, 300) for _ in range(2)]
+        assert all(sleeper.cancel() for sleeper in sleepers)
+        assert executor.submit(int).result(60) == 0
+        assert pool.takes() == 2
         pool.close()
         assert ray.is_initialized()
     finally:
