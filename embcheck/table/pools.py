@@ -243,15 +243,15 @@ class _RayExecutor(Executor):
     """Ray's tasks as an executor's."""
 
     def __init__(self, ray: Any) -> None:
-        self._call, self._cancel = ray.remote(_call), ray.cancel
+        self._call = ray.remote(_call)
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """As every executor does; with ``memory``, where there are so many bytes of it left."""
         ours: Future[Any] = Future()
         task = self._call.options(memory=kwargs.pop("memory")) if "memory" in kwargs else self._call
-        result = task.remote(fn, args, kwargs)
-        ours.add_done_callback(lambda done: done.cancelled() and self._cancel(result))
-        result.future().add_done_callback(partial(_unpack, ours))
+        task.remote(fn, args, kwargs).future().add_done_callback(
+            partial(_unpack, ours)
+        )  # who kept it would fill the store
         return ours
 
 
