@@ -249,9 +249,8 @@ class _RayExecutor(Executor):
         """As every executor does; with ``memory``, where there are so many bytes of it left."""
         ours: Future[Any] = Future()
         task = self._call.options(memory=kwargs.pop("memory")) if "memory" in kwargs else self._call
-        task.remote(fn, args, kwargs).future().add_done_callback(
-            partial(_unpack, ours)
-        )  # who kept it would fill the store
+        # Nothing else may refer to what the task gives: it would stay in Ray's store, and in every worker's count.
+        task.remote(fn, args, kwargs).future().add_done_callback(partial(_unpack, ours))
         return ours
 
 
