@@ -1,10 +1,12 @@
-"""The hash of a matrix, worked out some rows at a time."""
+"""Hashes: of a matrix, worked out some rows at a time, and of whatever a result hangs on."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from embcheck.errors import SourceError
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-__all__ = ["Hashing"]
+__all__ = ["Hashing", "digest"]
 
 
 class Hashing:
@@ -45,3 +47,34 @@ class Hashing:
         if self._failed is not None:
             raise self._failed
         return self._digest.hexdigest()
+
+
+def digest(given: Any) -> str:
+    """A hash of numbers, texts, arrays, functions and what is made of them: equal for equal ones, in any process."""
+    made = hashlib.sha256()
+    _feed(made, given)
+    return made.hexdigest()
+
+
+def _feed(made: Any, given: Any) -> None:
+    if isinstance(given, torch.Tensor):
+        given = given.detach().cpu().contiguous()
+        made.update(f"{given.dtype}{tuple(given.shape)}".encode())
+        made.update(given.flatten().view(torch.uint8).numpy().data)
+    elif isinstance(given, np.ndarray):
+        made.update(f"{given.dtype}{given.shape}".encode())
+        made.update(np.ascontiguousarray(given).view(np.uint8).data)
+    elif isinstance(given, (tuple, list)):
+        made.update(f"({len(given)}".encode())
+        for each in given:
+            _feed(made, each)
+    elif dataclasses.is_dataclass(given) and not isinstance(given, type):
+        made.update(type(given).__qualname__.encode())
+        for field in dataclasses.fields(given):
+            _feed(made, getattr(given, field.name))
+    elif hasattr(given, "func"):  # a functools.partial
+        _feed(made, (given.func, given.args, tuple(sorted(given.keywords.items()))))
+    elif callable(given):
+        made.update(f"{getattr(given, '__module__', None)}.{getattr(given, '__qualname__', given)}".encode())
+    else:
+        made.update(f"{type(given).__name__}:{given!r}".encode())

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from embcheck.table.parts import Part
+    from embcheck.table.tasks import Part
 
 __all__ = ["States"]
 

@@ -449,12 +449,6 @@ class EmbeddingTable(Nearby):
         """Other vectors under the same tokens, as whole-table nulls need."""
         return replace(self, vectors=vectors, memo={})
 
-    def mapped(self, encode: Callable[[Tensor], Tensor]) -> EmbeddingTable:
-        """Other vectors under the same tokens: ``encode`` makes (n, k) rows of (n, d) stored ones, some at a time."""
-        if self.parts is not None:
-            return self.with_vectors(as_tensor(self.parts.mapped(encode)))
-        return self.with_vectors(torch.cat([encode(self.stored(part)) for part in self.slices(len(self.vectors))]))
-
     def with_tensors(self, tensors: Mapping[tuple[str, int], Tensor]) -> EmbeddingTable:
         """The same rows with other weights of layers: (n, d) by role and layer; those not given stay as they are."""
         return replace(self, layers=GivenLayers.of(tensors, self.layers), memo={})

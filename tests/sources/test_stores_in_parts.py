@@ -18,7 +18,7 @@ from embcheck.measures.kernels.equal import equal_groups
 from embcheck.measures.kernels.probe_cosines import probe_statistics
 from embcheck.sources.stores import parquet as parquet_source
 from embcheck.spec import parse
-from embcheck.table import parts
+from embcheck.table import tasks
 from embcheck.table.pools import pool_of
 
 WIDTH = 8
@@ -143,13 +143,13 @@ def test_where_there_are_no_parts_an_executor_is_refused(tmp_path, monkeypatch):
 def worked_on(monkeypatch):
     """The first rows of the parts that were worked on, in order."""
     starts = []
-    perform = parts._perform
+    perform = tasks.perform
 
     def counted(task):
         starts.append(task.start)
         return perform(task)
 
-    monkeypatch.setattr(parts, "_perform", counted)
+    monkeypatch.setattr(tasks, "perform", counted)
     return starts
 
 
@@ -205,8 +205,8 @@ def test_every_check_of_a_store_that_grew_by_a_file(tmp_path, monkeypatch):
     (tmp_path / "s" / "9.parquet").rename(tmp_path / "9.parquet")
     given = ["check", spec, "--executor", "thread", "--states", "st", "--baseline-dir", "b"]
     assert main([*given, "--update", "new"]) in {0, 1}
-    work, perform = set(), parts._perform
-    monkeypatch.setattr(parts, "_perform", lambda task: work.add((task.start, task.work.__name__)) or perform(task))
+    work, perform = set(), tasks.perform
+    monkeypatch.setattr(tasks, "perform", lambda task: work.add((task.start, task.work.__name__)) or perform(task))
     (tmp_path / "9.parquet").rename(tmp_path / "s" / "99.parquet")
     main([*given, "--json", "grown.json"])
     (model,) = json.loads((tmp_path / "grown.json").read_text())["models"]

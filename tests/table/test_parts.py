@@ -19,10 +19,11 @@ import embcheck
 from embcheck.errors import ChecksFailed, EmbcheckError, SourceError
 from embcheck.measures.kernels import blocks, equal, nearest, probe_cosines, spectrum
 from embcheck.table import pools
-from embcheck.table.parts import Part, Parts, as_tensor
+from embcheck.table.parts import Parts, as_tensor
 from embcheck.table.pools import Pool, pool_of
 from embcheck.table.spool import Spool
 from embcheck.table.table import weights_sha256
+from embcheck.table.tasks import Part
 
 
 def _rows(matrix):
@@ -43,6 +44,10 @@ def _dies(matrix):
     if multiprocessing.parent_process() is not None:
         os.kill(os.getpid(), signal.SIGKILL)
     return [matrix]
+
+
+def _first_columns(rows):
+    return rows[:, :4]
 
 
 def _is_damaged():
@@ -119,6 +124,19 @@ def test_integers_are_the_same_and_sums_nearly(table, count, executor):
     np.testing.assert_allclose(ours.centred, theirs.centred, rtol=1e-6)
 
 
+def test_neighbors_of_encoded_rows_where_a_part_becomes_zero(gaussian_table):
+    """They are those of the encoded table in memory; rows that became zero are nobody's."""
+    table = gaussian_table(300, 8)
+    vectors = table.vectors.clone()
+    vectors[60:130, :4] = 0
+    table, encoded = table.with_vectors(vectors), table.with_vectors(vectors[:, :4].clone())
+    probes = np.concatenate([np.arange(20), np.arange(140, 160)])
+    expected = encoded.population[nearest.nearest(encoded, probes, 9)]
+    assert not set(expected.ravel()) & set(range(60, 130))
+    for some in (table, in_parts(table, 6)):
+        assert nearest.nearest(some, probes, 9, encode=_first_columns).tolist() == expected.tolist()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 7, 64])
 def test_every_default_check_says_the_same(lexicon_table, count):
@@ -186,7 +204,7 @@ def test_a_full_disk_costs_no_number(table, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("embcheck.table.parts._spool", Spool())
+    monkeypatch.setattr("embcheck.table.tasks._spool", Spool())
     monkeypatch.setattr(Spool, "_keep", full)
     cut = in_parts(table, 7)
     np.testing.assert_array_equal(cut.norms, table.norms)
@@ -296,12 +314,11 @@ def test_a_damaged_part_is_named_and_the_others_are_measured(gaussian_table):
         run.raise_if_failed()
 
 
-def test_other_types_and_maps_reach_every_part(gaussian_table):
-    """A cast, and what is made of rows, are those of the whole matrix."""
+def test_another_dtype_reaches_every_part(gaussian_table):
+    """A cast is that of the whole matrix."""
     table = gaussian_table(60, 8)
     cut = in_parts(table, 3)
     assert torch.equal(cut.vectors.to(torch.device("cpu"), torch.float16)[:], table.vectors.half())
-    assert torch.equal(cut.mapped(torch.Tensor.neg).vectors[:], -table.vectors)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,9 +10,10 @@ import torch
 
 from embcheck.errors import NotMeasurable, UsageError
 from embcheck.estimate import KEPT, Details, Estimate, measure
-from embcheck.measures.kernels.nearest import nearest
+from embcheck.measures.kernels.nearest import Encode, nearest
 from embcheck.measures.resolve import lowest
 from embcheck.settings import current
+from embcheck.table.table import row_norms
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from embcheck.stats import Floats, Ints
     from embcheck.table import EmbeddingTable
 
-__all__ = ["WAYS", "compress", "kept_neighbors"]
+__all__ = ["WAYS", "encoder", "kept_neighbors"]
 
 WAYS = ("int8", "signs", "prefix", "random columns")
 NEIGHBORS, PROBES = 10, 200
@@ -82,24 +82,23 @@ def kept_neighbors(table: EmbeddingTable, *, by: str = "int8", rng: np.random.Ge
 
 def _kept(table: EmbeddingTable, probes: Ints, before: Ints, by: str, rng: np.random.Generator) -> Floats:
     """(n,) share of each probe's neighbors that the compressed table has too."""
-    small = replace(compress(table, by, rng), only=table.population)
+    compress = encoder(by, table.width, rng)
     kept = np.zeros(len(probes))
-    known = np.flatnonzero(small.in_population[probes])
-    after = small.population[nearest(small, probes[known], NEIGHBORS)]
+    known = np.flatnonzero(row_norms(compress(table.stored(probes)), table.accumulator).cpu().numpy())
+    after = table.population[nearest(table, probes[known], NEIGHBORS, encode=compress)]
     kept[known] = [len(np.intersect1d(a, b)) / NEIGHBORS for a, b in zip(before[known], after, strict=True)]
     return kept
 
 
-def compress(table: EmbeddingTable, by: str, rng: np.random.Generator) -> EmbeddingTable:
-    """The table with its rows compressed: whole numbers as bytes, columns as they are stored."""
-    width = table.width
+def encoder(by: str, width: int, rng: np.random.Generator) -> Encode:
+    """What compresses rows of so many columns: to whole numbers as bytes, or to columns as they are stored."""
     if by in {"prefix", "random columns"}:
         count = width // _SHARE
         if not count:
             raise NotMeasurable(f"the table has {width} columns; at least {_SHARE} are needed")
         drawn = np.arange(count) if by == "prefix" else np.sort(rng.permutation(width)[:count])
-        return table.mapped(partial(_to_columns, torch.from_numpy(drawn)))
-    return table.mapped(_to_int8 if by == "int8" else _to_signs)
+        return partial(_to_columns, torch.from_numpy(drawn))
+    return _to_int8 if by == "int8" else _to_signs
 
 
 def _to_columns(columns: Tensor, rows: Tensor) -> Tensor:

@@ -7,6 +7,8 @@ rounded to twelve digits, and of row ids where those are equal. So ranks do not 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -17,7 +19,7 @@ from embcheck.measures.kernels.blocks import Memory, Raw, blocks, full_precision
 from embcheck.measures.kernels.probes import Probes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from embcheck.stats import Floats, Ints
     from embcheck.table import EmbeddingTable
 
-__all__ = ["nearest", "top_k"]
+__all__ = ["Encode", "nearest", "top_k"]
 
 SPARE = 16  # candidates beyond the k that are asked for: float32 may misplace near ties
 QUERIES = 2_048
@@ -39,6 +41,7 @@ _FIRST = 64  # times k rows are sorted at first
 _GROWTH = 3  # times as many as before are then compared with the best of those, until a tile is through
 
 By = Literal["cosine", "distance"]
+Encode = Callable[["Tensor"], "Tensor"]
 
 _Hits = tuple["Ints", "Ints", "NDArray[np.float32]"]
 """Cells of a product: queries, columns or positions, and scores."""
@@ -50,16 +53,19 @@ def top_k(table: EmbeddingTable, queries: Tensor, k: int) -> tuple[Ints, Floats]
     return rows, cosines
 
 
-def nearest(table: EmbeddingTable, rows: Ints, k: int, by: By = "cosine") -> Ints:
+def nearest(table: EmbeddingTable, rows: Ints, k: int, by: By = "cosine", encode: Encode | None = None) -> Ints:
     """Positions in the population of the k rows nearest to each given row, itself left out: (m, k), nearest first.
 
-    Nearest is what has the largest cosine, or the smallest Euclidean distance.
+    Nearest is what has the largest cosine, or the smallest Euclidean distance. With ``encode``, which makes (n, e) of
+    (n, d) stored rows, it is so of what that makes of all rows; those that become zero are near nothing.
     """
     k = min(k, len(table.population) - 1)
     lists = [np.zeros((0, k), dtype=np.int64)]
     for start in range(0, len(rows), _HELD):
         probes = Probes.of(table, rows[start : start + _HELD])
-        lists.append(_best_of(table.over(_of_rows, probes, k, by), k, by)[0])
+        if encode is not None:
+            probes = replace(probes, stored=encode(probes.stored))
+        lists.append(_best_of(table.over(_of_rows, probes, k, by, encode), k, by)[0])
     return np.searchsorted(table.population, np.concatenate(lists))
 
 
@@ -73,14 +79,24 @@ def _of_vectors(part: EmbeddingTable, queries: Tensor, k: int) -> tuple[Ints, Fl
     return _searched(part, len(queries), search)
 
 
-def _of_rows(part: EmbeddingTable, probes: Probes, k: int, by: By) -> tuple[Ints, Floats]:
+def _of_rows(part: EmbeddingTable, probes: Probes, k: int, by: By, encode: Encode | None) -> tuple[Ints, Floats]:
     """(m, k) ids of a part's rows and cosines or distances; a probe itself comes last."""
+    if encode is not None:
+        part = _encoded(part, encode)
+        if not len(part.population):
+            return np.zeros((len(probes.rows), 0), dtype=np.int64), np.zeros((len(probes.rows), 0))
     own, stored = probes.places(part), probes.stored.to(part.vectors.device)
 
     def search(some: slice) -> tuple[Ints, Floats]:
         return _search(part, stored[some].float().to(part.accumulator), k, own[some], by)
 
     return _searched(part, len(stored), search)
+
+
+def _encoded(part: EmbeddingTable, encode: Encode) -> EmbeddingTable:
+    """The rows of a part's population that do not become zero, encoded some at a time, for it may make copies."""
+    vectors = torch.cat([encode(part.stored(some)) for some in part.slices(len(part.vectors))])
+    return replace(part, vectors=vectors, only=part.population, memo={})
 
 
 def _searched(

@@ -32,7 +32,8 @@ from embcheck.sources.stores.columns import (
     table_of,
 )
 from embcheck.sources.words.lists import is_text
-from embcheck.table.parts import PART_BYTES, Part, Parts, as_tensor
+from embcheck.table.parts import PART_BYTES, Parts, as_tensor
+from embcheck.table.tasks import Part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

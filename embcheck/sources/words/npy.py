@@ -16,7 +16,8 @@ from embcheck.sources.assemble import Description, assemble
 from embcheck.sources.files import LocalBytes, local_file, one_line, refuse_disguise, refuse_unknown_options
 from embcheck.sources.words.lists import read_words, vocabulary_of
 from embcheck.spec import NO_VOCABULARY
-from embcheck.table.parts import PART_BYTES, Part, Parts, as_tensor
+from embcheck.table.parts import PART_BYTES, Parts, as_tensor
+from embcheck.table.tasks import Part
 from embcheck.table.vocabulary import NamedRows, RowNumbers, WordVocabulary
 
 if TYPE_CHECKING:

@@ -89,14 +89,14 @@ def test_rows_that_compress_to_zero_keep_nothing(words):
     assert estimate.units[estimate.parts[0].labels.index(words(30)[4])] == 0
 
 
-def test_columns_drawn_at_random_are_those_of_the_generator(words):
+def test_columns_drawn_at_random_are_those_of_the_generator():
     """A quarter of the columns, the same for one seed, as they are stored."""
-    table = EmbeddingTable.from_arrays(torch.arange(48.0).reshape(4, 12), words(4))
-    small = kept_neighbors.compress(table, "random columns", np.random.default_rng(1))
-    drawn = small.vectors[0].long().tolist()
+    rows = torch.arange(48.0).reshape(4, 12)
+    small = kept_neighbors.encoder("random columns", 12, np.random.default_rng(1))(rows)
+    drawn = small[0].long().tolist()
     assert (len(drawn), drawn) == (3, sorted(set(drawn)))
-    again = kept_neighbors.compress(table, "random columns", np.random.default_rng(1))
-    assert torch.equal(small.vectors, again.vectors)
+    assert torch.equal(small, rows[:, drawn])
+    assert torch.equal(kept_neighbors.encoder("random columns", 12, np.random.default_rng(1))(rows), small)
 
 
 def test_bytes_keep_noise_and_not_rows_with_one_large_number(words, gaussian_table):
