@@ -12,3 +12,11 @@ def run(tmp_path_factory):
     import training_runs
 
     return training_runs.write(tmp_path_factory.mktemp("runs") / "a", list(range(0, 120, 10)), 70)
+
+
+@pytest.fixture(scope="session")
+def serial(run, tmp_path_factory):
+    """The sweep of that run, one task after the other."""
+    import training_runs
+
+    return training_runs.swept(run, tmp_path_factory.mktemp("serial") / "sweep.parquet")

@@ -8,32 +8,15 @@ from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
+from training_runs import numbers, swept
 
 from embcheck import sources
 from embcheck.errors import UsageError
 from embcheck.spec import parse
-from embcheck.sweep import drive, sweep
+from embcheck.sweep import drive
 from embcheck.sweep.worker import measure
 from embcheck.table import pools
 from embcheck.table.pools import Pool, UnfinishedError, pool_of
-
-NAMES = ["isotropy", "intact_rows"]
-FREE = {"seconds"}
-
-
-def swept(run, out, **options):
-    options = {"executor": "thread", "workers": 1, "properties": NAMES} | options
-    return sweep(globs=[str(run / "checkpoint-*")], out=out, **options)
-
-
-def numbers(rows):
-    return [{k: v for k, v in row.items() if k not in FREE} for row in rows]
-
-
-@pytest.fixture(scope="module")
-def serial(run, tmp_path_factory):
-    """The sweep of the run, one task after the other."""
-    return swept(run, tmp_path_factory.mktemp("serial") / "sweep.parquet")
 
 
 class Engine(ThreadPoolExecutor):

@@ -16,6 +16,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import training_runs
+from training_runs import NAMES, numbers, swept
 
 from embcheck import sources
 from embcheck.checks.check import checks_of
@@ -31,24 +32,6 @@ from embcheck.sweep import checkpoints, drive, sweep
 from embcheck.sweep.state import KNOWN_TABLES, Sweep
 from embcheck.sweep.store import read
 from embcheck.sweep.worker import How, key_of, measure
-
-NAMES = (training_runs.PROPERTY, "isotropy")
-FREE = {"seconds"}
-
-
-def swept(run, out, **options):
-    options = {"executor": "thread", "workers": 1, "properties": NAMES} | options
-    return sweep(globs=[str(run / "checkpoint-*")], out=out, **options)
-
-
-def numbers(rows):
-    return [{k: v for k, v in row.items() if k not in FREE} for row in rows]
-
-
-@pytest.fixture(scope="module")
-def serial(run, tmp_path_factory):
-    """The sweep of the run, one task after the other."""
-    return swept(run, tmp_path_factory.mktemp("serial") / "sweep.parquet")
 
 
 def test_rows_are_what_single_checks_find(run, serial):

@@ -10,12 +10,19 @@ import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from embcheck.sweep import sweep
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+    from typing import Any
+
+    from embcheck.sweep import Swept
 
 ROWS, WIDTH = 2_000, 32
 PROPERTY = "positive_cosine_bias"
+NAMES = (PROPERTY, "isotropy")
+FREE = {"seconds"}
 
 
 def words(rows: int) -> list[str]:
@@ -55,3 +62,14 @@ def write(
         output = {} if output_breaks_at is None else {"lm_head.weight": -noise + 0.5 * (step < output_breaks_at)}
         save_file({"wte.weight": matrix, **output}, place / "model.safetensors")
     return folder
+
+
+def swept(run: Path, out: Path, **options: Any) -> Swept:
+    """The sweep of a run's two properties, by default one task after the other."""
+    options = {"executor": "thread", "workers": 1, "properties": NAMES} | options
+    return sweep(globs=[str(run / "checkpoint-*")], out=out, **options)
+
+
+def numbers(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of a sweep without what differs from one to the next."""
+    return [{k: v for k, v in row.items() if k not in FREE} for row in rows]
